@@ -1,0 +1,26 @@
+# What a build can choose, and the flags every room shares.
+option(TEMPER_TESTS "Build the tests" ON)
+option(TEMPER_SANITIZE "AddressSanitizer and UndefinedBehaviorSanitizer around everything" OFF)
+set(TEMPER_ONEDNN AUTO CACHE STRING "oneDNN matmuls on the CPU: AUTO (where found), ON, OFF (plain loops)")
+set_property(CACHE TEMPER_ONEDNN PROPERTY STRINGS AUTO ON OFF)
+
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_CXX_FLAGS_RELEASE "-O3")
+
+find_program(TEMPER_CCACHE ccache)
+if(TEMPER_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${TEMPER_CCACHE})
+endif()
+
+add_library(temper_flags INTERFACE)
+target_compile_options(temper_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Werror=return-type)
+if(TEMPER_SANITIZE)
+  target_compile_options(temper_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(temper_flags INTERFACE -fsanitize=address,undefined)
+endif()

@@ -1,0 +1,24 @@
+# temper_room(NAME DEPENDS ...): one static library temper_NAME from the .cpp files of the calling folder. The libraries a
+# room links are the rooms it may include; tests/integration/arrows_test checks the includes themselves.
+function(temper_room name)
+  cmake_parse_arguments(ROOM "" "" "DEPENDS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cpp)
+  list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
+  add_library(temper_${name} STATIC ${sources})
+  target_include_directories(temper_${name} PUBLIC ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src)
+  target_link_libraries(temper_${name} PRIVATE temper_flags PUBLIC ${ROOM_DEPENDS})
+endfunction()
+
+# temper_test_room(NAME DEPENDS ...): one executable temper_NAME_tests from tests/NAME/*_test.cpp.
+function(temper_test_room name)
+  cmake_parse_arguments(ROOM "" "" "DEPENDS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*_test.cpp)
+  if(NOT sources)
+    return()
+  endif()
+  add_executable(temper_${name}_tests ${sources})
+  target_include_directories(temper_${name}_tests PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+  target_link_libraries(temper_${name}_tests PRIVATE temper_flags ${ROOM_DEPENDS} GTest::gtest_main)
+  target_compile_definitions(temper_${name}_tests PRIVATE TEMPER_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  gtest_discover_tests(temper_${name}_tests DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 300 LABELS ${name})
+endfunction()

@@ -1,0 +1,18 @@
+// Stands in for kernels/cuda in builds without a CUDA backend.
+#include "kernels/check.h"
+#include "kernels/ops.h"
+
+namespace temper {
+
+namespace {
+constexpr const char* why = "this build of temper has no CUDA backend; use device=cpu";
+}
+
+bool cuda_available(std::string* reason) {
+  if (reason != nullptr) *reason = why;
+  return false;
+}
+
+std::unique_ptr<Ops> make_cuda_ops() { throw Unsupported(why); }
+
+}  // namespace temper

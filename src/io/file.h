@@ -1,0 +1,84 @@
+// Files as a training run needs them: whole reads, read-only maps, and writes that are durable before they are visible.
+// Every failure throws Error(ExitCode::io) with path, operation and errno's text, unless said otherwise.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace temper {
+
+/// The whole file as bytes.
+std::string read_file(const std::filesystem::path& path);
+
+/// Writes `contents` to `path` so that a crash leaves either the old file or the new one: temporary sibling, write, fsync,
+/// rename, fsync of the folder.
+void write_file_atomically(const std::filesystem::path& path, std::string_view contents);
+
+/// Makes renames and new names in `folder` durable.
+void sync_folder(const std::filesystem::path& folder);
+
+/// Bytes free to this user on the file system of `path`.
+std::uint64_t free_bytes(const std::filesystem::path& path);
+
+/// Sequential writer for large files: bounded write(2) calls, each checked, hashed on the way; close() fsyncs.
+/// Destroyed without close(): the file is removed.
+class FileWriter {
+ public:
+  explicit FileWriter(const std::filesystem::path& path);
+  ~FileWriter();
+  FileWriter(const FileWriter&) = delete;
+  FileWriter& operator=(const FileWriter&) = delete;
+
+  void write(const void* data, std::size_t bytes);
+  void write(std::string_view text) { write(text.data(), text.size()); }
+  std::uint64_t bytes_written() const { return bytes_written_; }
+  /// fsyncs and closes; returns the XXH3-128 of everything written, as 32 hex digits.
+  std::string close();
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+  std::uint64_t bytes_written_ = 0;
+  void* hash_state_ = nullptr;
+};
+
+/// A read-only memory map. An empty file maps to an empty span.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+
+ private:
+  const std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/// XXH3-128 of a file's contents, 32 hex digits.
+std::string hash_file(const std::filesystem::path& path);
+/// XXH3-128 of bytes in memory, 32 hex digits.
+std::string hash_bytes(std::string_view bytes);
+
+/// Holds `folder`/run.lock (flock) while it lives. Taken already: Error(ExitCode::io) naming the holder's pid and host.
+class FolderLock {
+ public:
+  explicit FolderLock(const std::filesystem::path& folder);
+  ~FolderLock();
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+};
+
+}  // namespace temper

@@ -1,0 +1,37 @@
+// TensorBoard's event files: TFRecord frames (length, masked CRC-32C, payload, masked CRC-32C) around hand-encoded Event
+// messages (tensorflow/core/util/event.proto). Scalars only.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace temper {
+
+class EventFile {
+ public:
+  /// Opens `folder`/events.out.tfevents.SECONDS.HOST.PID.N. With first_step > 0 the first event after the version is a
+  /// SessionLog START at that step, which makes TensorBoard drop later steps of older files (a resumed run).
+  EventFile(const std::filesystem::path& folder, std::int64_t first_step);
+  ~EventFile();
+  EventFile(const EventFile&) = delete;
+  EventFile& operator=(const EventFile&) = delete;
+
+  /// One event with all values of a step. A disk that is full or gone is reported once on stderr and never throws:
+  /// training must not die of a log.
+  void scalars(std::int64_t step, const std::vector<std::pair<std::string, double>>& values);
+  void flush();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// CRC-32C (Castagnoli), as TFRecord frames need it.
+std::uint32_t crc32c(std::string_view bytes);
+
+}  // namespace temper

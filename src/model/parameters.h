@@ -1,0 +1,50 @@
+// GPT-2's parameters: names, shapes and places in one flat buffer, the same for weights, gradients and optimizer states.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "config/run_config.h"
+#include "kernels/tensor.h"
+
+namespace temper {
+
+/// What a parameter is; decay masks and per-kind rates go by it.
+enum class ParameterKind : std::uint8_t { embedding, matrix, bias, layernorm };
+
+struct Parameter {
+  std::string name;  ///< Hugging Face's name, e.g. "transformer.h.0.attn.c_attn.weight"
+  ParameterKind kind;
+  Shape shape;          ///< ours: matrices are [out, in], embeddings are padded
+  std::int64_t offset;  ///< elements from the start of the flat buffer, a multiple of 64
+  std::int64_t layer;   ///< 0 .. n_layer-1; -1 outside the blocks
+
+  std::int64_t numel() const { return shape.numel(); }
+};
+
+/// vocab_size rounded up to a multiple of 128, so that matmuls and vector loads are aligned.
+std::int64_t padded_vocab_size(const ModelConfig& config);
+
+class ParameterLayout {
+ public:
+  explicit ParameterLayout(const ModelConfig& config);
+
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+  /// Elements of the flat buffer, padding between tensors included.
+  std::int64_t flat_size() const { return flat_size_; }
+  /// Trained numbers: what people call the model's size (padded vocabulary rows not counted).
+  std::int64_t parameter_count() const { return parameter_count_; }
+  const Parameter* find(const std::string& name) const;
+
+ private:
+  std::vector<Parameter> parameters_;
+  std::int64_t flat_size_ = 0;
+  std::int64_t parameter_count_ = 0;
+};
+
+/// Operations of one training step per token, forward and backward, as llm.c counts them: 6 N + 6 L C T with N the padded
+/// parameters and attention counted causally.
+double training_flops_per_token(const ModelConfig& config);
+
+}  // namespace temper

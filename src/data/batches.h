@@ -30,25 +30,32 @@ struct BatchSettings {
 class BatchSource {
  public:
   /// Maps and checks all shards. The stream is the shards' tokens end to end; window w covers tokens w*T .. w*T+T (the last one
-  /// a target only), so there are (tokens - 1) / T windows an epoch. None: Error(ExitCode::data) with the numbers.
+  /// a target only), so there are (tokens - 1) / T windows an epoch. None: Error(ExitCode::data) with the numbers. The tokens
+  /// that the fingerprint reads are checked against the vocabulary here, so that most misfits show before step 1.
   explicit BatchSource(const BatchSettings& settings);
   ~BatchSource();
 
   std::int64_t tokens() const;
   std::int64_t windows_per_epoch() const;
-  /// Hash over names' order, sizes and contents' samples of all shards: changes when the data does.
+  std::vector<std::filesystem::path> files() const;
+
+  /// Hash of each shard's token count and of samples of its tokens (the first and the last MiB and 16 pieces of 4 KiB between
+  /// them), in order: changes when the data or its order does, not when files are moved. 32 hex digits.
   const std::string& fingerprint() const;
 
   /// The windows [first, first + count) of the endless sequence of epochs, counted from 0; with shuffle each epoch has its own
-  /// permutation. Throws Error(ExitCode::data) on a token out of range, before anyone sees the batch.
+  /// permutation. Throws Error(ExitCode::data) on a token out of range, before anyone sees the batch. Safe from many threads.
   void read(std::int64_t first, std::int64_t count, Batch& batch) const;
 
-  /// As read(), but from a thread that has fetched ahead; `first` should follow the previous call's windows.
+  /// As read(), but from a thread that has fetched ahead; `first` should follow the previous call's windows (any other is read on
+  /// the spot). An error met while fetching ahead is thrown by the call that asks for those windows. From one thread at a time.
   void read_prefetched(std::int64_t first, std::int64_t count, Batch& batch);
 
  private:
   struct State;
+  class Prefetcher;
   std::unique_ptr<State> state_;
+  std::unique_ptr<Prefetcher> prefetcher_;  // after state_: its thread ends before what it reads from
 };
 
 }  // namespace temper

@@ -25,11 +25,20 @@ struct TensorEntry {
   std::int64_t numel() const;
 };
 
+/// Bytes per element of a dtype of the format, 0 for one that temper does not know.
+int safetensors_dtype_size(std::string_view dtype);
+
 /// Checks and parses the header of a whole file image; throws Error(ExitCode::checkpoint) with `label` and what is wrong.
 /// Limits: header 100,000,000 bytes, 100,000 tensors, rank 8, names of 512 bytes, no duplicates, holes, overlaps or
-/// overflowing products, sizes exactly those of the file. `metadata` (may be null) receives __metadata__.
+/// overflowing products, sizes exactly those of the file. The result is in the order of the data, also where the header is
+/// not. `metadata` (may be null) receives __metadata__.
 std::vector<TensorEntry> parse_safetensors(std::span<const std::byte> file, const std::string& label,
                                            std::map<std::string, std::string>* metadata);
+
+/// The head of a file that holds `entries` in the order given: the 8-byte length and the JSON, padded so that the data starts
+/// at a multiple of 8. Sets begin and end of each entry. An unknown dtype, a negative or overflowing shape, a repeated, empty or
+/// unprintable name is a mistake of the caller: std::logic_error.
+std::string format_safetensors_head(std::vector<TensorEntry>& entries, const std::map<std::string, std::string>& metadata);
 
 /// A checked, memory-mapped safetensors file.
 class SafetensorsFile {
@@ -51,6 +60,7 @@ class SafetensorsFile {
   std::size_t data_begin_ = 0;
   std::map<std::string, std::string> metadata_;
   std::vector<TensorEntry> tensors_;
+  std::vector<std::size_t> by_name_;  // indices of tensors_, sorted by name
 };
 
 /// Writes tensors one after the other, so that none must be held twice. Declare all, then supply the bytes in that order.
@@ -61,7 +71,8 @@ class SafetensorsWriter {
                     const std::map<std::string, std::string>& metadata);
   /// The next bytes of the data section; a tensor may come in several pieces.
   void write(const void* data, std::size_t bytes);
-  /// fsyncs; throws ContractViolation-like logic_error when fewer or more bytes came than were declared. Returns the hash.
+  /// fsyncs and returns the XXH3-128 of the file. Fewer bytes than were declared (or, in write, more) are a mistake of the
+  /// caller: std::logic_error, and the file is removed.
   std::string close();
 
  private:

@@ -14,8 +14,9 @@ namespace temper {
 
 class EventFile {
  public:
-  /// Opens `folder`/events.out.tfevents.SECONDS.HOST.PID.N. With first_step > 0 the first event after the version is a
-  /// SessionLog START at that step, which makes TensorBoard drop later steps of older files (a resumed run).
+  /// Opens `folder`/events.out.tfevents.SECONDS.HOST.PID.N, and makes the folder. Failing to: Error(ExitCode::io). With
+  /// first_step > 0 (the first step that a resumed run will do) the first event after the version is a SessionLog START at
+  /// that step, which makes TensorBoard drop first_step and all later steps of older files.
   EventFile(const std::filesystem::path& folder, std::int64_t first_step);
   ~EventFile();
   EventFile(const EventFile&) = delete;
@@ -24,6 +25,7 @@ class EventFile {
   /// One event with all values of a step. A disk that is full or gone is reported once on stderr and never throws:
   /// training must not die of a log.
   void scalars(std::int64_t step, const std::vector<std::pair<std::string, double>>& values);
+  /// Each event reaches the file at once; this waits until the disk has them.
   void flush();
 
  private:

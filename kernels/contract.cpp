@@ -1,0 +1,269 @@
+#include "kernels/contract.h"
+
+#include <sstream>
+#include <string>
+#include <variant>
+
+#include "kernels/check.h"
+
+namespace temper::contract {
+
+namespace {
+
+std::string describe(DType type, const Shape& shape) { return std::string(name_of(type)) + " " + shape.to_string(); }
+
+/// The checks of one call. The activation type of the call is that of the tensor it is made with.
+class Call {
+ public:
+  Call(const char* operation, ConstTensorView first, const char* first_name) : operation_(operation), act(first.dtype) {
+    if (!first.present()) fail(first_name, "absent", "it is required");
+    if (act != DType::f32 && act != DType::bf16) fail(first_name, describe(act, first.shape), "its type must be f32 or bf16");
+  }
+
+  void rank(const char* name, ConstTensorView tensor, int expected) const {
+    if (tensor.shape.rank() == expected) return;
+    fail(name, describe(tensor.dtype, tensor.shape), "it must have " + std::to_string(expected) + " dimensions");
+  }
+
+  void tensor(const char* name, ConstTensorView tensor, DType type, Shape shape) const {
+    if (!tensor.present()) fail(name, "absent", "it must be " + describe(type, shape));
+    if (tensor.dtype == type && tensor.shape == shape) return;
+    fail(name, describe(tensor.dtype, tensor.shape), "it must be " + describe(type, shape));
+  }
+
+  void optional(const char* name, ConstTensorView there, DType type, Shape shape) const {
+    if (there.present()) tensor(name, there, type, shape);
+  }
+
+  template <typename Value>
+  void range(const char* name, Value value, bool allowed, const std::string& demand) const {
+    if (allowed) return;
+    std::ostringstream text;
+    text << value;
+    fail(name, text.str(), demand);
+  }
+
+ private:
+  [[noreturn]] void fail(const char* name, const std::string& is, const std::string& demand) const {
+    throw ContractViolation(std::string(operation_) + ": " + name + " is " + is + "; " + demand);
+  }
+
+  const char* operation_;
+
+ public:
+  const DType act;
+};
+
+void token_ids(const Call& call, ConstTensorView tokens, std::int64_t batch, std::int64_t length) {
+  call.tensor("tokens", tokens, DType::i32, {batch, length});
+}
+
+// [B,T,3C] or [B,T,3,H,D]: the same memory. Returns C.
+std::int64_t packed_qkv(const Call& call, ConstTensorView qkv, std::int64_t n_head) {
+  const Shape& shape = qkv.shape;
+  const bool flat = shape.rank() == 3;
+  const std::string demand = "it must be [B, T, 3*C] or [B, T, 3, n_head, head size] with n_head = " + std::to_string(n_head);
+  call.range("n_head", n_head, n_head > 0, "it must be positive");
+  call.range("qkv", shape.to_string(), flat || shape.rank() == 5, demand);
+  const std::int64_t width = flat ? shape[2] : shape[2] * shape[3] * shape[4];
+  call.range("qkv", shape.to_string(), width > 0 && width % (3 * n_head) == 0, demand);
+  call.range("qkv", shape.to_string(), flat || (shape[2] == 3 && shape[3] == n_head), demand);
+  return width / 3;
+}
+
+}  // namespace
+
+void cast(ConstTensorView from, ConstTensorView to) {
+  const Call call("cast", from, "from");
+  call.range("to", name_of(to.dtype), to.dtype == DType::f32 || to.dtype == DType::bf16, "its type must be f32 or bf16");
+  call.tensor("to", to, to.dtype, from.shape);
+}
+
+void register_weight(ConstTensorView weight) {
+  const Call call("register_weight", weight, "weight");
+  call.rank("weight", weight, 2);
+}
+
+void embedding_forward(ConstTensorView tokens, ConstTensorView wte, ConstTensorView wpe, std::int64_t first_position,
+                       ConstTensorView out) {
+  const Call call("embedding_forward", out, "out");
+  call.rank("out", out, 3);
+  call.rank("wte", wte, 2);
+  call.rank("wpe", wpe, 2);
+  const std::int64_t T = out.shape[1];
+  const std::int64_t C = out.shape[2];
+  token_ids(call, tokens, out.shape[0], T);
+  call.tensor("wte", wte, call.act, {wte.shape[0], C});
+  call.tensor("wpe", wpe, call.act, {wpe.shape[0], C});
+  call.range("first_position", first_position, first_position >= 0 && first_position + T <= wpe.shape[0],
+             "with T = " + std::to_string(T) + " it must end within n_ctx = " + std::to_string(wpe.shape[0]));
+}
+
+void embedding_backward(ConstTensorView dout, ConstTensorView tokens, ConstTensorView dwte, ConstTensorView dwpe) {
+  const Call call("embedding_backward", dout, "dout");
+  call.rank("dout", dout, 3);
+  call.rank("dwte", dwte, 2);
+  call.rank("dwpe", dwpe, 2);
+  const std::int64_t T = dout.shape[1];
+  const std::int64_t C = dout.shape[2];
+  token_ids(call, tokens, dout.shape[0], T);
+  call.tensor("dwte", dwte, DType::f32, {dwte.shape[0], C});
+  call.tensor("dwpe", dwpe, DType::f32, {dwpe.shape[0], C});
+  call.range("dwpe", dwpe.shape.to_string(), T <= dwpe.shape[0],
+             "it needs a row for each of T = " + std::to_string(T) + " positions");
+}
+
+void layernorm_forward(ConstTensorView x, ConstTensorView gamma, ConstTensorView beta, ConstTensorView out, ConstTensorView mean,
+                       ConstTensorView rstd) {
+  const Call call("layernorm_forward", x, "x");
+  call.rank("x", x, 2);
+  const std::int64_t R = x.shape[0];
+  const std::int64_t C = x.shape[1];
+  call.tensor("gamma", gamma, call.act, {C});
+  call.optional("beta", beta, call.act, {C});
+  call.tensor("out", out, call.act, {R, C});
+  call.tensor("mean", mean, DType::f32, {R});
+  call.tensor("rstd", rstd, DType::f32, {R});
+}
+
+void residual_layernorm_forward(ConstTensorView x, ConstTensorView residual, ConstTensorView gamma, ConstTensorView beta,
+                                ConstTensorView sum, ConstTensorView out, ConstTensorView mean, ConstTensorView rstd) {
+  const Call call("residual_layernorm_forward", x, "x");
+  call.rank("x", x, 2);
+  const std::int64_t R = x.shape[0];
+  const std::int64_t C = x.shape[1];
+  call.tensor("residual", residual, call.act, {R, C});
+  call.tensor("gamma", gamma, call.act, {C});
+  call.optional("beta", beta, call.act, {C});
+  call.tensor("sum", sum, call.act, {R, C});
+  call.tensor("out", out, call.act, {R, C});
+  call.tensor("mean", mean, DType::f32, {R});
+  call.tensor("rstd", rstd, DType::f32, {R});
+}
+
+void layernorm_backward(ConstTensorView dout, ConstTensorView x, ConstTensorView gamma, ConstTensorView mean, ConstTensorView rstd,
+                        ConstTensorView dresidual, ConstTensorView dx, ConstTensorView dgamma, ConstTensorView dbeta) {
+  const Call call("layernorm_backward", x, "x");
+  call.rank("x", x, 2);
+  const std::int64_t R = x.shape[0];
+  const std::int64_t C = x.shape[1];
+  call.tensor("dout", dout, call.act, {R, C});
+  call.tensor("gamma", gamma, call.act, {C});
+  call.tensor("mean", mean, DType::f32, {R});
+  call.tensor("rstd", rstd, DType::f32, {R});
+  call.optional("dresidual", dresidual, call.act, {R, C});
+  call.tensor("dx", dx, call.act, {R, C});
+  call.tensor("dgamma", dgamma, DType::f32, {C});
+  call.optional("dbeta", dbeta, DType::f32, {C});
+}
+
+void linear_forward(ConstTensorView x, ConstTensorView weight, ConstTensorView bias, Epilogue epilogue, ConstTensorView y,
+                    ConstTensorView pre) {
+  const Call call("linear_forward", x, "x");
+  call.rank("x", x, 2);
+  call.rank("weight", weight, 2);
+  const std::int64_t R = x.shape[0];
+  const std::int64_t N = weight.shape[0];
+  call.tensor("weight", weight, call.act, {N, x.shape[1]});
+  call.tensor("y", y, call.act, {R, N});
+  if (epilogue == Epilogue::none) call.range("bias", "present", !bias.present(), "Epilogue::none adds none");
+  if (epilogue == Epilogue::bias) call.tensor("bias", bias, call.act, {N});
+  call.optional("bias", bias, call.act, {N});
+  if (epilogue == Epilogue::bias_gelu) return call.tensor("pre", pre, call.act, {R, N});
+  call.range("pre", "present", !pre.present(), "only Epilogue::bias_gelu writes it");
+}
+
+void linear_backward_input(ConstTensorView dy, ConstTensorView weight, ConstTensorView pre, ConstTensorView dx) {
+  const Call call("linear_backward_input", dy, "dy");
+  call.rank("dy", dy, 2);
+  call.rank("weight", weight, 2);
+  const std::int64_t R = dy.shape[0];
+  const std::int64_t K = weight.shape[1];
+  call.tensor("weight", weight, call.act, {dy.shape[1], K});
+  call.optional("pre", pre, call.act, {R, K});
+  call.tensor("dx", dx, call.act, {R, K});
+}
+
+void linear_backward_weight(ConstTensorView dy, ConstTensorView x, ConstTensorView dw, ConstTensorView dbias) {
+  const Call call("linear_backward_weight", dy, "dy");
+  call.rank("dy", dy, 2);
+  call.rank("x", x, 2);
+  const std::int64_t R = dy.shape[0];
+  const std::int64_t N = dy.shape[1];
+  const std::int64_t K = x.shape[1];
+  call.tensor("x", x, call.act, {R, K});
+  call.tensor("dw", dw, DType::f32, {N, K});
+  call.optional("dbias", dbias, DType::f32, {N});
+}
+
+void attention_forward(ConstTensorView qkv, std::int64_t n_head, ConstTensorView out, ConstTensorView lse) {
+  const Call call("attention_forward", qkv, "qkv");
+  const std::int64_t C = packed_qkv(call, qkv, n_head);
+  call.tensor("out", out, call.act, {qkv.shape[0], qkv.shape[1], C});
+  call.tensor("lse", lse, DType::f32, {qkv.shape[0], n_head, qkv.shape[1]});
+}
+
+void attention_backward(ConstTensorView dout, ConstTensorView qkv, ConstTensorView out, ConstTensorView lse, std::int64_t n_head,
+                        ConstTensorView dqkv) {
+  const Call call("attention_backward", qkv, "qkv");
+  const std::int64_t B = qkv.shape[0];
+  const std::int64_t C = packed_qkv(call, qkv, n_head);
+  const std::int64_t T = qkv.shape[1];
+  call.tensor("dout", dout, call.act, {B, T, C});
+  call.tensor("out", out, call.act, {B, T, C});
+  call.tensor("lse", lse, DType::f32, {B, n_head, T});
+  call.tensor("dqkv", dqkv, call.act, dqkv.shape.rank() == 5 ? Shape{B, T, 3, n_head, C / n_head} : Shape{B, T, 3 * C});
+}
+
+void attention_cached(ConstTensorView qkv, std::int64_t n_head, std::int64_t start, ConstTensorView key_cache,
+                      ConstTensorView value_cache, ConstTensorView out) {
+  const Call call("attention_cached", qkv, "qkv");
+  const std::int64_t B = qkv.shape[0];
+  const std::int64_t C = packed_qkv(call, qkv, n_head);
+  const std::int64_t S = qkv.shape[1];
+  call.rank("key_cache", key_cache, 3);
+  const std::int64_t n_ctx = key_cache.shape[1];
+  call.tensor("key_cache", key_cache, call.act, {B, n_ctx, C});
+  call.tensor("value_cache", value_cache, call.act, {B, n_ctx, C});
+  call.tensor("out", out, call.act, {B, S, C});
+  call.range("start", start, start >= 0 && start + S <= n_ctx,
+             "with S = " + std::to_string(S) + " new positions it must end within n_ctx = " + std::to_string(n_ctx));
+}
+
+void cross_entropy(ConstTensorView logits, ConstTensorView targets, std::int64_t vocab_size, ConstTensorView losses) {
+  const Call call("cross_entropy", logits, "logits");
+  call.rank("logits", logits, 2);
+  const std::int64_t R = logits.shape[0];
+  call.tensor("targets", targets, DType::i32, {R});
+  call.tensor("losses", losses, DType::f32, {R});
+  call.range("vocab_size", vocab_size, vocab_size >= 1 && vocab_size <= logits.shape[1],
+             "it must be between 1 and the columns of the logits, " + std::to_string(logits.shape[1]));
+}
+
+void sum(ConstTensorView x, ConstTensorView out) {
+  const Call call("sum", x, "x");
+  call.tensor("x", x, DType::f32, x.shape);
+  call.tensor("out", out, DType::f32, out.shape);
+  call.range("out", out.shape.to_string(), out.numel() == 1, "it must have one element");
+}
+
+void global_norm(ConstTensorView gradients, float max_norm, const StepScalars* scalars) {
+  const Call call("global_norm", gradients, "gradients");
+  call.tensor("gradients", gradients, DType::f32, gradients.shape);
+  call.range("max_norm", max_norm, max_norm >= 0.0f, "it must be positive, or 0 for no clipping");
+  call.range("scalars", "null", scalars != nullptr, "it is required");
+}
+
+void optimizer_update(const UpdateRule& rule, const UpdateBuffers& buffers, const ParameterSegment* segments,
+                      std::int64_t segment_count, const StepScalars* scalars) {
+  const Call call("optimizer_update", {buffers.master, DType::f32, {}}, "buffers.master");
+  call.range("buffers.gradient", "null", buffers.gradient != nullptr, "it is required");
+  const int states = std::visit([](const auto& named) { return named.states; }, rule);
+  for (int i = 0; i < states; ++i)
+    call.range("buffers.state", "null", buffers.state[i] != nullptr, "the rule keeps " + std::to_string(states) + " states");
+  call.range("segment_count", segment_count, segment_count >= 0, "it must not be negative");
+  call.range("segments", "null", segments != nullptr || segment_count == 0, "it is required");
+  call.range("scalars", "null", scalars != nullptr, "it is required");
+}
+
+}  // namespace temper::contract

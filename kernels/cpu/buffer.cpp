@@ -1,0 +1,25 @@
+#include "kernels/cpu/buffer.h"
+
+#include <cstdlib>
+#include <string>
+
+#include "kernels/check.h"
+
+namespace temper::cpu {
+
+void Buffer::Free::operator()(char* memory) const noexcept { std::free(memory); }
+
+char* Buffer::reserve(std::size_t bytes) {
+  constexpr std::size_t alignment = 4096;
+  const std::size_t wanted = (bytes + alignment - 1) / alignment * alignment;
+  if (wanted > capacity_) {
+    data_.reset();
+    capacity_ = 0;
+    data_.reset(static_cast<char*>(std::aligned_alloc(alignment, wanted)));
+    if (data_ == nullptr) throw OutOfMemory("no memory for " + std::to_string(wanted) + " bytes of scratch; use a smaller batch");
+    capacity_ = wanted;
+  }
+  return data_.get();
+}
+
+}  // namespace temper::cpu

@@ -1,0 +1,23 @@
+// Scratch memory that is allocated once and used again.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+namespace temper::cpu {
+
+/// Page-aligned memory that only ever grows; contents are lost when it does.
+class Buffer {
+ public:
+  /// At least `bytes` bytes. Throws OutOfMemory.
+  char* reserve(std::size_t bytes);
+
+ private:
+  struct Free {
+    void operator()(char* memory) const noexcept;
+  };
+  std::unique_ptr<char, Free> data_;
+  std::size_t capacity_ = 0;
+};
+
+}  // namespace temper::cpu

@@ -1,0 +1,240 @@
+#include "kernels/cpu/cpu_ops.h"
+
+#include <omp.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <string>
+
+#include "kernels/check.h"
+#include "kernels/contract.h"
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/cast.h"
+#include "kernels/cpu/cross_entropy.h"
+#include "kernels/cpu/embedding.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/cpu/layernorm.h"
+#include "kernels/cpu/machine.h"
+#include "kernels/cpu/optimizer.h"
+#include "kernels/cpu/reduce.h"
+
+namespace temper::cpu {
+
+namespace {
+
+constexpr std::size_t small_alignment = 256;
+constexpr std::size_t huge_page = std::size_t{2} << 20;
+
+DeviceInfo describe_machine(const Linear& linear) {
+  DeviceInfo info;
+  info.backend = "cpu";
+  info.name = processor_name();
+  info.features = std::string(name_of(current_isa())) + (amx_bf16_available() ? ", AMX bf16" : "") + ", " + linear.description();
+  info.threads = omp_get_max_threads();
+  info.bf16 = bf16_available();
+  info.memory = memory_limit();
+  return info;
+}
+
+// Ids come from files: one that is out of range would read or write foreign memory.
+void check_ids(const char* what, ConstTensorView ids, std::int64_t lowest, std::int64_t end) {
+  const auto* id = ids.as<std::int32_t>();
+  const std::int64_t count = ids.numel();
+  std::int32_t smallest = 0;
+  std::int32_t largest = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    smallest = std::min(smallest, id[i]);
+    largest = std::max(largest, id[i]);
+  }
+  if (smallest >= lowest && largest < end) return;
+  const auto* bad = std::find_if(id, id + count, [&](std::int32_t value) { return value < lowest || value >= end; });
+  throw ContractViolation(std::string(what) + " " + std::to_string(bad - id) + " is " + std::to_string(*bad) +
+                          "; it must be from " + std::to_string(lowest) + " to " + std::to_string(end - 1));
+}
+
+}  // namespace
+
+CpuOps::CpuOps() : linear_(make_linear()), device_(describe_machine(*linear_)) {}
+
+CpuOps::~CpuOps() {
+  for (const auto& [memory, bytes] : allocations_) std::free(memory);
+}
+
+// ---- memory and order ----------------------------------------------------------------------------------------------
+
+void* CpuOps::allocate(std::size_t bytes) {
+  // Linux grants memory it does not have and kills the process later, so what has been granted is counted here.
+  const bool huge = bytes >= 2 * huge_page;
+  const std::size_t alignment = huge ? huge_page : small_alignment;
+  void* memory = nullptr;
+  const bool fits = bytes <= device_.memory && allocated_ <= device_.memory - bytes;
+  if (!fits || posix_memalign(&memory, alignment, std::max<std::size_t>(bytes, 1)) != 0) {
+    throw OutOfMemory("cannot allocate " + std::to_string(bytes) + " bytes: " + std::to_string(allocated_) +
+                      " are taken already, and the machine has " + std::to_string(device_.memory) + ", of which " +
+                      std::to_string(memory_available()) + " are free");
+  }
+  if (huge) madvise(memory, bytes, MADV_HUGEPAGE);  // only a hint: without it the same work is slower
+  allocations_.emplace(memory, bytes);
+  allocated_ += bytes;
+  return memory;
+}
+
+void CpuOps::release(void* memory) noexcept {
+  const auto found = allocations_.find(memory);
+  if (found == allocations_.end()) return;
+  linear_->written(memory, found->second);
+  allocated_ -= found->second;
+  allocations_.erase(found);
+  std::free(memory);
+}
+
+void CpuOps::copy_to_device(void* device_to, const void* host_from, std::size_t bytes) { copy(device_to, host_from, bytes); }
+
+void CpuOps::copy_to_host(void* host_to, const void* device_from, std::size_t bytes) { copy_bytes(host_to, device_from, bytes); }
+
+void CpuOps::copy(void* device_to, const void* device_from, std::size_t bytes) {
+  copy_bytes(device_to, device_from, bytes);
+  linear_->written(device_to, bytes);
+}
+
+void CpuOps::zero(void* device, std::size_t bytes) {
+  zero_bytes(device, bytes);
+  linear_->written(device, bytes);
+}
+
+void CpuOps::cast(ConstTensorView from, TensorView to) {
+  contract::cast(from, to);
+  cpu::cast(from, to);
+  linear_->written(to.data, to.bytes());
+}
+
+std::size_t CpuOps::register_weight(ConstTensorView weight) {
+  contract::register_weight(weight);
+  return linear_->register_weight(weight);
+}
+
+// ---- embedding -----------------------------------------------------------------------------------------------------
+
+void CpuOps::embedding_forward(ConstTensorView tokens, ConstTensorView wte, ConstTensorView wpe, std::int64_t first_position,
+                               TensorView out) {
+  contract::embedding_forward(tokens, wte, wpe, first_position, out);
+  check_ids("embedding_forward: token", tokens, 0, wte.shape[0]);
+  cpu::embedding_forward(tokens, wte, wpe, first_position, out);
+}
+
+void CpuOps::embedding_backward(ConstTensorView dout, ConstTensorView tokens, TensorView dwte, TensorView dwpe, Write write_wpe) {
+  contract::embedding_backward(dout, tokens, dwte, dwpe);
+  check_ids("embedding_backward: token", tokens, 0, dwte.shape[0]);
+  cpu::embedding_backward(dout, tokens, dwte, dwpe, write_wpe);
+}
+
+// ---- layer normalisation -------------------------------------------------------------------------------------------
+
+void CpuOps::layernorm_forward(ConstTensorView x, ConstTensorView gamma, ConstTensorView beta, TensorView out, TensorView mean,
+                               TensorView rstd) {
+  contract::layernorm_forward(x, gamma, beta, out, mean, rstd);
+  cpu::layernorm_forward(x, {}, gamma, beta, {}, out, mean, rstd);
+}
+
+void CpuOps::residual_layernorm_forward(ConstTensorView x, ConstTensorView residual, ConstTensorView gamma, ConstTensorView beta,
+                                        TensorView sum, TensorView out, TensorView mean, TensorView rstd) {
+  contract::residual_layernorm_forward(x, residual, gamma, beta, sum, out, mean, rstd);
+  cpu::layernorm_forward(x, residual, gamma, beta, sum, out, mean, rstd);
+}
+
+void CpuOps::layernorm_backward(ConstTensorView dout, ConstTensorView x, ConstTensorView gamma, ConstTensorView mean,
+                                ConstTensorView rstd, ConstTensorView dresidual, TensorView dx, TensorView dgamma, TensorView dbeta,
+                                Write write) {
+  contract::layernorm_backward(dout, x, gamma, mean, rstd, dresidual, dx, dgamma, dbeta);
+  cpu::layernorm_backward(dout, x, gamma, mean, rstd, dresidual, dx, dgamma, dbeta, write, workspace_);
+}
+
+// ---- linear layers and attention -----------------------------------------------------------------------------------
+
+void CpuOps::linear_forward(ConstTensorView x, ConstTensorView weight, ConstTensorView bias, Epilogue epilogue, TensorView y,
+                            TensorView pre) {
+  contract::linear_forward(x, weight, bias, epilogue, y, pre);
+  linear_->forward(x, weight, bias, epilogue, y, pre);
+}
+
+void CpuOps::linear_backward_input(ConstTensorView dy, ConstTensorView weight, ConstTensorView pre, TensorView dx) {
+  contract::linear_backward_input(dy, weight, pre, dx);
+  linear_->backward_input(dy, weight, pre, dx);
+}
+
+void CpuOps::linear_backward_weight(ConstTensorView dy, ConstTensorView x, TensorView dw, TensorView dbias, Write write) {
+  contract::linear_backward_weight(dy, x, dw, dbias);
+  linear_->backward_weight(dy, x, dw, dbias, write);
+}
+
+void CpuOps::attention_forward(ConstTensorView qkv, std::int64_t n_head, TensorView out, TensorView lse) {
+  contract::attention_forward(qkv, n_head, out, lse);
+  cpu::attention_forward(qkv, n_head, out, lse);
+}
+
+void CpuOps::attention_backward(ConstTensorView dout, ConstTensorView qkv, ConstTensorView out, ConstTensorView lse,
+                                std::int64_t n_head, TensorView dqkv) {
+  contract::attention_backward(dout, qkv, out, lse, n_head, dqkv);
+  cpu::attention_backward(dout, qkv, out, lse, n_head, dqkv);
+}
+
+void CpuOps::attention_cached(ConstTensorView qkv, std::int64_t n_head, std::int64_t start, TensorView key_cache,
+                              TensorView value_cache, TensorView out) {
+  contract::attention_cached(qkv, n_head, start, key_cache, value_cache, out);
+  cpu::attention_cached(qkv, n_head, start, key_cache, value_cache, out);
+}
+
+// ---- loss ----------------------------------------------------------------------------------------------------------
+
+void CpuOps::cross_entropy(TensorView logits, ConstTensorView targets, std::int64_t vocab_size, float gradient_scale,
+                           TensorView losses) {
+  contract::cross_entropy(logits, targets, vocab_size, losses);
+  check_ids("cross_entropy: target", targets, -1, vocab_size);
+  cpu::cross_entropy(logits, targets, vocab_size, gradient_scale, losses);
+}
+
+void CpuOps::sum(ConstTensorView x, float scale, Write write, TensorView out) {
+  contract::sum(x, out);
+  const double scaled = static_cast<double>(scale) * cpu::sum(x.as<float>(), x.numel(), workspace_);
+  float* total = out.as<float>();
+  *total = static_cast<float>((write == Write::accumulate ? static_cast<double>(*total) : 0.0) + scaled);
+}
+
+// ---- optimizer -----------------------------------------------------------------------------------------------------
+
+void CpuOps::global_norm(ConstTensorView gradients, float max_norm, StepScalars* scalars) {
+  contract::global_norm(gradients, max_norm, scalars);
+  const float norm = static_cast<float>(std::sqrt(sum_of_squares(gradients.as<float>(), gradients.numel(), workspace_)));
+  scalars->gradient_norm = norm;
+  scalars->clip_factor = max_norm > 0.0f && norm > max_norm ? max_norm / norm : 1.0f;
+  scalars->finite = std::isfinite(norm) && std::isfinite(scalars->loss) ? 1 : 0;
+}
+
+void CpuOps::optimizer_update(const UpdateRule& rule, const UpdateBuffers& buffers, const ParameterSegment* segments,
+                              std::int64_t segment_count, const StepScalars* scalars) {
+  contract::optimizer_update(rule, buffers, segments, segment_count, scalars);
+  if (scalars->finite == 0) return;
+  const std::span<const ParameterSegment> all(segments, static_cast<std::size_t>(segment_count));
+  for (const ParameterSegment& segment : all) {
+    if (segment.offset >= 0 && segment.offset % 64 == 0 && segment.rows >= 0 && segment.columns >= 0) continue;
+    throw ContractViolation("optimizer_update: a segment has offset " + std::to_string(segment.offset) + ", rows " +
+                            std::to_string(segment.rows) + " and columns " + std::to_string(segment.columns) +
+                            "; none may be negative and the offset must be a multiple of 64");
+  }
+  cpu::optimizer_update(rule, buffers, all, *scalars);
+  for (const ParameterSegment& segment : all) {
+    const auto elements = static_cast<std::size_t>(segment.rows * segment.columns);
+    linear_->written(buffers.master + segment.offset, elements * sizeof(float));
+    if (buffers.low_precision != nullptr) linear_->written(buffers.low_precision + segment.offset, elements * sizeof(bfloat16));
+  }
+}
+
+}  // namespace temper::cpu
+
+namespace temper {
+
+std::unique_ptr<Ops> make_cpu_ops() { return std::make_unique<cpu::CpuOps>(); }
+
+}  // namespace temper

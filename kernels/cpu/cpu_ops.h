@@ -1,0 +1,68 @@
+// The default backend behind kernels/ops.h: checks every call against the contract, then runs it at once.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <unordered_map>
+
+#include "kernels/cpu/linear.h"
+#include "kernels/cpu/workspace.h"
+#include "kernels/ops.h"
+
+namespace temper::cpu {
+
+class CpuOps final : public Ops {
+ public:
+  CpuOps();
+  ~CpuOps() override;
+
+  const DeviceInfo& device() const override { return device_; }
+  void* allocate(std::size_t bytes) override;
+  void release(void* memory) noexcept override;
+  void copy_to_device(void* device_to, const void* host_from, std::size_t bytes) override;
+  void copy_to_host(void* host_to, const void* device_from, std::size_t bytes) override;
+  void copy(void* device_to, const void* device_from, std::size_t bytes) override;
+  void zero(void* device, std::size_t bytes) override;
+  void cast(ConstTensorView from, TensorView to) override;
+  void synchronize() override {}
+  std::size_t register_weight(ConstTensorView weight) override;
+
+  /// Throws ContractViolation for a token outside [0, rows of wte).
+  void embedding_forward(ConstTensorView tokens, ConstTensorView wte, ConstTensorView wpe, std::int64_t first_position,
+                         TensorView out) override;
+  /// Throws ContractViolation for a token outside [0, rows of dwte).
+  void embedding_backward(ConstTensorView dout, ConstTensorView tokens, TensorView dwte, TensorView dwpe, Write write_wpe) override;
+  void layernorm_forward(ConstTensorView x, ConstTensorView gamma, ConstTensorView beta, TensorView out, TensorView mean,
+                         TensorView rstd) override;
+  void residual_layernorm_forward(ConstTensorView x, ConstTensorView residual, ConstTensorView gamma, ConstTensorView beta,
+                                  TensorView sum, TensorView out, TensorView mean, TensorView rstd) override;
+  void layernorm_backward(ConstTensorView dout, ConstTensorView x, ConstTensorView gamma, ConstTensorView mean,
+                          ConstTensorView rstd, ConstTensorView dresidual, TensorView dx, TensorView dgamma, TensorView dbeta,
+                          Write write) override;
+  void linear_forward(ConstTensorView x, ConstTensorView weight, ConstTensorView bias, Epilogue epilogue, TensorView y,
+                      TensorView pre) override;
+  void linear_backward_input(ConstTensorView dy, ConstTensorView weight, ConstTensorView pre, TensorView dx) override;
+  void linear_backward_weight(ConstTensorView dy, ConstTensorView x, TensorView dw, TensorView dbias, Write write) override;
+  void attention_forward(ConstTensorView qkv, std::int64_t n_head, TensorView out, TensorView lse) override;
+  void attention_backward(ConstTensorView dout, ConstTensorView qkv, ConstTensorView out, ConstTensorView lse, std::int64_t n_head,
+                          TensorView dqkv) override;
+  void attention_cached(ConstTensorView qkv, std::int64_t n_head, std::int64_t start, TensorView key_cache, TensorView value_cache,
+                        TensorView out) override;
+  /// Throws ContractViolation for a target outside [-1, vocab_size).
+  void cross_entropy(TensorView logits, ConstTensorView targets, std::int64_t vocab_size, float gradient_scale,
+                     TensorView losses) override;
+  void sum(ConstTensorView x, float scale, Write write, TensorView out) override;
+  void global_norm(ConstTensorView gradients, float max_norm, StepScalars* scalars) override;
+  /// Throws ContractViolation for a segment whose offset is not a multiple of 64.
+  void optimizer_update(const UpdateRule& rule, const UpdateBuffers& buffers, const ParameterSegment* segments,
+                        std::int64_t segment_count, const StepScalars* scalars) override;
+
+ private:
+  std::unique_ptr<Linear> linear_;
+  DeviceInfo device_;
+  Workspace workspace_;
+  std::unordered_map<void*, std::size_t> allocations_;  // bytes of each
+  std::size_t allocated_ = 0;
+};
+
+}  // namespace temper::cpu

@@ -1,0 +1,95 @@
+// The family of register-tile products behind linear layers and attention.
+//
+// C[M,N] = A[M,depth] B[N,depth]^T, where both operands are first laid into panels: tile_rows rows of A, tile_columns rows of B,
+// all of the depth, in the order in which the inner loop reads them. Sums run over the depth in a fixed order that depends on
+// the depth alone, so an element of C has the same bits wherever in a matrix or a batch it is computed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/tensor.h"
+
+namespace temper::cpu {
+
+/// A strip of up to tile_rows (A) or tile_columns (B) vectors of length `depth` inside a row-major matrix.
+struct Strip {
+  const void* data = nullptr;
+  DType dtype = DType::f32;
+  std::int64_t stride = 0;       ///< elements from one row of the matrix to the next
+  bool depth_contiguous = true;  ///< true: vector i is row i of the matrix; false: vector i is column i
+  int count = 0;                 ///< vectors; missing ones, up to the panel's width, are packed as zeros
+  std::int64_t depth = 0;
+};
+
+struct GemmKernels {
+  const char* name;
+  int tile_rows;
+  int tile_columns;
+  std::int64_t depth_unit;      ///< panels are padded with zeros to a multiple of this depth
+  std::int64_t depth_block;     ///< depth of one pass that keeps the cache happy; a multiple of depth_unit
+  std::size_t packed_size;      ///< bytes of one packed element
+  bool packs_bf16;              ///< packed elements are bf16 (else f32)
+  void (*enter)();              ///< to be called by each thread before multiply ...
+  void (*leave)();              ///< ... and after the last one
+  void (*pack_a)(const Strip& strip, void* panel);
+  void (*pack_b)(const Strip& strip, void* panel);
+  /// c[tile_rows][c_stride] = or += the product of `depth` (a multiple of depth_unit) steps of two panels.
+  void (*multiply)(std::int64_t depth, const void* a, const void* b, float* c, std::int64_t c_stride, bool accumulate);
+
+  std::int64_t padded(std::int64_t depth) const { return (depth + depth_unit - 1) / depth_unit * depth_unit; }
+  std::size_t panel_a_bytes(std::int64_t depth) const { return static_cast<std::size_t>(padded(depth) * tile_rows) * packed_size; }
+  std::size_t panel_b_bytes(std::int64_t depth) const { return static_cast<std::size_t>(padded(depth) * tile_columns) * packed_size; }
+};
+
+/// What happens to a finished block of a product on its way to memory. Pointers are at the block's first element.
+struct Finish {
+  enum class Kind : std::uint8_t {
+    store,       ///< out = c (+ bias)
+    accumulate,  ///< out += c
+    gelu,        ///< pre = c (+ bias), out = gelu(pre before rounding)
+    gelu_slope,  ///< out = c * gelu'(pre)
+  };
+  Kind kind = Kind::store;
+  DType dtype = DType::f32;    ///< of out, bias and pre
+  const void* bias = nullptr;  ///< one element per column, or null
+  void* out = nullptr;
+  void* pre = nullptr;        ///< written by gelu, read by gelu_slope
+  std::int64_t stride = 0;    ///< elements between rows of out and pre
+
+  Finish at(std::int64_t row, std::int64_t column) const {
+    Finish moved = *this;
+    const std::size_t offset = static_cast<std::size_t>(row * stride + column) * size_of(dtype);
+    moved.out = static_cast<char*>(out) + offset;
+    if (pre != nullptr) moved.pre = static_cast<char*>(pre) + offset;
+    if (bias != nullptr) moved.bias = static_cast<const char*>(bias) + static_cast<std::size_t>(column) * size_of(dtype);
+    return moved;
+  }
+};
+
+struct FinishKernels {
+  void (*finish)(const Finish& finish, const float* c, std::int64_t c_stride, int rows, int columns);
+  /// sums[j] = or += sum over rows of x[row * stride + j], in blocks of 64 rows.
+  void (*column_sums)(const void* x, DType dtype, std::int64_t stride, std::int64_t rows, std::int64_t columns, float* sums,
+                      bool accumulate);
+};
+
+namespace baseline {
+extern const GemmKernels gemm_kernels;
+extern const FinishKernels finish_kernels;
+}  // namespace baseline
+namespace avx2 {
+extern const GemmKernels gemm_kernels;
+extern const FinishKernels finish_kernels;
+}  // namespace avx2
+namespace avx512 {
+extern const GemmKernels gemm_kernels;
+extern const FinishKernels finish_kernels;
+}  // namespace avx512
+extern const GemmKernels amx_gemm_kernels;  ///< bf16 tiles; only where amx_bf16_available()
+
+/// Of current_isa(). For bf16 operands the AMX tiles where there are any; otherwise bf16 becomes f32 while it is packed.
+const GemmKernels& gemm_kernels(DType operands);
+const FinishKernels& finish_kernels();
+
+}  // namespace temper::cpu

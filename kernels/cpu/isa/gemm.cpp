@@ -1,0 +1,131 @@
+// f32 register-tile product and the packing of its panels. A panel holds, for each step of the depth, the elements of all its
+// vectors side by side; bf16 operands become f32 while they are packed.
+#include "kernels/cpu/gemm_kernels.h"
+#include "kernels/cpu/isa/vector.h"
+
+namespace temper::cpu::TEMPER_ISA {
+
+namespace {
+
+// The accumulators fill the register file but for one row of B and one broadcast element of A.
+#if defined(__AVX512F__)
+constexpr int rows = 12;
+constexpr int vectors = 2;
+#elif defined(__AVX__)
+constexpr int rows = 4;
+constexpr int vectors = 3;
+#else
+constexpr int rows = 4;
+constexpr int vectors = 2;
+#endif
+constexpr int columns = vectors * lanes;
+
+typedef float Quad __attribute__((vector_size(16)));
+
+inline Quad load_quad(const float* from) {
+  Quad q;
+  __builtin_memcpy(&q, from, sizeof(q));
+  return q;
+}
+
+inline Quad load_quad(const bfloat16* from) {
+  return Quad{to_float(from[0]), to_float(from[1]), to_float(from[2]), to_float(from[3])};
+}
+
+// Vector i of the strip is row i of the matrix: transposes squares of 4 x 4.
+template <int width, typename T>
+void pack_rows(const Strip& strip, float* panel) {
+  const T* source = static_cast<const T*>(strip.data);
+  for (int group = 0; group < width; group += 4) {
+    const T* row[4];
+    for (int i = 0; i < 4; ++i) row[i] = source + strip.stride * (group + i < strip.count ? group + i : 0);
+    if (group >= strip.count) {
+      for (std::int64_t k = 0; k < strip.depth; ++k)
+        for (int i = 0; i < 4; ++i) panel[k * width + group + i] = 0.0f;
+      continue;
+    }
+    const bool whole = group + 4 <= strip.count;
+    std::int64_t k = 0;
+    for (; k + 4 <= strip.depth && whole; k += 4) {
+      const Quad a = load_quad(row[0] + k), b = load_quad(row[1] + k), c = load_quad(row[2] + k), d = load_quad(row[3] + k);
+      const Quad ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+      const Quad cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+      const Quad column[4] = {
+          __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5), __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7),
+          __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5), __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7)};
+      for (int i = 0; i < 4; ++i) __builtin_memcpy(panel + (k + i) * width + group, &column[i], sizeof(Quad));
+    }
+    for (; k < strip.depth; ++k)
+      for (int i = 0; i < 4; ++i) panel[k * width + group + i] = group + i < strip.count ? to_float(row[i][k]) : 0.0f;
+  }
+}
+
+// Vector i of the strip is column i of the matrix: copies pieces of rows.
+template <int width, typename T>
+void pack_columns(const Strip& strip, float* panel) {
+  const T* source = static_cast<const T*>(strip.data);
+  for (std::int64_t k = 0; k < strip.depth; ++k, source += strip.stride, panel += width) {
+    if (strip.count == width) {
+      for (int i = 0; i < width; ++i) panel[i] = to_float(source[i]);
+    } else {
+      for (int i = 0; i < width; ++i) panel[i] = i < strip.count ? to_float(source[i]) : 0.0f;
+    }
+  }
+}
+
+template <int width>
+void pack(const Strip& strip, void* to) {
+  float* panel = static_cast<float*>(to);
+  if (strip.dtype == DType::bf16) {
+    strip.depth_contiguous ? pack_rows<width, bfloat16>(strip, panel) : pack_columns<width, bfloat16>(strip, panel);
+  } else {
+    strip.depth_contiguous ? pack_rows<width, float>(strip, panel) : pack_columns<width, float>(strip, panel);
+  }
+}
+
+void multiply(std::int64_t depth, const void* a_panel, const void* b_panel, float* c, std::int64_t c_stride, bool accumulate) {
+  const float* a = static_cast<const float*>(a_panel);
+  const float* b = static_cast<const float*>(b_panel);
+  Floats sum[rows][vectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < vectors; ++j) sum[i][j] = accumulate ? load(c + i * c_stride + j * lanes, AllLanes{}) : Floats{};
+  for (std::int64_t k = 0; k < depth; ++k) {
+    Floats right[vectors];
+#pragma GCC unroll 4
+    for (int j = 0; j < vectors; ++j) right[j] = load(b + j * lanes, AllLanes{});
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 4
+      for (int j = 0; j < vectors; ++j) sum[i][j] += a[i] * right[j];
+    }
+    a += rows;
+    b += columns;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < vectors; ++j) store(c + i * c_stride + j * lanes, sum[i][j], AllLanes{});
+}
+
+void nothing() {}
+
+}  // namespace
+
+extern const GemmKernels gemm_kernels = {
+    .name = "f32 vectors",
+    .tile_rows = rows,
+    .tile_columns = columns,
+    .depth_unit = 1,
+    .depth_block = 256,
+    .packed_size = sizeof(float),
+    .packs_bf16 = false,
+    .enter = nothing,
+    .leave = nothing,
+    .pack_a = pack<rows>,
+    .pack_b = pack<columns>,
+    .multiply = multiply,
+};
+
+}  // namespace temper::cpu::TEMPER_ISA

@@ -1,0 +1,169 @@
+// One register of floats, as wide as the instruction set this file is compiled for. Arithmetic comes from GCC's vector
+// extensions; here are loads and stores of activations, sums over lanes, and exp.
+//
+// A row's last elements that do not fill a register go through the same arithmetic in a register padded with zeros, so that
+// the bits of an element depend neither on where it lies in memory nor on how rows were shared among threads.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/bfloat16.h"
+
+#define TEMPER_INLINE inline __attribute__((always_inline))
+
+namespace temper::cpu::TEMPER_ISA {
+
+#if defined(__AVX512F__)
+inline constexpr int lanes = 16;
+#elif defined(__AVX2__)
+inline constexpr int lanes = 8;
+#else
+inline constexpr int lanes = 4;
+#endif
+
+using Floats = float __attribute__((vector_size(4 * lanes)));
+using Ints = std::int32_t __attribute__((vector_size(4 * lanes)));
+using Words = std::uint32_t __attribute__((vector_size(4 * lanes)));
+using Halfwords = std::uint16_t __attribute__((vector_size(2 * lanes)));
+
+/// How many of a register's lanes hold elements of the row.
+struct AllLanes {};
+struct FirstLanes {
+  int count;
+};
+
+TEMPER_INLINE Floats broadcast(float value) { return Floats{} + value; }
+
+TEMPER_INLINE Ints lane_numbers() {
+  Ints numbers;
+  for (int lane = 0; lane < lanes; ++lane) numbers[lane] = lane;
+  return numbers;
+}
+
+/// `value`, but `otherwise` in the lanes that hold no element.
+TEMPER_INLINE Floats keep(Floats value, AllLanes, float = 0.0f) { return value; }
+TEMPER_INLINE Floats keep(Floats value, FirstLanes part, float otherwise = 0.0f) {
+  return lane_numbers() < part.count ? value : broadcast(otherwise);
+}
+
+TEMPER_INLINE Floats widen(Halfwords bits) { return (Floats)(__builtin_convertvector(bits, Words) << 16); }
+
+/// Rounds to nearest even; NaN stays NaN.
+TEMPER_INLINE Halfwords narrow(Floats value) {
+  const Words bits = (Words)value;
+  const Words rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const Words quiet_nan = (bits >> 16) | 0x40u;
+  return __builtin_convertvector(value == value ? rounded : quiet_nan, Halfwords);
+}
+
+/// Elements that are not there read as zero.
+TEMPER_INLINE Floats load(const float* from, AllLanes) {
+  Floats value;
+  __builtin_memcpy(&value, from, sizeof(value));
+  return value;
+}
+TEMPER_INLINE Floats load(const float* from, FirstLanes part) {
+  Floats value{};
+  __builtin_memcpy(&value, from, static_cast<std::size_t>(part.count) * sizeof(float));
+  return value;
+}
+TEMPER_INLINE Floats load(const bfloat16* from, AllLanes) {
+  Halfwords bits;
+  __builtin_memcpy(&bits, from, sizeof(bits));
+  return widen(bits);
+}
+TEMPER_INLINE Floats load(const bfloat16* from, FirstLanes part) {
+  Halfwords bits{};
+  __builtin_memcpy(&bits, from, static_cast<std::size_t>(part.count) * sizeof(bfloat16));
+  return widen(bits);
+}
+
+TEMPER_INLINE void store(float* to, Floats value, AllLanes) { __builtin_memcpy(to, &value, sizeof(value)); }
+TEMPER_INLINE void store(float* to, Floats value, FirstLanes part) {
+  __builtin_memcpy(to, &value, static_cast<std::size_t>(part.count) * sizeof(float));
+}
+TEMPER_INLINE void store(bfloat16* to, Floats value, AllLanes) {
+  const Halfwords bits = narrow(value);
+  __builtin_memcpy(to, &bits, sizeof(bits));
+}
+TEMPER_INLINE void store(bfloat16* to, Floats value, FirstLanes part) {
+  const Halfwords bits = narrow(value);
+  __builtin_memcpy(to, &bits, static_cast<std::size_t>(part.count) * sizeof(bfloat16));
+}
+
+/// The value as it will be read back from a T.
+template <typename T>
+TEMPER_INLINE Floats as_stored(Floats value);
+template <>
+TEMPER_INLINE Floats as_stored<float>(Floats value) {
+  return value;
+}
+template <>
+TEMPER_INLINE Floats as_stored<bfloat16>(Floats value) {
+  return widen(narrow(value));
+}
+
+TEMPER_INLINE Floats maximum(Floats a, Floats b) { return a > b ? a : b; }
+
+/// Sum and maximum over all lanes, in a fixed tree.
+TEMPER_INLINE float sum_of_lanes(Floats value) {
+  const Ints numbers = lane_numbers();
+  for (int distance = lanes / 2; distance > 0; distance /= 2) value += __builtin_shuffle(value, numbers ^ distance);
+  return value[0];
+}
+TEMPER_INLINE float maximum_of_lanes(Floats value) {
+  const Ints numbers = lane_numbers();
+  for (int distance = lanes / 2; distance > 0; distance /= 2) value = maximum(value, __builtin_shuffle(value, numbers ^ distance));
+  return value[0];
+}
+
+/// Four registers that take turns, since one alone would wait for its previous addition.
+struct Accumulator {
+  Floats part[4];
+
+  TEMPER_INLINE float sum() const { return sum_of_lanes((part[0] + part[1]) + (part[2] + part[3])); }
+  TEMPER_INLINE float largest() const { return maximum_of_lanes(maximum(maximum(part[0], part[1]), maximum(part[2], part[3]))); }
+};
+
+/// Calls body(i, lanes there, turn) for elements i, i + 1, ... of [0, count), a register at a time; turn counts 0, 1, 2, 3.
+template <typename Body>
+TEMPER_INLINE void for_registers(std::int64_t count, const Body& body) {
+  std::int64_t i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes) {
+    body(i, AllLanes{}, 0);
+    body(i + lanes, AllLanes{}, 1);
+    body(i + 2 * lanes, AllLanes{}, 2);
+    body(i + 3 * lanes, AllLanes{}, 3);
+  }
+  for (; i + lanes <= count; i += lanes) body(i, AllLanes{}, 0);
+  if (i < count) body(i, FirstLanes{static_cast<int>(count - i)}, 0);
+}
+
+/// exp for x <= 88: exp(x) = 2^n exp(r) with n the integer nearest to x / ln 2 and |r| <= ln(2)/2, where the Taylor polynomial of
+/// degree 7 is within 5e-9. Results below the smallest normal number are 0; NaN stays NaN.
+TEMPER_INLINE Floats exp(Floats x) {
+  constexpr float log2_e = 1.44269504088896341f;
+  constexpr float ln2_high = 0.693359375f;  // few bits, so that n * ln2_high is exact
+  constexpr float ln2_low = -2.12194440054690583e-4f;
+  constexpr float to_integer = 12582912.0f;  // 1.5 * 2^23: a sum with it has no fraction bits left
+  constexpr float smallest = -87.3365f;
+
+  const Floats bounded = x < smallest ? broadcast(smallest) : x;
+  const Floats shifted = bounded * log2_e + to_integer;
+  const Floats n = shifted - to_integer;
+  const Floats r = (bounded - n * ln2_high) - n * ln2_low;
+  Floats p = broadcast(1.0f / 5040.0f);
+  p = p * r + 1.0f / 720.0f;
+  p = p * r + 1.0f / 120.0f;
+  p = p * r + 1.0f / 24.0f;
+  p = p * r + 1.0f / 6.0f;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const Floats power = (Floats)(((Words)shifted + 127u) << 23);  // the low bits of `shifted` are n
+  return x < smallest ? Floats{} : p * power;
+}
+
+TEMPER_INLINE float exp(float x) { return exp(broadcast(x))[0]; }
+
+}  // namespace temper::cpu::TEMPER_ISA

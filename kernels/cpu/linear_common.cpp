@@ -1,0 +1,209 @@
+#include "kernels/cpu/linear_common.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <string>
+
+namespace temper::cpu {
+
+namespace {
+
+constexpr std::int64_t block_rows = 256;     // a block's panels of A stay in the second-level cache ...
+constexpr std::int64_t block_columns = 384;  // ... while those of B pass through the first
+constexpr std::size_t most_packed_a = std::size_t{64} << 20;  // bytes of A packed at a time: bounds scratch, not speed
+constexpr int panels_per_task = 4;                            // packed by one thread at a stretch
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+// Packs panels [first, end) of an operand; called by every thread of a team.
+void pack(const Operand& operand, int width, std::size_t panel_bytes, void (*pack_one)(const Strip&, void*), std::int64_t first,
+          std::int64_t end, char* panels) {
+  const std::int64_t vectors = operand.vectors();
+#pragma omp for schedule(dynamic, panels_per_task)
+  for (std::int64_t p = first; p < end; ++p) {
+    const int count = static_cast<int>(std::min<std::int64_t>(width, vectors - p * width));
+    pack_one(operand.strip(p * width, count), panels + static_cast<std::size_t>(p - first) * panel_bytes);
+  }
+}
+
+// One block of C: all of the depth, in passes; a tile is finished as soon as its last pass is done.
+struct Block {
+  const GemmKernels& kernels;
+  const FinishKernels& finishing;
+  std::int64_t depth;
+  std::int64_t rows, columns;  // of C in this block
+  const char* a;
+  const char* b;
+  Finish finish;
+  float* sums;  // one tile for each pair of panels when there are several passes, else one tile
+
+  void compute() const {
+    const std::int64_t tile_rows = kernels.tile_rows, tile_columns = kernels.tile_columns;
+    const std::int64_t padded = kernels.padded(depth);
+    const std::size_t a_panel = kernels.panel_a_bytes(depth), b_panel = kernels.panel_b_bytes(depth);
+    const bool one_pass = padded <= kernels.depth_block;
+    for (std::int64_t k = 0; k < padded; k += kernels.depth_block) {
+      const std::int64_t steps = std::min(kernels.depth_block, padded - k);
+      const bool last = k + steps == padded;
+      const std::size_t a_offset = static_cast<std::size_t>(k * tile_rows) * kernels.packed_size;
+      const std::size_t b_offset = static_cast<std::size_t>(k * tile_columns) * kernels.packed_size;
+      float* tile = sums;
+      for (std::int64_t j = 0; j * tile_columns < columns; ++j) {
+        for (std::int64_t i = 0; i * tile_rows < rows; ++i) {
+          kernels.multiply(steps, a + static_cast<std::size_t>(i) * a_panel + a_offset,
+                           b + static_cast<std::size_t>(j) * b_panel + b_offset, tile, tile_columns, k > 0);
+          if (last) {
+            finishing.finish(finish.at(i * tile_rows, j * tile_columns), tile, tile_columns,
+                             static_cast<int>(std::min(tile_rows, rows - i * tile_rows)),
+                             static_cast<int>(std::min(tile_columns, columns - j * tile_columns)));
+          }
+          if (!one_pass) tile += tile_rows * tile_columns;
+        }
+      }
+    }
+  }
+};
+
+}  // namespace
+
+Strip Operand::strip(std::int64_t first, int count) const {
+  const std::int64_t stride = matrix.shape.back();
+  const std::int64_t offset = depth_contiguous ? first * stride : first;
+  return {.data = static_cast<const char*>(matrix.data) + static_cast<std::size_t>(offset) * size_of(matrix.dtype),
+          .dtype = matrix.dtype,
+          .stride = stride,
+          .depth_contiguous = depth_contiguous,
+          .count = count,
+          .depth = depth()};
+}
+
+std::string PanelLinear::description() const {
+  return std::string("own kernels: f32 by ") + gemm_kernels(DType::f32).name + ", bf16 by " + gemm_kernels(DType::bf16).name;
+}
+
+std::size_t PanelLinear::register_weight(ConstTensorView weight) {
+  const GemmKernels& kernels = gemm_kernels(weight.dtype);
+  const std::int64_t n = weight.shape[0], k = weight.shape[1];
+  forward_[weight.data].weight = weight;
+  std::size_t bytes = static_cast<std::size_t>(ceil_div(n, kernels.tile_columns)) * kernels.panel_b_bytes(k);
+  // f32 products take so long beside packing that a second copy of the weights would not earn its memory.
+  if (kernels.packs_bf16) {
+    backward_[weight.data].weight = weight;
+    bytes += static_cast<std::size_t>(ceil_div(k, kernels.tile_columns)) * kernels.panel_b_bytes(n);
+  }
+  return bytes;
+}
+
+void PanelLinear::written(const void* begin, std::size_t bytes) {
+  const char* first = static_cast<const char*>(begin);
+  for (auto* packed : {&forward_, &backward_}) {
+    for (auto& [address, entry] : *packed) {
+      const char* weight = static_cast<const char*>(address);
+      if (weight < first + bytes && first < weight + entry.weight.bytes()) entry.kernels = nullptr;
+    }
+  }
+}
+
+PanelLinear::PackedWeight* PanelLinear::kept(std::map<const void*, PackedWeight>& packed, ConstTensorView weight) {
+  const auto found = packed.find(weight.data);
+  if (found == packed.end()) return nullptr;
+  const ConstTensorView& registered = found->second.weight;
+  return registered.dtype == weight.dtype && registered.shape == weight.shape ? &found->second : nullptr;
+}
+
+void PanelLinear::product(const Operand& a, const Operand& b, PackedWeight* kept_b, const Finish& finish) {
+  const GemmKernels& kernels = gemm_kernels(a.matrix.dtype);
+  const FinishKernels& finishing = finish_kernels();
+  const std::int64_t rows = a.vectors(), columns = b.vectors(), depth = a.depth();
+  if (rows == 0 || columns == 0) return;
+
+  const std::size_t a_panel = kernels.panel_a_bytes(depth), b_panel = kernels.panel_b_bytes(depth);
+  const std::int64_t a_panels = ceil_div(rows, kernels.tile_rows), b_panels = ceil_div(columns, kernels.tile_columns);
+  const std::int64_t a_per_block = ceil_div(block_rows, kernels.tile_rows);
+  const std::int64_t b_per_block = ceil_div(block_columns, kernels.tile_columns);
+  const std::int64_t blocks_at_once =
+      std::max<std::int64_t>(1, static_cast<std::int64_t>(most_packed_a / (a_panel * static_cast<std::size_t>(a_per_block))));
+  const std::int64_t a_at_once = std::min(a_panels, blocks_at_once * a_per_block);
+
+  const bool pack_b = kept_b == nullptr || kept_b->kernels != &kernels;
+  Buffer& b_buffer = kept_b == nullptr ? b_panels_ : kept_b->panels;
+  char* const b_packed = b_buffer.reserve(static_cast<std::size_t>(b_panels) * b_panel);
+  char* const a_packed = a_panels_.reserve(static_cast<std::size_t>(a_at_once) * a_panel);
+  const std::size_t tile = static_cast<std::size_t>(kernels.tile_rows * kernels.tile_columns);
+  const std::size_t block_floats =
+      kernels.padded(depth) <= kernels.depth_block ? tile : tile * static_cast<std::size_t>(a_per_block * b_per_block);
+  float* const sums =
+      reinterpret_cast<float*>(sums_.reserve(block_floats * sizeof(float) * static_cast<std::size_t>(omp_get_max_threads())));
+
+#pragma omp parallel
+  {
+    if (pack_b) pack(b, kernels.tile_columns, b_panel, kernels.pack_b, 0, b_panels, b_packed);
+    kernels.enter();
+    for (std::int64_t first = 0; first < a_panels; first += a_at_once) {
+      const std::int64_t end = std::min(a_panels, first + a_at_once);
+      pack(a, kernels.tile_rows, a_panel, kernels.pack_a, first, end, a_packed);
+      const std::int64_t row_blocks = ceil_div(end - first, a_per_block), column_blocks = ceil_div(b_panels, b_per_block);
+#pragma omp for schedule(dynamic)
+      for (std::int64_t block = 0; block < row_blocks * column_blocks; ++block) {
+        const std::int64_t i = block % row_blocks * a_per_block, j = block / row_blocks * b_per_block;  // panels
+        const std::int64_t row = (first + i) * kernels.tile_rows, column = j * kernels.tile_columns;
+        const Block task = {.kernels = kernels,
+                            .finishing = finishing,
+                            .depth = depth,
+                            .rows = std::min(std::min(a_per_block, end - first - i) * kernels.tile_rows, rows - row),
+                            .columns = std::min(b_per_block * kernels.tile_columns, columns - column),
+                            .a = a_packed + static_cast<std::size_t>(i) * a_panel,
+                            .b = b_packed + static_cast<std::size_t>(j) * b_panel,
+                            .finish = finish.at(row, column),
+                            .sums = sums + block_floats * static_cast<std::size_t>(omp_get_thread_num())};
+        task.compute();
+      }
+    }
+    kernels.leave();
+  }
+  if (kept_b != nullptr) kept_b->kernels = &kernels;
+}
+
+void PanelLinear::forward(ConstTensorView x, ConstTensorView weight, ConstTensorView bias, Epilogue epilogue, TensorView y,
+                          TensorView pre) {
+  const Finish finish = {.kind = epilogue == Epilogue::bias_gelu ? Finish::Kind::gelu : Finish::Kind::store,
+                         .dtype = y.dtype,
+                         .bias = bias.data,
+                         .out = y.data,
+                         .pre = epilogue == Epilogue::bias_gelu ? pre.data : nullptr,
+                         .stride = weight.shape[0]};
+  product({x, true}, {weight, true}, kept(forward_, weight), finish);
+}
+
+void PanelLinear::backward_input(ConstTensorView dy, ConstTensorView weight, ConstTensorView pre, TensorView dx) {
+  // gelu_slope only reads `pre`.
+  const Finish finish = {.kind = pre.present() ? Finish::Kind::gelu_slope : Finish::Kind::store,
+                         .dtype = dx.dtype,
+                         .bias = nullptr,
+                         .out = dx.data,
+                         .pre = const_cast<void*>(pre.data),
+                         .stride = weight.shape[1]};
+  product({dy, true}, {weight, false}, kept(backward_, weight), finish);
+}
+
+void PanelLinear::backward_weight(ConstTensorView dy, ConstTensorView x, TensorView dw, TensorView dbias, Write write) {
+  const bool accumulate = write == Write::accumulate;
+  if (dbias.present()) {
+    const FinishKernels& finishing = finish_kernels();
+    const std::int64_t columns = dy.shape.back(), rows = dy.shape.rows(), strip = 128;
+#pragma omp parallel for schedule(dynamic)
+    for (std::int64_t j = 0; j < columns; j += strip)
+      finishing.column_sums(static_cast<const char*>(dy.data) + static_cast<std::size_t>(j) * size_of(dy.dtype), dy.dtype, columns,
+                            rows, std::min(strip, columns - j), dbias.as<float>() + j, accumulate);
+  }
+  const Finish finish = {.kind = accumulate ? Finish::Kind::accumulate : Finish::Kind::store,
+                         .dtype = DType::f32,
+                         .bias = nullptr,
+                         .out = dw.data,
+                         .pre = nullptr,
+                         .stride = dw.shape[1]};
+  product({dy, false}, {x, false}, nullptr, finish);
+}
+
+}  // namespace temper::cpu

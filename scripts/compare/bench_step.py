@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+"""Times whole GPT-2 124M training steps in PyTorch on the CPU: what temper's step is compared with.
+
+A step is forward, loss, backward, clipping of the global norm and AdamW (fused where PyTorch has that for the CPU).
+Batches are random tokens, a new one each step. Prints one JSON object: median, 10th and 90th percentile of the step time,
+tokens per second at the median, peak resident memory and what of it was there before the model.
+Runs on PyTorch 1.13 and newer; `--implementation transformers` needs the transformers package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import resource
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from gpt2_reference import Config, Gpt2, mean_loss
+
+BLOCKS = {"124m": (12, 12, 768), "350m": (24, 16, 1024), "774m": (36, 20, 1280), "1558m": (48, 25, 1600)}
+# 50257 rounded up to a multiple of 128, as temper pads it; PyTorch's products are no slower for it.
+VOCABULARY = 50304
+
+
+def peak_rss_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class TransformersGpt2(nn.Module):
+    """GPT2LMHeadModel with the signature of Gpt2."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        from transformers import GPT2Config, GPT2LMHeadModel
+
+        self.model = GPT2LMHeadModel(GPT2Config(**config.to_hugging_face(), use_cache=False))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.model(tokens).logits
+
+
+def make_optimizer(model: nn.Module) -> tuple[torch.optim.Optimizer, str]:
+    matrices = [p for p in model.parameters() if p.dim() == 2]
+    vectors = [p for p in model.parameters() if p.dim() != 2]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
+    settings = {"lr": 6e-4, "betas": (0.9, 0.95), "eps": 1e-8}
+    try:
+        return torch.optim.AdamW(groups, fused=True, **settings), "fused"
+    except (TypeError, RuntimeError):  # PyTorch 1.13 has none for the CPU, and its foreach form is slower than its loop
+        return torch.optim.AdamW(groups, **settings), "loop"
+
+
+def percentile(samples: list[float], share: float) -> float:
+    """The nearest-rank percentile."""
+    return sorted(samples)[max(0, math.ceil(share * len(samples)) - 1)]
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=BLOCKS, default="124m")
+    parser.add_argument("--batch", type=int, default=4, help="sequences (default %(default)s)")
+    parser.add_argument("--context", type=int, default=256, help="tokens per sequence (default %(default)s)")
+    parser.add_argument("--threads", type=int, default=2, help="(default %(default)s)")
+    parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32", help="bf16 is autocast over fp32 weights")
+    parser.add_argument("--implementation", choices=("own", "transformers"), default="own")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the model and the loss")
+    parser.add_argument("--warmup", type=int, default=5, help="untimed steps (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=20, help="timed steps (default %(default)s)")
+    parser.add_argument("--json", type=Path, help="write the result here too")
+    return parser.parse_args()
+
+
+def measure(arguments: argparse.Namespace) -> dict:
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(1337)
+    before = peak_rss_bytes()
+    n_layer, n_head, n_embd = BLOCKS[arguments.model]
+    config = Config(n_layer, n_head, n_embd, n_ctx=max(1024, arguments.context), vocab_size=VOCABULARY)
+    model = Gpt2(config) if arguments.implementation == "own" else TransformersGpt2(config)
+    model.train()
+    parameters = list(model.parameters())
+    optimizer, form = make_optimizer(model)
+
+    def forward(tokens: Tensor, targets: Tensor) -> Tensor:
+        return mean_loss(model(tokens), targets)
+
+    if arguments.compile:
+        forward = torch.compile(forward)
+    bf16 = arguments.dtype == "bf16"
+
+    def step() -> tuple[float, float]:
+        tokens = torch.randint(VOCABULARY, (arguments.batch, arguments.context + 1))
+        start = time.perf_counter()
+        with torch.autocast("cpu", dtype=torch.bfloat16) if bf16 else contextlib.nullcontext():
+            loss = forward(tokens[:, :-1], tokens[:, 1:])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        value = loss.item()
+        return time.perf_counter() - start, value
+
+    first = step()
+    for _ in range(arguments.warmup - 1):
+        step()
+    timed = [step() for _ in range(arguments.steps)]
+    if not all(math.isfinite(loss) for _, loss in timed):
+        raise SystemExit("the loss is not finite; these times mean nothing")
+    seconds = [elapsed for elapsed, _ in timed]
+    median = percentile(seconds, 0.5)
+    return {
+        "program": "pytorch",
+        "version": torch.__version__,
+        "python": sys.version.split()[0],
+        "implementation": arguments.implementation,
+        "compiled": arguments.compile,
+        "optimizer": form,
+        "attention": "scaled_dot_product" if hasattr(nn.functional, "scaled_dot_product_attention") else "explicit mask",
+        "precision": arguments.dtype,
+        "model": arguments.model,
+        "batch": arguments.batch,
+        "context": arguments.context,
+        "vocabulary": VOCABULARY,
+        "parameters": sum(p.numel() for p in parameters),
+        "threads": torch.get_num_threads(),
+        "warmup": arguments.warmup,
+        "steps": arguments.steps,
+        "first_step_seconds": first[0],
+        "step_seconds": {"median": median, "p10": percentile(seconds, 0.1), "p90": percentile(seconds, 0.9)},
+        "tokens_per_second": arguments.batch * arguments.context / median,
+        "peak_rss_bytes": peak_rss_bytes(),
+        "rss_before_model_bytes": before,
+        "first_loss": first[1],
+        "last_loss": timed[-1][1],
+    }
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    if arguments.warmup < 1 or arguments.steps < 1:
+        raise SystemExit("--warmup and --steps must be at least 1")
+    result = json.dumps(measure(arguments), indent=2)
+    print(result)
+    if arguments.json:
+        arguments.json.write_text(result + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

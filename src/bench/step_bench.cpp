@@ -1,0 +1,122 @@
+#include "bench/step_bench.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "io/error.h"
+#include "kernels/philox.h"
+#include "train/engine.h"
+#include "train/progress.h"
+
+namespace temper {
+
+namespace {
+
+double percentile(const std::vector<double>& sorted, double share) {
+  return sorted[static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1) + 0.5)];
+}
+
+void fill_random(Batch& batch, std::int64_t count, std::int64_t vocab_size, std::uint32_t step) {
+  batch.inputs.resize(static_cast<std::size_t>(count));
+  batch.targets.resize(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < batch.inputs.size(); ++i) {
+    const PhiloxBlock block = random_block(1, RandomPurpose::benchmark, step, i);
+    batch.inputs[i] = static_cast<std::int32_t>(block.word[0] % static_cast<std::uint32_t>(vocab_size));
+    batch.targets[i] = static_cast<std::int32_t>(block.word[1] % static_cast<std::uint32_t>(vocab_size));
+  }
+}
+
+}  // namespace
+
+ModelConfig named_model(const std::string& name, std::int64_t context) {
+  struct Named {
+    const char* name;
+    std::int64_t n_layer, n_head, n_embd;
+  };
+  for (const Named& known :
+       {Named{"124m", 12, 12, 768}, Named{"350m", 24, 16, 1024}, Named{"774m", 36, 20, 1280}, Named{"1558m", 48, 25, 1600}}) {
+    if (name != known.name) continue;
+    ModelConfig config;
+    config.n_layer = known.n_layer;
+    config.n_head = known.n_head;
+    config.n_embd = known.n_embd;
+    config.n_ctx = context;
+    return config;
+  }
+  throw Error(ExitCode::usage, "--model " + name + ": expected 124m, 350m, 774m or 1558m");
+}
+
+StepBenchResult bench_step(const StepBenchSettings& settings, Ops& ops) {
+  RunConfig config;
+  config.model = named_model(settings.model, settings.context);
+  config.precision = settings.precision;
+  config.batch.micro_batch = settings.batch;
+  config.batch.tokens_per_step = settings.batch * settings.context;
+  config.train.steps = settings.warmup + settings.steps;
+  config.optimizer.learning_rate = 1e-4;
+
+  Engine engine(config, &ops);
+  engine.weights.initialize(config.seed);
+  Batch batch;
+  std::uint32_t drawn = 0;
+  StepBenchResult result;
+  result.settings = settings;
+  result.device = ops.device().name + ", " + ops.device().features;
+  for (std::int64_t step = 0; step < settings.warmup + settings.steps; ++step) {
+    fill_random(batch, config.batch.tokens_per_step, config.model.vocab_size, drawn++);
+    const auto begin = std::chrono::steady_clock::now();
+    const StepScalars scalars =
+        engine.step(step, 1, config.batch.tokens_per_step, [&] { engine.batch.upload(batch, settings.batch, settings.context); });
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    if (scalars.finite == 0) throw Error(ExitCode::numeric, "bench step: the loss is not finite");
+    if (step >= settings.warmup) result.seconds.push_back(seconds);
+  }
+  std::sort(result.seconds.begin(), result.seconds.end());
+  result.tokens_per_second = static_cast<double>(config.batch.tokens_per_step) / percentile(result.seconds, 0.5);
+  result.flops_per_second = result.tokens_per_second * training_flops_per_token(config.model);
+  result.planned_bytes = engine.memory.total_bytes();
+  rusage usage = {};
+  if (getrusage(RUSAGE_SELF, &usage) == 0) result.peak_rss_bytes = static_cast<std::size_t>(usage.ru_maxrss) * 1024;
+  return result;
+}
+
+std::string to_text(const StepBenchResult& result) {
+  char text[512];
+  std::snprintf(text, sizeof(text),
+                "GPT-2 %s, %s, B=%lld, T=%lld: %.1f ms a step (p10 %.1f, p90 %.1f, %zu steps), %.0f tokens/s, %.1f GFLOP/s, "
+                "memory planned %s, peak %s\n",
+                result.settings.model.c_str(), result.settings.precision == Precision::bf16 ? "bf16" : "fp32",
+                static_cast<long long>(result.settings.batch), static_cast<long long>(result.settings.context),
+                1e3 * percentile(result.seconds, 0.5), 1e3 * percentile(result.seconds, 0.1), 1e3 * percentile(result.seconds, 0.9),
+                result.seconds.size(), result.tokens_per_second, result.flops_per_second / 1e9,
+                format_bytes(result.planned_bytes).c_str(), format_bytes(result.peak_rss_bytes).c_str());
+  return text;
+}
+
+std::string to_json(const StepBenchResult& result) {
+  nlohmann::ordered_json benchmark;
+  benchmark["name"] = "step/" + result.settings.model + "/" + (result.settings.precision == Precision::bf16 ? "bf16" : "fp32") +
+                      "/B" + std::to_string(result.settings.batch) + "/T" + std::to_string(result.settings.context);
+  benchmark["run_type"] = "aggregate";
+  benchmark["aggregate_name"] = "median";
+  benchmark["iterations"] = result.seconds.size();
+  benchmark["real_time"] = 1e3 * percentile(result.seconds, 0.5);
+  benchmark["time_unit"] = "ms";
+  benchmark["step_seconds"] = {{"median", percentile(result.seconds, 0.5)},
+                               {"p10", percentile(result.seconds, 0.1)},
+                               {"p90", percentile(result.seconds, 0.9)}};
+  benchmark["tokens_per_second"] = result.tokens_per_second;
+  benchmark["flops_per_second"] = result.flops_per_second;
+  benchmark["planned_bytes"] = result.planned_bytes;
+  benchmark["peak_rss_bytes"] = result.peak_rss_bytes;
+  nlohmann::ordered_json json;
+  json["context"] = {{"device", result.device}};
+  json["benchmarks"] = nlohmann::ordered_json::array({benchmark});
+  return json.dump(2) + "\n";
+}
+
+}  // namespace temper

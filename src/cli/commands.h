@@ -1,0 +1,42 @@
+// The subcommands of temper. Each add_... function describes one to the parser and gives it a callback that does the work;
+// a callback throws Error (or a kernel's exception) on failure and main turns that into a message and an exit code.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "config/run_config.h"
+#include "io/error.h"
+#include "kernels/ops.h"
+
+namespace CLI {
+class App;
+}
+
+namespace temper {
+
+void add_train_command(CLI::App& app, ExitCode& exit_code);
+void add_eval_command(CLI::App& app);
+void add_sample_command(CLI::App& app);
+void add_data_command(CLI::App& app);
+void add_import_command(CLI::App& app);
+void add_export_command(CLI::App& app);
+void add_bench_command(CLI::App& app);
+void add_config_command(CLI::App& app);
+void add_doctor_command(CLI::App& app);
+
+/// Writes to standard output; a closed pipe or a full disk is an Error(ExitCode::io).
+void write_output(const std::string& text);
+
+/// The device a configuration asks for. `automatic` takes a GPU where there is one and says on stderr why not otherwise.
+/// precision bf16 is refused (Error(ExitCode::usage)) where the device has no instructions for it.
+std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision);
+
+/// "cpu", "cuda", "auto" and "fp32", "bf16" as options of commands that have no configuration file.
+DeviceChoice parse_device(const std::string& text);
+Precision parse_precision(const std::string& text);
+
+/// "cpu: Intel Xeon, AVX-512 AMX, oneDNN 2.6.3, 2 threads"
+std::string describe_device(const DeviceInfo& info);
+
+}  // namespace temper

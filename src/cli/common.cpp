@@ -1,0 +1,48 @@
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "cli/commands.h"
+
+namespace temper {
+
+void write_output(const std::string& text) {
+  const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+  if (!written) throw Error(ExitCode::io, std::string("standard output could not be written: ") + std::strerror(errno));
+}
+
+std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision) {
+  std::unique_ptr<Ops> ops;
+  std::string reason;
+  if (choice == DeviceChoice::cuda) {
+    ops = make_cuda_ops();
+  } else if (choice == DeviceChoice::automatic && cuda_available(&reason)) {
+    ops = make_cuda_ops();
+  } else {
+    ops = make_cpu_ops();
+  }
+  if (precision == Precision::bf16 && !ops->device().bf16)
+    throw Error(ExitCode::usage, "precision=bf16: " + ops->device().name +
+                                     " has no bf16 instructions (AMX or AVX512-BF16 on a CPU), so it would be slower than fp32; "
+                                     "use precision=fp32");
+  return ops;
+}
+
+DeviceChoice parse_device(const std::string& text) {
+  if (text == "auto") return DeviceChoice::automatic;
+  if (text == "cpu") return DeviceChoice::cpu;
+  if (text == "cuda") return DeviceChoice::cuda;
+  throw Error(ExitCode::usage, "--device " + text + ": expected auto, cpu or cuda");
+}
+
+Precision parse_precision(const std::string& text) {
+  if (text == "fp32") return Precision::fp32;
+  if (text == "bf16") return Precision::bf16;
+  throw Error(ExitCode::usage, "--precision " + text + ": expected fp32 or bf16");
+}
+
+std::string describe_device(const DeviceInfo& info) {
+  return info.backend + ": " + info.name + ", " + info.features + ", " + std::to_string(info.threads) + " threads";
+}
+
+}  // namespace temper

@@ -1,0 +1,34 @@
+#include <CLI/CLI.hpp>
+
+#include "cli/commands.h"
+#include "config/parse.h"
+#include "config/resolved.h"
+#include "config/schema.h"
+
+namespace temper {
+
+void add_config_command(CLI::App& app) {
+  struct Arguments {
+    std::string config;
+    std::vector<std::string> overrides;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand("config", "Show and check configurations");
+  command->require_subcommand(1);
+
+  CLI::App* show = command->add_subcommand("show", "Print the resolved configuration, as a run would record it");
+  show->add_option("config", arguments->config, "Configuration file (JSON)")->required();
+  show->add_option("overrides", arguments->overrides, "section.key=value, over the file's values");
+  show->callback([arguments] { write_output(config_to_json(load_config(arguments->config, arguments->overrides))); });
+
+  CLI::App* schema = command->add_subcommand("schema", "Print the JSON Schema (draft-07), for completion in an editor");
+  schema->callback([] { write_output(config_schema()); });
+
+  CLI::App* reference = command->add_subcommand("reference", "Print every key as a Markdown page (docs/configuration.md)");
+  reference->callback([] { write_output(config_reference()); });
+
+  CLI::App* keys = command->add_subcommand("keys", "Print every key with its meaning, for the terminal");
+  keys->callback([] { write_output(config_help()); });
+}
+
+}  // namespace temper

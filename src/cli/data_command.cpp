@@ -1,0 +1,146 @@
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+
+#include "cli/commands.h"
+#include "data/inspect.h"
+#include "data/text_source.h"
+#include "data/tokenize.h"
+#include "data/tokenizer.h"
+#include "io/file.h"
+#include "train/progress.h"
+
+namespace temper {
+
+namespace {
+
+struct TokenizeArguments {
+  TokenizeSettings settings;
+  std::string tokenizer;
+  std::string output;
+};
+
+void run_tokenize(TokenizeArguments arguments) {
+  arguments.settings.output = arguments.output;
+  const Tokenizer tokenizer = Tokenizer::load(arguments.tokenizer);
+  Progress progress(0, 1);
+  const auto begin = std::chrono::steady_clock::now();
+  const Sidecar sidecar = tokenize_files(arguments.settings, tokenizer, [&](std::int64_t done, std::int64_t all) {
+    progress.activity(
+        "tokenizing, " + format_bytes(static_cast<std::size_t>(done)) + " of " + format_bytes(static_cast<std::size_t>(all)),
+        static_cast<double>(done) / static_cast<double>(std::max<std::int64_t>(all, 1)));
+  });
+  progress.clear();
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+
+  std::int64_t bytes = 0;
+  std::string text;
+  for (const Split which : {Split::train, Split::validation}) {
+    const SplitRecord& split = sidecar.split(which);
+    if (split.tokens == 0) continue;
+    bytes += split.bytes;
+    char line[256];
+    std::snprintf(line, sizeof(line), "%-6s %12lld tokens  %9lld documents  %6.3f bytes per token  %zu shard%s\n",
+                  split_name(which), static_cast<long long>(split.tokens), static_cast<long long>(split.documents),
+                  static_cast<double>(split.bytes) / static_cast<double>(split.tokens), split.shards.size(),
+                  split.shards.size() == 1 ? "" : "s");
+    text += line;
+  }
+  char line[160];
+  std::snprintf(line, sizeof(line), "%s of text in %.1f s, %.1f MB/s\n", format_bytes(static_cast<std::size_t>(bytes)).c_str(),
+                seconds, static_cast<double>(bytes) / 1e6 / seconds);
+  write_output(text + line + "sidecar " + sidecar_path(arguments.settings.output, arguments.settings.name).string() + "\n");
+}
+
+void add_tokenize(CLI::App& command) {
+  auto arguments = std::make_shared<TokenizeArguments>();
+  TokenizeSettings& settings = arguments->settings;
+  CLI::App* tokenize = command.add_subcommand("tokenize", "Turn texts into token shards");
+  tokenize->add_option("inputs", settings.inputs, "Text files, or .jsonl files with a document a line (paths or globs)")
+      ->required();
+  tokenize->add_option("--tokenizer", arguments->tokenizer, "Tokenizer folder or file")->required();
+  tokenize->add_option("--out", arguments->output, "Folder for the shards")->required();
+  tokenize->add_option("--name", settings.name, "Shards are called NAME_train_000000.bin, ...")->required();
+  tokenize->add_option("--val-fraction", settings.validation_fraction, "Share of the documents kept for validation")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 0.5));
+  tokenize->add_option("--val-inputs", settings.validation_inputs, "Files whose documents are the validation split");
+  tokenize->add_option("--separator", settings.separator, "Text that separates documents in a text file, e.g. '<|endoftext|>'");
+  tokenize->add_option("--json-field", settings.json_field, "Field of a JSON line that holds the text")->capture_default_str();
+  tokenize->add_option("--shard-tokens", settings.shard_tokens, "Tokens of a shard")->capture_default_str();
+  tokenize->add_option("--threads", settings.threads, "0: one for each processor")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  tokenize->add_flag("--overwrite", settings.overwrite, "Replace shards of this name");
+  tokenize->footer(
+      "Example:\n  temper data tokenize book.txt --tokenizer data/mine --out data/mine --name book --val-fraction 0.05");
+  tokenize->callback([arguments] { run_tokenize(*arguments); });
+}
+
+struct TrainTokenizerArguments {
+  std::vector<std::string> inputs;
+  std::int64_t vocab_size = 4096;
+  std::int64_t n_ctx = 1024;
+  std::string output;
+};
+
+void run_train_tokenizer(const TrainTokenizerArguments& arguments) {
+  std::string text;
+  for (const std::filesystem::path& path : expand_globs(arguments.inputs)) text += read_file(path) + "\n";
+  Progress progress(0, 1);
+  const auto begin = std::chrono::steady_clock::now();
+  const Tokenizer tokenizer = Tokenizer::train(text, arguments.vocab_size, [&](std::int64_t done, std::int64_t all) {
+    progress.activity("learning merges", static_cast<double>(done) / static_cast<double>(std::max<std::int64_t>(all, 1)));
+  });
+  progress.clear();
+  std::filesystem::create_directories(arguments.output);
+  tokenizer.save(arguments.output, arguments.n_ctx);
+  char line[256];
+  std::snprintf(line, sizeof(line), "%lld tokens learnt from %s in %.1f s, written to %s\n",
+                static_cast<long long>(tokenizer.vocab_size()), format_bytes(text.size()).c_str(),
+                std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(), arguments.output.c_str());
+  write_output(line);
+}
+
+void add_train_tokenizer(CLI::App& command) {
+  auto arguments = std::make_shared<TrainTokenizerArguments>();
+  CLI::App* train = command.add_subcommand("train-tokenizer", "Learn a byte-level BPE vocabulary from texts");
+  train->add_option("inputs", arguments->inputs, "Text files (paths or globs)")->required();
+  train->add_option("--vocab-size", arguments->vocab_size, "Tokens in all: 256 bytes, the merges, <|endoftext|>")
+      ->capture_default_str()
+      ->check(CLI::Range(257, 65536));
+  train->add_option("--out", arguments->output, "Folder for vocab.json, merges.txt and tokenizer.json")->required();
+  train->footer("Example:\n  temper data train-tokenizer book.txt --vocab-size 4096 --out data/mine");
+  train->callback([arguments] { run_train_tokenizer(*arguments); });
+}
+
+}  // namespace
+
+void add_data_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("data", "Make and look at token shards and tokenizers");
+  command->require_subcommand(1);
+  add_tokenize(*command);
+  add_train_tokenizer(*command);
+
+  struct InspectArguments {
+    std::vector<std::string> shards;
+    std::string tokenizer;
+    std::string format = "auto";
+  };
+  auto arguments = std::make_shared<InspectArguments>();
+  CLI::App* inspect = command->add_subcommand("inspect", "Show what token shards hold");
+  inspect->add_option("shards", arguments->shards, "Shards (paths or globs)")->required();
+  inspect->add_option("--tokenizer", arguments->tokenizer, "Tokenizer folder or file, to show text");
+  inspect->add_option("--format", arguments->format, "auto, or raw_u16 for headerless shards")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "raw_u16"}));
+  inspect->callback([arguments] {
+    const std::optional<Tokenizer> tokenizer =
+        arguments->tokenizer.empty() ? std::nullopt : std::optional(Tokenizer::load(arguments->tokenizer));
+    const ShardFormat format = arguments->format == "raw_u16" ? ShardFormat::raw_u16 : ShardFormat::automatic;
+    for (const std::filesystem::path& path : expand_globs(arguments->shards))
+      write_output(to_text(inspect_shard(path, format, tokenizer ? &*tokenizer : nullptr)));
+  });
+}
+
+}  // namespace temper

@@ -1,0 +1,104 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <numbers>
+
+#include "cli/commands.h"
+#include "cli/open_model.h"
+#include "data/batches.h"
+#include "data/multiple_choice.h"
+#include "data/shard_sidecar.h"
+#include "data/tokenizer.h"
+#include "train/evaluation.h"
+#include "train/progress.h"
+
+namespace temper {
+
+namespace {
+
+struct EvalArguments {
+  std::string checkpoint;
+  std::vector<std::string> data;
+  std::string format = "auto";
+  std::string hellaswag;
+  std::string tokenizer;
+  std::int64_t items = 0;
+  std::int64_t batches = 0;
+  std::int64_t batch = 4;
+  std::string device = "auto";
+  std::string precision = "fp32";
+};
+
+void run(const EvalArguments& arguments) {
+  if (arguments.data.empty() && arguments.hellaswag.empty())
+    throw Error(ExitCode::usage, "nothing to evaluate on: give --data with validation shards, or --hellaswag with its file");
+  const std::unique_ptr<Ops> ops = open_device(parse_device(arguments.device), parse_precision(arguments.precision));
+  const std::filesystem::path folder = find_model_folder(arguments.checkpoint);
+  DeviceMemory memory(ops.get());
+  Weights weights = open_weights(folder, parse_precision(arguments.precision), *ops, memory);
+  const ModelConfig& config = weights.config();
+  Gpt2 model(weights, Weights::Use::inference, arguments.batch, config.n_ctx, ops.get(), memory);
+  DeviceBatch device_batch(arguments.batch, config.n_ctx, ops.get(), memory);
+  Progress progress(0, 1);
+
+  nlohmann::ordered_json result;
+  result["checkpoint"] = folder.string();
+  if (!arguments.data.empty()) {
+    BatchSettings settings;
+    settings.files = arguments.data;
+    settings.format = arguments.format == "raw_u16" ? ShardFormat::raw_u16 : ShardFormat::automatic;
+    settings.n_ctx = config.n_ctx;
+    settings.vocab_size = config.vocab_size;
+    const BatchSource source(settings);
+    const std::optional<double> loss =
+        validation_loss(model, source, arguments.batch, config.n_ctx, arguments.batches, device_batch, *ops, [&](double share) {
+          progress.activity("validating", share);
+          return true;
+        });
+    result["val_loss"] = *loss;
+    result["perplexity"] = std::exp(*loss);
+    if (const std::optional<ShardOrigin> origin = read_sidecar(expand_globs(arguments.data)))
+      result["bits_per_byte"] = *loss / std::numbers::ln2 / origin->bytes_per_token;
+  }
+  if (!arguments.hellaswag.empty()) {
+    const Tokenizer tokenizer = Tokenizer::load(arguments.tokenizer.empty() ? folder : std::filesystem::path(arguments.tokenizer));
+    const std::optional<MultipleChoiceScore> score =
+        multiple_choice_score(model, read_multiple_choice(arguments.hellaswag), arguments.items, tokenizer, config.n_ctx,
+                              arguments.batch, device_batch, *ops, [&](double share) {
+                                progress.activity("scoring HellaSwag", share);
+                                return true;
+                              });
+    result["hellaswag_items"] = score->items;
+    result["hellaswag_acc"] = score->accuracy;
+    result["hellaswag_acc_norm"] = score->accuracy_normalized;
+  }
+  progress.clear();
+  write_output(result.dump(2) + "\n");
+}
+
+}  // namespace
+
+void add_eval_command(CLI::App& app) {
+  auto arguments = std::make_shared<EvalArguments>();
+  CLI::App* command = app.add_subcommand("eval", "Measure a trained model: validation loss, HellaSwag accuracy");
+  command->add_option("checkpoint", arguments->checkpoint, "Checkpoint, run directory or Hugging Face folder")->required();
+  command->add_option("--data", arguments->data, "Validation shards (paths or globs)");
+  command->add_option("--format", arguments->format, "auto, or raw_u16 for headerless shards")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "raw_u16"}));
+  command->add_option("--batches", arguments->batches, "Micro-batches to use; 0: all of the data")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--batch", arguments->batch, "Sequences in a micro-batch")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("--hellaswag", arguments->hellaswag, "HellaSwag items: the original JSONL, or six lines an item");
+  command->add_option("--items", arguments->items, "HellaSwag items to score; 0: all")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--tokenizer", arguments->tokenizer, "Tokenizer folder or file (default: the checkpoint's own)");
+  command->add_option("--device", arguments->device, "auto, cpu or cuda")->capture_default_str();
+  command->add_option("--precision", arguments->precision, "fp32 or bf16")->capture_default_str();
+  command->footer("Example:\n  temper eval runs/quickstart --data 'data/quickstart/*_val_*.bin'");
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace temper

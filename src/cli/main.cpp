@@ -1,0 +1,55 @@
+// temper's entry: parses the command line, runs a subcommand, and turns what was thrown into a message and an exit code.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "cli/commands.h"
+#include "kernels/check.h"
+#include "train/signals.h"
+
+namespace {
+
+int fail(temper::ExitCode code, const char* what) {
+  std::fprintf(stderr, "temper: %s\n", what);
+  return static_cast<int>(code);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  temper::ignore_closed_pipes();
+  CLI::App app("Trains GPT-2: from a text to a model that writes, on CPU and GPU.", "temper");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", TEMPER_VERSION);
+  app.footer("Start with: temper train configs/quickstart.json   More: README.md, docs/");
+  temper::ExitCode exit_code = temper::ExitCode::ok;
+  temper::add_train_command(app, exit_code);
+  temper::add_eval_command(app);
+  temper::add_sample_command(app);
+  temper::add_data_command(app);
+  temper::add_import_command(app);
+  temper::add_export_command(app);
+  temper::add_bench_command(app);
+  temper::add_config_command(app);
+  temper::add_doctor_command(app);
+
+  try {
+    app.parse(argc, argv);  // runs the subcommand
+    return static_cast<int>(exit_code);
+  } catch (const CLI::ParseError& error) {
+    // --help and --version come this way too, with status 0.
+    return app.exit(error) == 0 ? 0 : static_cast<int>(temper::ExitCode::usage);
+  } catch (const temper::Error& error) {
+    return fail(error.code(), error.what());
+  } catch (const temper::OutOfMemory& error) {
+    return fail(temper::ExitCode::memory, error.what());
+  } catch (const std::bad_alloc&) {
+    return fail(temper::ExitCode::memory, "out of memory: lower batch.micro_batch or model.n_ctx; --dry-run prints the plan");
+  } catch (const temper::Unsupported& error) {
+    return fail(temper::ExitCode::usage, error.what());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "temper: unexpected error, please report it: %s\n", error.what());
+    return static_cast<int>(temper::ExitCode::unexpected);
+  }
+}

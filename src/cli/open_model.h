@@ -1,0 +1,18 @@
+// Opening a trained model from wherever a user points: a run directory, a checkpoint, or a Hugging Face folder.
+#pragma once
+
+#include <filesystem>
+
+#include "kernels/device_memory.h"
+#include "model/weights.h"
+
+namespace temper {
+
+/// The folder with config.json and model.safetensors: `path` itself, or the newest intact checkpoint of the run directory `path`.
+/// A checkpoint of a run is verified against its hashes. Nothing usable there: Error(ExitCode::checkpoint).
+std::filesystem::path find_model_folder(const std::filesystem::path& path);
+
+/// Weights for inference, loaded from such a folder.
+Weights open_weights(const std::filesystem::path& folder, Precision precision, Ops& ops, DeviceMemory& memory);
+
+}  // namespace temper

@@ -1,0 +1,99 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "cli/commands.h"
+#include "cli/open_model.h"
+#include "data/tokenizer.h"
+#include "model/generate.h"
+
+namespace temper {
+
+namespace {
+
+struct SampleArguments {
+  std::string checkpoint;
+  std::string tokenizer;
+  std::string prompt;
+  std::string device = "auto";
+  std::string precision = "fp32";
+  std::int64_t samples = 1;
+  SamplingSettings settings;
+};
+
+/// The bytes at the end of `text` that may be the beginning of a UTF-8 character still to come.
+std::size_t unfinished_bytes(const std::string& text) {
+  for (std::size_t back = 1; back <= 3 && back <= text.size(); ++back) {
+    const auto byte = static_cast<unsigned char>(text[text.size() - back]);
+    if (byte < 0x80) return 0;
+    if (byte >= 0xC0) {
+      const std::size_t length = byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : 2;
+      return back < length ? back : 0;
+    }
+  }
+  return 0;
+}
+
+void run(const SampleArguments& arguments) {
+  const std::unique_ptr<Ops> ops = open_device(parse_device(arguments.device), parse_precision(arguments.precision));
+  const std::filesystem::path folder = find_model_folder(arguments.checkpoint);
+  const Tokenizer tokenizer = Tokenizer::load(arguments.tokenizer.empty() ? folder : std::filesystem::path(arguments.tokenizer));
+  DeviceMemory memory(ops.get());
+  const Weights weights = open_weights(folder, parse_precision(arguments.precision), *ops, memory);
+  if (tokenizer.vocab_size() > weights.config().vocab_size)
+    throw Error(ExitCode::data, "the tokenizer has " + std::to_string(tokenizer.vocab_size()) + " tokens, the model only " +
+                                    std::to_string(weights.config().vocab_size) + "; give the model's own with --tokenizer");
+  Generator generator(weights, *ops, memory);
+
+  // A model has learnt that documents follow <|endoftext|>.
+  std::vector<std::uint32_t> prompt = tokenizer.encode(arguments.prompt);
+  if (prompt.empty()) prompt.push_back(tokenizer.end_of_text());
+
+  for (std::int64_t sample = 0; sample < arguments.samples; ++sample) {
+    SamplingSettings settings = arguments.settings;
+    settings.seed += static_cast<std::uint64_t>(sample);
+    if (sample > 0) write_output("---\n");
+    write_output(arguments.prompt);
+    std::string waiting;
+    generator.generate(prompt, settings, [&](std::uint32_t token) {
+      if (token == tokenizer.end_of_text()) return false;
+      if (token >= static_cast<std::uint32_t>(tokenizer.vocab_size())) return true;  // a row of the model without a text
+      waiting += tokenizer.token_bytes(token);
+      const std::size_t held = unfinished_bytes(waiting);
+      write_output(waiting.substr(0, waiting.size() - held));
+      waiting.erase(0, waiting.size() - held);
+      return true;
+    });
+    write_output(waiting + "\n");
+  }
+}
+
+}  // namespace
+
+void add_sample_command(CLI::App& app) {
+  auto arguments = std::make_shared<SampleArguments>();
+  CLI::App* command = app.add_subcommand("sample", "Let a trained model write");
+  command->add_option("checkpoint", arguments->checkpoint, "Checkpoint, run directory or Hugging Face folder")->required();
+  command->add_option("--prompt", arguments->prompt, "Text to continue (default: the beginning of a document)");
+  command->add_option("--tokens", arguments->settings.tokens, "Tokens to write")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("--temperature", arguments->settings.temperature, "0: always the likeliest token")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 100.0));
+  command->add_option("--top-k", arguments->settings.top_k, "Draw from the k likeliest tokens; 0: from all")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--top-p", arguments->settings.top_p, "Draw from the likeliest tokens of this total probability")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
+  command->add_option("--seed", arguments->settings.seed, "Another seed, another text")->capture_default_str();
+  command->add_option("--samples", arguments->samples, "How many texts, with seeds counting up")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  command->add_option("--tokenizer", arguments->tokenizer, "Tokenizer folder or file (default: the checkpoint's own)");
+  command->add_option("--device", arguments->device, "auto, cpu or cuda")->capture_default_str();
+  command->add_option("--precision", arguments->precision, "fp32 or bf16")->capture_default_str();
+  command->footer(
+      "Example:\n  temper sample runs/quickstart --prompt \"It was a truth\" --tokens 100 --temperature 0.8 --top-k 50");
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace temper

@@ -1,0 +1,82 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "cli/commands.h"
+#include "config/parse.h"
+#include "train/trainer.h"
+
+namespace temper {
+
+namespace {
+
+struct TrainArguments {
+  std::string config;
+  std::vector<std::string> overrides;
+  std::string out;
+  bool resume = false;
+  bool dry_run = false;
+  std::vector<std::string> allowed_changes;
+};
+
+std::string result_line(const TrainSummary& summary) {
+  char text[256];
+  std::string out;
+  if (summary.val_loss) {
+    std::snprintf(text, sizeof(text), "validation loss %.4f nats per token", *summary.val_loss);
+    out += text;
+    if (summary.bits_per_byte) {
+      std::snprintf(text, sizeof(text), ", %.4f bits per byte", *summary.bits_per_byte);
+      out += text;
+    }
+    if (summary.first_val_loss) {
+      std::snprintf(text, sizeof(text), " (%.4f before training, %.1f %% lower)", *summary.first_val_loss,
+                    100.0 * (1.0 - *summary.val_loss / *summary.first_val_loss));
+      out += text;
+    }
+    out += "\n";
+  }
+  return out + "checkpoint " + summary.checkpoint.string() + "\n";
+}
+
+void run(const TrainArguments& arguments, ExitCode& exit_code) {
+  TrainOptions options;
+  options.config = load_config(arguments.config, arguments.overrides);
+  options.run_directory = arguments.out.empty() ? "runs/" + options.config.name : arguments.out;
+  options.resume = arguments.resume;
+  options.allowed_changes = arguments.allowed_changes;
+
+  const std::unique_ptr<Ops> ops = open_device(options.config.device, options.config.precision);
+  const std::string plan = describe_run(options.config, describe_device(ops->device()));
+  if (arguments.dry_run) {
+    write_output(plan);
+    return;
+  }
+  std::fputs(plan.c_str(), stderr);
+  const TrainSummary summary = train(options, *ops);
+  if (summary.interrupted) {
+    exit_code = ExitCode::saved;
+    return;
+  }
+  write_output(result_line(summary));
+}
+
+}  // namespace
+
+void add_train_command(CLI::App& app, ExitCode& exit_code) {
+  auto arguments = std::make_shared<TrainArguments>();
+  CLI::App* command = app.add_subcommand("train", "Train a model as a configuration file says");
+  command->add_option("config", arguments->config, "Configuration file (JSON)")->required();
+  command->add_option("overrides", arguments->overrides, "section.key=value, over the file's values");
+  command->add_option("--out", arguments->out, "Run directory (default: runs/NAME)");
+  command->add_flag("--resume", arguments->resume, "Go on with the run in the run directory");
+  command->add_option("--allow-change", arguments->allowed_changes, "With --resume: a field that may differ from the saved run")
+      ->expected(1);
+  command->add_flag("--dry-run", arguments->dry_run, "Print sizes, memory and operations, and stop");
+  command->footer(
+      "Examples:\n  temper train configs/quickstart.json\n"
+      "  temper train configs/gpt2-124m.json optimizer.weight_decay=0.3 --out runs/decay-0.3\n"
+      "Exit codes: 0 done, 2 configuration, 3 data, 4 checkpoint, 5 memory, 6 loss not finite, 8 disk, 75 saved on a signal.");
+  command->callback([arguments, &exit_code] { run(*arguments, exit_code); });
+}
+
+}  // namespace temper

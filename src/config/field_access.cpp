@@ -1,0 +1,217 @@
+// Reading and writing one field through its row, and saying what the row allows.
+#include <algorithm>
+#include <cmath>
+
+#include "config/fields.h"
+
+namespace temper {
+namespace {
+
+template <class... Functions>
+struct Overloaded : Functions... {
+  using Functions::operator()...;
+};
+
+template <class T>
+Value null_or(const T& held, const std::optional<T>& not_given) {
+  return held == not_given ? Value{} : Value{held};
+}
+
+std::optional<double> as_number(const Value& value) {
+  if (const auto* whole = std::get_if<std::int64_t>(&value.data)) return static_cast<double>(*whole);
+  if (const auto* large = std::get_if<std::uint64_t>(&value.data)) return static_cast<double>(*large);
+  if (const auto* number = std::get_if<double>(&value.data)) return *number;
+  return std::nullopt;
+}
+
+std::optional<std::int64_t> as_integer(const Value& value) {
+  if (const auto* whole = std::get_if<std::int64_t>(&value.data)) return *whole;
+  const auto* number = std::get_if<double>(&value.data);
+  constexpr double exact = 9007199254740992.0;  // 2^53: above it a double no longer holds every integer
+  if (number != nullptr && std::abs(*number) <= exact && std::trunc(*number) == *number) return static_cast<std::int64_t>(*number);
+  return std::nullopt;
+}
+
+std::optional<std::uint64_t> as_seed(const Value& value) {
+  if (const auto* large = std::get_if<std::uint64_t>(&value.data)) return *large;
+  const std::optional<std::int64_t> whole = as_integer(value);
+  return whole && *whole >= 0 ? std::optional(static_cast<std::uint64_t>(*whole)) : std::nullopt;
+}
+
+bool printable(const std::string& text) {
+  return is_utf8(text) &&
+         std::none_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+}
+
+bool is_folder_name(const std::string& text) {
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+  };
+  return !text.empty() && text.size() <= 128 && text[0] != '.' && text[0] != '-' && std::all_of(text.begin(), text.end(), allowed);
+}
+
+bool assign(const IntegerKind& kind, RunConfig& config, const Value& value) {
+  const std::optional<std::int64_t> whole = as_integer(value);
+  if (!whole || *whole < kind.min || *whole > kind.max) return false;
+  kind.member.edit(config) = *whole;
+  return true;
+}
+
+bool assign(const SeedKind& kind, RunConfig& config, const Value& value) {
+  const std::optional<std::uint64_t> seed = as_seed(value);
+  if (seed) kind.member.edit(config) = *seed;
+  return seed.has_value();
+}
+
+bool assign(const NumberKind& kind, RunConfig& config, const Value& value) {
+  const std::optional<double> number = as_number(value);
+  if (!number || !std::isfinite(*number)) return false;
+  if (*number < kind.min || (kind.min_excluded && *number == kind.min)) return false;
+  if (*number > kind.max || (kind.max_excluded && *number == kind.max)) return false;
+  kind.member.edit(config) = *number;
+  return true;
+}
+
+bool assign(const BooleanKind& kind, RunConfig& config, const Value& value) {
+  const auto* flag = std::get_if<bool>(&value.data);
+  if (flag != nullptr) kind.member.edit(config) = *flag;
+  return flag != nullptr;
+}
+
+bool assign(const TextKind& kind, RunConfig& config, const Value& value) {
+  const auto* text = std::get_if<std::string>(&value.data);
+  if (text == nullptr || !printable(*text) || (kind.is_folder_name && !is_folder_name(*text))) return false;
+  if (!kind.names.empty() && std::find(kind.names.begin(), kind.names.end(), *text) == kind.names.end()) return false;
+  kind.member.edit(config) = *text;
+  return true;
+}
+
+bool assign(const TextListKind& kind, RunConfig& config, const Value& value) {
+  const auto* list = std::get_if<std::vector<Value>>(&value.data);
+  const std::vector<Value> elements = list != nullptr ? *list : std::vector<Value>{value};
+  std::vector<std::string> texts;
+  for (const Value& element : elements) {
+    const auto* text = std::get_if<std::string>(&element.data);
+    if (text == nullptr || text->empty() || !printable(*text)) return false;
+    texts.push_back(*text);
+  }
+  kind.member.edit(config) = std::move(texts);
+  return true;
+}
+
+bool assign(const ChoiceKind& kind, RunConfig& config, const Value& value) {
+  const auto* text = std::get_if<std::string>(&value.data);
+  if (text == nullptr) return false;
+  const auto found = std::find(kind.names.begin(), kind.names.end(), *text);
+  if (found == kind.names.end()) return false;
+  kind.set(config, static_cast<int>(found - kind.names.begin()));
+  return true;
+}
+
+std::string one_of(const std::vector<std::string_view>& names) {
+  std::string text = names.size() == 1 ? "" : "one of ";
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    text += std::string(i == 0 ? "" : ", ") + '"' + std::string(names[i]) + '"';
+  }
+  return text;
+}
+
+/// A bound as people write it: 0, not 0.0.
+std::string bound(double number) {
+  return std::trunc(number) == number && std::abs(number) < 1e15 ? std::to_string(static_cast<std::int64_t>(number))
+                                                                 : to_text({number});
+}
+
+std::string number_range(const NumberKind& kind) {
+  std::string text = "a number";
+  const bool bounded = std::isfinite(kind.min) && std::isfinite(kind.max);
+  if (bounded && !kind.min_excluded && !kind.max_excluded) return text + " from " + bound(kind.min) + " to " + bound(kind.max);
+  if (std::isfinite(kind.min)) text += (kind.min_excluded ? " above " : " of at least ") + bound(kind.min);
+  if (std::isfinite(kind.max)) text += (kind.max_excluded ? " and below " : " and at most ") + bound(kind.max);
+  return text;
+}
+
+}  // namespace
+
+Value get_field(const Field& field, const RunConfig& config) {
+  return std::visit(Overloaded{
+                        [&](const IntegerKind& kind) { return null_or(kind.member.read(config), kind.not_given); },
+                        [&](const NumberKind& kind) { return null_or(kind.member.read(config), kind.not_given); },
+                        [&](const SeedKind& kind) {
+                          const std::uint64_t seed = kind.member.read(config);
+                          return seed <= INT64_MAX ? Value{static_cast<std::int64_t>(seed)} : Value{seed};
+                        },
+                        [&](const TextListKind& kind) {
+                          std::vector<Value> list;
+                          for (const std::string& text : kind.member.read(config)) list.push_back({text});
+                          return Value{list};
+                        },
+                        [&](const ChoiceKind& kind) {
+                          const auto index = static_cast<std::size_t>(kind.get(config));
+                          return Value{index < kind.names.size() ? std::string(kind.names[index]) : std::to_string(index)};
+                        },
+                        [&](const auto& kind) { return Value{kind.member.read(config)}; },
+                    },
+                    field.kind);
+}
+
+std::string set_field(const Field& field, RunConfig& config, const Value& value) {
+  if (std::visit([&](const auto& kind) { return assign(kind, config, value); }, field.kind)) return "";
+  return std::string(field.path) + " is " + to_text(value) + "; allowed: " + allowed_values(field);
+}
+
+void reset_field(const Field& field, RunConfig& config) {
+  const RunConfig initial;
+  std::visit(Overloaded{
+                 [&](const ChoiceKind& kind) { kind.set(config, kind.get(initial)); },
+                 [&](const auto& kind) { kind.member.edit(config) = kind.member.read(initial); },
+             },
+             field.kind);
+}
+
+std::string_view type_name(const Field& field) {
+  return std::visit(Overloaded{
+                        [](const IntegerKind&) -> std::string_view { return "integer"; },
+                        [](const SeedKind&) -> std::string_view { return "integer"; },
+                        [](const NumberKind&) -> std::string_view { return "number"; },
+                        [](const BooleanKind&) -> std::string_view { return "boolean"; },
+                        [](const TextListKind&) -> std::string_view { return "string or list of strings"; },
+                        [](const auto&) -> std::string_view { return "string"; },
+                    },
+                    field.kind);
+}
+
+std::string allowed_values(const Field& field) {
+  return std::visit(
+      Overloaded{
+          [](const IntegerKind& kind) { return "an integer from " + std::to_string(kind.min) + " to " + std::to_string(kind.max); },
+          [](const SeedKind&) { return "an integer from 0 to " + std::to_string(UINT64_MAX); },
+          [](const NumberKind& kind) { return number_range(kind); },
+          [](const BooleanKind&) { return std::string("true or false"); },
+          [](const TextKind& kind) {
+            if (!kind.names.empty()) return one_of(kind.names);
+            return std::string(kind.is_folder_name
+                                   ? "1 to 128 letters, digits, '.', '_' and '-', the first a letter, a digit or '_'"
+                                   : "UTF-8 text without control characters");
+          },
+          [](const TextListKind&) { return std::string("a path or glob, or a list of them, none of them empty"); },
+          [](const ChoiceKind& kind) { return one_of(kind.names); },
+      },
+      field.kind);
+}
+
+std::string_view to_string(ResumeClass resume) {
+  switch (resume) {
+    case ResumeClass::must_match:
+      return "must match";
+    case ResumeClass::trajectory:
+      return "trajectory";
+    case ResumeClass::topology:
+      return "topology";
+    case ResumeClass::free:
+      return "free";
+  }
+  return "";
+}
+
+}  // namespace temper

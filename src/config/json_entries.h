@@ -1,0 +1,26 @@
+// Configuration text as a flat list of dotted keys with their positions.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/value.h"
+
+namespace temper {
+
+struct Entry {
+  std::string where;       ///< "configs/run.json:12:5" (line and byte column of the key) or an override as it was given
+  std::string path;        ///< "optimizer.learning_rate"
+  Value value;             ///< null for an object
+  bool is_object = false;  ///< its members follow as entries of their own
+};
+
+/// Reads a JSON object with // and /* */ comments. Keys given twice are added to `problems`, each with both positions. Text that
+/// is not JSON (NaN, Infinity and anything after the closing brace included): Error(ExitCode::usage) "label:line:column: why".
+std::vector<Entry> read_entries(std::string_view text, const std::string& label, std::vector<std::string>& problems);
+
+/// One JSON value without an object in it; false: `text` is something else.
+bool read_value(std::string_view text, Value& value);
+
+}  // namespace temper

@@ -1,0 +1,198 @@
+#include "config/parse.h"
+
+#include <algorithm>
+#include <map>
+
+#include "config/fields.h"
+#include "config/json_entries.h"
+#include "config/suggest.h"
+#include "config/validate.h"
+#include "io/error.h"
+#include "io/file.h"
+
+namespace temper {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uintmax_t largest_file = 1 << 20;
+
+bool is_inside(std::string_view path, std::string_view section) {
+  return path.size() > section.size() && path.starts_with(section) && path[section.size()] == '.';
+}
+
+std::string keys_of(std::string_view section) {
+  std::string keys;
+  for (const Field& field : config_fields()) {
+    if (field.section() == section) keys += (keys.empty() ? "" : ", ") + std::string(field.key());
+  }
+  return keys;
+}
+
+std::string problem_with_object(const Entry& entry) {
+  if (find_section(entry.path) != nullptr) return "";
+  if (const Field* field = find_field(entry.path)) return entry.path + " is an object; allowed: " + allowed_values(*field);
+  return "unknown section " + to_text({entry.path}) + "; " + suggestion_for(entry.path);
+}
+
+std::string problem_with_value(const Entry& entry, RunConfig& config) {
+  if (const Field* field = find_field(entry.path)) return set_field(*field, config, entry.value);
+  if (find_section(entry.path) != nullptr) {
+    return entry.path + " is " + to_text(entry.value) + "; allowed: an object with any of the keys " + keys_of(entry.path);
+  }
+  return "unknown key " + to_text({entry.path}) + "; " + suggestion_for(entry.path);
+}
+
+/// Of two fields that say the same thing, a layer may set one, and takes back the other.
+void settle_alternatives(const std::map<std::string_view, const Entry*>& given, RunConfig& config,
+                         std::vector<std::string>& problems) {
+  for (const Field& field : config_fields()) {
+    const auto one = given.find(field.path), other = given.find(field.alternative);
+    if (field.alternative.empty() || one == given.end()) continue;
+    if (other == given.end()) {
+      reset_field(*find_field(field.alternative), config);
+    } else if (one->second < other->second) {
+      problems.push_back(other->second->where + ": " + std::string(field.alternative) + " and " + std::string(field.path) +
+                         " say the same thing; give only one of them");
+    }
+  }
+}
+
+/// One layer on top of what `config` holds.
+void apply(const std::vector<Entry>& entries, RunConfig& config, std::vector<std::string>& problems) {
+  std::map<std::string_view, const Entry*> given;
+  const Entry* refused_object = nullptr;
+  for (const Entry& entry : entries) {
+    if (refused_object != nullptr && is_inside(entry.path, refused_object->path)) continue;
+    const std::string problem = entry.is_object ? problem_with_object(entry) : problem_with_value(entry, config);
+    if (!problem.empty()) problems.push_back(entry.where + ": " + problem);
+    if (entry.is_object && !problem.empty()) refused_object = &entry;
+    given[entry.path] = &entry;
+  }
+  settle_alternatives(given, config, problems);
+}
+
+/// Takes the keys of the file itself, "extends" and "$schema", out of the entries; returns the files to extend.
+std::vector<std::string> take_extends(std::vector<Entry>& entries, std::string& where, std::vector<std::string>& problems) {
+  std::vector<std::string> bases;
+  for (const Entry& entry : entries) {
+    if (entry.path != "extends") continue;
+    where = entry.where;
+    const auto* list = std::get_if<std::vector<Value>>(&entry.value.data);
+    for (const Value& element : list != nullptr ? *list : std::vector<Value>{entry.value}) {
+      const auto* base = std::get_if<std::string>(&element.data);
+      if (base != nullptr && !base->empty()) {
+        bases.push_back(*base);
+      } else {
+        problems.push_back(entry.where + ": extends is " + to_text(entry.value) + "; allowed: a file or a list of files");
+      }
+    }
+  }
+  std::erase_if(entries, [](const Entry& entry) {
+    return entry.path == "extends" || entry.path == "$schema" || is_inside(entry.path, "extends");
+  });
+  return bases;
+}
+
+std::string read_config_file(const fs::path& path, const std::string& named_at) {
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) {
+    throw Error(ExitCode::usage, named_at + path.string() + " is a folder; name the configuration file in it");
+  }
+  if (!fs::exists(path, ignored)) {
+    throw Error(ExitCode::usage,
+                named_at + path.string() + " does not exist; name a configuration file, such as configs/quickstart.json");
+  }
+  if (fs::is_regular_file(path, ignored) && fs::file_size(path, ignored) > largest_file) {
+    throw Error(ExitCode::usage, named_at + path.string() + " has " + std::to_string(fs::file_size(path, ignored)) +
+                                     " bytes, too many for a configuration (at most " + std::to_string(largest_file) + ")");
+  }
+  try {
+    return read_file(path);
+  } catch (const Error& error) {
+    throw Error(ExitCode::usage, named_at + error.what());
+  }
+}
+
+/// Applies what `path` extends, then `path`. `open` holds the files on the way here, to refuse cycles.
+void apply_file(const fs::path& path, const std::string& named_at, std::vector<fs::path>& open, RunConfig& config,
+                std::vector<std::string>& problems) {
+  constexpr std::size_t longest_chain = 32;
+  const std::string text = read_config_file(path, named_at);
+  const fs::path canonical = fs::weakly_canonical(path);
+  if (std::find(open.begin(), open.end(), canonical) != open.end()) {
+    throw Error(ExitCode::usage, named_at + path.string() + " extends itself, directly or through others; break the circle");
+  }
+  if (open.size() >= longest_chain) {
+    throw Error(ExitCode::usage, named_at + "more than " + std::to_string(longest_chain) + " files extend one another in a chain");
+  }
+  open.push_back(canonical);
+  std::vector<Entry> entries = read_entries(text, path.string(), problems);
+  std::string where;
+  for (const std::string& base : take_extends(entries, where, problems)) {
+    apply_file((path.parent_path() / base).lexically_normal(), where + ": extends: ", open, config, problems);
+  }
+  apply(entries, config, problems);
+  open.pop_back();
+}
+
+/// An override as an entry. A field that takes text takes it bare; JSON strings and lists are understood there too.
+Entry read_override(const std::string& text, std::vector<std::string>& problems) {
+  const std::string where = "override " + text;
+  const std::size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    problems.push_back(where + ": not of the form section.key=value");
+    return {};
+  }
+  Entry entry{where, text.substr(0, equals), {}, false};
+  const std::string value = text.substr(equals + 1);
+  const Field* field = find_field(entry.path);
+  const std::string_view type = field != nullptr ? type_name(*field) : std::string_view{};
+  const bool is_json = read_value(value, entry.value);
+  const bool is_text = type.starts_with("string") && (!is_json || (value.front() != '"' && value.front() != '['));
+  if (is_text || !is_json) entry.value = {value};
+  return entry;
+}
+
+std::vector<Entry> read_overrides(const std::vector<std::string>& overrides, std::vector<std::string>& problems) {
+  std::vector<Entry> entries;
+  for (const std::string& override_text : overrides) {
+    Entry entry = read_override(override_text, problems);
+    if (!entry.path.empty()) entries.push_back(std::move(entry));
+  }
+  return entries;
+}
+
+/// Cross-field problems are worth telling only once every value is right by itself.
+RunConfig checked(RunConfig config, const std::string& label, std::vector<std::string> problems) {
+  if (problems.empty()) {
+    for (const std::string& problem : config_problems(config)) problems.push_back(label + ": " + problem);
+  }
+  refuse_problems(problems);
+  return config;
+}
+
+}  // namespace
+
+RunConfig load_config(const fs::path& path, const std::vector<std::string>& overrides) {
+  RunConfig config;
+  std::vector<std::string> problems;
+  std::vector<fs::path> open;
+  apply_file(path, "", open, config, problems);
+  apply(read_overrides(overrides, problems), config, problems);
+  return checked(std::move(config), path.string(), std::move(problems));
+}
+
+RunConfig config_from_json(std::string_view text, const std::string& label) {
+  RunConfig config;
+  std::vector<std::string> problems;
+  std::vector<Entry> entries = read_entries(text, label, problems);
+  std::string where;
+  if (!take_extends(entries, where, problems).empty()) {
+    problems.push_back(where + ": extends has no meaning here; a resolved configuration stands by itself");
+  }
+  apply(entries, config, problems);
+  return checked(std::move(config), label, std::move(problems));
+}
+
+}  // namespace temper

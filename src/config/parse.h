@@ -1,0 +1,26 @@
+// Configurations from files, overrides and resolved text.
+//
+// A file is JSON with // comments. Its settings are applied in layers: RunConfig's defaults, then the files that "extends" names
+// (relative to the file that names them), then the file, then the overrides. A later layer replaces single keys, and lists whole.
+// Where two keys say the same thing (train.steps and train.tokens), a layer that sets one takes back the other of earlier layers.
+// Paths to data stay as they are written, so they are relative to the working directory.
+//
+// Everything wrong is one Error(ExitCode::usage) that lists all of it: file, line, column, key, value, what is allowed.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/run_config.h"
+
+namespace temper {
+
+/// `overrides` are "section.key=value"; a value is JSON, or the bare text where the field takes text. Validated.
+RunConfig load_config(const std::filesystem::path& path, const std::vector<std::string>& overrides = {});
+
+/// A configuration that extends nothing, as config_to_json writes it; `label` names the text in errors. Validated.
+RunConfig config_from_json(std::string_view text, const std::string& label);
+
+}  // namespace temper

@@ -1,0 +1,93 @@
+// The field table as pages for people: Markdown for docs/, plain text for a terminal.
+#include <algorithm>
+
+#include "config/fields.h"
+#include "config/schema.h"
+
+namespace temper {
+namespace {
+
+constexpr std::string_view introduction =
+    R"(<!-- Made by `temper config reference > docs/configuration.md`; change src/config/fields.cpp instead of this page. -->
+# Configuration
+
+A run is described by one JSON file: `temper train configs/quickstart.json`. `configs/` holds complete examples.
+
+```jsonc
+{
+  "$schema": "schema.json",       // lets an editor complete and check; temper does not read it
+  "extends": "gpt2-124m.json",    // a file or a list of files, relative to this one
+  "name": "gpt2-124m-low-decay",
+  "optimizer": { "weight_decay": 0.01 }
+}
+```
+
+- **Layers.** Defaults, then the files that `extends` names (in their order), then the file, then the command line. A later layer replaces
+  single keys; a list is replaced whole.
+- **Overrides.** `temper train FILE optimizer.learning_rate=3e-4 data.train='["a.bin", "b.bin"]'`. A value is JSON; where text is expected it
+  can be bare (`device=cpu`). The last of several overrides of a key wins.
+- **Either, or.** `train.steps` and `train.tokens`, and `schedule.warmup_steps` and `schedule.warmup_fraction`, say the same thing in two ways. A
+  layer that sets one takes back what an earlier layer set in the other; setting both in one layer is an error.
+- **Numbers.** An integer may be written `5e8`. NaN and Infinity are refused.
+- **Text.** `//` and `/* */` comments are allowed; trailing commas and keys given twice are not.
+- **Paths** to data are used as they are written, so a relative path is relative to the working directory.
+- **Errors.** An unknown key, a wrong type and a value out of range are errors (exit code 2) that name file, line, column, what is allowed
+  and the nearest key; all of them are reported at once. `temper config show FILE [overrides]` prints the resolved configuration without
+  training, `temper config schema` the JSON Schema (draft-07).
+- **Editors.** With `"$schema": "schema.json"` a file in `configs/` is completed and checked while you type. The comments make it JSONC: in
+  VS Code, set `"files.associations": { "**/configs/*.json": "jsonc" }`.
+
+The resolved configuration is written to `config.json` in the run directory and into every checkpoint. `--resume` compares it with the
+configuration it is given:
+
+| On resume | A change of this key |
+|---|---|
+| must match | is refused: the checkpoint does not fit |
+| trajectory | would continue another run; refused unless it is allowed by name |
+| topology | is allowed; the same arithmetic is laid out differently, and results may differ in rounding |
+| free | is allowed |
+
+A key without a default is not given unless a file or an override sets it.
+)";
+
+std::string default_text(const Field& field) {
+  const Value value = get_field(field, RunConfig{});
+  return value.is_null() ? "" : to_text(value);
+}
+
+std::string code(const std::string& text) { return text.empty() ? "" : "`" + text + "`"; }
+
+std::string table_of(std::string_view section) {
+  std::string table = "\n| Key | Type | Allowed | Default | Meaning | On resume |\n|---|---|---|---|---|---|\n";
+  for (const Field& field : config_fields()) {
+    if (field.section() != section) continue;
+    table += "| `" + std::string(field.path) + "` | " + std::string(type_name(field)) + " | " + allowed_values(field) + " | " +
+             code(default_text(field)) + " | " + std::string(field.help) + " | " + std::string(to_string(field.resume)) + " |\n";
+  }
+  return table;
+}
+
+}  // namespace
+
+std::string config_reference() {
+  std::string page(introduction);
+  page += "\n## Top level\n" + table_of("");
+  for (const Section& section : config_sections()) {
+    page += "\n## " + std::string(section.name) + "\n\n" + std::string(section.help) + "\n" + table_of(section.name);
+  }
+  return page;
+}
+
+std::string config_help() {
+  std::size_t width = 0;
+  for (const Field& field : config_fields()) width = std::max(width, field.path.size() + 2);
+  std::string text;
+  for (const Field& field : config_fields()) {
+    const std::string initial = default_text(field);
+    text += std::string(field.path) + std::string(width - field.path.size(), ' ') + std::string(field.help) + "\n" +
+            std::string(width, ' ') + "(" + allowed_values(field) + (initial.empty() ? "" : "; default " + initial) + ")\n";
+  }
+  return text;
+}
+
+}  // namespace temper

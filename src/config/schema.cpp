@@ -1,0 +1,95 @@
+#include "config/schema.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "config/fields.h"
+
+namespace temper {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+void add_type(const IntegerKind& kind, Json& property) {
+  property["type"] = "integer";
+  property["minimum"] = kind.min;
+  property["maximum"] = kind.max;
+}
+
+void add_type(const SeedKind&, Json& property) {
+  property["type"] = "integer";
+  property["minimum"] = 0;
+  property["maximum"] = UINT64_MAX;
+}
+
+void add_type(const NumberKind& kind, Json& property) {
+  property["type"] = "number";
+  if (std::isfinite(kind.min)) property[kind.min_excluded ? "exclusiveMinimum" : "minimum"] = kind.min;
+  if (std::isfinite(kind.max)) property[kind.max_excluded ? "exclusiveMaximum" : "maximum"] = kind.max;
+}
+
+void add_type(const BooleanKind&, Json& property) { property["type"] = "boolean"; }
+
+void add_type(const TextKind& kind, Json& property) {
+  property["type"] = "string";
+  if (kind.is_folder_name) property["pattern"] = "^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$";
+  if (!kind.names.empty()) property["enum"] = kind.names;
+}
+
+Json strings(const char* description) {
+  return {{"description", description},
+          {"type", {"string", "array"}},
+          {"minLength", 1},
+          {"items", {{"type", "string"}, {"minLength", 1}}}};
+}
+
+void add_type(const TextListKind&, Json& property) {
+  const std::string description = property["description"];
+  property = strings(description.c_str());
+}
+
+void add_type(const ChoiceKind& kind, Json& property) {
+  property["type"] = "string";
+  property["enum"] = kind.names;
+}
+
+Json property_of(const Field& field) {
+  Json property = {{"description", field.help}};
+  std::visit([&](const auto& kind) { add_type(kind, property); }, field.kind);
+  const Value initial = get_field(field, RunConfig{});
+  if (!initial.is_null()) property["default"] = Json::parse(to_text(initial));
+  return property;
+}
+
+/// An object whose properties are the fields of a section (empty: the top level).
+Json object_of(std::string_view section) {
+  Json object = {{"type", "object"}, {"additionalProperties", false}, {"properties", Json::object()}};
+  for (const Field& field : config_fields()) {
+    if (field.section() != section) continue;
+    object["properties"][std::string(field.key())] = property_of(field);
+    const Field* other = field.alternative.empty() ? nullptr : find_field(field.alternative);
+    if (other > &field) object["allOf"].push_back({{"not", {{"required", {field.key(), other->key()}}}}});
+  }
+  return object;
+}
+
+}  // namespace
+
+std::string config_schema() {
+  Json schema = {{"$schema", "http://json-schema.org/draft-07/schema#"}, {"title", "temper run configuration"}};
+  schema.update(object_of(""));
+  Json properties = {
+      {"$schema", {{"description", "where an editor finds this schema; not read by temper"}, {"type", "string"}}},
+      {"extends", strings("configuration files to start from, relative to this one; this file's keys replace theirs")},
+  };
+  properties.update(schema["properties"]);
+  for (const Section& section : config_sections()) {
+    Json object = {{"description", section.help}};
+    object.update(object_of(section.name));
+    properties[std::string(section.name)] = object;
+  }
+  schema["properties"] = properties;
+  return schema.dump(2) + "\n";
+}
+
+}  // namespace temper

@@ -1,0 +1,13 @@
+// What someone probably meant by a key that does not exist.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace temper {
+
+/// A phrase to end an error message with: 'did you mean "optimizer.learning_rate"?' by names other trainers use, by the same key
+/// in another section, or by edit distance; where nothing is near, the keys of the section.
+std::string suggestion_for(std::string_view unknown_path);
+
+}  // namespace temper

@@ -1,0 +1,26 @@
+// One configuration value between JSON text and a field: what a file, an override or a resolved configuration holds.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace temper {
+
+struct Value {
+  /// Whole numbers are int64_t where they fit, uint64_t above that. Null stands for "not given".
+  std::variant<std::nullptr_t, bool, std::int64_t, std::uint64_t, double, std::string, std::vector<Value>> data = nullptr;
+
+  bool is_null() const { return std::holds_alternative<std::nullptr_t>(data); }
+  bool operator==(const Value&) const = default;
+};
+
+/// The value as compact JSON, numbers in the shortest form that reads back to the same bits.
+std::string to_text(const Value& value);
+
+/// Whether JSON can hold the text as it is.
+bool is_utf8(const std::string& text);
+
+}  // namespace temper

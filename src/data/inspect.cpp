@@ -1,0 +1,170 @@
+#include "data/inspect.h"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+
+#include "data/shard_sidecar.h"
+#include "data/tokenizer_utf8.h"
+#include "io/error.h"
+
+namespace temper {
+namespace {
+
+constexpr std::uint32_t gpt2_end_of_text = 50256;
+
+using Histogram = std::array<std::int64_t, 65536>;
+
+void check_sidecar(const Shard& shard, const SidecarEntry& entry, const Tokenizer* tokenizer) {
+  if (const std::string hash = hash_file(shard.path()); hash != entry.shard.hash) {
+    throw Error(ExitCode::data, shard.path().string() + ": its contents changed since it was made: the hash is " + hash + ", and " +
+                                    entry.path.string() + " has " + entry.shard.hash + "; copy or make the shard again");
+  }
+  if (tokenizer != nullptr && tokenizer->hash() != entry.sidecar.tokenizer_hash) {
+    throw Error(ExitCode::data, shard.path().string() + ": was made with another tokenizer: " + entry.path.string() + " has " +
+                                    entry.sidecar.tokenizer_hash + ", the one given is " + tokenizer->hash());
+  }
+}
+
+void check_vocabulary(const Shard& shard, const Histogram& counts, std::int64_t vocab_size) {
+  std::int64_t outside = 0;
+  for (std::size_t token = static_cast<std::size_t>(vocab_size); token < counts.size(); ++token) outside += counts[token];
+  if (outside == 0) return;
+  const auto tokens = shard.tokens();
+  const auto bad = std::find_if(tokens.begin(), tokens.end(), [&](std::uint16_t token) { return token >= vocab_size; });
+  throw Error(ExitCode::data, shard.path().string() + ": " + std::to_string(outside) + " tokens are outside the tokenizer's vocabulary of " +
+                                  std::to_string(vocab_size) + ", the first, " + std::to_string(*bad) + ", at position " +
+                                  std::to_string(bad - tokens.begin()) + "; name the tokenizer the shard was made with");
+}
+
+std::string padded(const std::string& text, std::size_t width) { return std::string(width - std::min(width, text.size()), ' ') + text; }
+
+std::string percentage(std::int64_t part, std::int64_t whole) {
+  const std::int64_t hundredths = static_cast<std::int64_t>(10000.0 * static_cast<double>(part) / static_cast<double>(whole) + 0.5);
+  const std::string digits = std::to_string(hundredths % 100);
+  return std::to_string(hundredths / 100) + (digits.size() < 2 ? ".0" : ".") + digits + " %";
+}
+
+// Characters that move the cursor or change how the text around them reads: C0, DEL, C1, and the marks of writing direction.
+bool commands_terminal(std::string_view character) {
+  const auto first = static_cast<unsigned char>(character[0]);
+  if (character.size() == 1) return first < 0x20 || first == 0x7f;
+  const auto second = static_cast<unsigned char>(character[1]);
+  if (character.size() == 2) return first == 0xc2 && second < 0xa0;
+  if (character.size() == 3 && first == 0xe2) {
+    const auto third = static_cast<unsigned char>(character[2]);
+    return (second == 0x80 && ((third >= 0x8e && third <= 0x8f) || (third >= 0xa8 && third <= 0xae))) ||
+           (second == 0x81 && third >= 0xa6 && third <= 0xa9);
+  }
+  return false;
+}
+
+std::string shown(const std::vector<std::uint32_t>& tokens, const Tokenizer* tokenizer) {
+  if (tokenizer != nullptr) return "\"" + escape_for_terminal(tokenizer->decode(tokens)) + "\"";
+  std::string text;
+  for (const std::uint32_t token : tokens) text += (text.empty() ? "" : " ") + std::to_string(token);
+  return text;
+}
+
+}  // namespace
+
+InspectReport inspect_shards(const InspectSettings& settings) {
+  InspectReport report;
+  report.format = settings.format;
+  report.end_of_text = settings.tokenizer != nullptr ? settings.tokenizer->end_of_text() : gpt2_end_of_text;
+  auto total = std::make_unique<Histogram>();
+  auto counts = std::make_unique<Histogram>();
+  for (const std::filesystem::path& path : expand_globs(settings.files)) {
+    const Shard shard(path, settings.format);
+    const auto tokens = shard.tokens();
+    ShardReport& row = report.shards.emplace_back();
+    row.path = path;
+    row.file_bytes = shard.file_bytes();
+    row.tokens = static_cast<std::int64_t>(tokens.size());
+    if (settings.format == ShardFormat::automatic) {
+      if (const auto entry = find_sidecar(path)) {
+        check_sidecar(shard, *entry, settings.tokenizer);
+        row.sidecar = entry->path;
+        report.end_of_text = static_cast<std::uint32_t>(entry->sidecar.end_of_text);
+      }
+    }
+    counts->fill(0);
+    for (const std::uint16_t token : tokens) ++(*counts)[token];
+    if (settings.tokenizer != nullptr) check_vocabulary(shard, *counts, settings.tokenizer->vocab_size());
+    if (!tokens.empty()) {
+      const auto present = [](std::int64_t count) { return count > 0; };
+      row.smallest = static_cast<std::uint16_t>(std::find_if(counts->begin(), counts->end(), present) - counts->begin());
+      row.largest = static_cast<std::uint16_t>(counts->rend() - std::find_if(counts->rbegin(), counts->rend(), present) - 1);
+    }
+    if (report.end_of_text < counts->size()) row.documents = (*counts)[report.end_of_text];
+    const auto first = tokens.first(std::min(tokens.size(), static_cast<std::size_t>(std::max<std::int64_t>(settings.first, 0))));
+    row.first.assign(first.begin(), first.end());
+    report.tokens += row.tokens;
+    report.documents += row.documents;
+    for (std::size_t token = 0; token < total->size(); ++token) (*total)[token] += (*counts)[token];
+  }
+  for (std::size_t token = 0; token < total->size(); ++token) {
+    if ((*total)[token] > 0) report.top.push_back({static_cast<std::uint16_t>(token), (*total)[token]});
+  }
+  report.distinct = static_cast<std::int64_t>(report.top.size());
+  std::stable_sort(report.top.begin(), report.top.end(), [](const TokenCount& a, const TokenCount& b) { return a.count > b.count; });
+  report.top.resize(std::min(report.top.size(), static_cast<std::size_t>(std::max<std::int64_t>(settings.top, 0))));
+  return report;
+}
+
+std::string to_text(const InspectReport& report, const Tokenizer* tokenizer) {
+  std::string text;
+  for (const ShardReport& shard : report.shards) {
+    text += escape_for_terminal(shard.path.string()) + "\n";
+    text += "  format     " + std::string(report.format == ShardFormat::raw_u16 ? "raw_u16" : "llm.c, version 1") + ", " +
+            std::to_string(shard.file_bytes) + " bytes\n";
+    text += "  tokens     " + std::to_string(shard.tokens);
+    if (shard.smallest) text += ", ids " + std::to_string(*shard.smallest) + " to " + std::to_string(*shard.largest);
+    text += "\n  documents  " + std::to_string(shard.documents) + " (tokens " + std::to_string(report.end_of_text) + ")\n";
+    text += "  sidecar    " + (shard.sidecar ? escape_for_terminal(shard.sidecar->string()) + ", hash agrees" : "none") + "\n";
+    if (!shard.first.empty()) text += "  begins     " + shown(shard.first, tokenizer) + "\n";
+  }
+  if (report.shards.size() > 1) {
+    text += "all " + std::to_string(report.shards.size()) + " shards\n  tokens     " + std::to_string(report.tokens) +
+            "\n  documents  " + std::to_string(report.documents) + "\n";
+  }
+  text += "distinct tokens: " + std::to_string(report.distinct) + (report.top.empty() ? "" : "; most frequent:") + "\n";
+  for (const TokenCount& entry : report.top) {
+    text += padded(std::to_string(entry.token), 7) + padded(std::to_string(entry.count), 14) + padded(percentage(entry.count, report.tokens), 9);
+    if (tokenizer != nullptr) text += "  " + shown({entry.token}, tokenizer);
+    text += "\n";
+  }
+  return text;
+}
+
+std::string escape_for_terminal(std::string_view text) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  const std::string valid = replace_invalid_utf8(text);
+  std::string escaped;
+  for (std::size_t begin = 0; begin < valid.size();) {
+    const auto lead = static_cast<unsigned char>(valid[begin]);
+    const std::size_t length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    const std::string_view character = std::string_view(valid).substr(begin, length);
+    begin += length;
+    if (character == "\n") {
+      escaped += "\\n";
+    } else if (character == "\t") {
+      escaped += "\\t";
+    } else if (character == "\r") {
+      escaped += "\\r";
+    } else if (character == "\\") {
+      escaped += "\\\\";
+    } else if (commands_terminal(character)) {
+      for (const char byte : character) {
+        escaped += "\\x";
+        escaped += digits[static_cast<unsigned char>(byte) >> 4];
+        escaped += digits[static_cast<unsigned char>(byte) & 15];
+      }
+    } else {
+      escaped += character;
+    }
+  }
+  return escaped;
+}
+
+}  // namespace temper

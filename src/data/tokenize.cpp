@@ -1,0 +1,274 @@
+#include "data/tokenize.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <thread>
+
+#include "data/shard_series.h"
+#include "data/tokenize_reader.h"
+#include "io/error.h"
+
+namespace temper {
+namespace {
+
+struct EncodedSplit {
+  std::vector<std::uint16_t> tokens;
+  std::int64_t documents = 0;
+  std::int64_t bytes = 0;
+};
+
+// One job on its way from the reader through an encoder to the shards.
+struct Work {
+  TextJob job;
+  std::array<EncodedSplit, 2> encoded;  // by Split
+  std::exception_ptr error;
+  bool done = false;
+};
+
+class Encoder {
+ public:
+  Encoder(const TokenizeSettings& settings, const Tokenizer& tokenizer) : settings_(settings), tokenizer_(tokenizer) {}
+
+  void encode(Work& work) {
+    for (const TextPiece& piece : work.job.pieces) {
+      if (!piece.file->json_lines()) {
+        add(piece.document.bytes, piece.starts_document, work.encoded[static_cast<std::size_t>(*piece.split)]);
+        continue;
+      }
+      const std::string text = json_text(piece.document, settings_.json_field, piece.file->path());
+      if (is_blank(text)) continue;
+      const std::string_view whole = text;
+      if (piece.split) {
+        add(whole, true, work.encoded[static_cast<std::size_t>(*piece.split)]);
+      } else {
+        const std::size_t cut = validation_cut(whole, settings_.validation_fraction);
+        add(whole.substr(0, cut), true, work.encoded[static_cast<std::size_t>(Split::train)]);
+        add(whole.substr(cut), true, work.encoded[static_cast<std::size_t>(Split::validation)]);
+      }
+    }
+  }
+
+ private:
+  void add(std::string_view text, bool starts_document, EncodedSplit& split) {
+    if (text.empty()) return;
+    if (starts_document) {
+      split.tokens.push_back(static_cast<std::uint16_t>(tokenizer_.end_of_text()));
+      ++split.documents;
+    }
+    split.bytes += static_cast<std::int64_t>(text.size());
+    scratch_.clear();
+    tokenizer_.encode(text, scratch_);
+    const std::size_t before = split.tokens.size();
+    split.tokens.resize(before + scratch_.size());
+    std::transform(scratch_.begin(), scratch_.end(), split.tokens.begin() + static_cast<std::ptrdiff_t>(before),
+                   [](std::uint32_t token) { return static_cast<std::uint16_t>(token); });
+  }
+
+  const TokenizeSettings& settings_;
+  const Tokenizer& tokenizer_;
+  std::vector<std::uint32_t> scratch_;
+};
+
+// Threads that encode in any order what is awaited in order.
+class EncoderPool {
+ public:
+  EncoderPool(int threads, const TokenizeSettings& settings, const Tokenizer& tokenizer) {
+    for (int index = 0; index < threads; ++index) {
+      threads_.emplace_back([this, encoder = Encoder(settings, tokenizer)]() mutable { run(encoder); });
+    }
+  }
+  ~EncoderPool() {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    submitted_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+  }
+  EncoderPool(const EncoderPool&) = delete;
+  EncoderPool& operator=(const EncoderPool&) = delete;
+
+  void submit(Work& work) {
+    {
+      const std::lock_guard lock(mutex_);
+      waiting_.push_back(&work);
+    }
+    submitted_.notify_one();
+  }
+
+  void await(Work& work) {
+    std::unique_lock lock(mutex_);
+    finished_.wait(lock, [&] { return work.done; });
+    if (work.error) std::rethrow_exception(work.error);
+  }
+
+ private:
+  void run(Encoder& encoder) {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      submitted_.wait(lock, [this] { return stop_ || !waiting_.empty(); });
+      if (stop_) return;
+      Work& work = *waiting_.front();
+      waiting_.pop_front();
+      lock.unlock();
+      std::exception_ptr error;
+      try {
+        encoder.encode(work);
+      } catch (...) {
+        error = std::current_exception();
+      }
+      lock.lock();
+      work.error = error;
+      work.done = true;
+      finished_.notify_one();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable submitted_;
+  std::condition_variable finished_;
+  std::deque<Work*> waiting_;
+  bool stop_ = false;
+  std::vector<std::thread> threads_;
+};
+
+void check_settings(const TokenizeSettings& settings, const Tokenizer& tokenizer) {
+  constexpr std::int64_t most = 65536;
+  if (tokenizer.vocab_size() > most) {
+    throw Error(ExitCode::data, "the tokenizer has " + std::to_string(tokenizer.vocab_size()) + " tokens; shards hold uint16 tokens, " +
+                                    "so at most " + std::to_string(most) + " are possible; choose or train a smaller vocabulary");
+  }
+  if (settings.inputs.empty()) throw Error(ExitCode::usage, "no input is named; give text or JSONL files");
+  if (settings.name.empty() || settings.name.find('/') != std::string::npos || settings.name.starts_with('.')) {
+    throw Error(ExitCode::usage, "the name of the shards is \"" + settings.name +
+                                     "\"; it must be part of a file name: not empty, no slash, no dot at its start");
+  }
+  if (!(settings.validation_fraction >= 0.0 && settings.validation_fraction <= 0.5)) {
+    throw Error(ExitCode::usage, "the validation fraction is " + std::to_string(settings.validation_fraction) + "; allowed is 0 to 0.5");
+  }
+  if (settings.validation_fraction > 0.0 && !settings.validation_inputs.empty()) {
+    throw Error(ExitCode::usage, "both a validation fraction and validation files are given; give one of them");
+  }
+}
+
+std::vector<CorpusFile> corpus_files(const TokenizeSettings& settings) {
+  std::vector<CorpusFile> files;
+  std::vector<std::string> names;
+  const auto add = [&](const std::vector<std::string>& patterns, Split split) {
+    for (const std::filesystem::path& path : expand_globs(patterns)) {
+      files.push_back({path, split});
+      names.push_back(path.string());
+    }
+  };
+  add(settings.inputs, Split::train);
+  add(settings.validation_inputs, Split::validation);
+  // Once more with all of them: a file in both splits would make the validation loss meaningless.
+  expand_globs(names);
+  return files;
+}
+
+bool is_shard_of(const std::string& file, const std::string& name) {
+  for (const Split split : {Split::train, Split::validation}) {
+    const std::string prefix = name + "_" + split_name(split) + "_";
+    if (!file.starts_with(prefix)) continue;
+    const std::size_t end = file.find_first_not_of("0123456789", prefix.size());
+    const std::string suffix = end == std::string::npos ? "" : file.substr(end);
+    if (end != prefix.size() && (suffix == ".bin" || suffix == ".bin.tmp")) return true;
+  }
+  return false;
+}
+
+// Shards left from a longer run would be taken up by a glob, so old files go, or stop the run.
+void clear_output(const TokenizeSettings& settings, const std::vector<CorpusFile>& inputs) {
+  std::filesystem::create_directories(settings.output);
+  std::vector<std::filesystem::path> old;
+  for (const auto& entry : std::filesystem::directory_iterator(settings.output)) {
+    const std::string file = entry.path().filename().string();
+    if (file == settings.name + ".json" || is_shard_of(file, settings.name)) old.push_back(entry.path());
+  }
+  std::sort(old.begin(), old.end());
+  for (const std::filesystem::path& path : old) {
+    if (!settings.overwrite) {
+      throw Error(ExitCode::usage, path.string() + ": exists already; choose another name or folder, or allow overwriting");
+    }
+    for (const CorpusFile& input : inputs) {
+      if (std::filesystem::equivalent(path, input.path)) {
+        throw Error(ExitCode::usage, path.string() + ": is both an input and a file to overwrite; choose another name or folder");
+      }
+    }
+  }
+  for (const std::filesystem::path& path : old) std::filesystem::remove(path);
+}
+
+void check_split(const Sidecar& sidecar, Split split, const char* remedy) {
+  if (sidecar.split(split).documents == 0) {
+    throw Error(ExitCode::data, std::string("the ") + (split == Split::train ? "training" : "validation") +
+                                    " split is empty: there is no text for it in the input; " + remedy);
+  }
+}
+
+}  // namespace
+
+Sidecar tokenize_files(const TokenizeSettings& settings, const Tokenizer& tokenizer, const TokenizeProgress& progress) {
+  check_settings(settings, tokenizer);
+  const std::vector<CorpusFile> files = corpus_files(settings);
+  CorpusReader reader(files, settings.separator, settings.validation_fraction);
+  ShardSeries train(settings.output, settings.name, Split::train, settings.shard_tokens);
+  ShardSeries validation(settings.output, settings.name, Split::validation, settings.shard_tokens);
+  const std::array<ShardSeries*, 2> series = {&train, &validation};
+  clear_output(settings, files);
+
+  Sidecar sidecar;
+  sidecar.tokenizer_hash = tokenizer.hash();
+  sidecar.vocab_size = tokenizer.vocab_size();
+  sidecar.end_of_text = tokenizer.end_of_text();
+
+  const int threads = settings.threads > 0 ? settings.threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  // Enough that no encoder waits while the oldest job is a slow one; this bounds the memory.
+  const std::size_t in_flight = 4 * static_cast<std::size_t>(threads);
+  std::deque<std::unique_ptr<Work>> queue;
+  EncoderPool pool(threads, settings, tokenizer);  // after queue: its threads end before what they work on
+  if (progress) progress(0, reader.total_bytes());
+  while (true) {
+    while (queue.size() < in_flight) {
+      auto work = std::make_unique<Work>();
+      if (!reader.next(work->job)) break;
+      queue.push_back(std::move(work));
+      pool.submit(*queue.back());
+    }
+    if (queue.empty()) break;
+    Work& work = *queue.front();
+    pool.await(work);
+    for (std::size_t split = 0; split < series.size(); ++split) {
+      const EncodedSplit& encoded = work.encoded[split];
+      series[split]->append(encoded.tokens);
+      sidecar.splits[split].tokens += static_cast<std::int64_t>(encoded.tokens.size());
+      sidecar.splits[split].documents += encoded.documents;
+      sidecar.splits[split].bytes += encoded.bytes;
+    }
+    if (progress) progress(work.job.input_bytes, reader.total_bytes());
+    queue.pop_front();
+  }
+
+  check_split(sidecar, Split::train, "name other files, or a smaller validation fraction");
+  if (settings.validation_fraction > 0.0 || !settings.validation_inputs.empty()) {
+    check_split(sidecar, Split::validation, "name more text, or a larger validation fraction");
+  }
+  sidecar.sources = reader.sources();
+  for (std::size_t split = 0; split < series.size(); ++split) {
+    series[split]->close();
+    sidecar.splits[split].shards = series[split]->shards();
+  }
+  write_sidecar(sidecar_path(settings.output, settings.name), sidecar);
+  for (ShardSeries* written : series) written->keep();
+  if (progress) progress(reader.total_bytes(), reader.total_bytes());
+  return sidecar;
+}
+
+}  // namespace temper

@@ -1,0 +1,272 @@
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "data/bpe_alphabet.h"
+#include "data/tokenizer_files.h"
+#include "io/error.h"
+#include "io/file.h"
+
+namespace temper {
+
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+constexpr std::uintmax_t kMaxFileBytes = 256u << 20;
+
+// A vocabulary as files spell it.
+struct Spelled {
+  std::vector<std::pair<std::string, std::int64_t>> tokens;  // in GPT-2's alphabet, and ids
+  std::vector<std::pair<std::string, std::string>> merges;   // in the alphabet
+  std::vector<std::pair<std::string, std::int64_t>> added;   // special tokens as plain text, and ids
+};
+
+[[noreturn]] void fail(const std::string& label, const std::string& what) { throw Error(ExitCode::data, label + ": " + what); }
+
+// A string from a file, fit to be shown in one line.
+std::string quoted(const std::string& text) {
+  constexpr std::size_t kShown = 60;
+  return json(text.substr(0, kShown)).dump(-1, ' ', true, json::error_handler_t::replace) + (text.size() > kShown ? "..." : "");
+}
+
+std::string read_limited(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_regular_file(path, error)) fail(path.string(), "no such file; a tokenizer needs it");
+  const std::uintmax_t size = fs::file_size(path, error);
+  if (!error && size > kMaxFileBytes) {
+    fail(path.string(), std::to_string(size) + " bytes; a tokenizer's files have at most " + std::to_string(kMaxFileBytes));
+  }
+  return read_file(path);
+}
+
+// JSON in which no object has a key twice; by itself the library would keep one of them and say nothing.
+json parse_json(const std::string& text, const std::string& label) {
+  std::vector<std::unordered_set<std::string>> keys;
+  const auto check_keys = [&](int, json::parse_event_t event, json& parsed) {
+    if (event == json::parse_event_t::object_start) keys.emplace_back();
+    if (event == json::parse_event_t::object_end) keys.pop_back();
+    if (event == json::parse_event_t::key && !keys.back().insert(parsed.get_ref<const std::string&>()).second) {
+      fail(label, "the key " + quoted(parsed.get_ref<const std::string&>()) + " is there twice");
+    }
+    return true;
+  };
+  try {
+    return json::parse(text, check_keys);
+  } catch (const json::exception& error) {
+    fail(label, std::string("not valid JSON: ") + error.what());
+  }
+}
+
+std::int64_t token_id(const json& value, const std::string& token, const std::string& label) {
+  if (!value.is_number_unsigned() || value.get<std::uint64_t>() >= static_cast<std::uint64_t>(kMaxTokens)) {
+    fail(label, "the id of " + quoted(token) + " must be an integer from 0 to " + std::to_string(kMaxTokens - 1));
+  }
+  return value.get<std::int64_t>();
+}
+
+void read_tokens(const json& object, const std::string& label, Spelled& spelled) {
+  if (!object.is_object()) fail(label, "the vocabulary must be a JSON object from tokens to ids");
+  for (const auto& [token, id] : object.items()) spelled.tokens.emplace_back(token, token_id(id, token, label));
+}
+
+void read_merge(std::string_view text, const std::string& place, Spelled& spelled) {
+  const std::size_t space = text.find(' ');
+  if (space == std::string_view::npos || space == 0 || space + 1 == text.size() ||
+      text.find(' ', space + 1) != std::string_view::npos) {
+    fail(place, quoted(std::string(text)) + " is no merge; expected two tokens with one space between them");
+  }
+  spelled.merges.emplace_back(text.substr(0, space), text.substr(space + 1));
+}
+
+void read_merge_lines(std::string_view text, const std::string& label, Spelled& spelled) {
+  for (std::size_t line = 1; !text.empty(); ++line) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    std::string_view merge = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (merge.ends_with('\r')) merge.remove_suffix(1);
+    if (merge.empty() || (line == 1 && merge.starts_with("#version"))) continue;
+    read_merge(merge, label + ":" + std::to_string(line), spelled);
+  }
+}
+
+// --- tokenizer.json ---
+
+const json& member(const json& object, const char* key) {
+  static const json null;
+  const auto found = object.find(key);
+  return found == object.end() ? null : *found;
+}
+
+bool is_absent(const json& value) { return value.is_null() || value == false || value == "" || value == 0; }
+
+// GPT-2's tokenizer.json in Hugging Face's tokenizers says ByteLevel or, since transformers 5, a template without tokens.
+bool adds_tokens(const json& post_processor) {
+  if (post_processor.is_null()) return false;
+  const json& type = member(post_processor, "type");
+  if (type == "ByteLevel") return false;
+  return type != "TemplateProcessing" || post_processor.dump(-1, ' ', true).find("\"SpecialToken\"") != std::string::npos;
+}
+
+void check_pipeline(const json& document, const json& model, const std::string& label) {
+  const auto refuse = [&](const std::string& what) {
+    fail(label, what + "; temper reads byte-level BPE as GPT-2's, and nothing else");
+  };
+  const auto type_of = [](const json& value) { return member(value, "type").is_string() ? quoted(member(value, "type")) : "null"; };
+  if (!member(model, "type").is_null() && member(model, "type") != "BPE") refuse("the model is of type " + type_of(model));
+  if (!document["normalizer"].is_null()) refuse("it has a normalizer of type " + type_of(document["normalizer"]));
+  const json& pre_tokenizer = document["pre_tokenizer"];
+  if (member(pre_tokenizer, "type") != "ByteLevel") refuse("the pre_tokenizer is of type " + type_of(pre_tokenizer));
+  if (!is_absent(member(pre_tokenizer, "add_prefix_space"))) refuse("the pre_tokenizer has add_prefix_space");
+  if (member(pre_tokenizer, "use_regex") == false) refuse("the pre_tokenizer has use_regex false");
+  const json& decoder = document["decoder"];
+  if (!decoder.is_null() && member(decoder, "type") != "ByteLevel") refuse("the decoder is of type " + type_of(decoder));
+  if (adds_tokens(document["post_processor"]))
+    refuse("the post_processor of type " + type_of(document["post_processor"]) + " adds tokens");
+  for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges"}) {
+    if (!is_absent(member(model, key))) refuse("the model has " + std::string(key) + " " + member(model, key).dump());
+  }
+}
+
+Spelled read_tokenizer_json(const fs::path& path) {
+  const std::string label = path.string();
+  json document = parse_json(read_limited(path), label);
+  if (!document.is_object() || !member(document, "model").is_object()) {
+    fail(label, "no object \"model\" in it; expected Hugging Face's tokenizer.json");
+  }
+  for (const char* key : {"normalizer", "pre_tokenizer", "post_processor", "decoder", "added_tokens"}) {
+    const json& part = document[key];
+    const bool fits = std::string_view(key) == "added_tokens" ? part.is_array() : part.is_object();
+    if (!part.is_null() && !fits) fail(label, "\"" + std::string(key) + "\" has the wrong JSON type " + part.type_name());
+  }
+  const json& model = document["model"];
+  check_pipeline(document, model, label);
+  Spelled spelled;
+  read_tokens(member(model, "vocab"), label, spelled);
+  const json& merges = member(model, "merges");
+  if (!merges.is_array()) fail(label, "\"merges\" must be a JSON array");
+  for (std::size_t i = 0; i < merges.size(); ++i) {
+    const json& merge = merges[i];
+    const std::string place = label + ": merge " + std::to_string(i);
+    if (merge.is_string()) {
+      read_merge(merge.get_ref<const std::string&>(), place, spelled);
+    } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
+      spelled.merges.emplace_back(merge[0], merge[1]);
+    } else {
+      fail(place, "expected \"left right\" or [\"left\", \"right\"]");
+    }
+  }
+  for (const json& added : document["added_tokens"]) {
+    if (!added.is_object() || !member(added, "content").is_string()) fail(label, "an added token has no \"content\"");
+    const std::string content = added["content"];
+    if (member(added, "special") != true) {
+      fail(label, "the added token " + quoted(content) +
+                      " is not special: it would change how text is split, which GPT-2's tokenizer does not do");
+    }
+    spelled.added.emplace_back(content, token_id(member(added, "id"), content, label));
+  }
+  return spelled;
+}
+
+// --- all forms ---
+
+Vocabulary resolve(const Spelled& spelled, const std::string& label) {
+  Vocabulary vocabulary;
+  std::unordered_map<std::string_view, std::uint32_t> ids;
+  ids.reserve(spelled.tokens.size());
+  for (const auto& [token, id] : spelled.tokens) ids.emplace(token, static_cast<std::uint32_t>(id));
+  std::vector<std::pair<std::string_view, std::int64_t>> added_only;
+  for (const auto& [content, id] : spelled.added) {
+    const auto [found, is_new] = ids.emplace(content, static_cast<std::uint32_t>(id));
+    if (is_new) {
+      added_only.emplace_back(content, id);
+    } else if (found->second != id) {
+      fail(label,
+           "the added token " + quoted(content) + " has the ids " + std::to_string(found->second) + " and " + std::to_string(id));
+    }
+    vocabulary.special.push_back(static_cast<std::uint32_t>(id));
+  }
+  vocabulary.tokens.resize(ids.size());
+  std::vector<bool> filled(ids.size());
+  const auto place = [&](std::string_view token, std::int64_t id, std::string bytes) {
+    if (static_cast<std::size_t>(id) >= filled.size() || filled[static_cast<std::size_t>(id)]) {
+      fail(label, "the id " + std::to_string(id) + " of " + quoted(std::string(token)) + " is taken or beyond the end; " +
+                      std::to_string(filled.size()) + " tokens must have the ids 0 to " + std::to_string(filled.size() - 1) +
+                      ", each once");
+    }
+    filled[static_cast<std::size_t>(id)] = true;
+    vocabulary.tokens[static_cast<std::size_t>(id)] = std::move(bytes);
+  };
+  for (const auto& [content, id] : added_only) place(content, id, std::string(content));
+  std::unordered_set<std::string_view> added_contents;
+  for (const auto& [content, id] : spelled.added) added_contents.insert(content);
+  for (const auto& [token, id] : spelled.tokens) {
+    // An added token is plain text, any other is written in the alphabet.
+    std::optional<std::string> bytes = added_contents.contains(token) ? token : from_alphabet(token);
+    if (!bytes)
+      fail(label, "the token " + quoted(token) + " is not written in GPT-2's byte alphabet, so this is no byte-level BPE");
+    place(token, id, std::move(*bytes));
+  }
+  const auto end_of_text = ids.find(kEndOfText);
+  if (end_of_text == ids.end()) {
+    fail(label, "no token " + std::string(kEndOfText) + "; documents are separated by it, so the vocabulary must have it");
+  }
+  vocabulary.end_of_text = end_of_text->second;
+  vocabulary.special.push_back(vocabulary.end_of_text);
+  std::sort(vocabulary.special.begin(), vocabulary.special.end());
+  vocabulary.special.erase(std::unique(vocabulary.special.begin(), vocabulary.special.end()), vocabulary.special.end());
+
+  const auto id_of = [&](const std::string& token, std::size_t rank) {
+    const auto found = ids.find(token);
+    if (found == ids.end()) fail(label, "merge " + std::to_string(rank) + ": " + quoted(token) + " is not in the vocabulary");
+    return found->second;
+  };
+  vocabulary.merges.reserve(spelled.merges.size());
+  for (std::size_t rank = 0; rank < spelled.merges.size(); ++rank) {
+    const auto& [left, right] = spelled.merges[rank];
+    vocabulary.merges.push_back({id_of(left, rank), id_of(right, rank), id_of(left + right, rank)});
+  }
+  check_vocabulary(vocabulary, label);
+  return vocabulary;
+}
+
+Vocabulary load_pair(const fs::path& tokens, const fs::path& merges) {
+  Spelled spelled;
+  read_tokens(parse_json(read_limited(tokens), tokens.string()), tokens.string(), spelled);
+  read_merge_lines(read_limited(merges), merges.string(), spelled);
+  return resolve(spelled, tokens.string());
+}
+
+}  // namespace
+
+Vocabulary load_vocabulary(const fs::path& path) {
+  std::error_code error;
+  constexpr std::pair<const char*, const char*> kPairs[] = {{"encoder.json", "vocab.bpe"}, {"vocab.json", "merges.txt"}};
+  if (fs::is_directory(path, error)) {
+    if (fs::exists(path / "tokenizer.json", error)) return load_vocabulary(path / "tokenizer.json");
+    for (const auto& [tokens, merges] : kPairs) {
+      if (fs::exists(path / tokens, error)) return load_pair(path / tokens, path / merges);
+    }
+    fail(path.string(),
+         "no tokenizer in this folder; expected tokenizer.json, encoder.json and vocab.bpe, or vocab.json and merges.txt");
+  }
+  for (const auto& [tokens, merges] : kPairs) {
+    if (path.filename() == tokens || path.filename() == merges)
+      return load_pair(path.parent_path() / tokens, path.parent_path() / merges);
+  }
+  if (path.extension() == ".json") return resolve(read_tokenizer_json(path), path.string());
+  fail(path.string(), fs::exists(path, error)
+                          ? "not a tokenizer's file; expected a folder, encoder.json, vocab.bpe, vocab.json, merges.txt, or "
+                            "Hugging Face's tokenizer.json"
+                          : "no such file or folder; a tokenizer is a folder or one of its files");
+}
+
+}  // namespace temper

@@ -1,0 +1,49 @@
+#include "io/append_log.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+
+namespace temper {
+
+AppendLog::AppendLog(const std::filesystem::path& path, int flags) : path_(path) {
+  file_ = open_descriptor(path, O_WRONLY | O_CREAT | O_APPEND | flags);
+  if (!file_) throw_failure("open the log", path, errno);
+  struct stat status {};
+  if (::fstat(file_.get(), &status) != 0) throw_failure("examine the log", path, errno);
+  size_ = static_cast<std::uint64_t>(status.st_size);
+}
+
+void AppendLog::append(std::string_view record) {
+  if (torn_ && ::ftruncate(file_.get(), static_cast<off_t>(size_)) != 0) return;
+  torn_ = false;
+  if (const int error_number = write_all(file_.get(), record.data(), record.size())) {
+    torn_ = ::ftruncate(file_.get(), static_cast<off_t>(size_)) != 0;
+    report("write to the log", error_number);
+    return;
+  }
+  size_ += record.size();
+}
+
+void AppendLog::truncate(std::uint64_t bytes) {
+  if (bytes >= size_) return;
+  if (::ftruncate(file_.get(), static_cast<off_t>(bytes)) != 0) throw_failure("cut the log", path_, errno);
+  size_ = bytes;
+}
+
+void AppendLog::sync() {
+  // EINVAL: a device or pipe, which has nothing to wait for.
+  if (::fsync(file_.get()) != 0 && errno != EINVAL && errno != EINTR) report("synchronise the log", errno);
+}
+
+void AppendLog::report(std::string_view operation, int error_number) {
+  if (reported_) return;
+  reported_ = true;
+  const std::string message = failure_message(operation, path_, error_number);
+  std::fprintf(stderr, "warning: %s; the run goes on, records are missing from this log\n", message.c_str());
+}
+
+}  // namespace temper

@@ -1,0 +1,62 @@
+// The lock of a run folder. flock belongs to the open file, so the kernel drops it with its process, however that ends; what
+// the file says is only for the message.
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <ctime>
+
+#include "io/descriptor.h"
+#include "io/error.h"
+#include "io/file.h"
+
+namespace temper {
+namespace {
+
+std::string describe_this_process() {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  ::gmtime_r(&now, &utc);
+  std::array<char, 32> started{};
+  std::strftime(started.data(), started.size(), "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return "process " + std::to_string(::getpid()) + " on host " + host_name() + " since " + started.data() + "\n";
+}
+
+// The holder's line. Anyone may have written the file, so only printable characters of it reach a terminal.
+std::string read_holder(const Descriptor& file) {
+  std::array<char, 512> text{};
+  const ssize_t count = ::pread(file.get(), text.data(), text.size(), 0);
+  std::string holder;
+  for (ssize_t i = 0; i < count && text[static_cast<std::size_t>(i)] != '\n'; ++i) {
+    const char character = text[static_cast<std::size_t>(i)];
+    holder += character >= ' ' && character <= '~' ? character : '?';
+  }
+  return holder.empty() ? "another process" : holder;
+}
+
+}  // namespace
+
+FolderLock::FolderLock(const std::filesystem::path& folder) : path_(folder / "run.lock") {
+  Descriptor file = open_descriptor(path_, O_RDWR | O_CREAT);
+  if (!file) throw_failure("open the lock", path_, errno);
+  while (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EINTR) continue;
+    if (errno != EWOULDBLOCK) throw_failure("lock", path_, errno);
+    throw Error(ExitCode::io, folder.string() + " is in use by " + read_holder(file) +
+                                  ", which holds its run.lock; wait for it, stop it, or choose another folder with --out");
+  }
+  // A full disk must not forbid a run that may be there to delete something: the lock is held with or without these words.
+  const std::string holder = describe_this_process();
+  if (::ftruncate(file.get(), 0) == 0) write_all(file.get(), holder.data(), holder.size());
+  descriptor_ = file.release();
+}
+
+FolderLock::~FolderLock() {
+  // The file stays: unlinking it would let two processes lock two different files of the same name.
+  static_cast<void>(::ftruncate(descriptor_, 0) == 0);
+  ::close(descriptor_);
+}
+
+}  // namespace temper

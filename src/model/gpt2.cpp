@@ -1,0 +1,221 @@
+#include "model/gpt2.h"
+
+#include <algorithm>
+
+#include "kernels/check.h"
+
+namespace temper {
+
+Gpt2Parameters::Gpt2Parameters(const ParameterLayout& layout) {
+  auto linear = [&](const std::string& name) {
+    return LinearParameters{layout.find(name + ".weight"), layout.find(name + ".bias")};
+  };
+  auto norm = [&](const std::string& name) { return NormParameters{layout.find(name + ".weight"), layout.find(name + ".bias")}; };
+
+  wte = layout.find("transformer.wte.weight");
+  wpe = layout.find("transformer.wpe.weight");
+  for (std::int64_t layer = 0;; ++layer) {
+    const std::string block = "transformer.h." + std::to_string(layer);
+    if (layout.find(block + ".ln_1.weight") == nullptr) break;
+    blocks.push_back({norm(block + ".ln_1"), linear(block + ".attn.c_attn"), linear(block + ".attn.c_proj"), norm(block + ".ln_2"),
+                      linear(block + ".mlp.c_fc"), linear(block + ".mlp.c_proj")});
+  }
+  ln_f = norm("transformer.ln_f");
+}
+
+std::int64_t head_chunk_rows(const ModelConfig& config, DType activation_type, std::int64_t rows) {
+  constexpr std::int64_t largest = std::int64_t{256} << 20;  // bytes of one chunk of logits
+  const std::int64_t row_bytes = padded_vocab_size(config) * static_cast<std::int64_t>(size_of(activation_type));
+  return std::min(rows, std::max<std::int64_t>(64, largest / row_bytes / 64 * 64));
+}
+
+Gpt2::Gpt2(Weights& weights, Weights::Use use, std::int64_t sequences, std::int64_t positions, Ops* ops, DeviceMemory& memory)
+    : weights_(weights), parameters_(weights.layout()), ops_(ops), max_sequences_(sequences), max_positions_(positions) {
+  const ModelConfig& config = weights.config();
+  const DType act = weights.activation_type();
+  const std::int64_t R = sequences * positions;
+  const std::int64_t C = config.n_embd;
+  const bool training = use == Weights::Use::training;
+  const std::string group = "activations";
+
+  // Without a backward pass all blocks share one set of activations.
+  const auto layers = static_cast<std::size_t>(config.n_layer);
+  blocks_.resize(layers);
+  for (std::size_t layer = 0; layer < layers; ++layer) {
+    BlockActivations& block = blocks_[layer];
+    if (layer > 0 && !training) {
+      block = blocks_[0];
+      continue;
+    }
+    block.ln_1 = memory.add(group, act, {R, C});
+    block.ln_1_mean = memory.add(group, DType::f32, {R});
+    block.ln_1_rstd = memory.add(group, DType::f32, {R});
+    block.qkv = memory.add(group, act, {R, 3 * C});
+    block.attention = memory.add(group, act, {R, C});
+    block.lse = memory.add(group, DType::f32, {sequences, config.n_head, positions});
+    block.residual_middle = memory.add(group, act, {R, C});
+    block.ln_2 = memory.add(group, act, {R, C});
+    block.ln_2_mean = memory.add(group, DType::f32, {R});
+    block.ln_2_rstd = memory.add(group, DType::f32, {R});
+    block.fc_pre = memory.add(group, act, {R, 4 * C});
+    block.fc = memory.add(group, act, {R, 4 * C});
+    block.residual_out = memory.add(group, act, {R, C});
+  }
+  embedded_ = memory.add(group, act, {R, C});
+  branch_ = memory.add(group, act, {R, C});
+  ln_f_ = memory.add(group, act, {R, C});
+  ln_f_mean_ = memory.add(group, DType::f32, {R});
+  ln_f_rstd_ = memory.add(group, DType::f32, {R});
+  logits_ = memory.add("logits", act, {head_chunk_rows(config, act, R), padded_vocab_size(config)});
+  losses_ = memory.add(group, DType::f32, {R});
+  if (training) {
+    dresidual_ = memory.add("activation gradients", act, {R, C});
+    dnorm_ = memory.add("activation gradients", act, {R, C});
+    dwide_ = memory.add("activation gradients", act, {R, 4 * C});
+  }
+}
+
+ConstTensorView Gpt2::value(const Parameter* parameter) const {
+  return parameter == nullptr ? ConstTensorView{} : weights_.weight(*parameter);
+}
+
+TensorView Gpt2::gradient(const Parameter* parameter) const {
+  return parameter == nullptr ? TensorView{} : weights_.gradient(*parameter);
+}
+
+void Gpt2::set_batch(ConstTensorView tokens) {
+  require(tokens.shape.rank() == 2, "Gpt2: tokens must be [B,T]");
+  B_ = tokens.shape[0];
+  T_ = tokens.shape[1];
+  require(B_ >= 1 && T_ >= 1 && T_ <= max_positions_ && B_ * T_ <= max_sequences_ * max_positions_,
+          "Gpt2: the micro-batch is larger than the memory taken for it");
+}
+
+void Gpt2::forward(ConstTensorView tokens) {
+  set_batch(tokens);
+  const std::int64_t R = B_ * T_;
+  const std::int64_t C = weights_.config().n_embd;
+  const std::int64_t H = weights_.config().n_head;
+
+  TensorView residual = rows(embedded_, {R, C});
+  const TensorView branch = rows(branch_, {R, C});
+  ops_->embedding_forward(tokens, value(parameters_.wte), value(parameters_.wpe), 0, residual.reshaped({B_, T_, C}));
+
+  for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
+    const BlockParameters& p = parameters_.blocks[layer];
+    const BlockActivations& a = blocks_[layer];
+    const TensorView ln_1 = rows(a.ln_1, {R, C});
+    const TensorView ln_1_mean = rows(a.ln_1_mean, {R});
+    const TensorView ln_1_rstd = rows(a.ln_1_rstd, {R});
+    const TensorView qkv = rows(a.qkv, {R, 3 * C});
+    const TensorView attention = rows(a.attention, {R, C});
+    const TensorView middle = rows(a.residual_middle, {R, C});
+    const TensorView ln_2 = rows(a.ln_2, {R, C});
+    const TensorView fc = rows(a.fc, {R, 4 * C});
+
+    // The sum that ends a block and the norm that opens the next one are one operation.
+    if (layer == 0) {
+      ops_->layernorm_forward(residual, value(p.ln_1.weight), value(p.ln_1.bias), ln_1, ln_1_mean, ln_1_rstd);
+    } else {
+      const TensorView out = rows(blocks_[layer - 1].residual_out, {R, C});
+      ops_->residual_layernorm_forward(branch, residual, value(p.ln_1.weight), value(p.ln_1.bias), out, ln_1, ln_1_mean, ln_1_rstd);
+      residual = out;
+    }
+    ops_->linear_forward(ln_1, value(p.c_attn.weight), value(p.c_attn.bias), p.c_attn.epilogue(), qkv, {});
+    ops_->attention_forward(qkv.reshaped({B_, T_, 3 * C}), H, attention.reshaped({B_, T_, C}), rows(a.lse, {B_, H, T_}));
+    ops_->linear_forward(attention, value(p.attn_proj.weight), value(p.attn_proj.bias), p.attn_proj.epilogue(), branch, {});
+    ops_->residual_layernorm_forward(branch, residual, value(p.ln_2.weight), value(p.ln_2.bias), middle, ln_2,
+                                     rows(a.ln_2_mean, {R}), rows(a.ln_2_rstd, {R}));
+    residual = middle;
+    ops_->linear_forward(ln_2, value(p.c_fc.weight), value(p.c_fc.bias), Epilogue::bias_gelu, fc, rows(a.fc_pre, {R, 4 * C}));
+    ops_->linear_forward(fc, value(p.mlp_proj.weight), value(p.mlp_proj.bias), p.mlp_proj.epilogue(), branch, {});
+  }
+  ops_->residual_layernorm_forward(branch, residual, value(parameters_.ln_f.weight), value(parameters_.ln_f.bias),
+                                   rows(blocks_.back().residual_out, {R, C}), rows(ln_f_, {R, C}), rows(ln_f_mean_, {R}),
+                                   rows(ln_f_rstd_, {R}));
+}
+
+void Gpt2::head_loss(ConstTensorView targets, float loss_scale, bool with_gradient, Write write, TensorView loss) {
+  const std::int64_t R = B_ * T_;
+  require(targets.numel() == R, "Gpt2: there must be one target for each token");
+  const std::int64_t C = weights_.config().n_embd;
+  const std::int64_t Vp = padded_vocab_size(weights_.config());
+  const ConstTensorView wte = value(parameters_.wte);
+  const auto* target_ids = targets.as<std::int32_t>();
+
+  for (std::int64_t first = 0; first < R; first += logits_.shape[0]) {
+    const std::int64_t count = std::min(logits_.shape[0], R - first);
+    const TensorView logits = rows(logits_, {count, Vp});
+    const TensorView x = rows(ln_f_, {R, C}).row_range(first, count);
+    const TensorView losses = {losses_.as<float>() + first, DType::f32, {count}};
+    ops_->linear_forward(x, wte, {}, Epilogue::none, logits, {});
+    ops_->cross_entropy(logits, {target_ids + first, DType::i32, {count}}, weights_.config().vocab_size,
+                        with_gradient ? loss_scale : 0.0f, losses);
+    if (!with_gradient) continue;
+    ops_->linear_backward_input(logits, wte, {}, rows(dnorm_, {R, C}).row_range(first, count));
+    ops_->linear_backward_weight(logits, x, gradient(parameters_.wte), {}, first == 0 ? write : Write::accumulate);
+  }
+  ops_->sum(rows(losses_, {R}), loss_scale, write, loss);
+}
+
+void Gpt2::backward(ConstTensorView tokens, Write write) {
+  const std::int64_t R = B_ * T_;
+  const std::int64_t C = weights_.config().n_embd;
+  const TensorView dresidual = rows(dresidual_, {R, C});
+
+  ops_->layernorm_backward(rows(dnorm_, {R, C}), rows(blocks_.back().residual_out, {R, C}), value(parameters_.ln_f.weight),
+                           rows(ln_f_mean_, {R}), rows(ln_f_rstd_, {R}), {}, dresidual, gradient(parameters_.ln_f.weight),
+                           gradient(parameters_.ln_f.bias), write);
+  for (std::size_t layer = blocks_.size(); layer-- > 0;) backward_block(layer, write);
+  ops_->embedding_backward(dresidual.reshaped({B_, T_, C}), tokens, gradient(parameters_.wte), gradient(parameters_.wpe), write);
+}
+
+void Gpt2::backward_block(std::size_t layer, Write write) {
+  const std::int64_t R = B_ * T_;
+  const std::int64_t C = weights_.config().n_embd;
+  const std::int64_t H = weights_.config().n_head;
+  const BlockParameters& p = parameters_.blocks[layer];
+  const BlockActivations& a = blocks_[layer];
+  const TensorView dresidual = rows(dresidual_, {R, C});
+  const TensorView dnorm = rows(dnorm_, {R, C});
+  const TensorView dfc = rows(dwide_, {R, 4 * C});
+  const TensorView dqkv = rows(dwide_, {R, 3 * C});
+  const TensorView residual_in = rows(layer == 0 ? embedded_ : blocks_[layer - 1].residual_out, {R, C});
+
+  // MLP: dresidual is the gradient of both the branch's output and the residual path beside it.
+  ops_->linear_backward_weight(dresidual, rows(a.fc, {R, 4 * C}), gradient(p.mlp_proj.weight), gradient(p.mlp_proj.bias), write);
+  ops_->linear_backward_input(dresidual, value(p.mlp_proj.weight), rows(a.fc_pre, {R, 4 * C}), dfc);
+  ops_->linear_backward_weight(dfc, rows(a.ln_2, {R, C}), gradient(p.c_fc.weight), gradient(p.c_fc.bias), write);
+  ops_->linear_backward_input(dfc, value(p.c_fc.weight), {}, dnorm);
+  ops_->layernorm_backward(dnorm, rows(a.residual_middle, {R, C}), value(p.ln_2.weight), rows(a.ln_2_mean, {R}),
+                           rows(a.ln_2_rstd, {R}), dresidual, dresidual, gradient(p.ln_2.weight), gradient(p.ln_2.bias), write);
+
+  // Attention.
+  ops_->linear_backward_weight(dresidual, rows(a.attention, {R, C}), gradient(p.attn_proj.weight), gradient(p.attn_proj.bias),
+                               write);
+  ops_->linear_backward_input(dresidual, value(p.attn_proj.weight), {}, dnorm);
+  ops_->attention_backward(dnorm.reshaped({B_, T_, C}), rows(a.qkv, {B_, T_, 3 * C}), rows(a.attention, {B_, T_, C}),
+                           rows(a.lse, {B_, H, T_}), H, dqkv.reshaped({B_, T_, 3 * C}));
+  ops_->linear_backward_weight(dqkv, rows(a.ln_1, {R, C}), gradient(p.c_attn.weight), gradient(p.c_attn.bias), write);
+  ops_->linear_backward_input(dqkv, value(p.c_attn.weight), {}, dnorm);
+  ops_->layernorm_backward(dnorm, residual_in, value(p.ln_1.weight), rows(a.ln_1_mean, {R}), rows(a.ln_1_rstd, {R}), dresidual,
+                           dresidual, gradient(p.ln_1.weight), gradient(p.ln_1.bias), write);
+}
+
+void Gpt2::forward_backward(ConstTensorView tokens, ConstTensorView targets, float loss_scale, Write write, TensorView loss) {
+  forward(tokens);
+  head_loss(targets, loss_scale, true, write, loss);
+  backward(tokens, write);
+}
+
+void Gpt2::forward_loss(ConstTensorView tokens, ConstTensorView targets, float loss_scale, Write write, TensorView loss) {
+  forward(tokens);
+  head_loss(targets, loss_scale, false, write, loss);
+}
+
+void Gpt2::forward_logits(ConstTensorView tokens, TensorView logits) {
+  forward(tokens);
+  ops_->linear_forward(rows(ln_f_, {B_ * T_, weights_.config().n_embd}), value(parameters_.wte), {}, Epilogue::none, logits, {});
+}
+
+}  // namespace temper

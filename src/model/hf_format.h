@@ -1,0 +1,33 @@
+// Folders that Hugging Face's GPT2LMHeadModel.from_pretrained reads, and the ones it writes: config.json and safetensors.
+// Failures of a folder's contents are Error(ExitCode::checkpoint).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "config/run_config.h"
+#include "model/weights.h"
+
+namespace temper {
+
+/// Writes model.safetensors (F32 masters, tensor by tensor), config.json and generation_config.json into an existing folder
+/// and returns each file's hash (FileWriter's) by name. The four matrices of a block are transposed to [in, out] (HF's
+/// Conv1D), padded vocabulary rows are cut, the head is left out since it is the token embedding. A model without biases
+/// gets zero biases, which compute the same, because GPT2LMHeadModel has no other form; its config.json says "bias": false.
+/// `end_of_text` becomes bos and eos id.
+std::map<std::string, std::string> save_hf_model(const std::filesystem::path& folder, const Weights& weights,
+                                                 std::uint32_t end_of_text);
+
+/// The sizes of the model in `folder`. The headers of its weight files are checked against config.json, so memory taken for
+/// this configuration is about what the files hold.
+ModelConfig read_hf_config(const std::filesystem::path& folder);
+
+/// Loads model.safetensors, or the shards of model.safetensors.index.json, of a folder of equal sizes. Names may lack
+/// "transformer."; F32, F16 and BF16 are converted; the buffers h.i.attn.bias and h.i.attn.masked_bias are ignored;
+/// lm_head.weight must equal wte.weight. Missing, unknown or misshapen tensors, values that are not finite, and biases other
+/// than zero for a model without them are refused. On failure the weights are undefined.
+void load_hf_model(const std::filesystem::path& folder, Weights& weights);
+
+}  // namespace temper

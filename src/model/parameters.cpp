@@ -1,0 +1,63 @@
+#include "model/parameters.h"
+
+namespace temper {
+
+namespace {
+
+constexpr std::int64_t alignment = 64;  // elements: 256 bytes in f32, 128 in bf16
+
+std::int64_t round_up(std::int64_t value, std::int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+}  // namespace
+
+std::int64_t padded_vocab_size(const ModelConfig& config) { return round_up(config.vocab_size, 128); }
+
+ParameterLayout::ParameterLayout(const ModelConfig& config) {
+  const std::int64_t C = config.n_embd;
+
+  auto add = [&](std::string name, ParameterKind kind, Shape shape, std::int64_t layer) {
+    parameters_.push_back({std::move(name), kind, shape, flat_size_, layer});
+    flat_size_ += round_up(shape.numel(), alignment);
+    parameter_count_ += shape.numel();
+  };
+  auto add_norm = [&](const std::string& name, std::int64_t layer) {
+    add(name + ".weight", ParameterKind::layernorm, {C}, layer);
+    if (config.bias) add(name + ".bias", ParameterKind::layernorm, {C}, layer);
+  };
+  auto add_linear = [&](const std::string& name, std::int64_t out, std::int64_t in, std::int64_t layer) {
+    add(name + ".weight", ParameterKind::matrix, {out, in}, layer);
+    if (config.bias) add(name + ".bias", ParameterKind::bias, {out}, layer);
+  };
+
+  add("transformer.wte.weight", ParameterKind::embedding, {padded_vocab_size(config), C}, -1);
+  add("transformer.wpe.weight", ParameterKind::embedding, {config.n_ctx, C}, -1);
+  for (std::int64_t layer = 0; layer < config.n_layer; ++layer) {
+    const std::string block = "transformer.h." + std::to_string(layer);
+    add_norm(block + ".ln_1", layer);
+    add_linear(block + ".attn.c_attn", 3 * C, C, layer);
+    add_linear(block + ".attn.c_proj", C, C, layer);
+    add_norm(block + ".ln_2", layer);
+    add_linear(block + ".mlp.c_fc", 4 * C, C, layer);
+    add_linear(block + ".mlp.c_proj", C, 4 * C, layer);
+  }
+  add_norm("transformer.ln_f", -1);
+
+  parameter_count_ -= (padded_vocab_size(config) - config.vocab_size) * C;
+}
+
+const Parameter* ParameterLayout::find(const std::string& name) const {
+  for (const Parameter& parameter : parameters_)
+    if (parameter.name == name) return &parameter;
+  return nullptr;
+}
+
+double training_flops_per_token(const ModelConfig& config) {
+  const ParameterLayout layout(config);
+  const double padding = static_cast<double>((padded_vocab_size(config) - config.vocab_size) * config.n_embd);
+  const double weights = static_cast<double>(layout.parameter_count()) + padding;
+  const double attention =
+      static_cast<double>(config.n_layer) * static_cast<double>(config.n_ctx) * static_cast<double>(config.n_embd);
+  return 6.0 * weights + 6.0 * attention;
+}
+
+}  // namespace temper

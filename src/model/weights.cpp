@@ -1,0 +1,104 @@
+#include "model/weights.h"
+
+#include <cmath>
+#include <numbers>
+#include <string>
+
+#include "kernels/philox.h"
+
+namespace temper {
+
+namespace {
+
+bool ends_with(const std::string& text, const std::string& ending) {
+  return text.size() >= ending.size() && text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
+}
+
+/// Normal numbers by Box-Muller, two from each Philox block; element i of a tensor depends on (seed, tensor, i) alone.
+void fill_normal(std::span<float> values, double standard_deviation, std::uint64_t seed, std::uint32_t tensor) {
+  const auto pairs = static_cast<std::int64_t>((values.size() + 1) / 2);
+#pragma omp parallel for schedule(static)
+  for (std::int64_t pair = 0; pair < pairs; ++pair) {
+    const PhiloxBlock block = random_block(seed, RandomPurpose::initialize, tensor, static_cast<std::uint64_t>(pair));
+    const double radius = standard_deviation * std::sqrt(-2.0 * std::log(uniform_open(block.word[0])));
+    const double angle = 2.0 * std::numbers::pi * uniform_open(block.word[1]);
+    const auto first = static_cast<std::size_t>(2 * pair);
+    values[first] = static_cast<float>(radius * std::cos(angle));
+    if (first + 1 < values.size()) values[first + 1] = static_cast<float>(radius * std::sin(angle));
+  }
+}
+
+}  // namespace
+
+Weights::Weights(const ModelConfig& config, Precision precision, Use use, Ops* ops, DeviceMemory& memory)
+    : config_(config), layout_(config), activation_type_(precision == Precision::bf16 ? DType::bf16 : DType::f32), ops_(ops) {
+  const Shape flat = {layout_.flat_size()};
+  master_ = memory.add("weights (f32)", DType::f32, flat);
+  if (activation_type_ == DType::bf16) low_precision_ = memory.add("weights (bf16 copy)", DType::bf16, flat);
+  if (use == Use::training) gradients_ = memory.add("gradients (f32)", DType::f32, flat);
+  if (ops_ == nullptr) return;
+
+  // The gaps between tensors are read by nobody but the norm and the update: zeros there stay zeros.
+  ops_->zero(master_.data, master_.bytes());
+  if (low_precision_.present()) ops_->zero(low_precision_.data, low_precision_.bytes());
+  if (gradients_.present()) ops_->zero(gradients_.data, gradients_.bytes());
+  std::size_t packed = 0;
+  for (const Parameter& parameter : layout_.parameters())
+    if (parameter.kind == ParameterKind::matrix || parameter.name == "transformer.wte.weight")
+      packed += ops_->register_weight(weight(parameter));
+  memory.count("packed weights", packed);
+}
+
+ConstTensorView Weights::weight(const Parameter& parameter) const {
+  if (low_precision_.present()) return {low_precision_.as<bfloat16>() + parameter.offset, DType::bf16, parameter.shape};
+  return {master_.as<float>() + parameter.offset, DType::f32, parameter.shape};
+}
+
+TensorView Weights::gradient(const Parameter& parameter) const {
+  return {gradients_.as<float>() + parameter.offset, DType::f32, parameter.shape};
+}
+
+void Weights::initialize(std::uint64_t seed) {
+  std::uint32_t tensor = 0;
+  upload([&](const Parameter& parameter, std::span<float> values) {
+    const std::uint32_t index = tensor++;
+    switch (parameter.kind) {
+      case ParameterKind::bias:
+        break;
+      case ParameterKind::layernorm:
+        for (float& value : values) value = ends_with(parameter.name, ".weight") ? 1.0f : 0.0f;
+        break;
+      case ParameterKind::embedding:
+      case ParameterKind::matrix: {
+        const bool into_residual = ends_with(parameter.name, ".c_proj.weight");
+        const double scale = into_residual ? 1.0 / std::sqrt(2.0 * static_cast<double>(config_.n_layer)) : 1.0;
+        const std::int64_t rows = parameter.name == "transformer.wte.weight" ? config_.vocab_size : parameter.shape[0];
+        fill_normal(values.first(static_cast<std::size_t>(rows * parameter.shape[1])), config_.init_std * scale, seed, index);
+        break;
+      }
+    }
+  });
+}
+
+void Weights::upload(const std::function<void(const Parameter&, std::span<float>)>& fill) {
+  std::vector<float> values;
+  for (const Parameter& parameter : layout_.parameters()) {
+    values.assign(static_cast<std::size_t>(parameter.numel()), 0.0f);
+    fill(parameter, values);
+    ops_->copy_to_device(master_.as<float>() + parameter.offset, values.data(), values.size() * sizeof(float));
+    ops_->synchronize();  // `values` is reused
+  }
+  refresh_low_precision();
+}
+
+std::vector<float> Weights::download(const Parameter& parameter) const {
+  std::vector<float> values(static_cast<std::size_t>(parameter.numel()));
+  ops_->copy_to_host(values.data(), master_.as<float>() + parameter.offset, values.size() * sizeof(float));
+  return values;
+}
+
+void Weights::refresh_low_precision() {
+  if (low_precision_.present()) ops_->cast(master_, low_precision_);
+}
+
+}  // namespace temper

@@ -1,0 +1,289 @@
+#include "train/checkpoint.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cinttypes>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <system_error>
+
+#include "io/error.h"
+#include "io/file.h"
+#include "io/safetensors.h"
+#include "model/hf_format.h"
+
+namespace temper {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+constexpr int format_version = 1;
+constexpr const char* state_file = "trainer.json";
+constexpr const char* optimizer_file = "optimizer.safetensors";
+
+std::string folder_name(std::int64_t step) {
+  char name[32];
+  std::snprintf(name, sizeof(name), "step-%08" PRId64, step);
+  return name;
+}
+
+/// True for exactly "step-" and eight or more digits: a temporary or a foreign folder is never taken for a checkpoint.
+bool is_checkpoint_name(const std::string& name) {
+  return name.size() >= 13 && name.starts_with("step-") && name.find_first_not_of("0123456789", 5) == std::string::npos;
+}
+
+std::string state_name(const OptimizedTensor& tensor, const Optimizer::State& state) { return tensor.name + "." + state.name; }
+
+Json optional_number(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
+
+std::optional<double> read_optional(const Json& json) {
+  return json.is_null() ? std::nullopt : std::optional<double>(json.get<double>());
+}
+
+Json to_json(const TrainerState& state, const std::map<std::string, std::string>& hashes) {
+  Json json;
+  json["format_version"] = format_version;
+  json["step"] = state.step;
+  json["next_window"] = state.next_window;
+  json["metrics_bytes"] = state.metrics_bytes;
+  json["train_seconds"] = state.train_seconds;
+  json["first_val_loss"] = optional_number(state.first_val_loss);
+  json["best_val_loss"] = optional_number(state.best_val_loss);
+  json["pending"] = nullptr;
+  if (state.pending) {
+    const StepRecord& record = *state.pending;
+    json["pending"] = {{"step", record.step},
+                       {"tokens", record.tokens},
+                       {"loss", optional_number(record.loss)},
+                       {"grad_norm", optional_number(record.gradient_norm)},
+                       {"lr", record.learning_rate}};
+  }
+  json["data_fingerprint"] = state.data_fingerprint;
+  json["tokenizer_hash"] = state.tokenizer_hash;
+  json["config"] = Json::parse(state.config_json);
+  json["files"] = hashes;
+  return json;
+}
+
+TrainerState from_json(const Json& json) {
+  TrainerState state;
+  state.step = json.at("step").get<std::int64_t>();
+  state.next_window = json.at("next_window").get<std::int64_t>();
+  state.metrics_bytes = json.at("metrics_bytes").get<std::uint64_t>();
+  state.train_seconds = json.at("train_seconds").get<double>();
+  state.first_val_loss = read_optional(json.at("first_val_loss"));
+  state.best_val_loss = read_optional(json.at("best_val_loss"));
+  if (const Json& pending = json.at("pending"); !pending.is_null()) {
+    StepRecord record;
+    record.step = pending.at("step").get<std::int64_t>();
+    record.tokens = pending.at("tokens").get<std::int64_t>();
+    record.loss = read_optional(pending.at("loss"));
+    record.gradient_norm = read_optional(pending.at("grad_norm"));
+    record.learning_rate = pending.at("lr").get<double>();
+    state.pending = record;
+  }
+  state.data_fingerprint = json.at("data_fingerprint").get<std::string>();
+  state.tokenizer_hash = json.at("tokenizer_hash").get<std::string>();
+  state.config_json = json.at("config").dump(2);
+  return state;
+}
+
+std::string save_optimizer(const fs::path& path, const Optimizer& optimizer, Ops& ops) {
+  std::vector<TensorEntry> entries;
+  for (const OptimizedTensor& tensor : optimizer.tensors()) {
+    for (const Optimizer::State& state : optimizer.states()) {
+      TensorEntry entry;
+      entry.name = state_name(tensor, state);
+      entry.dtype = "F32";
+      for (int axis = 0; axis < tensor.shape.rank(); ++axis) entry.shape.push_back(tensor.shape[axis]);
+      entries.push_back(std::move(entry));
+    }
+  }
+  SafetensorsWriter writer(path, std::move(entries), {{"format", "pt"}});
+  std::vector<float> values;
+  for (const OptimizedTensor& tensor : optimizer.tensors()) {
+    values.resize(static_cast<std::size_t>(tensor.shape.numel()));
+    for (const Optimizer::State& state : optimizer.states()) {
+      ops.copy_to_host(values.data(), state.values.as<float>() + tensor.offset, values.size() * sizeof(float));
+      writer.write(values.data(), values.size() * sizeof(float));
+    }
+  }
+  return writer.close();
+}
+
+std::uint64_t estimated_bytes(const Weights& weights, const Optimizer& optimizer) {
+  const auto parameters = static_cast<std::uint64_t>(weights.layout().flat_size());
+  return parameters * sizeof(float) * (1 + optimizer.states().size()) + (std::uint64_t{8} << 20);  // tokenizer and headers
+}
+
+/// Gives the finished folder its name. When a checkpoint of that step exists (an evaluation interrupted twice, or a damaged one
+/// passed over), the two are exchanged in one atomic step, so that at no moment there is none.
+void commit(const fs::path& temporary, const fs::path& target) {
+  if (!fs::exists(target)) {
+    fs::rename(temporary, target);
+    return;
+  }
+  if (renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE) != 0)
+    throw fs::filesystem_error("exchanging two checkpoints", temporary, target, std::error_code(errno, std::generic_category()));
+}
+
+void remove_all_or_throw(const fs::path& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  if (error) throw Error(ExitCode::io, path.string() + ": could not be removed: " + error.message());
+}
+
+}  // namespace
+
+CheckpointFolder::CheckpointFolder(fs::path folder, std::int64_t keep) : folder_(std::move(folder)), keep_(keep) {
+  std::error_code error;
+  fs::create_directories(folder_, error);
+  if (error) throw Error(ExitCode::io, folder_.string() + ": could not be made: " + error.message());
+}
+
+fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weights, const Optimizer& optimizer, Ops& ops,
+                                const Tokenizer* tokenizer) {
+  const std::uint64_t needed = estimated_bytes(weights, optimizer);
+  const std::uint64_t available = free_bytes(folder_);
+  if (available < needed + needed / 10)
+    throw Error(ExitCode::io, folder_.string() + ": a checkpoint takes about " + std::to_string(needed >> 20) + " MiB and only " +
+                                  std::to_string(available >> 20) +
+                                  " MiB are free; make room or lower checkpoint.keep. Earlier checkpoints are intact.");
+
+  const fs::path target = folder_ / folder_name(state.step);
+  const fs::path temporary = target.string() + ".tmp";
+  remove_all_or_throw(temporary);
+  try {
+    std::error_code made;
+    if (!fs::create_directory(temporary, made) && made)
+      throw Error(ExitCode::io, temporary.string() + ": could not be made: " + made.message());
+    const ModelConfig& model = weights.config();
+    const std::uint32_t end_of_text =
+        tokenizer != nullptr ? tokenizer->end_of_text() : static_cast<std::uint32_t>(model.vocab_size - 1);
+    std::map<std::string, std::string> hashes = save_hf_model(temporary, weights, end_of_text);
+    hashes[optimizer_file] = save_optimizer(temporary / optimizer_file, optimizer, ops);
+    if (tokenizer != nullptr) {
+      tokenizer->save(temporary, model.n_ctx);
+      for (const fs::directory_entry& entry : fs::directory_iterator(temporary)) {
+        const std::string name = entry.path().filename().string();
+        if (!hashes.contains(name)) hashes[name] = hash_file(entry.path());
+      }
+    }
+    Json json = to_json(state, hashes);
+    json["hash"] = hash_bytes(json.dump());
+    write_file_atomically(temporary / state_file, json.dump(2) + "\n");
+    sync_folder(temporary);
+
+    commit(temporary, target);
+    sync_folder(folder_);
+    remove_all_or_throw(temporary);  // what commit() exchanged the new checkpoint for, if anything
+  } catch (const fs::filesystem_error& error) {
+    std::error_code ignored;
+    fs::remove_all(temporary, ignored);
+    throw Error(ExitCode::io, std::string("saving a checkpoint failed: ") + error.what() + ". Earlier checkpoints are intact.");
+  } catch (const Error& error) {
+    std::error_code ignored;
+    fs::remove_all(temporary, ignored);
+    throw Error(error.code(), std::string("saving a checkpoint failed: ") + error.what() + ". Earlier checkpoints are intact.");
+  }
+  remove_old();
+  return target;
+}
+
+std::vector<fs::path> CheckpointFolder::list() const {
+  std::vector<fs::path> found;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder_))
+    if (entry.is_directory() && is_checkpoint_name(entry.path().filename().string())) found.push_back(entry.path());
+  std::sort(found.begin(), found.end(), [](const fs::path& a, const fs::path& b) {
+    const std::string left = a.filename().string();
+    const std::string right = b.filename().string();
+    return left.size() != right.size() ? left.size() < right.size() : left < right;
+  });
+  return found;
+}
+
+std::optional<fs::path> CheckpointFolder::newest_good() const {
+  const std::vector<fs::path> found = list();
+  for (auto it = found.rbegin(); it != found.rend(); ++it) {
+    try {
+      verify_checkpoint(*it);
+      return *it;
+    } catch (const Error& error) {
+      std::fprintf(stderr, "warning: skipping %s\n", error.what());
+    }
+  }
+  if (!found.empty())
+    throw Error(ExitCode::checkpoint,
+                folder_.string() + ": none of the " + std::to_string(found.size()) +
+                    " checkpoints is intact, so there is nothing to resume from; start again with another --out");
+  return std::nullopt;
+}
+
+void CheckpointFolder::remove_old() const {
+  const std::vector<fs::path> found = list();
+  const auto surplus = static_cast<std::int64_t>(found.size()) - keep_;
+  for (std::int64_t i = 0; i < surplus; ++i) {
+    // The name goes first, so that a half-removed checkpoint is never taken for one.
+    const fs::path victim = found[static_cast<std::size_t>(i)];
+    const fs::path trash = folder_ / (".trash-" + victim.filename().string());
+    std::error_code error;
+    fs::rename(victim, trash, error);
+    if (!error) fs::remove_all(trash, error);
+    if (error)
+      std::fprintf(stderr, "warning: %s: old checkpoint could not be removed: %s\n", victim.c_str(), error.message().c_str());
+  }
+}
+
+TrainerState verify_checkpoint(const fs::path& checkpoint) {
+  const auto damaged = [&](const std::string& what) { return Error(ExitCode::checkpoint, checkpoint.string() + ": " + what); };
+  if (!fs::is_regular_file(checkpoint / state_file))
+    throw damaged(std::string("no ") + state_file + " in it: not a checkpoint of a training run");
+  try {
+    Json json = Json::parse(read_file(checkpoint / state_file));
+    if (json.at("format_version") != format_version)
+      throw damaged("format_version is " + json.at("format_version").dump() + ", this temper reads " +
+                    std::to_string(format_version));
+    const std::string expected = json.at("hash").get<std::string>();
+    json.erase("hash");
+    if (hash_bytes(json.dump()) != expected)
+      throw damaged(std::string(state_file) + " does not match its own hash: it was altered");
+    for (const auto& [name, hash] : json.at("files").items()) {
+      const fs::path file = checkpoint / name;
+      if (!fs::is_regular_file(file)) throw damaged(name + " is missing");
+      if (hash_file(file) != hash.get<std::string>())
+        throw damaged(name + " does not match its hash in trainer.json: damaged or altered");
+    }
+    return from_json(json);
+  } catch (const Json::exception& error) {
+    throw damaged(std::string(state_file) + " is damaged: " + error.what());
+  }
+}
+
+void load_checkpoint(const fs::path& checkpoint, Weights& weights, Optimizer& optimizer, Ops& ops) {
+  load_hf_model(checkpoint, weights);
+  const SafetensorsFile file(checkpoint / optimizer_file);
+  const std::size_t expected = optimizer.tensors().size() * optimizer.states().size();
+  if (file.tensors().size() != expected)
+    throw Error(ExitCode::checkpoint, (checkpoint / optimizer_file).string() + ": holds " + std::to_string(file.tensors().size()) +
+                                          " tensors where this run's optimizer has " + std::to_string(expected));
+  for (const OptimizedTensor& tensor : optimizer.tensors()) {
+    for (const Optimizer::State& state : optimizer.states()) {
+      const std::vector<float> values = file.read_f32(state_name(tensor, state));
+      if (static_cast<std::int64_t>(values.size()) != tensor.shape.numel())
+        throw Error(ExitCode::checkpoint, (checkpoint / optimizer_file).string() + ": " + state_name(tensor, state) + " has " +
+                                              std::to_string(values.size()) + " values, expected " +
+                                              std::to_string(tensor.shape.numel()));
+      ops.copy_to_device(state.values.as<float>() + tensor.offset, values.data(), values.size() * sizeof(float));
+      ops.synchronize();
+    }
+  }
+}
+
+}  // namespace temper

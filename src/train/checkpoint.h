@@ -1,0 +1,72 @@
+// Checkpoints: a folder that Hugging Face loads as it is (config.json, model.safetensors, tokenizer files) with
+// optimizer.safetensors and trainer.json beside it. Committed by rename, so that a folder named step-NNNNNNNN is always whole;
+// trainer.json holds a hash of every file and of itself, so that damage never goes unnoticed.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/tokenizer.h"
+#include "model/weights.h"
+#include "optim/optimizer.h"
+
+namespace temper {
+
+/// One line of metrics.jsonl before its timing is known. Losses are absent where they were not measured.
+struct StepRecord {
+  std::int64_t step = 0;
+  std::int64_t tokens = 0;
+  std::optional<double> loss;
+  std::optional<double> gradient_norm;
+  double learning_rate = 0.0;
+};
+
+/// All of a run's state that is not a tensor.
+struct TrainerState {
+  std::int64_t step = 0;            ///< updates made
+  std::int64_t next_window = 0;     ///< the first training window not yet used
+  std::uint64_t metrics_bytes = 0;  ///< length of metrics.jsonl at the save
+  double train_seconds = 0.0;       ///< time in steps so far, over all sessions of the run
+  std::optional<double> first_val_loss;
+  std::optional<double> best_val_loss;
+  std::optional<StepRecord> pending;  ///< a step whose evaluation was interrupted: done again before anything else
+  std::string config_json;            ///< resolved configuration
+  std::string data_fingerprint;
+  std::string tokenizer_hash;  ///< empty without a tokenizer
+};
+
+class CheckpointFolder {
+ public:
+  /// `folder` is the run's checkpoints/ folder; `keep` newest ones stay.
+  CheckpointFolder(std::filesystem::path folder, std::int64_t keep);
+
+  /// Writes step-NNNNNNNN.tmp, makes it durable, renames it, then removes the oldest beyond `keep`. Any failure leaves every
+  /// committed checkpoint as it was and throws Error(ExitCode::io). Checks free space first. Returns the folder.
+  std::filesystem::path save(const TrainerState& state, const Weights& weights, const Optimizer& optimizer, Ops& ops,
+                             const Tokenizer* tokenizer);
+
+  /// Committed checkpoints, oldest first.
+  std::vector<std::filesystem::path> list() const;
+
+  /// The newest checkpoint whose files all verify; the others are named on stderr with what is wrong. Empty when there are no
+  /// checkpoints at all; none of several good: Error(ExitCode::checkpoint).
+  std::optional<std::filesystem::path> newest_good() const;
+
+ private:
+  void remove_old() const;
+
+  std::filesystem::path folder_;
+  std::int64_t keep_;
+};
+
+/// Checks every file of a checkpoint against trainer.json and returns the state. Throws Error(ExitCode::checkpoint) naming the
+/// file and what is wrong.
+TrainerState verify_checkpoint(const std::filesystem::path& checkpoint);
+
+/// Sets weights and optimizer states from a verified checkpoint.
+void load_checkpoint(const std::filesystem::path& checkpoint, Weights& weights, Optimizer& optimizer, Ops& ops);
+
+}  // namespace temper

@@ -1,0 +1,133 @@
+#include "train/evaluation.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "io/error.h"
+#include "kernels/check.h"
+
+namespace temper {
+
+DeviceBatch::DeviceBatch(std::int64_t sequences, std::int64_t positions, Ops* ops, DeviceMemory& memory)
+    : ops_(ops),
+      tokens_(memory.add("batch", DType::i32, {sequences, positions})),
+      targets_(memory.add("batch", DType::i32, {sequences, positions})) {}
+
+void DeviceBatch::upload(const Batch& batch, std::int64_t sequences, std::int64_t positions) {
+  const auto count = static_cast<std::size_t>(sequences * positions);
+  require(batch.inputs.size() == count && batch.targets.size() == count && sequences * positions <= tokens_.numel(),
+          "DeviceBatch: the batch does not have the announced size");
+  ops_->copy_to_device(tokens_.data, batch.inputs.data(), count * sizeof(std::int32_t));
+  ops_->copy_to_device(targets_.data, batch.targets.data(), count * sizeof(std::int32_t));
+  sequences_ = sequences;
+  positions_ = positions;
+}
+
+namespace {
+
+/// Runs the batch and returns each token's loss.
+void token_losses(Gpt2& model, const DeviceBatch& device_batch, Ops& ops, TensorView unused_loss, std::vector<float>& losses) {
+  model.forward_loss(device_batch.tokens(), device_batch.targets(), 1.0f, Write::overwrite, unused_loss);
+  losses.resize(static_cast<std::size_t>(device_batch.tokens().numel()));
+  ops.copy_to_host(losses.data(), model.token_losses().data, losses.size() * sizeof(float));
+}
+
+}  // namespace
+
+std::optional<double> validation_loss(Gpt2& model, const BatchSource& source, std::int64_t sequences, std::int64_t n_ctx,
+                                      std::int64_t batches, DeviceBatch& device_batch, Ops& ops,
+                                      const EvaluationProgress& progress) {
+  const std::int64_t windows =
+      batches == 0 ? source.windows_per_epoch() : std::min(source.windows_per_epoch(), batches * sequences);
+  DeviceMemory scratch(&ops);
+  const TensorView loss = scratch.add("evaluation", DType::f32, {1});
+  Batch batch;
+  std::vector<float> losses;
+  double total = 0.0;
+  for (std::int64_t first = 0; first < windows; first += sequences) {
+    if (!progress(static_cast<double>(first) / static_cast<double>(windows))) return std::nullopt;
+    const std::int64_t count = std::min(sequences, windows - first);
+    source.read(first, count, batch);
+    device_batch.upload(batch, count, n_ctx);
+    token_losses(model, device_batch, ops, loss, losses);
+    for (const float value : losses) total += value;
+  }
+  return total / static_cast<double>(windows * n_ctx);
+}
+
+std::optional<MultipleChoiceScore> multiple_choice_score(Gpt2& model, const std::vector<MultipleChoiceItem>& items,
+                                                         std::int64_t limit, const Tokenizer& tokenizer, std::int64_t n_ctx,
+                                                         std::int64_t max_sequences, DeviceBatch& device_batch, Ops& ops,
+                                                         const EvaluationProgress& progress) {
+  const std::size_t count = limit == 0 ? items.size() : std::min(items.size(), static_cast<std::size_t>(limit));
+  DeviceMemory scratch(&ops);
+  const TensorView unused = scratch.add("evaluation", DType::f32, {1});
+  std::int64_t right = 0;
+  std::int64_t right_normalized = 0;
+  std::vector<float> losses;
+
+  for (std::size_t i = 0; i < count; ++i) {
+    if (!progress(static_cast<double>(i) / static_cast<double>(count))) return std::nullopt;
+    const MultipleChoiceItem& item = items[i];
+    const std::vector<std::uint32_t> context = tokenizer.encode(item.context);
+
+    // One row per ending: context, ending, padding; only the ending's tokens are targets.
+    std::vector<std::vector<std::uint32_t>> rows;
+    std::vector<std::size_t> ending_tokens;
+    std::size_t longest = 0;
+    for (const std::string& ending : item.endings) {
+      const std::vector<std::uint32_t> tail = tokenizer.encode(" " + ending);
+      if (tail.empty() || static_cast<std::int64_t>(tail.size()) > n_ctx)
+        throw Error(ExitCode::data, "multiple-choice item " + std::to_string(i) + ": an ending of " + std::to_string(tail.size()) +
+                                        " tokens does not fit in n_ctx = " + std::to_string(n_ctx));
+      std::vector<std::uint32_t> row = context;
+      row.insert(row.end(), tail.begin(), tail.end());
+      const auto room = static_cast<std::size_t>(n_ctx) + 1;
+      if (row.size() > room) row.erase(row.begin(), row.end() - static_cast<std::ptrdiff_t>(room));
+      if (row.size() == tail.size()) row.insert(row.begin(), tokenizer.end_of_text());
+      longest = std::max(longest, row.size() - 1);
+      ending_tokens.push_back(tail.size());
+      rows.push_back(std::move(row));
+    }
+
+    std::vector<double> sums(rows.size());
+    for (std::size_t first = 0; first < rows.size(); first += static_cast<std::size_t>(max_sequences)) {
+      const std::size_t group = std::min(rows.size() - first, static_cast<std::size_t>(max_sequences));
+      Batch batch;
+      batch.inputs.assign(group * longest, static_cast<std::int32_t>(tokenizer.end_of_text()));
+      batch.targets.assign(group * longest, -1);
+      for (std::size_t r = 0; r < group; ++r) {
+        const std::vector<std::uint32_t>& row = rows[first + r];
+        for (std::size_t t = 0; t + 1 < row.size(); ++t) {
+          batch.inputs[r * longest + t] = static_cast<std::int32_t>(row[t]);
+          if (t + 1 >= row.size() - ending_tokens[first + r])
+            batch.targets[r * longest + t] = static_cast<std::int32_t>(row[t + 1]);
+        }
+      }
+      device_batch.upload(batch, static_cast<std::int64_t>(group), static_cast<std::int64_t>(longest));
+      token_losses(model, device_batch, ops, unused, losses);
+      for (std::size_t r = 0; r < group; ++r)
+        for (std::size_t t = 0; t < longest; ++t) sums[first + r] += losses[r * longest + t];
+    }
+
+    std::size_t best = 0;
+    std::size_t best_normalized = 0;
+    const auto mean = [&](std::size_t r) { return sums[r] / static_cast<double>(ending_tokens[r]); };
+    for (std::size_t r = 1; r < rows.size(); ++r) {
+      if (sums[r] < sums[best]) best = r;
+      if (mean(r) < mean(best_normalized)) best_normalized = r;
+    }
+    right += static_cast<std::int64_t>(best) == item.label;
+    right_normalized += static_cast<std::int64_t>(best_normalized) == item.label;
+  }
+
+  MultipleChoiceScore score;
+  score.items = static_cast<std::int64_t>(count);
+  if (count > 0) {
+    score.accuracy = static_cast<double>(right) / static_cast<double>(count);
+    score.accuracy_normalized = static_cast<double>(right_normalized) / static_cast<double>(count);
+  }
+  return score;
+}
+
+}  // namespace temper

@@ -1,0 +1,55 @@
+// Evaluation of a model on held-out data: mean token loss, and multiple-choice accuracy (HellaSwag).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/batches.h"
+#include "data/multiple_choice.h"
+#include "data/tokenizer.h"
+#include "model/gpt2.h"
+
+namespace temper {
+
+/// Device room for one micro-batch of tokens and targets, and the ways to fill it.
+class DeviceBatch {
+ public:
+  DeviceBatch(std::int64_t sequences, std::int64_t positions, Ops* ops, DeviceMemory& memory);
+
+  /// Uploads `sequences` rows of `positions` tokens; `batch` must outlive the next synchronisation.
+  void upload(const Batch& batch, std::int64_t sequences, std::int64_t positions);
+  ConstTensorView tokens() const { return {tokens_.data, DType::i32, {sequences_, positions_}}; }
+  ConstTensorView targets() const { return {targets_.data, DType::i32, {sequences_, positions_}}; }
+
+ private:
+  Ops* ops_;
+  TensorView tokens_, targets_;
+  std::int64_t sequences_ = 0, positions_ = 0;
+};
+
+/// Called between micro-batches with the share done; returning false abandons the evaluation.
+using EvaluationProgress = std::function<bool(double share)>;
+
+/// Mean loss in nats per token over the first `batches` micro-batches of `sequences` windows (0: over all windows, once).
+/// Sums token losses in double and in order, so it does not depend on the size of the micro-batch. Empty when abandoned.
+std::optional<double> validation_loss(Gpt2& model, const BatchSource& source, std::int64_t sequences, std::int64_t n_ctx,
+                                      std::int64_t batches, DeviceBatch& device_batch, Ops& ops,
+                                      const EvaluationProgress& progress);
+
+struct MultipleChoiceScore {
+  std::int64_t items = 0;
+  double accuracy = 0.0;             ///< the ending of smallest summed loss is the right one
+  double accuracy_normalized = 0.0;  ///< of smallest mean loss per token, as llm.c prints
+};
+
+/// Scores the first `items` (0: all). Endings are encoded with a leading space; an item longer than the context loses the
+/// beginning of its context. Empty when abandoned.
+std::optional<MultipleChoiceScore> multiple_choice_score(Gpt2& model, const std::vector<MultipleChoiceItem>& items,
+                                                         std::int64_t limit, const Tokenizer& tokenizer, std::int64_t n_ctx,
+                                                         std::int64_t max_sequences, DeviceBatch& device_batch, Ops& ops,
+                                                         const EvaluationProgress& progress);
+
+}  // namespace temper

@@ -1,0 +1,140 @@
+#include "train/progress.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+
+namespace temper {
+
+namespace {
+
+template <typename... Values>
+std::string format(const char* pattern, Values... values) {
+  char text[256];
+  std::snprintf(text, sizeof(text), pattern, values...);
+  return text;
+}
+
+std::string bar(double share, int width) {
+  const int full = static_cast<int>(std::lround(std::clamp(share, 0.0, 1.0) * width));
+  std::string text;
+  for (int i = 0; i < width; ++i) text += i < full ? "█" : "░";
+  return text;
+}
+
+}  // namespace
+
+std::string format_duration(double seconds) {
+  const auto whole = static_cast<long long>(std::llround(std::max(0.0, seconds)));
+  if (whole >= 3600) return format("%lldh %02lldm", whole / 3600, whole % 3600 / 60);
+  if (whole >= 60) return format("%lldm %02llds", whole / 60, whole % 60);
+  return format("%lld s", whole);
+}
+
+std::string format_count(double value) {
+  if (value >= 1e9) return format("%.2fB", value / 1e9);
+  if (value >= 1e6) return format("%.1fM", value / 1e6);
+  if (value >= 1e4) return format("%.1fk", value / 1e3);
+  return format("%.0f", value);
+}
+
+std::string format_bytes(std::size_t bytes) {
+  const double mib = static_cast<double>(bytes) / 1048576.0;
+  return mib >= 1024.0 ? format("%.2f GiB", mib / 1024.0) : format("%.1f MiB", mib);
+}
+
+Progress::Progress(std::int64_t total_steps, std::int64_t log_every)
+    : total_steps_(total_steps), log_every_(log_every), terminal_(isatty(STDERR_FILENO) == 1) {}
+
+void Progress::step(const StepRecord& record, double tokens_per_second, double seconds_left) {
+  const auto step = static_cast<long long>(record.step);
+  const auto total = static_cast<long long>(total_steps_);
+  const std::string figures =
+      format("loss %.4f  norm %.3f  lr %.2e  %s tok/s  %s left", record.loss.value_or(0.0), record.gradient_norm.value_or(0.0),
+             record.learning_rate, format_count(tokens_per_second).c_str(), format_duration(seconds_left).c_str());
+  if (terminal_) {
+    const double share = static_cast<double>(record.step) / static_cast<double>(std::max<std::int64_t>(total_steps_, 1));
+    const auto now = std::chrono::steady_clock::now();
+    if (record.step < total_steps_ && now - last_rewrite_ < std::chrono::milliseconds(50)) return;
+    last_rewrite_ = now;
+    rewrite(bar(share, 24) + format(" %lld/%lld  ", step, total) + figures);
+  } else if (record.step % log_every_ == 0 || record.step == total_steps_) {
+    std::fprintf(stderr, "step %lld/%lld  %s\n", step, total, figures.c_str());
+  }
+}
+
+void Progress::activity(const std::string& what, double share) {
+  if (!terminal_) return;
+  rewrite(bar(share, 24) + " " + what);
+}
+
+void Progress::clear() {
+  if (terminal_ && shown_) std::fputs("\r\033[K", stderr);
+  shown_ = false;
+}
+
+void Progress::note(const std::string& text) {
+  clear();
+  std::fprintf(stderr, "%s\n", text.c_str());
+}
+
+void Progress::rewrite(const std::string& line) {
+  std::fprintf(stderr, "\r\033[K%s", line.c_str());
+  std::fflush(stderr);
+  shown_ = true;
+}
+
+std::string draw_chart(const std::vector<ChartSeries>& series, int columns, int rows, const std::string& x_label) {
+  double x_low = std::numeric_limits<double>::max(), x_high = -x_low, y_low = x_low, y_high = -x_low;
+  for (const ChartSeries& one : series) {
+    for (const auto& [x, y] : one.points) {
+      if (!std::isfinite(y)) continue;
+      x_low = std::min(x_low, x);
+      x_high = std::max(x_high, x);
+      y_low = std::min(y_low, y);
+      y_high = std::max(y_high, y);
+    }
+  }
+  if (x_low > x_high) return "";
+  if (x_high == x_low) x_high = x_low + 1.0;
+  if (y_high - y_low < 1e-9) y_high = y_low + 1e-9;
+
+  std::vector<std::string> grid(static_cast<std::size_t>(rows), std::string(static_cast<std::size_t>(columns), ' '));
+  for (const ChartSeries& one : series) {
+    // Each column shows the mean of its points: a curve one can read whatever the number of steps.
+    std::vector<double> total(static_cast<std::size_t>(columns), 0.0);
+    std::vector<int> count(static_cast<std::size_t>(columns), 0);
+    for (const auto& [x, y] : one.points) {
+      if (!std::isfinite(y)) continue;
+      const auto column = static_cast<std::size_t>(std::lround((x - x_low) / (x_high - x_low) * (columns - 1)));
+      total[column] += y;
+      ++count[column];
+    }
+    for (std::size_t column = 0; column < total.size(); ++column) {
+      if (count[column] == 0) continue;
+      const double y = total[column] / count[column];
+      const auto row = static_cast<std::size_t>(std::lround((y_high - y) / (y_high - y_low) * (rows - 1)));
+      grid[row][column] = one.mark;
+    }
+  }
+
+  std::string text;
+  for (int row = 0; row < rows; ++row) {
+    const double y = y_high - (y_high - y_low) * row / (rows - 1);
+    text += row % 3 == 0 || row == rows - 1 ? format("%8.3f ┤", y) : std::string("         │");
+    text += grid[static_cast<std::size_t>(row)] + "\n";
+  }
+  text += "         └";
+  for (int column = 0; column < columns; ++column) text += "─";
+  const std::string left = format("%.0f", x_low);
+  const std::string right = format("%.0f", x_high) + " " + x_label;
+  const int gap = std::max(1, columns - static_cast<int>(left.size() + right.size()));
+  text += "\n          " + left + std::string(static_cast<std::size_t>(gap), ' ') + right + "\n          ";
+  for (const ChartSeries& one : series) text += format("%c %s   ", one.mark, one.name.c_str());
+  return text + "\n";
+}
+
+}  // namespace temper

@@ -1,0 +1,54 @@
+// What a person sees of a run: a progress line that rewrites itself on a terminal, one readable line a step elsewhere, and a
+// chart of the losses at the end. All of it goes to stderr and none of it can stop a run.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "train/checkpoint.h"
+
+namespace temper {
+
+/// "3h 02m", "4m 10s", "12 s"
+std::string format_duration(double seconds);
+/// "1.5k", "12.3M", "2.46B"
+std::string format_count(double value);
+/// "12.0 MiB", "1.94 GiB"
+std::string format_bytes(std::size_t bytes);
+
+class Progress {
+ public:
+  /// `total_steps` of the run; `log_every`: steps between plain lines (a terminal's line is always fresh).
+  Progress(std::int64_t total_steps, std::int64_t log_every);
+
+  void step(const StepRecord& record, double tokens_per_second, double seconds_left);
+  /// A long-running part of a step, e.g. "validating", share in [0, 1]. Shown on a terminal only.
+  void activity(const std::string& what, double share);
+  /// Takes the progress line off the terminal.
+  void clear();
+  /// A line of its own that stays.
+  void note(const std::string& text);
+
+ private:
+  void rewrite(const std::string& line);
+
+  std::int64_t total_steps_;
+  std::int64_t log_every_;
+  bool terminal_;
+  bool shown_ = false;
+  std::chrono::steady_clock::time_point last_rewrite_{};
+};
+
+/// A chart of one or two series over the same axis in block characters: `columns` x `rows` characters plus axes and legend.
+struct ChartSeries {
+  std::string name;
+  char mark;
+  std::vector<std::pair<double, double>> points;
+};
+std::string draw_chart(const std::vector<ChartSeries>& series, int columns, int rows, const std::string& x_label);
+
+}  // namespace temper

@@ -1,0 +1,59 @@
+#include "train/signals.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+
+namespace temper {
+
+namespace {
+
+constexpr std::array<int, 5> stop_signals = {SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGHUP};
+
+volatile std::sig_atomic_t received = 0;  // a signal handler can reach nothing else
+std::array<struct sigaction, stop_signals.size()> previous;
+
+void on_signal(int signal) {
+  if (received != 0) _exit(128 + signal);  // the last committed checkpoint stands
+  received = signal;
+}
+
+}  // namespace
+
+StopSignals::StopSignals() {
+  received = 0;
+  struct sigaction action = {};
+  action.sa_handler = on_signal;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = SA_RESTART;
+  for (std::size_t i = 0; i < stop_signals.size(); ++i) sigaction(stop_signals[i], &action, &previous[i]);
+}
+
+StopSignals::~StopSignals() {
+  for (std::size_t i = 0; i < stop_signals.size(); ++i) sigaction(stop_signals[i], &previous[i], nullptr);
+}
+
+bool StopSignals::requested() { return received != 0; }
+
+const char* StopSignals::name() {
+  switch (received) {
+    case SIGINT:
+      return "SIGINT";
+    case SIGTERM:
+      return "SIGTERM";
+    case SIGUSR1:
+      return "SIGUSR1";
+    case SIGUSR2:
+      return "SIGUSR2";
+    case SIGHUP:
+      return "SIGHUP";
+    default:
+      return "";
+  }
+}
+
+void ignore_closed_pipes() { signal(SIGPIPE, SIG_IGN); }
+
+}  // namespace temper

@@ -1,0 +1,321 @@
+#include "train/trainer.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <numbers>
+#include <utility>
+
+#include "config/resolved.h"
+#include "config/validate.h"
+#include "data/batches.h"
+#include "data/multiple_choice.h"
+#include "data/shard_sidecar.h"
+#include "data/tokenizer.h"
+#include "io/error.h"
+#include "io/file.h"
+#include "train/checkpoint.h"
+#include "train/engine.h"
+#include "train/evaluation.h"
+#include "train/metrics.h"
+#include "train/progress.h"
+#include "train/run_directory.h"
+#include "train/signals.h"
+
+namespace temper {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+BatchSettings batch_settings(const RunConfig& config, const std::vector<std::string>& files, bool shuffle) {
+  BatchSettings settings;
+  settings.files = files;
+  settings.format = config.data.format == "raw_u16" ? ShardFormat::raw_u16 : ShardFormat::automatic;
+  settings.n_ctx = config.model.n_ctx;
+  settings.vocab_size = config.model.vocab_size;
+  settings.shuffle = shuffle;
+  settings.seed = config.seed;
+  return settings;
+}
+
+class Trainer {
+ public:
+  Trainer(const TrainOptions& options, Ops& ops);
+  TrainSummary run();
+
+ private:
+  void start_or_resume(bool resume, const std::vector<std::string>& allowed_changes);
+  void check_tokenizer() const;
+  StepRecord training_step();
+  bool evaluate(StepMeasurements& measurements);
+  bool record_step(const StepRecord& record);
+  void save();
+  TrainSummary finish(bool interrupted);
+
+  bool evaluation_due(std::int64_t step) const {
+    return val_ && (step == steps_ || step == 0 || (config_.eval.every > 0 && step % config_.eval.every == 0));
+  }
+
+  RunConfig config_;
+  Ops& ops_;
+  RunDirectory directory_;
+  std::optional<Tokenizer> tokenizer_;
+  BatchSource train_;
+  std::optional<BatchSource> val_;
+  std::vector<MultipleChoiceItem> hellaswag_;
+  std::int64_t steps_;
+  std::int64_t micro_batches_;
+  Engine engine_;
+  CheckpointFolder checkpoints_;
+  Progress progress_;
+  std::optional<Metrics> metrics_;
+
+  TrainerState state_;
+  std::optional<double> last_val_loss_;
+  std::int64_t saved_step_ = -1;
+  fs::path last_checkpoint_;
+  Batch host_batch_;
+  double tokens_per_second_ = 0.0;
+};
+
+Trainer::Trainer(const TrainOptions& options, Ops& ops)
+    : config_(options.config),
+      ops_(ops),
+      directory_(options.run_directory, options.resume),
+      tokenizer_(config_.data.tokenizer.empty() ? std::nullopt : std::optional(Tokenizer::load(config_.data.tokenizer))),
+      train_(batch_settings(config_, config_.data.train, config_.data.shuffle)),
+      steps_(total_steps(config_)),
+      micro_batches_(micro_batches_per_step(config_)),
+      engine_(config_, &ops),
+      checkpoints_(directory_.path() / "checkpoints", config_.checkpoint.keep),
+      progress_(steps_, config_.log.every) {
+  if (!config_.data.val.empty()) val_.emplace(batch_settings(config_, config_.data.val, false));
+  if (!config_.eval.hellaswag.empty()) {
+    if (!tokenizer_)
+      throw Error(ExitCode::usage,
+                  "eval.hellaswag needs data.tokenizer: the items are text and must be encoded; set data.tokenizer");
+    hellaswag_ = read_multiple_choice(config_.eval.hellaswag);
+  }
+  check_tokenizer();
+  start_or_resume(options.resume, options.allowed_changes);
+}
+
+void Trainer::check_tokenizer() const {
+  if (!tokenizer_) return;
+  if (tokenizer_->vocab_size() > config_.model.vocab_size)
+    throw Error(ExitCode::usage, config_.data.tokenizer + " has " + std::to_string(tokenizer_->vocab_size()) +
+                                     " tokens, model.vocab_size is " + std::to_string(config_.model.vocab_size) +
+                                     "; set model.vocab_size to at least the tokenizer's size");
+  for (const auto* files : {&config_.data.train, &config_.data.val}) {
+    const std::optional<ShardOrigin> origin = read_sidecar(expand_globs(*files));
+    if (origin && origin->tokenizer_hash != tokenizer_->hash())
+      throw Error(ExitCode::data, files->front() + ": these shards were made with tokenizer " + origin->tokenizer_hash + ", " +
+                                      config_.data.tokenizer + " is " + tokenizer_->hash() +
+                                      "; use the tokenizer the data was made with, or tokenize again");
+  }
+}
+
+void Trainer::start_or_resume(bool resume, const std::vector<std::string>& allowed_changes) {
+  std::optional<fs::path> checkpoint;
+  if (resume) checkpoint = checkpoints_.newest_good();
+  state_.config_json = config_to_json(config_);
+  state_.data_fingerprint = train_.fingerprint();
+  state_.tokenizer_hash = tokenizer_ ? tokenizer_->hash() : "";
+
+  if (!checkpoint) {
+    if (resume) progress_.note("no checkpoint yet in " + directory_.path().string() + ": starting at step 0");
+    engine_.weights.initialize(config_.seed);
+    if (val_) state_.pending = StepRecord{};  // the loss of the untrained model
+  } else {
+    TrainerState saved = verify_checkpoint(*checkpoint);
+    check_resumable(saved, state_, allowed_changes, *checkpoint);
+    load_checkpoint(*checkpoint, engine_.weights, engine_.optimizer, ops_);
+    saved.config_json = state_.config_json;
+    state_ = std::move(saved);
+    last_checkpoint_ = *checkpoint;
+    saved_step_ = state_.pending ? -1 : state_.step;
+    progress_.note("resuming " + checkpoint->string() + " at step " + std::to_string(state_.step) + " of " +
+                   std::to_string(steps_));
+  }
+  write_file_atomically(directory_.path() / "config.json", state_.config_json);
+  metrics_.emplace(directory_.path(), state_.metrics_bytes, state_.step, config_.log.tensorboard);
+}
+
+StepRecord Trainer::training_step() {
+  const std::int64_t B = config_.batch.micro_batch;
+  const StepScalars scalars = engine_.step(state_.step, micro_batches_, config_.batch.tokens_per_step, [&] {
+    train_.read_prefetched(state_.next_window, B, host_batch_);
+    state_.next_window += B;
+    engine_.batch.upload(host_batch_, B, config_.model.n_ctx);
+  });
+  if (scalars.finite == 0) {
+    const std::string stands =
+        last_checkpoint_.empty() ? "no checkpoint was saved yet" : "the last checkpoint is " + last_checkpoint_.string();
+    throw Error(ExitCode::numeric, "step " + std::to_string(state_.step + 1) + ": loss " + std::to_string(scalars.loss) +
+                                       ", gradient norm " + std::to_string(scalars.gradient_norm) +
+                                       ": not finite. The update was not made and nothing was saved; " + stands +
+                                       ". Try a lower optimizer.learning_rate, a longer warmup or optimizer.grad_clip.");
+  }
+
+  StepRecord record;
+  record.learning_rate = engine_.optimizer.learning_rate(state_.step);
+  record.step = ++state_.step;
+  record.tokens = state_.step * config_.batch.tokens_per_step;
+  record.loss = scalars.loss;
+  record.gradient_norm = scalars.gradient_norm;
+  return record;
+}
+
+bool Trainer::evaluate(StepMeasurements& measurements) {
+  const auto showing = [&](const char* what) {
+    return [this, what](double share) {
+      progress_.activity(what, share);
+      return !StopSignals::requested();
+    };
+  };
+  measurements.val_loss = validation_loss(engine_.model, *val_, config_.batch.micro_batch, config_.model.n_ctx,
+                                          config_.eval.batches, engine_.batch, ops_, showing("validating"));
+  if (!measurements.val_loss) return false;
+  if (!hellaswag_.empty()) {
+    measurements.hellaswag =
+        multiple_choice_score(engine_.model, hellaswag_, config_.eval.hellaswag_items, *tokenizer_, config_.model.n_ctx,
+                              config_.batch.micro_batch, engine_.batch, ops_, showing("scoring HellaSwag"));
+    if (!measurements.hellaswag) return false;
+  }
+  return true;
+}
+
+/// Evaluates where due and writes the step's line. False: a signal came first, and the record waits in state_.pending.
+bool Trainer::record_step(const StepRecord& record) {
+  StepMeasurements measurements;
+  if (evaluation_due(record.step) && !evaluate(measurements)) {
+    state_.pending = record;
+    return false;
+  }
+  state_.pending.reset();
+  if (tokens_per_second_ > 0.0 && record.loss) measurements.tokens_per_second = tokens_per_second_;
+  measurements.seconds = state_.train_seconds;
+  metrics_->write(record, measurements);
+
+  if (measurements.val_loss) {
+    last_val_loss_ = measurements.val_loss;
+    if (!state_.first_val_loss) state_.first_val_loss = measurements.val_loss;
+    if (!state_.best_val_loss || *measurements.val_loss < *state_.best_val_loss) state_.best_val_loss = measurements.val_loss;
+    char text[160];
+    std::snprintf(text, sizeof(text), "step %lld/%lld  validation loss %.4f nats per token", static_cast<long long>(record.step),
+                  static_cast<long long>(steps_), *measurements.val_loss);
+    std::string line = text;
+    if (measurements.hellaswag) {
+      std::snprintf(text, sizeof(text), "  HellaSwag acc_norm %.4f (acc %.4f, %lld items)",
+                    measurements.hellaswag->accuracy_normalized, measurements.hellaswag->accuracy,
+                    static_cast<long long>(measurements.hellaswag->items));
+      line += text;
+    }
+    progress_.note(line);
+  }
+  return true;
+}
+
+void Trainer::save() {
+  metrics_->sync();
+  state_.metrics_bytes = metrics_->bytes();
+  last_checkpoint_ = checkpoints_.save(state_, engine_.weights, engine_.optimizer, ops_, tokenizer_ ? &*tokenizer_ : nullptr);
+  saved_step_ = state_.pending ? -1 : state_.step;
+}
+
+TrainSummary Trainer::run() {
+  if (state_.pending && !record_step(*state_.pending)) return finish(true);
+  while (state_.step < steps_) {
+    if (StopSignals::requested()) return finish(true);
+    const auto begin = std::chrono::steady_clock::now();
+    const StepRecord record = training_step();
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    state_.train_seconds += seconds;
+    tokens_per_second_ = static_cast<double>(config_.batch.tokens_per_step) / seconds;
+    progress_.step(record, tokens_per_second_,
+                   state_.train_seconds / static_cast<double>(state_.step) * static_cast<double>(steps_ - state_.step));
+    if (!record_step(record)) return finish(true);
+    if (config_.checkpoint.every > 0 && state_.step % config_.checkpoint.every == 0) save();
+  }
+  return finish(false);
+}
+
+TrainSummary Trainer::finish(bool interrupted) {
+  if (saved_step_ != state_.step || state_.pending) save();
+  TrainSummary summary;
+  summary.interrupted = interrupted;
+  summary.steps = state_.step;
+  summary.first_val_loss = state_.first_val_loss;
+  summary.val_loss = last_val_loss_;
+  summary.checkpoint = last_checkpoint_;
+  if (interrupted) {
+    progress_.note(std::string(StopSignals::name()) + ": saved " + last_checkpoint_.string() +
+                   "; run the same command with --resume to go on");
+    return summary;
+  }
+
+  if (summary.val_loss) {
+    const std::optional<ShardOrigin> origin = read_sidecar(expand_globs(config_.data.val));
+    if (origin && origin->bytes_per_token > 0.0)
+      summary.bits_per_byte = *summary.val_loss / std::numbers::ln2 / origin->bytes_per_token;
+  }
+  const auto optional_number = [](const std::optional<double>& value) {
+    return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
+  };
+  nlohmann::ordered_json json;
+  json["name"] = config_.name;
+  json["steps"] = state_.step;
+  json["tokens"] = state_.step * config_.batch.tokens_per_step;
+  json["parameters"] = engine_.weights.layout().parameter_count();
+  json["first_val_loss"] = optional_number(summary.first_val_loss);
+  json["best_val_loss"] = optional_number(state_.best_val_loss);
+  json["val_loss"] = optional_number(summary.val_loss);
+  json["bits_per_byte"] = optional_number(summary.bits_per_byte);
+  json["train_seconds"] = state_.train_seconds;
+  json["checkpoint"] = fs::relative(last_checkpoint_, directory_.path()).string();
+  write_file_atomically(directory_.path() / "summary.json", json.dump(2) + "\n");
+  progress_.note(draw_chart(read_loss_curves(directory_.path() / "metrics.jsonl"), 72, 16, "steps"));
+  return summary;
+}
+
+}  // namespace
+
+TrainSummary train(const TrainOptions& options, Ops& ops) {
+  const StopSignals signals;  // from the beginning: a signal during set-up counts too
+  return Trainer(options, ops).run();
+}
+
+std::string describe_run(const RunConfig& config, const std::string& device) {
+  const Engine plan(config, nullptr);
+  const double tokens = static_cast<double>(config.batch.tokens_per_step);
+  const double steps = static_cast<double>(total_steps(config));
+  const double flops = training_flops_per_token(config.model);
+  char text[512];
+  std::snprintf(text, sizeof(text),
+                "model       %lld layers, %lld heads, %lld wide, context %lld, vocabulary %lld (padded to %lld)\n"
+                "parameters  %s\n"
+                "run         %s steps of %s tokens (%lld micro-batches of %lld x %lld), %s tokens in all\n"
+                "operations  %.1f MFLOP per token, %.3g FLOP in all (6 N + 6 L C T)\n",
+                static_cast<long long>(config.model.n_layer), static_cast<long long>(config.model.n_head),
+                static_cast<long long>(config.model.n_embd), static_cast<long long>(config.model.n_ctx),
+                static_cast<long long>(config.model.vocab_size), static_cast<long long>(padded_vocab_size(config.model)),
+                format_count(static_cast<double>(plan.weights.layout().parameter_count())).c_str(), format_count(steps).c_str(),
+                format_count(tokens).c_str(), static_cast<long long>(micro_batches_per_step(config)),
+                static_cast<long long>(config.batch.micro_batch), static_cast<long long>(config.model.n_ctx),
+                format_count(steps * tokens).c_str(), flops / 1e6, flops * tokens * steps);
+  std::string out = "device      " + device + "\n" + text + "memory\n";
+  for (const MemoryGroup& group : plan.memory.plan()) {
+    std::snprintf(text, sizeof(text), "  %-24s %12s\n", group.name.c_str(), format_bytes(group.bytes).c_str());
+    out += text;
+  }
+  std::snprintf(text, sizeof(text), "  %-24s %12s\n", "total", format_bytes(plan.memory.total_bytes()).c_str());
+  out += text;
+  std::snprintf(text, sizeof(text), "checkpoint  %s each, %lld kept\n",
+                format_bytes(static_cast<std::size_t>(plan.weights.layout().flat_size()) * 12).c_str(),
+                static_cast<long long>(config.checkpoint.keep));
+  return out + text;
+}
+
+}  // namespace temper

@@ -1,0 +1,38 @@
+// A training run from configuration to final checkpoint: data, model, optimizer, evaluation, metrics, checkpoints, signals.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/run_config.h"
+#include "kernels/ops.h"
+
+namespace temper {
+
+struct TrainOptions {
+  RunConfig config;
+  std::filesystem::path run_directory;
+  bool resume = false;
+  std::vector<std::string> allowed_changes;  ///< configuration fields that may differ from the resumed run's
+};
+
+struct TrainSummary {
+  bool interrupted = false;  ///< stopped by a signal after a committed checkpoint
+  std::int64_t steps = 0;
+  std::optional<double> first_val_loss;
+  std::optional<double> val_loss;
+  std::optional<double> bits_per_byte;  ///< where the data's bytes per token are known
+  std::filesystem::path checkpoint;
+};
+
+/// Trains. Writes the run directory (config.json, metrics.jsonl, tensorboard/, checkpoints/, summary.json), progress to stderr.
+/// Throws Error with the exit code of what went wrong; committed checkpoints stay intact whatever happens.
+TrainSummary train(const TrainOptions& options, Ops& ops);
+
+/// Sizes, parameters, operations and memory of a run, as text; nothing is allocated and no data is read.
+std::string describe_run(const RunConfig& config, const std::string& device);
+
+}  // namespace temper

@@ -1,0 +1,110 @@
+#include "config/validate.h"
+
+#include "config_files.h"
+
+namespace temper {
+namespace {
+
+template <class Change>
+std::string problem_after(Change change) {
+  RunConfig config = valid_config();
+  change(config);
+  return usage_error([&] { validate(config); });
+}
+
+TEST(Validate, AcceptsAValidConfiguration) {
+  EXPECT_TRUE(config_problems(valid_config()).empty());
+  RunConfig config = valid_config();
+  config.schedule.warmup_steps = 1000;  // as long as the run
+  EXPECT_TRUE(config_problems(config).empty());
+  config.model.n_embd = 12 * 256;  // the largest head
+  EXPECT_TRUE(config_problems(config).empty());
+}
+
+TEST(Validate, HeadsAreWholeEvenAndAtMost256Wide) {
+  expect_parts(problem_after([](RunConfig& c) { c.model.n_embd = 100; }), {"model.n_embd is 100", "n_head 12", "96 or 120"});
+  expect_parts(problem_after([](RunConfig& c) { c.model.n_embd = 36; }), {"model.n_embd is 36", "even", "24 or 48"});  // size 3
+  expect_parts(problem_after([](RunConfig& c) {
+                 c.model.n_head = 1;
+                 c.model.n_embd = 1000;
+               }),
+               {"1000 / 1 = 1000", "n_head 4 or more"});
+}
+
+TEST(Validate, TheLengthIsGivenOnce) {
+  expect_parts(problem_after([](RunConfig& c) { c.train.steps = 0; }), {"train.steps or train.tokens"});
+  expect_parts(problem_after([](RunConfig& c) { c.train.tokens = 10; }),
+               {"train.steps is 1000 and train.tokens is 10", "only one"});
+}
+
+TEST(Validate, AStepIsWholeMicroBatches) {
+  expect_parts(problem_after([](RunConfig& c) { c.batch.tokens_per_step = 10000; }),
+               {"batch.tokens_per_step is 10000", "4 x 1024 = 4096", "8192 or 12288"});
+  const std::string small = problem_after([](RunConfig& c) { c.batch.tokens_per_step = 1000; });
+  expect_parts(small, {"nearest: 4096"});
+  EXPECT_EQ(small.find(" or "), std::string::npos) << small;  // 0 is no remedy
+}
+
+TEST(Validate, WarmupIsGivenOnceAndFits) {
+  expect_parts(problem_after([](RunConfig& c) {
+                 c.schedule.warmup_steps = 5;
+                 c.schedule.warmup_fraction = 0.5;
+               }),
+               {"schedule.warmup_steps is 5 and schedule.warmup_fraction is 0.5"});
+  expect_parts(problem_after([](RunConfig& c) { c.schedule.warmup_steps = 1001; }), {"1001", "1000 steps"});
+  expect_parts(problem_after([](RunConfig& c) {
+                 c.schedule.name = ScheduleName::wsd;
+                 c.schedule.warmup_steps = 900;
+               }),
+               {"warmup of 900", "0.2 x 1000", "1000 steps"});
+}
+
+TEST(Validate, DataIsNamed) {
+  expect_parts(problem_after([](RunConfig& c) { c.data.train.clear(); }), {"data.train is empty"});
+}
+
+TEST(Validate, RangesHoldForStructsMadeInCodeToo) {
+  expect_parts(problem_after([](RunConfig& c) { c.model.vocab_size = 70000; }), {"model.vocab_size is 70000", "65536"});
+  expect_parts(problem_after([](RunConfig& c) { c.checkpoint.keep = 0; }), {"checkpoint.keep is 0"});
+  expect_parts(problem_after([](RunConfig& c) { c.model.n_head = 0; }), {"model.n_head is 0"});  // and no division by it
+  expect_parts(problem_after([](RunConfig& c) { c.schedule.warmup_fraction = -0.5; }), {"schedule.warmup_fraction is -0.5"});
+  expect_parts(problem_after([](RunConfig& c) { c.schedule.name = static_cast<ScheduleName>(99); }), {"schedule.name is \"99\""});
+  expect_parts(problem_after([](RunConfig& c) { c.optimizer.learning_rate = std::numeric_limits<double>::quiet_NaN(); }),
+               {"optimizer.learning_rate"});
+}
+
+TEST(Validate, SeveralProblemsAreToldTogether) {
+  expect_parts(problem_after([](RunConfig& c) {
+                 c.model.n_embd = 100;
+                 c.batch.tokens_per_step = 1;
+                 c.train.steps = 0;
+               }),
+               {"3 problems", "model.n_embd", "batch.tokens_per_step", "train.steps"});
+}
+
+TEST(Derived, StepsComeFromTokensRoundedUp) {
+  RunConfig config = valid_config();
+  EXPECT_EQ(total_steps(config), 1000);
+  config.train.steps = 0;
+  config.train.tokens = 2 * 524288;
+  EXPECT_EQ(total_steps(config), 2);
+  ++config.train.tokens;
+  EXPECT_EQ(total_steps(config), 3);
+  config.train.tokens = 1;
+  EXPECT_EQ(total_steps(config), 1);
+}
+
+TEST(Derived, WarmupIsStepsOrAShareOrNone) {
+  RunConfig config = valid_config();
+  EXPECT_EQ(warmup_steps(config), 0);
+  config.schedule.warmup_fraction = 0.0126;
+  EXPECT_EQ(warmup_steps(config), 13);
+  config.schedule.warmup_fraction = -1;
+  config.schedule.warmup_steps = 42;
+  EXPECT_EQ(warmup_steps(config), 42);
+}
+
+TEST(Derived, MicroBatchesOfAStep) { EXPECT_EQ(micro_batches_per_step(valid_config()), 128); }
+
+}  // namespace
+}  // namespace temper

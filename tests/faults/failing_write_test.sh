@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# failing_write_test.sh HELPER SHIM: each operation of a small save fails, is cut short or is the last one, in turn. Whatever
+# happens, `status` must be the old file or the new one, and a file that stays after an error must be complete.
+set -euo pipefail
+helper=$1
+shim=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export ASAN_OPTIONS=verify_asan_link_order=0
+complete=$(for letter in a b c; do head -c 100001 /dev/zero | tr '\0' "$letter"; done | sha256sum)
+
+die() {
+  echo "FAILED: $*" >&2
+  cat "$work/err" >&2
+  exit 1
+}
+
+# save VARIABLE=VALUE...: sets `code`, and `fired` to whether the shim did anything.
+save() {
+  rm -rf "$work/run"
+  mkdir "$work/run"
+  echo old >"$work/run/status"
+  code=0
+  env "$@" LD_PRELOAD="$shim" "$helper" "$work/run" >"$work/out" 2>"$work/err" || code=$?
+  fired=no
+  if grep -q '^failing_write:' "$work/err"; then fired=yes; fi
+  case $(cat "$work/run/status") in old | new) ;; *) die "$*: status is torn" ;; esac
+}
+
+save FAIL_CALL=none
+[[ $code == 0 && $fired == no ]] || die "without a failure the save ends with $code"
+
+points=0
+for call in write fsync rename mkdir; do
+  for errno in ENOSPC EIO; do
+    for ((at = 1; ; ++at)); do
+      save FAIL_CALL=$call FAIL_AT=$at FAIL_ERRNO=$errno FAIL_PATH="$work/run"
+      if [[ $fired == no ]]; then break; fi
+      points=$((points + 1))
+      [[ $code == 8 ]] || die "$call $at $errno: exit $code, not 8"
+      case $errno in ENOSPC) text='No space left' ;; EIO) text='Input/output error' ;; esac
+      grep -v '^failing_write:' "$work/err" | grep -q "$text" || die "$call $at $errno: the message does not say why"
+      grep -v '^failing_write:' "$work/err" | grep -q "$work/run" || die "$call $at $errno: the message does not say where"
+      [[ ! -e $work/run/status.tmp ]] || die "$call $at $errno: a temporary file stayed"
+      if [[ -e $work/run/out/data && $(sha256sum <"$work/run/out/data") != "$complete" ]]; then die "$call $at: data are torn"; fi
+    done
+    [[ $code == 0 && $at -gt 1 ]] || die "$call: the shim never fired"
+  done
+  for ((at = 1; ; ++at)); do
+    save FAIL_CALL=$call FAIL_AT=$at FAIL_MODE=kill FAIL_PATH="$work/run"
+    if [[ $fired == no ]]; then break; fi
+    points=$((points + 1))
+    [[ $code == 137 ]] || die "$call $at kill: exit $code, not 137"
+  done
+done
+
+for ((at = 1; ; ++at)); do
+  save FAIL_CALL=write FAIL_AT=$at FAIL_MODE=short FAIL_PATH="$work/run"
+  if [[ $fired == no ]]; then break; fi
+  points=$((points + 1))
+  [[ $code == 0 && $(sha256sum <"$work/run/out/data") == "$complete" ]] || die "a short write $at lost bytes"
+done
+
+save FAIL_CALL=write FAIL_AT=2+ FAIL_MODE=short FAIL_PATH="$work/run"
+[[ $code == 0 && $(grep -c '^failing_write:' "$work/err") -gt 10 ]] || die "FAIL_AT=2+ fires once only"
+save FAIL_CALL=write FAIL_PATH=/some/other/place
+[[ $code == 0 && $fired == no ]] || die "FAIL_PATH is not heeded"
+echo "$points fault points"

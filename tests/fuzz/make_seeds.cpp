@@ -1,0 +1,45 @@
+// make_seeds FOLDER: the inputs that fuzzing starts from, in FOLDER/safetensors and FOLDER/shard.
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "io/file.h"
+#include "io/safetensors.h"
+
+namespace {
+
+std::string safetensors(std::vector<temper::TensorEntry> entries, const std::map<std::string, std::string>& metadata) {
+  std::string image = temper::format_safetensors_head(entries, metadata);
+  if (!entries.empty()) image.append(entries.back().end, '\1');
+  return image;
+}
+
+// llm.c's layout: 256 words of header, then tokens.
+std::string shard(std::int32_t magic, std::int32_t version, std::int32_t count, std::size_t tokens) {
+  std::array<std::int32_t, 256> header = {magic, version, count};
+  return std::string(reinterpret_cast<const char*>(header.data()), sizeof header) + std::string(2 * tokens, '\1');
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) return 2;
+  const std::filesystem::path folder = argv[1];
+  const auto put = [&](const char* kind, const char* name, const std::string& image) {
+    std::filesystem::create_directories(folder / kind);
+    temper::write_file_atomically(folder / kind / name, image);
+  };
+  put("safetensors", "none", safetensors({}, {}));
+  put("safetensors", "one", safetensors({{"w", "F32", {2, 2}, 0, 0}}, {{"format", "pt"}}));
+  put("safetensors", "three",
+      safetensors({{"a", "BF16", {3}, 0, 0}, {"b", "I64", {}, 0, 0}, {"c", "U8", {0, 5}, 0, 0}}, {{"k", "v"}}));
+  put("safetensors", "rank", safetensors({{"r", "BOOL", {1, 1, 1, 1, 1, 1, 1, 2}, 0, 0}}, {}));
+  put("shard", "llmc", shard(20240520, 1, 16, 16));
+  put("shard", "empty", shard(20240520, 1, 0, 0));
+  put("shard", "short", shard(20240520, 1, 16, 3));
+  put("shard", "negative", shard(20240520, 1, -1, 4));
+  put("shard", "version", shard(20240520, 2, 4, 4));
+  put("shard", "raw", std::string("\1\0\2\0\3\0", 6));
+  return 0;
+}

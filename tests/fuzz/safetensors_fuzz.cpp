@@ -1,0 +1,24 @@
+// Whatever bytes come, parse_safetensors refuses them with Error(ExitCode::checkpoint) or returns tensors that tile the data.
+#include <cstdint>
+#include <cstdlib>
+#include <map>
+#include <span>
+#include <string>
+
+#include "io/error.h"
+#include "io/safetensors.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  std::map<std::string, std::string> metadata;
+  try {
+    std::uint64_t position = 0;
+    for (const temper::TensorEntry& entry : temper::parse_safetensors(std::as_bytes(std::span(data, size)), "input", &metadata)) {
+      const auto bytes = static_cast<std::uint64_t>(entry.numel() * temper::safetensors_dtype_size(entry.dtype));
+      if (entry.begin != position || entry.end - entry.begin != bytes || entry.end > size) std::abort();
+      position = entry.end;
+    }
+  } catch (const temper::Error& error) {
+    if (error.code() != temper::ExitCode::checkpoint) std::abort();
+  }
+  return 0;
+}

@@ -1,0 +1,168 @@
+#include "io/file.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+
+#include "io/error.h"
+#include "temporary_folder.h"
+
+namespace temper {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The message of the Error(ExitCode::io) that `act` must throw.
+template <typename Act>
+std::string io_error(Act act) {
+  try {
+    act();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::io);
+    return error.what();
+  }
+  ADD_FAILURE() << "no Error was thrown";
+  return "";
+}
+
+bool mentions(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+TEST(Hash, IsCanonicalXxh3Of128Bits) {
+  // The value for empty input that xxHash's own `xxhsum -H2` prints.
+  EXPECT_EQ(hash_bytes(""), "99aa06d3014798d86001c324468d497f");
+  const TemporaryFolder folder;
+  const std::string contents(3'000'000, 'x');  // several pieces of the streaming reader
+  FileWriter writer(folder / "a");
+  writer.write(contents.substr(0, 1'234'567));
+  writer.write("");
+  writer.write(contents.substr(1'234'567));
+  EXPECT_EQ(writer.bytes_written(), contents.size());
+  EXPECT_EQ(writer.close(), hash_bytes(contents));
+  EXPECT_EQ(hash_file(folder / "a"), hash_bytes(contents));
+  EXPECT_NE(hash_bytes("a"), hash_bytes("b"));
+}
+
+TEST(ReadFile, ReturnsEveryByte) {
+  const TemporaryFolder folder;
+  const std::string contents("a\0b\r\n\xff", 6);
+  for (const std::string& text : {std::string(), contents, std::string(2'500'000, 'q')}) {
+    write_file_atomically(folder / "f", text);
+    EXPECT_EQ(read_file(folder / "f"), text);
+  }
+  EXPECT_FALSE(read_file("/proc/self/status").empty());  // says size 0, holds more
+}
+
+TEST(ReadFile, NamesPathAndReason) {
+  const TemporaryFolder folder;
+  const std::string missing = io_error([&] { read_file(folder / "missing"); });
+  EXPECT_TRUE(mentions(missing, (folder / "missing").string())) << missing;
+  EXPECT_TRUE(mentions(missing, "No such file")) << missing;
+  EXPECT_TRUE(mentions(io_error([&] { read_file(folder.path()); }), "directory"));
+  EXPECT_TRUE(mentions(io_error([&] { hash_file(folder / "missing"); }), "No such file"));
+}
+
+TEST(WriteFileAtomically, ReplacesAndLeavesNothingBeside) {
+  const TemporaryFolder folder;
+  write_file_atomically(folder / "f", "old");
+  write_file_atomically(folder / "f", "new");
+  EXPECT_EQ(read_file(folder / "f"), "new");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()), 1);
+}
+
+TEST(WriteFileAtomically, KeepsTheOldFileWhenItCannotReplace) {
+  const TemporaryFolder folder;
+  fs::create_directories(folder / "taken" / "inside");
+  io_error([&] { write_file_atomically(folder / "taken", "new"); });
+  EXPECT_TRUE(fs::is_directory(folder / "taken" / "inside"));
+  EXPECT_FALSE(fs::exists(folder / "taken.tmp"));
+  io_error([&] { write_file_atomically(folder / "no" / "such" / "folder", "x"); });
+}
+
+TEST(FileWriter, RemovesWhatWasNotClosed) {
+  const TemporaryFolder folder;
+  { FileWriter(folder / "part").write("half"); }
+  EXPECT_FALSE(fs::exists(folder / "part"));
+}
+
+TEST(FileWriter, ReportsAFullDisk) {
+  if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
+  const std::string message = io_error([] { FileWriter("/dev/full").write("x"); });
+  EXPECT_TRUE(mentions(message, "/dev/full")) << message;
+  EXPECT_TRUE(mentions(message, "No space left")) << message;
+  EXPECT_TRUE(mentions(message, "free space")) << message;
+  EXPECT_TRUE(fs::exists("/dev/full"));  // only regular files are removed
+}
+
+TEST(MappedFile, MapsMovesAndRefuses) {
+  const TemporaryFolder folder;
+  write_file_atomically(folder / "f", "abc");
+  write_file_atomically(folder / "empty", "");
+  MappedFile first(folder / "f");
+  MappedFile second(std::move(first));
+  ASSERT_EQ(second.bytes().size(), 3u);
+  EXPECT_EQ(second.bytes()[2], std::byte{'c'});
+  MappedFile third(folder / "empty");
+  EXPECT_TRUE(third.bytes().empty());
+  third = std::move(second);
+  EXPECT_EQ(third.bytes().size(), 3u);
+  EXPECT_TRUE(mentions(io_error([&] { MappedFile(folder.path()); }), "directory"));
+  io_error([&] { MappedFile("/dev/null"); });
+  io_error([&] { MappedFile(folder / "missing"); });
+}
+
+TEST(FreeBytes, WorksForAFolderThatIsStillToBeMade) {
+  const TemporaryFolder folder;
+  EXPECT_GT(free_bytes(folder.path()), 0u);
+  EXPECT_GT(free_bytes(folder / "not" / "yet"), 0u);
+  sync_folder(folder.path());
+  io_error([&] { sync_folder(folder / "not"); });
+}
+
+TEST(FolderLock, NamesTheHolder) {
+  const TemporaryFolder folder;
+  {
+    const FolderLock lock(folder.path());
+    const std::string message = io_error([&] { FolderLock second(folder.path()); });
+    EXPECT_TRUE(mentions(message, "process " + std::to_string(::getpid()) + " on host ")) << message;
+    EXPECT_TRUE(mentions(message, folder.path().string())) << message;
+  }
+  EXPECT_NO_THROW(FolderLock(folder.path()));
+}
+
+TEST(FolderLock, AKilledHolderIsNoObstacle) {
+  const TemporaryFolder folder;
+  int ready[2];
+  ASSERT_EQ(::pipe(ready), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const FolderLock lock(folder.path());
+    if (::write(ready[1], "x", 1) == 1) ::pause();
+    ::_exit(1);
+  }
+  char byte = 0;
+  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+  const std::string message = io_error([&] { FolderLock second(folder.path()); });
+  EXPECT_TRUE(mentions(message, "process " + std::to_string(child))) << message;
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  ::close(ready[0]);
+  ::close(ready[1]);
+  EXPECT_TRUE(mentions(read_file(folder / "run.lock"), std::to_string(child)));  // stale words remain
+  EXPECT_NO_THROW(FolderLock(folder.path()));
+}
+
+TEST(FolderLock, ShowsNoControlCharactersOfAForeignFile) {
+  const TemporaryFolder folder;
+  const FolderLock lock(folder.path());
+  std::ofstream(folder / "run.lock") << "\x1b[31mred";
+  const std::string message = io_error([&] { FolderLock second(folder.path()); });
+  EXPECT_TRUE(mentions(message, "?[31mred")) << message;
+}
+
+}  // namespace
+}  // namespace temper

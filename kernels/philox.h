@@ -36,9 +36,9 @@ TEMPER_HOST_DEVICE inline PhiloxBlock random_block(std::uint64_t seed, RandomPur
   return philox4x32(counter, static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32));
 }
 
-/// Uniform in the open interval (0, 1), 24 bits.
+/// Uniform in the open interval (0, 1), 23 bits: one more and the largest, 1 - 2^-25, would round to 1.
 TEMPER_HOST_DEVICE inline float uniform_open(std::uint32_t word) {
-  return (static_cast<float>(word >> 8) + 0.5f) * (1.0f / 16777216.0f);
+  return (static_cast<float>(word >> 9) + 0.5f) * (1.0f / 8388608.0f);
 }
 
 }  // namespace temper

@@ -33,7 +33,7 @@ class CaseRun {
   std::vector<double> read(const std::string& name);
   std::vector<std::byte> read_bytes(const std::string& name);
   /// The bytes that `name` was filled with.
-  const std::vector<std::byte>& filled_bytes(const std::string& name) const;
+  std::vector<std::byte> filled_bytes(const std::string& name) const;
   /// False when something was written behind the end of a tensor.
   bool guards_intact();
 

@@ -38,9 +38,9 @@ enum class Content : std::uint8_t {
 /// What a tensor holds before the call.
 struct Fill {
   enum class Kind : std::uint8_t { nothing, normal, integers, values } kind = Kind::nothing;
-  double mean = 0.0, deviation = 1.0;   ///< normal
-  std::int64_t lowest = 0, end = 0;     ///< integers, uniform in [lowest, end)
-  std::vector<double> values;           ///< values
+  double mean = 0.0, deviation = 1.0;  ///< normal
+  std::int64_t lowest = 0, end = 0;    ///< integers, uniform in [lowest, end)
+  std::vector<double> values;          ///< values
 };
 Fill normal(double mean, double deviation);
 Fill integers(std::int64_t lowest, std::int64_t end);
@@ -53,10 +53,11 @@ struct TensorSpec {
   Shape shape;
   Fill fill;
 
-  bool optional = false;         ///< the operation also works without it
-  bool any_shape = false;        ///< the operation takes any shape here
-  bool exact_zeros = false;      ///< where the reference is exactly 0, so must the result be
-  std::int64_t touched = -1;     ///< elements that must be moved at least, for the benchmark; -1: all of them
+  bool optional = false;      ///< the operation also works without it
+  bool any_shape = false;     ///< the operation takes any shape here
+  bool any_columns = false;   ///< the operation takes any last extent here
+  bool exact_zeros = false;   ///< where the reference is exactly 0, so must the result be
+  std::int64_t touched = -1;  ///< elements that must be moved at least, for the benchmark; -1: all of them
 };
 TensorSpec input(std::string name, Content content, Shape shape, Fill fill);
 TensorSpec output(std::string name, Content content, Shape shape);

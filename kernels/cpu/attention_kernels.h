@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/isa_table.h"
 #include "kernels/tensor.h"
 
 namespace temper::cpu {
@@ -31,17 +32,6 @@ struct AttentionKernels {
                  std::int64_t width, float scale, float* weights, void* out);
 };
 
-namespace baseline {
-extern const AttentionKernels attention_kernels;
-}
-namespace avx2 {
-extern const AttentionKernels attention_kernels;
-}
-namespace avx512 {
-extern const AttentionKernels attention_kernels;
-}
-
-/// Of current_isa().
-const AttentionKernels& attention_kernels();
+TEMPER_ISA_TABLE(AttentionKernels, attention_kernels)
 
 }  // namespace temper::cpu

@@ -5,28 +5,16 @@ namespace temper::cpu {
 
 #if defined(__x86_64__)
 
-const GemmKernels& gemm_kernels(DType operands) {
-  switch (current_isa()) {
-    case Isa::avx512: return operands == DType::bf16 && amx_bf16_available() ? amx_gemm_kernels : avx512::gemm_kernels;
-    case Isa::avx2: return avx2::gemm_kernels;
-    case Isa::baseline: break;
-  }
-  return baseline::gemm_kernels;
-}
+extern const GemmKernels amx_gemm_kernels;  // gemm_amx.cpp
 
-const FinishKernels& finish_kernels() {
-  switch (current_isa()) {
-    case Isa::avx512: return avx512::finish_kernels;
-    case Isa::avx2: return avx2::finish_kernels;
-    case Isa::baseline: break;
-  }
-  return baseline::finish_kernels;
+const GemmKernels& gemm_kernels(DType operands) {
+  const bool amx = operands == DType::bf16 && current_isa() == Isa::avx512 && amx_bf16_available();
+  return amx ? amx_gemm_kernels : vector_gemm_kernels();
 }
 
 #else
 
-const GemmKernels& gemm_kernels(DType) { return baseline::gemm_kernels; }
-const FinishKernels& finish_kernels() { return baseline::finish_kernels; }
+const GemmKernels& gemm_kernels(DType) { return vector_gemm_kernels(); }
 
 #endif
 

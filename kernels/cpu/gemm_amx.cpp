@@ -84,58 +84,49 @@ inline __m512i load_row(const float* from, int count) {
   return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
 }
 
-/// 16 elements, those from `count` on taken as 0.
-inline __m256i load_half_row(const bfloat16* from, int count) {
-  return _mm256_maskz_loadu_epi16(static_cast<__mmask16>(count >= 16 ? 0xffff : (1 << count) - 1), from);
-}
+using Tile = __m512i[16];
 
-inline __m256i load_half_row(const float* from, int count) {
-  const __m512 v = _mm512_maskz_loadu_ps(static_cast<__mmask16>(count >= 16 ? 0xffff : (1 << count) - 1), from);
-  return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v));
-}
-
-/// Vectors 16 * group ... of the strip, depth steps k ..., each vector's 32 steps in one row.
+/// Depth steps k .. k + 31 of the strip's vectors, each vector's steps in one row.
 template <typename T>
-inline void load_rows(const Strip& strip, int group, std::int64_t k, __m512i (&row)[16]) {
+inline void load_rows(const Strip& strip, std::int64_t k, Tile (&group)[2]) {
   const T* source = static_cast<const T*>(strip.data) + k;
   const int depth = static_cast<int>(strip.depth - k < step ? strip.depth - k : step);
-  for (int i = 0; i < tile; ++i) {
-    const int vector = group * tile + i;
-    row[i] = vector < strip.count ? load_row(source + vector * strip.stride, depth) : _mm512_setzero_si512();
-  }
+  for (int i = 0; i < 2 * tile; ++i)
+    group[i / tile][i % tile] = i < strip.count ? load_row(source + i * strip.stride, depth) : _mm512_setzero_si512();
 }
 
-/// The same from a matrix whose columns are the vectors; row p gets steps k + 2p and k + 2p + 1 of the 16 vectors in pairs.
+/// The same from a matrix whose columns are the vectors; row p gets steps k + 2p and k + 2p + 1 of 16 vectors in pairs.
 template <typename T>
-inline void load_pairs(const Strip& strip, int group, std::int64_t k, __m512i (&row)[16]) {
-  const T* source = static_cast<const T*>(strip.data) + k * strip.stride + group * tile;
+inline void load_pairs(const Strip& strip, std::int64_t k, Tile (&group)[2]) {
+  constexpr std::int64_t rows_ahead = 48;  // rows lie in different pages, where the processor does not prefetch by itself
+  const T* source = static_cast<const T*>(strip.data) + k * strip.stride;
   const std::int64_t depth = strip.depth - k;
-  const int count = strip.count - group * tile;
+  const __m512i first_half = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0);
+  const __m512i second_half = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
   for (int p = 0; p < tile; ++p) {
-    const bool first = count > 0 && 2 * p < depth;
-    const bool second = count > 0 && 2 * p + 1 < depth;
-    const __m256i even = first ? load_half_row(source + 2 * p * strip.stride, count) : _mm256_setzero_si256();
-    const __m256i odd = second ? load_half_row(source + (2 * p + 1) * strip.stride, count) : _mm256_setzero_si256();
-    const __m512i low = _mm512_cvtepu16_epi32(even);
-    const __m512i high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(odd), 16);
-    row[p] = _mm512_or_si512(low, high);
+    const T* row = source + 2 * p * strip.stride;
+    _mm_prefetch(reinterpret_cast<const char*>(row + rows_ahead * strip.stride), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(row + (rows_ahead + 1) * strip.stride), _MM_HINT_T0);
+    const __m512i even = 2 * p < depth ? load_row(row, strip.count) : _mm512_setzero_si512();
+    const __m512i odd = 2 * p + 1 < depth ? load_row(row + strip.stride, strip.count) : _mm512_setzero_si512();
+    // Interleaving works within groups of 8: put 0-3, 4-7, 8-11, 12-15 and 16-19, ... in order again.
+    const __m512i low = _mm512_unpacklo_epi16(even, odd);
+    const __m512i high = _mm512_unpackhi_epi16(even, odd);
+    group[0][p] = _mm512_permutex2var_epi64(low, first_half, high);
+    group[1][p] = _mm512_permutex2var_epi64(low, second_half, high);
   }
-}
-
-template <typename T>
-inline void load(const Strip& strip, int group, std::int64_t k, __m512i (&row)[16]) {
-  strip.depth_contiguous ? load_rows<T>(strip, group, k, row) : load_pairs<T>(strip, group, k, row);
 }
 
 template <typename T>
 void pack_of(const Strip& strip, bool transposed, char* panel) {
-  for (std::int64_t k = 0; k < strip.depth; k += step)
-    for (int group = 0; group < 2; ++group, panel += tile_bytes) {
-      __m512i row[16];
-      load<T>(strip, group, k, row);
-      if (transposed) transpose(row);
-      for (int i = 0; i < tile; ++i) _mm512_store_si512(panel + 64 * i, row[i]);
+  for (std::int64_t k = 0; k < strip.depth; k += step) {
+    Tile group[2];
+    strip.depth_contiguous ? load_rows<T>(strip, k, group) : load_pairs<T>(strip, k, group);
+    for (auto& rows : group) {
+      if (transposed) transpose(rows);
+      for (int i = 0; i < tile; ++i, panel += 64) _mm512_store_si512(panel, rows[i]);
     }
+  }
 }
 
 void pack(const Strip& strip, bool transposed, void* panel) {
@@ -186,6 +177,7 @@ void multiply(std::int64_t depth, const void* a_panel, const void* b_panel, floa
 
 }  // namespace
 
+extern const GemmKernels amx_gemm_kernels;  // see dispatch_gemm.cpp
 const GemmKernels amx_gemm_kernels = {
     .name = "bf16 AMX tiles",
     .tile_rows = 2 * tile,

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cpu/isa_table.h"
 #include "kernels/tensor.h"
 
 namespace temper::cpu {
@@ -68,28 +69,17 @@ struct Finish {
 };
 
 struct FinishKernels {
-  void (*finish)(const Finish& finish, const float* c, std::int64_t c_stride, int rows, int columns);
+  /// `c` is scratch afterwards.
+  void (*finish)(const Finish& finish, float* c, std::int64_t c_stride, int rows, int columns);
   /// sums[j] = or += sum over rows of x[row * stride + j], in blocks of 64 rows.
   void (*column_sums)(const void* x, DType dtype, std::int64_t stride, std::int64_t rows, std::int64_t columns, float* sums,
                       bool accumulate);
 };
 
-namespace baseline {
-extern const GemmKernels gemm_kernels;
-extern const FinishKernels finish_kernels;
-}  // namespace baseline
-namespace avx2 {
-extern const GemmKernels gemm_kernels;
-extern const FinishKernels finish_kernels;
-}  // namespace avx2
-namespace avx512 {
-extern const GemmKernels gemm_kernels;
-extern const FinishKernels finish_kernels;
-}  // namespace avx512
-extern const GemmKernels amx_gemm_kernels;  ///< bf16 tiles; only where amx_bf16_available()
+TEMPER_ISA_TABLE(GemmKernels, vector_gemm_kernels)
+TEMPER_ISA_TABLE(FinishKernels, finish_kernels)
 
-/// Of current_isa(). For bf16 operands the AMX tiles where there are any; otherwise bf16 becomes f32 while it is packed.
+/// AMX tiles for bf16 operands where there are any; otherwise vector_gemm_kernels(), where bf16 becomes f32 while it is packed.
 const GemmKernels& gemm_kernels(DType operands);
-const FinishKernels& finish_kernels();
 
 }  // namespace temper::cpu

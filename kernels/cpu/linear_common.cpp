@@ -85,11 +85,11 @@ std::string PanelLinear::description() const {
 std::size_t PanelLinear::register_weight(ConstTensorView weight) {
   const GemmKernels& kernels = gemm_kernels(weight.dtype);
   const std::int64_t n = weight.shape[0], k = weight.shape[1];
-  forward_[weight.data].weight = weight;
+  forward_[weight.data] = {.weight = weight};
   std::size_t bytes = static_cast<std::size_t>(ceil_div(n, kernels.tile_columns)) * kernels.panel_b_bytes(k);
   // f32 products take so long beside packing that a second copy of the weights would not earn its memory.
   if (kernels.packs_bf16) {
-    backward_[weight.data].weight = weight;
+    backward_[weight.data] = {.weight = weight};
     bytes += static_cast<std::size_t>(ceil_div(k, kernels.tile_columns)) * kernels.panel_b_bytes(n);
   }
   return bytes;

@@ -34,7 +34,7 @@ class PanelLinear : public Linear {
   struct PackedWeight {
     ConstTensorView weight;
     const GemmKernels* kernels = nullptr;  ///< whose panels these are; null when they are stale
-    Buffer panels;
+    Buffer panels{};
   };
 
   /// The kept panels of a weight for one direction; null when this direction of this weight is not kept.

@@ -49,7 +49,7 @@ def make_optimizer(model: nn.Module) -> tuple[torch.optim.Optimizer, str]:
     matrices = [p for p in model.parameters() if p.dim() == 2]
     vectors = [p for p in model.parameters() if p.dim() != 2]
     groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
-    settings = {"lr": 6e-4, "betas": (0.9, 0.95), "eps": 1e-8}
+    settings = {"lr": 1e-4, "betas": (0.9, 0.95), "eps": 1e-8}
     try:
         return torch.optim.AdamW(groups, fused=True, **settings), "fused"
     except (TypeError, RuntimeError):  # PyTorch 1.13 has none for the CPU, and its foreach form is slower than its loop
@@ -81,7 +81,7 @@ def measure(arguments: argparse.Namespace) -> dict:
     torch.manual_seed(1337)
     before = peak_rss_bytes()
     n_layer, n_head, n_embd = BLOCKS[arguments.model]
-    config = Config(n_layer, n_head, n_embd, n_ctx=max(1024, arguments.context), vocab_size=VOCABULARY)
+    config = Config(n_layer, n_head, n_embd, n_ctx=arguments.context, vocab_size=VOCABULARY)
     model = Gpt2(config) if arguments.implementation == "own" else TransformersGpt2(config)
     model.train()
     parameters = list(model.parameters())

@@ -63,12 +63,14 @@ class Contender:
         return result
 
 
-def shape(arguments: argparse.Namespace) -> list[str]:
-    return ["--model", arguments.model, "--batch", str(arguments.batch), "--context", str(arguments.context)]
+def workload(arguments: argparse.Namespace) -> list[str]:
+    options = {"model": arguments.model, "batch": arguments.batch, "context": arguments.context}
+    options |= {"warmup": arguments.warmup, "steps": arguments.steps}
+    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
 
 def temper_contender(arguments: argparse.Namespace, precision: str) -> Contender:
-    command = [str(arguments.temper), "bench", "step", *shape(arguments), "--device", "cpu", "--precision", precision]
+    command = [str(arguments.temper), "bench", "step", *workload(arguments), "--device", "cpu", "--precision", precision]
     return Contender("temper", precision, command)
 
 
@@ -78,8 +80,7 @@ def pytorch_contenders(arguments: argparse.Namespace, python: str, precision: st
         raise SystemExit(f"--python {python}: cannot import torch there:\n{probe.stderr}")
     found = json.loads(probe.stdout)
     variants = {"eager": [], "compiled": ["--compile"], "transformers": ["--implementation", "transformers"]}
-    command = [python, str(BENCH), *shape(arguments), "--threads", str(arguments.threads), "--dtype", precision]
-    command += ["--warmup", str(arguments.warmup), "--steps", str(arguments.steps)]
+    command = [python, str(BENCH), *workload(arguments), "--threads", str(arguments.threads), "--dtype", precision]
     return [
         Contender(f"PyTorch {found['version']} {variant}", precision, command + options)
         for variant, options in variants.items()
@@ -97,7 +98,9 @@ def run_once(contender: Contender, threads: int) -> None:
             last = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
             contender.error = f"exit {done.returncode}: {last[0]}"
         else:
-            contender.rounds.append(json.loads(file.read_text()))
+            result = json.loads(file.read_text())
+            # temper writes Google Benchmark's form, a list of one here.
+            contender.rounds.append(result["benchmarks"][0] if "benchmarks" in result else result)
 
 
 def machine() -> dict:
@@ -151,8 +154,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--context", type=int, default=256)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3, help="(default %(default)s)")
-    parser.add_argument("--warmup", type=int, default=3, help="PyTorch's untimed steps a round (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=10, help="PyTorch's timed steps a round (default %(default)s)")
+    parser.add_argument("--warmup", type=int, default=3, help="untimed steps a round (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=10, help="timed steps a round (default %(default)s)")
     parser.add_argument("--json", type=Path, default=ROOT / "docs/benchmarks/cpu_step.json", help="(default %(default)s)")
     return parser.parse_args()
 
@@ -177,7 +180,7 @@ def main() -> int:
                 rate = contender.error or f"{contender.rounds[-1]['tokens_per_second']:.0f} tokens/s"
                 print(f"round {index + 1}: {contender.name} {contender.precision}: {rate}", file=sys.stderr)
 
-    work = ("model", "batch", "context", "threads", "rounds")
+    work = ("model", "batch", "context", "threads", "rounds", "warmup", "steps")
     report = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain") else ""),

@@ -137,9 +137,11 @@ void add_data_command(CLI::App& app) {
   inspect->callback([arguments] {
     const std::optional<Tokenizer> tokenizer =
         arguments->tokenizer.empty() ? std::nullopt : std::optional(Tokenizer::load(arguments->tokenizer));
-    const ShardFormat format = arguments->format == "raw_u16" ? ShardFormat::raw_u16 : ShardFormat::automatic;
-    for (const std::filesystem::path& path : expand_globs(arguments->shards))
-      write_output(to_text(inspect_shard(path, format, tokenizer ? &*tokenizer : nullptr)));
+    InspectSettings settings;
+    settings.files = arguments->shards;
+    settings.format = arguments->format == "raw_u16" ? ShardFormat::raw_u16 : ShardFormat::automatic;
+    settings.tokenizer = tokenizer ? &*tokenizer : nullptr;
+    write_output(to_text(inspect_shards(settings), settings.tokenizer));
   });
 }
 

@@ -32,12 +32,15 @@ void check_vocabulary(const Shard& shard, const Histogram& counts, std::int64_t 
   if (outside == 0) return;
   const auto tokens = shard.tokens();
   const auto bad = std::find_if(tokens.begin(), tokens.end(), [&](std::uint16_t token) { return token >= vocab_size; });
-  throw Error(ExitCode::data, shard.path().string() + ": " + std::to_string(outside) + " tokens are outside the tokenizer's vocabulary of " +
-                                  std::to_string(vocab_size) + ", the first, " + std::to_string(*bad) + ", at position " +
-                                  std::to_string(bad - tokens.begin()) + "; name the tokenizer the shard was made with");
+  throw Error(ExitCode::data, shard.path().string() + ": " + std::to_string(outside) +
+                                  " tokens are outside the tokenizer's vocabulary of " + std::to_string(vocab_size) +
+                                  ", the first, " + std::to_string(*bad) + ", at position " + std::to_string(bad - tokens.begin()) +
+                                  "; name the tokenizer the shard was made with");
 }
 
-std::string padded(const std::string& text, std::size_t width) { return std::string(width - std::min(width, text.size()), ' ') + text; }
+std::string padded(const std::string& text, std::size_t width) {
+  return std::string(width - std::min(width, text.size()), ' ') + text;
+}
 
 std::string percentage(std::int64_t part, std::int64_t whole) {
   const std::int64_t hundredths = static_cast<std::int64_t>(10000.0 * static_cast<double>(part) / static_cast<double>(whole) + 0.5);
@@ -60,9 +63,17 @@ bool commands_terminal(std::string_view character) {
 }
 
 std::string shown(const std::vector<std::uint32_t>& tokens, const Tokenizer* tokenizer) {
-  if (tokenizer != nullptr) return "\"" + escape_for_terminal(tokenizer->decode(tokens)) + "\"";
   std::string text;
-  for (const std::uint32_t token : tokens) text += (text.empty() ? "" : " ") + std::to_string(token);
+  if (tokenizer != nullptr) {
+    text += '"';
+    text += escape_for_terminal(tokenizer->decode(tokens));
+    text += '"';
+    return text;
+  }
+  for (const std::uint32_t token : tokens) {
+    if (!text.empty()) text += ' ';
+    text += std::to_string(token);
+  }
   return text;
 }
 
@@ -107,7 +118,8 @@ InspectReport inspect_shards(const InspectSettings& settings) {
     if ((*total)[token] > 0) report.top.push_back({static_cast<std::uint16_t>(token), (*total)[token]});
   }
   report.distinct = static_cast<std::int64_t>(report.top.size());
-  std::stable_sort(report.top.begin(), report.top.end(), [](const TokenCount& a, const TokenCount& b) { return a.count > b.count; });
+  std::stable_sort(report.top.begin(), report.top.end(),
+                   [](const TokenCount& a, const TokenCount& b) { return a.count > b.count; });
   report.top.resize(std::min(report.top.size(), static_cast<std::size_t>(std::max<std::int64_t>(settings.top, 0))));
   return report;
 }
@@ -130,7 +142,8 @@ std::string to_text(const InspectReport& report, const Tokenizer* tokenizer) {
   }
   text += "distinct tokens: " + std::to_string(report.distinct) + (report.top.empty() ? "" : "; most frequent:") + "\n";
   for (const TokenCount& entry : report.top) {
-    text += padded(std::to_string(entry.token), 7) + padded(std::to_string(entry.count), 14) + padded(percentage(entry.count, report.tokens), 9);
+    text += padded(std::to_string(entry.token), 7) + padded(std::to_string(entry.count), 14) +
+            padded(percentage(entry.count, report.tokens), 9);
     if (tokenizer != nullptr) text += "  " + shown({entry.token}, tokenizer);
     text += "\n";
   }

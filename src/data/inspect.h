@@ -29,7 +29,7 @@ struct ShardReport {
   std::filesystem::path path;
   std::int64_t file_bytes = 0;
   std::int64_t tokens = 0;
-  std::int64_t documents = 0;  ///< <|endoftext|> tokens
+  std::int64_t documents = 0;             ///< <|endoftext|> tokens
   std::optional<std::uint16_t> smallest;  ///< none in an empty shard
   std::optional<std::uint16_t> largest;
   std::vector<std::uint32_t> first;

@@ -41,7 +41,8 @@ class TextFile {
   std::int64_t line_ = 0;
 };
 
-/// The string in `field` of a document of JSON lines. Not JSON, no such field, not a string: Error(ExitCode::data) with file and line.
+/// The string in `field` of a document of JSON lines. Not JSON, no such field, not a string: Error(ExitCode::data) with file and
+/// line.
 std::string json_text(const RawDocument& document, const std::string& field, const std::filesystem::path& path);
 
 /// Nothing but spaces, tabs and line ends.

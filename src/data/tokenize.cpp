@@ -141,8 +141,9 @@ class EncoderPool {
 void check_settings(const TokenizeSettings& settings, const Tokenizer& tokenizer) {
   constexpr std::int64_t most = 65536;
   if (tokenizer.vocab_size() > most) {
-    throw Error(ExitCode::data, "the tokenizer has " + std::to_string(tokenizer.vocab_size()) + " tokens; shards hold uint16 tokens, " +
-                                    "so at most " + std::to_string(most) + " are possible; choose or train a smaller vocabulary");
+    throw Error(ExitCode::data, "the tokenizer has " + std::to_string(tokenizer.vocab_size()) +
+                                    " tokens; shards hold uint16 tokens, " + "so at most " + std::to_string(most) +
+                                    " are possible; choose or train a smaller vocabulary");
   }
   if (settings.inputs.empty()) throw Error(ExitCode::usage, "no input is named; give text or JSONL files");
   if (settings.name.empty() || settings.name.find('/') != std::string::npos || settings.name.starts_with('.')) {
@@ -150,7 +151,8 @@ void check_settings(const TokenizeSettings& settings, const Tokenizer& tokenizer
                                      "\"; it must be part of a file name: not empty, no slash, no dot at its start");
   }
   if (!(settings.validation_fraction >= 0.0 && settings.validation_fraction <= 0.5)) {
-    throw Error(ExitCode::usage, "the validation fraction is " + std::to_string(settings.validation_fraction) + "; allowed is 0 to 0.5");
+    throw Error(ExitCode::usage,
+                "the validation fraction is " + std::to_string(settings.validation_fraction) + "; allowed is 0 to 0.5");
   }
   if (settings.validation_fraction > 0.0 && !settings.validation_inputs.empty()) {
     throw Error(ExitCode::usage, "both a validation fraction and validation files are given; give one of them");

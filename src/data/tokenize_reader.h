@@ -52,7 +52,7 @@ class CorpusReader {
   std::vector<CorpusFile> files_;
   std::string separator_;
   double validation_fraction_;
-  std::int64_t every_ = 0;     // this many documents make one for validation; 0: files' own splits
+  std::int64_t every_ = 0;      // this many documents make one for validation; 0: files' own splits
   bool cut_documents_ = false;  // fewer than that: all are cut
   std::int64_t documents_ = 0;
   std::int64_t total_bytes_ = 0;

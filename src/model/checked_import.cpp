@@ -19,7 +19,7 @@ constexpr SizeLimit size_limits[] = {
     {"n_layer", &ModelConfig::n_layer, 1024},
     {"n_head", &ModelConfig::n_head, 1024},
     {"n_embd", &ModelConfig::n_embd, std::int64_t{1} << 16},
-    {"n_ctx", &ModelConfig::n_ctx, std::int64_t{1} << 20},
+    {"n_ctx (n_positions)", &ModelConfig::n_ctx, std::int64_t{1} << 20},
     {"vocab_size", &ModelConfig::vocab_size, std::int64_t{1} << 24},
 };
 

@@ -89,8 +89,8 @@ TEST(Fields, SettingAFieldChangesThatFieldOnly) {
     ASSERT_EQ(set_field(field, config, value), "");
     EXPECT_EQ(get_field(field, config), value) << field.path;
     for (const Field& other : config_fields()) {
-      if (&other != &field)
-        EXPECT_EQ(get_field(other, config), get_field(other, RunConfig{})) << field.path << " moved " << other.path;
+      if (&other == &field) continue;
+      EXPECT_EQ(get_field(other, config), get_field(other, RunConfig{})) << field.path << " moved " << other.path;
     }
     reset_field(field, config);
     EXPECT_EQ(get_field(field, config), get_field(field, RunConfig{})) << field.path;

@@ -60,6 +60,10 @@ TEST_F(Parse, KeysGivenTwiceAreRefusedWithBothPositions) {
   expect_parts(message, {"run.json:3:3: ", "\"seed\"", "run.json:2:1"});
 }
 
+TEST_F(Parse, PositionsHoldForKeysWithQuotesInThem) {
+  expect_parts(usage_error([&] { load(",\n   \"se\\\"ed\\\\\": 1"); }), {"run.json:2:4: unknown key \"se\\\"ed\\\\\""});
+}
+
 TEST_F(Parse, DottedKeysInAFileAreRefused) {
   expect_parts(usage_error([&] { load(",\n\"optimizer.eps\": 1e-8"); }), {"run.json:2:1: ", "\"optimizer.eps\"", "object"});
 }

@@ -60,11 +60,15 @@ void pack_rows(const Strip& strip, float* panel) {
   }
 }
 
+constexpr std::int64_t rows_ahead = 24;  // rows lie in different pages, where the processor does not prefetch by itself
+
 // Vector i of the strip is column i of the matrix: copies pieces of rows.
 template <int width, typename T>
 void pack_columns(const Strip& strip, float* panel) {
   const T* source = static_cast<const T*>(strip.data);
   for (std::int64_t k = 0; k < strip.depth; ++k, source += strip.stride, panel += width) {
+    __builtin_prefetch(source + rows_ahead * strip.stride);
+    __builtin_prefetch(source + rows_ahead * strip.stride + width - 1);
     if (strip.count == width) {
       for (int i = 0; i < width; ++i) panel[i] = to_float(source[i]);
     } else {
@@ -113,7 +117,7 @@ void nothing() {}
 
 }  // namespace
 
-extern const GemmKernels gemm_kernels = {
+extern const GemmKernels vector_gemm_kernels = {
     .name = "f32 vectors",
     .tile_rows = rows,
     .tile_columns = columns,

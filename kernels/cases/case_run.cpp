@@ -1,0 +1,248 @@
+#include "kernels/cases/case_run.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numbers>
+
+#include "kernels/philox.h"
+
+namespace temper {
+
+namespace {
+
+constexpr std::size_t guard_bytes = 256;
+constexpr std::byte guard{0xA5};
+constexpr std::byte poison{0xFF};         // NaN as f32 and as bf16
+constexpr std::int64_t period = 1000003;  // a prime: repeats fall differently in every row
+constexpr std::int64_t segment_fields = 5;
+
+bool absent(const TensorSpec& spec, DType activation) {
+  return spec.content == Content::low_precision && activation != DType::bf16;
+}
+
+DType dtype_of_content(Content content, DType activation) {
+  switch (content) {
+    case Content::activation:
+      return activation;
+    case Content::low_precision:
+    case Content::bf16:
+      return DType::bf16;
+    case Content::i32:
+      return DType::i32;
+    case Content::f32:
+    case Content::step_scalars:
+    case Content::segments:
+      break;
+  }
+  return DType::f32;
+}
+
+std::size_t bytes_of(const TensorSpec& spec, DType activation) {
+  if (spec.content == Content::segments) return static_cast<std::size_t>(spec.shape[0]) * sizeof(ParameterSegment);
+  return static_cast<std::size_t>(spec.shape.numel()) * size_of(dtype_of_content(spec.content, activation));
+}
+
+template <typename T>
+void put(std::byte* to, std::size_t index, T value) {
+  std::memcpy(to + index * sizeof(T), &value, sizeof(T));
+}
+
+template <typename T>
+T get(const std::byte* from, std::size_t index) {
+  T value;
+  std::memcpy(&value, from + index * sizeof(T), sizeof(T));
+  return value;
+}
+
+void encode_one(const TensorSpec& spec, DType activation, std::byte* to, std::size_t i, double value) {
+  if (spec.content == Content::step_scalars && i == 7) return put(to, i, static_cast<std::int32_t>(value));
+  if (spec.content == Content::segments) {
+    ParameterSegment segment;
+    std::byte* place = to + i / segment_fields * sizeof(segment);
+    std::memcpy(&segment, place, sizeof(segment));
+    switch (i % segment_fields) {
+      case 0:
+        segment.offset = static_cast<std::int64_t>(value);
+        break;
+      case 1:
+        segment.rows = static_cast<std::int64_t>(value);
+        break;
+      case 2:
+        segment.columns = static_cast<std::int64_t>(value);
+        break;
+      case 3:
+        segment.learning_rate_scale = static_cast<float>(value);
+        break;
+      default:
+        segment.weight_decay = static_cast<float>(value);
+        break;
+    }
+    std::memcpy(place, &segment, sizeof(segment));
+    return;
+  }
+  switch (dtype_of_content(spec.content, activation)) {
+    case DType::f32:
+      return put(to, i, static_cast<float>(value));
+    case DType::bf16:
+      return put(to, i, to_bfloat16(static_cast<float>(value)));
+    case DType::i32:
+      return put(to, i, static_cast<std::int32_t>(value));
+  }
+}
+
+double decode_one(const TensorSpec& spec, DType activation, const std::byte* from, std::size_t i) {
+  if (spec.content == Content::step_scalars && i == 7) return get<std::int32_t>(from, i);
+  if (spec.content == Content::segments) {
+    const auto segment = get<ParameterSegment>(from, i / segment_fields);
+    switch (i % segment_fields) {
+      case 0:
+        return static_cast<double>(segment.offset);
+      case 1:
+        return static_cast<double>(segment.rows);
+      case 2:
+        return static_cast<double>(segment.columns);
+      case 3:
+        return static_cast<double>(segment.learning_rate_scale);
+      default:
+        return static_cast<double>(segment.weight_decay);
+    }
+  }
+  switch (dtype_of_content(spec.content, activation)) {
+    case DType::bf16:
+      return static_cast<double>(to_float(get<bfloat16>(from, i)));
+    case DType::i32:
+      return get<std::int32_t>(from, i);
+    case DType::f32:
+      break;
+  }
+  return static_cast<double>(get<float>(from, i));
+}
+
+std::vector<double> decode(const TensorSpec& spec, DType activation, const std::byte* from) {
+  std::vector<double> all(static_cast<std::size_t>(spec.shape.numel()));
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = decode_one(spec, activation, from, i);
+  return all;
+}
+
+// The first `count` numbers of a tensor's stream; two normal numbers come from each pair of uniform ones (Box and Muller).
+std::vector<double> draw(const Fill& fill, std::uint64_t seed, std::uint32_t stream, std::int64_t count) {
+  std::vector<double> all(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < all.size(); i += 2) {
+    const PhiloxBlock block = random_block(seed, RandomPurpose::benchmark, stream, i / 2);
+    const double u = static_cast<double>(uniform_open(block.word[0]));
+    const double v = static_cast<double>(uniform_open(block.word[1]));
+    double pair[2];
+    if (fill.kind == Fill::Kind::integers) {
+      const auto width = static_cast<double>(fill.end - fill.lowest);
+      pair[0] = static_cast<double>(fill.lowest) + std::floor(u * width);
+      pair[1] = static_cast<double>(fill.lowest) + std::floor(v * width);
+    } else {
+      const double radius = fill.deviation * std::sqrt(-2.0 * std::log(u));
+      pair[0] = fill.mean + radius * std::cos(2.0 * std::numbers::pi * v);
+      pair[1] = fill.mean + radius * std::sin(2.0 * std::numbers::pi * v);
+    }
+    all[i] = pair[0];
+    if (i + 1 < all.size()) all[i + 1] = pair[1];
+  }
+  return all;
+}
+
+// The numbers that a tensor is filled with, before rounding; shorter than the tensor when they repeat.
+std::vector<double> filling(const TensorSpec& spec, std::uint64_t seed, std::uint32_t stream) {
+  if (spec.fill.kind == Fill::Kind::nothing) return {};
+  if (spec.fill.kind == Fill::Kind::values) return spec.fill.values;
+  return draw(spec.fill, seed, stream, std::min(period, spec.shape.numel()));
+}
+
+}  // namespace
+
+CaseRun::CaseRun(Ops& ops, const OpCase& op_case, DType activation, std::uint64_t seed)
+    : ops_(ops), case_(op_case), activation_(activation) {
+  for (std::size_t t = 0; t < case_.tensors.size(); ++t) {
+    const TensorSpec& spec = case_.tensors[t];
+    if (absent(spec, activation_)) continue;
+    const std::size_t bytes = bytes_of(spec, activation_);
+    std::vector<std::byte> host(bytes + guard_bytes, poison);
+    std::fill(host.begin() + static_cast<std::ptrdiff_t>(bytes), host.end(), guard);
+    const std::vector<double> numbers = filling(spec, seed, static_cast<std::uint32_t>(t));
+    const auto count = static_cast<std::size_t>(numbers.empty() ? 0 : spec.shape.numel());
+    for (std::size_t i = 0; i < count; ++i) encode_one(spec, activation_, host.data(), i, numbers[i % numbers.size()]);
+    tensors_.push_back({&spec, ops_.allocate(host.size()), std::move(host)});
+    views_.at(spec.name) = {tensors_.back().memory, dtype_of_content(spec.content, activation_), spec.shape};
+  }
+  if (case_.derive) {
+    Numbers numbers = filled();
+    case_.derive(numbers);
+    for (Tensor& each : tensors_) {
+      if (each.spec->role != Role::input) continue;
+      const std::vector<double>& derived = numbers[each.spec->name];
+      for (std::size_t i = 0; i < derived.size(); ++i) encode_one(*each.spec, activation_, each.host.data(), i, derived[i]);
+    }
+  }
+  reset();
+  if (case_.prepare) case_.prepare(ops_, views_);
+}
+
+CaseRun::~CaseRun() {
+  ops_.synchronize();
+  for (const Tensor& each : tensors_) ops_.release(each.memory);
+}
+
+void CaseRun::reset() {
+  for (const Tensor& each : tensors_) ops_.copy_to_device(each.memory, each.host.data(), each.host.size());
+}
+
+const CaseRun::Tensor& CaseRun::tensor(const std::string& name) const {
+  return *std::find_if(tensors_.begin(), tensors_.end(), [&](const Tensor& each) { return each.spec->name == name; });
+}
+
+Numbers CaseRun::filled() const {
+  Numbers numbers(activation_);
+  for (const Tensor& each : tensors_) {
+    if (each.spec->role == Role::output)
+      numbers[each.spec->name].assign(static_cast<std::size_t>(each.spec->shape.numel()), 0.0);
+    else
+      numbers[each.spec->name] = decode(*each.spec, activation_, each.host.data());
+  }
+  return numbers;
+}
+
+std::vector<double> CaseRun::read(const std::string& name) {
+  return decode(*tensor(name).spec, activation_, read_bytes(name).data());
+}
+
+std::vector<std::byte> CaseRun::read_bytes(const std::string& name) {
+  const Tensor& wanted = tensor(name);
+  std::vector<std::byte> bytes(wanted.host.size() - guard_bytes);
+  ops_.copy_to_host(bytes.data(), wanted.memory, bytes.size());
+  return bytes;
+}
+
+std::vector<std::byte> CaseRun::filled_bytes(const std::string& name) const {
+  const std::vector<std::byte>& host = tensor(name).host;
+  return {host.begin(), host.end() - static_cast<std::ptrdiff_t>(guard_bytes)};
+}
+
+bool CaseRun::guards_intact() {
+  for (const Tensor& each : tensors_) {
+    std::byte found[guard_bytes];
+    const std::size_t start = each.host.size() - guard_bytes;
+    ops_.copy_to_host(found, static_cast<std::byte*>(each.memory) + start, guard_bytes);
+    if (!std::all_of(found, found + guard_bytes, [](std::byte b) { return b == guard; })) return false;
+  }
+  return true;
+}
+
+Numbers exact_numbers(const OpCase& op_case, std::uint64_t seed) {
+  Numbers numbers;
+  for (std::size_t t = 0; t < op_case.tensors.size(); ++t) {
+    const TensorSpec& spec = op_case.tensors[t];
+    numbers[spec.name] = filling(spec, seed, static_cast<std::uint32_t>(t));
+    numbers[spec.name].resize(static_cast<std::size_t>(spec.shape.numel()));
+  }
+  if (op_case.derive) op_case.derive(numbers);
+  return numbers;
+}
+
+}  // namespace temper

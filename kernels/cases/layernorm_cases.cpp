@@ -1,0 +1,167 @@
+#include <cmath>
+
+#include "kernels/cases/op_case.h"
+#include "kernels/cases/text.h"
+
+namespace temper {
+
+namespace {
+
+struct Sizes {
+  std::int64_t R, C;
+};
+
+constexpr double epsilon = 1e-5;
+
+// mean, rstd and out of `x`; gamma and, where it is there, beta are read from `n`.
+void forward_reference(Numbers& n, const Sizes& s, const std::string& x_name) {
+  const auto &x = n[x_name], &gamma = n["gamma"], &beta = n["beta"];
+  auto &out = n["out"], &mean = n["mean"], &rstd = n["rstd"];
+  out.assign(static_cast<std::size_t>(s.R * s.C), 0.0);
+  mean.assign(static_cast<std::size_t>(s.R), 0.0);
+  rstd.assign(static_cast<std::size_t>(s.R), 0.0);
+  for (std::int64_t r = 0; r < s.R; ++r) {
+    double sum = 0, squares = 0;
+    for (std::int64_t c = 0; c < s.C; ++c) sum += x[r * s.C + c];
+    mean[r] = sum / static_cast<double>(s.C);
+    for (std::int64_t c = 0; c < s.C; ++c) squares += (x[r * s.C + c] - mean[r]) * (x[r * s.C + c] - mean[r]);
+    rstd[r] = 1.0 / std::sqrt(squares / static_cast<double>(s.C) + epsilon);
+    for (std::int64_t c = 0; c < s.C; ++c)
+      out[r * s.C + c] = (x[r * s.C + c] - mean[r]) * rstd[r] * gamma[c] + (beta.empty() ? 0.0 : beta[c]);
+  }
+}
+
+TensorSpec x_spec(const char* name, const Sizes& s) { return input(name, Content::activation, {s.R, s.C}, normal(0.5, 2)); }
+
+void add_gamma_beta(OpCase& c, const Sizes& s, bool with_beta) {
+  c.tensors.push_back(input("gamma", Content::activation, {s.C}, normal(1, 0.2)));
+  if (with_beta) c.tensors.push_back(input("beta", Content::activation, {s.C}, normal(0, 0.2)));
+  if (with_beta) c.tensors.back().optional = true;
+}
+
+void add_forward_outputs(OpCase& c, const Sizes& s) {
+  c.tensors.push_back(output("out", Content::activation, {s.R, s.C}));
+  c.tensors.push_back(output("mean", Content::f32, {s.R}));
+  c.tensors.push_back(output("rstd", Content::f32, {s.R}));
+}
+
+OpCase forward(const Sizes& s, bool with_beta) {
+  OpCase c;
+  c.op = "layernorm_forward";
+  c.shape = text("R=", s.R, " C=", s.C, with_beta ? "" : " no beta");
+  c.tensors = {x_spec("x", s)};
+  add_gamma_beta(c, s, with_beta);
+  add_forward_outputs(c, s);
+  c.flops = 8.0 * static_cast<double>(s.R * s.C);
+  c.run = [](Ops& ops, const Views& v) { ops.layernorm_forward(v["x"], v["gamma"], v["beta"], v["out"], v["mean"], v["rstd"]); };
+  c.reference = [s](Numbers& n) { forward_reference(n, s, "x"); };
+  return c;
+}
+
+OpCase residual_forward(const Sizes& s, bool with_beta) {
+  OpCase c;
+  c.op = "residual_layernorm_forward";
+  c.shape = text("R=", s.R, " C=", s.C, with_beta ? "" : " no beta");
+  c.tensors = {x_spec("x", s), x_spec("residual", s)};
+  add_gamma_beta(c, s, with_beta);
+  c.tensors.push_back(output("sum", Content::activation, {s.R, s.C}));
+  add_forward_outputs(c, s);
+  c.flops = 9.0 * static_cast<double>(s.R * s.C);
+  c.run = [](Ops& ops, const Views& v) {
+    ops.residual_layernorm_forward(v["x"], v["residual"], v["gamma"], v["beta"], v["sum"], v["out"], v["mean"], v["rstd"]);
+  };
+  c.reference = [s](Numbers& n) {
+    const auto &x = n["x"], &residual = n["residual"];
+    auto& sum = n["sum"];
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] = n.rounded(x[i] + residual[i]);
+    forward_reference(n, s, "sum");
+  };
+  return c;
+}
+
+enum class Residual { none, separate, in_place };
+
+OpCase backward(const Sizes& s, bool with_beta, Residual residual, Write write) {
+  const bool accumulate = write == Write::accumulate;
+  const Shape matrix = {s.R, s.C};
+  OpCase c;
+  c.op = "layernorm_backward";
+  c.shape = text("R=", s.R, " C=", s.C, with_beta ? "" : " no beta", residual == Residual::none ? "" : " + residual",
+                 residual == Residual::in_place ? " in place" : "", accumulate ? " accumulate" : "");
+  c.tensors = {input("dout", Content::activation, matrix, normal(0, 1)), x_spec("x", s),
+               input("gamma", Content::activation, {s.C}, normal(1, 0.2)), input("mean", Content::f32, {s.R}, normal(0.5, 0.1)),
+               input("rstd", Content::f32, {s.R}, normal(0.5, 0.01))};
+  if (residual == Residual::separate) c.tensors.push_back(input("dresidual", Content::activation, matrix, normal(0, 1)));
+  if (residual == Residual::separate) c.tensors.back().optional = true;
+  c.tensors.push_back(residual == Residual::in_place ? in_out("dx", Content::activation, matrix, normal(0, 1))
+                                                     : output("dx", Content::activation, matrix));
+  for (const char* name : {"dgamma", "dbeta"}) {
+    if (name == std::string("dbeta") && !with_beta) continue;
+    c.tensors.push_back(accumulate ? in_out(name, Content::f32, {s.C}, normal(0, 1)) : output(name, Content::f32, {s.C}));
+  }
+  if (with_beta) c.tensors.back().optional = true;
+  c.flops = 15.0 * static_cast<double>(s.R * s.C);
+  const char* dresidual = residual == Residual::in_place ? "dx" : "dresidual";
+  c.run = [dresidual, write](Ops& ops, const Views& v) {
+    ops.layernorm_backward(v["dout"], v["x"], v["gamma"], v["mean"], v["rstd"], v[dresidual], v["dx"], v["dgamma"], v["dbeta"],
+                           write);
+  };
+  c.reference = [s, residual](Numbers& n) {
+    const auto &dout = n["dout"], &x = n["x"], &gamma = n["gamma"], &mean = n["mean"], &rstd = n["rstd"];
+    const std::vector<double> added =
+        residual == Residual::none ? std::vector<double>(x.size()) : n[residual == Residual::in_place ? "dx" : "dresidual"];
+    auto &dx = n["dx"], &dgamma = n["dgamma"], &dbeta = n["dbeta"];
+    for (std::int64_t r = 0; r < s.R; ++r) {
+      double mean_g = 0, mean_gn = 0;
+      for (std::int64_t i = 0; i < s.C; ++i) {
+        const double normalized = (x[r * s.C + i] - mean[r]) * rstd[r];
+        const double gradient = dout[r * s.C + i];
+        mean_g += gradient * gamma[i] / static_cast<double>(s.C);
+        mean_gn += gradient * gamma[i] * normalized / static_cast<double>(s.C);
+        dgamma[i] += gradient * normalized;
+        if (!dbeta.empty()) dbeta[i] += gradient;
+      }
+      for (std::int64_t i = 0; i < s.C; ++i) {
+        const double normalized = (x[r * s.C + i] - mean[r]) * rstd[r];
+        dx[r * s.C + i] = added[r * s.C + i] + (dout[r * s.C + i] * gamma[i] - mean_g - normalized * mean_gn) * rstd[r];
+      }
+    }
+  };
+  c.derive = [s](Numbers& n) { forward_reference(n, s, "x"); };
+  c.backward.forward = [s, with_beta](Numbers& n) {
+    if (with_beta) n["beta"].resize(static_cast<std::size_t>(s.C));
+    forward_reference(n, s, "x");
+  };
+  // With a residual, x goes on beside the norm and dresidual is what comes back along that path.
+  c.backward.from = {{"out", "dout"}};
+  if (residual != Residual::none) c.backward.from.push_back({"x", dresidual});
+  c.backward.to = {{"x", "dx"}, {"gamma", "dgamma", accumulate}};
+  if (with_beta) c.backward.to.push_back({"beta", "dbeta", accumulate});
+  return c;
+}
+
+}  // namespace
+
+void add_layernorm_cases(std::vector<OpCase>& cases, Size size, const Dimensions& d) {
+  if (size == Size::benchmark) {
+    const Sizes s = {d.rows(), d.n_embd};
+    cases.push_back(forward(s, true));
+    cases.push_back(residual_forward(s, true));
+    cases.push_back(backward(s, true, Residual::in_place, Write::accumulate));
+    return;
+  }
+  for (const bool with_beta : {true, false}) {
+    for (const Sizes& s : {Sizes{1, 5}, Sizes{7, 33}, Sizes{203, 259}}) {
+      cases.push_back(forward(s, with_beta));
+      cases.push_back(residual_forward(s, with_beta));
+    }
+  }
+  cases.push_back(backward({1, 5}, true, Residual::none, Write::overwrite));
+  cases.push_back(backward({7, 33}, true, Residual::separate, Write::accumulate));
+  cases.push_back(backward({7, 33}, false, Residual::in_place, Write::overwrite));
+  cases.push_back(backward({203, 259}, true, Residual::in_place, Write::accumulate));
+  cases.push_back(backward({203, 259}, false, Residual::none, Write::accumulate));
+  cases.push_back(backward({2500, 17}, true, Residual::separate, Write::overwrite));  // more rows than parts of fewest rows
+}
+
+}  // namespace temper

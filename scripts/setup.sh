@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Installs what temper needs on Debian 12 or newer: nothing that is there already, nothing but Debian's own packages.
+#   scripts/setup.sh          what building and running takes
+#   scripts/setup.sh --tests  and what the tests take besides
+set -euo pipefail
+
+packages=(
+  g++ cmake ninja-build pkg-config git python3
+  nlohmann-json3-dev libcli11-dev libpcre2-dev libxxhash-dev libdnnl-dev
+)
+test_packages=(
+  libgtest-dev clang clang-format clang-tidy libclang-rt-14-dev ccache python3-jsonschema
+)
+
+case "${1:-}" in
+  "") ;;
+  --tests) packages+=("${test_packages[@]}") ;;
+  *) echo "usage: scripts/setup.sh [--tests]" >&2; exit 2 ;;
+esac
+
+if ! command -v apt-get >/dev/null; then
+  echo "setup.sh: this system has no apt-get; install the equivalents of: ${packages[*]}" >&2
+  exit 1
+fi
+
+missing=()
+for package in "${packages[@]}"; do
+  dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+done
+if [ ${#missing[@]} -eq 0 ]; then
+  exit 0
+fi
+
+echo "installing: ${missing[*]}" >&2
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  as_root=(sudo)
+fi
+"${as_root[@]}" apt-get update -q >&2
+DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -q --no-install-recommends "${missing[@]}" >&2

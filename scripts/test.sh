@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Builds temper and runs its tests, from nothing: the README's second command, and what continuous integration runs.
+#   scripts/test.sh          everything but the soaks
+#   scripts/test.sh --soak   the soaks too (hours of kills, faults and fuzzing in full length)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+exclude=(--label-exclude soak)
+case "${1:-}" in
+  "") ;;
+  --soak) exclude=() ;;
+  *) echo "usage: scripts/test.sh [--soak]" >&2; exit 2 ;;
+esac
+
+scripts/setup.sh --tests
+jobs=$(nproc)
+
+echo "== format"
+git ls-files -z '*.h' '*.cpp' '*.cu' '*.cuh' | xargs -0 clang-format --dry-run --Werror
+
+echo "== release build and tests"
+cmake --preset release -DTEMPER_TESTS=ON >/dev/null
+cmake --build --preset release -- -j "$jobs"
+ctest --test-dir build/release --output-on-failure -j "$jobs" "${exclude[@]}"
+
+echo "== debug build with AddressSanitizer and UndefinedBehaviorSanitizer: the unit tests once more"
+cmake --preset debug >/dev/null
+cmake --build --preset debug -- -j "$jobs"
+ctest --test-dir build/debug --output-on-failure -j "$jobs" --label-exclude 'soak|end-to-end|fuzz'
+
+echo "== the build without oneDNN: matmuls on plain loops"
+cmake --preset no-onednn >/dev/null
+cmake --build --preset no-onednn -- -j "$jobs"
+ctest --test-dir build/no-onednn --output-on-failure -j "$jobs" --label-regex 'kernels|model'
+
+echo "== clang-tidy"
+scripts/tidy.sh

@@ -1,0 +1,201 @@
+#include "data/text_source.h"
+
+#include <random>
+
+#include "data/tokenizer.h"
+#include "shard_support.h"
+#include "tests/io/temporary_folder.h"
+
+namespace temper {
+namespace {
+
+std::vector<std::string> documents(const std::filesystem::path& path, const std::string& separator) {
+  TextFile file(path, separator);
+  std::vector<std::string> found;
+  for (RawDocument document; file.next(document);) found.emplace_back(document.bytes);
+  return found;
+}
+
+using Strings = std::vector<std::string>;
+
+TEST(TextFile, TextIsOneDocumentUnlessSeparated) {
+  const TemporaryFolder folder;
+  const std::string path = put_file(folder / "a.txt", "one\n\n<eot>two<eot><eot>\n<eot>three");
+  EXPECT_EQ(documents(path, ""), Strings({"one\n\n<eot>two<eot><eot>\n<eot>three"}));
+  EXPECT_EQ(documents(path, "<eot>"), Strings({"one\n\n", "two", "three"}));
+  EXPECT_EQ(documents(put_file(folder / "b.txt", "<eot>one<eot>"), "<eot>"), Strings({"one"}));
+  EXPECT_EQ(documents(put_file(folder / "c.txt", "one<eo"), "<eot>"), Strings({"one<eo"}));
+  EXPECT_EQ(documents(put_file(folder / "d.txt", " \n"), ""), Strings());
+  EXPECT_EQ(documents(put_file(folder / "e.txt", ""), ""), Strings());
+}
+
+TEST(TextFile, JsonLinesHaveADocumentALine) {
+  const TemporaryFolder folder;
+  TextFile file(put_file(folder / "a.jsonl", "{\"text\": \"a\"}\r\n\n{\"text\": \"b\\n<eot>\"}"), "<eot>");
+  RawDocument document;
+  ASSERT_TRUE(file.next(document));
+  EXPECT_EQ(document.line, 1);
+  EXPECT_EQ(json_text(document, "text", file.path()), "a");
+  ASSERT_TRUE(file.next(document));
+  EXPECT_EQ(document.line, 3);
+  EXPECT_EQ(json_text(document, "text", file.path()), "b\n<eot>");
+  EXPECT_FALSE(file.next(document));
+}
+
+TEST(TextFile, RefusesWhatIsNoText) {
+  const TemporaryFolder folder;
+  const auto refused = [&](const std::string& contents, const std::string& part) {
+    const std::string path = put_file(folder / "a.txt", contents);
+    expect_error(ExitCode::data, {"a.txt", part}, [&] { TextFile file(path, ""); });
+  };
+  refused("\x1f\x8b\x08", "gunzip");
+  refused("BZh9", "bunzip2");
+  refused("\xff\xfeh", "iconv");
+  refused(shard_image({1, 2}), "token shard");
+  expect_error(ExitCode::io, {"missing.txt"}, [&] { TextFile file(folder / "missing.txt", ""); });
+}
+
+TEST(JsonText, ErrorsNameFileLineAndRemedy) {
+  const auto refused = [](const std::string& line, const std::vector<std::string>& parts) {
+    std::vector<std::string> all = parts;
+    all.push_back("c.jsonl, line 7: ");
+    expect_error(ExitCode::data, all, [&] { json_text({line, 7}, "text", "c.jsonl"); });
+  };
+  refused("{\"text\": \"a", {"not JSON"});
+  refused("[1, 2]", {"not a JSON object"});
+  refused("{\"content\": \"a\", \"id\": 1}", {"no field \"text\"", "content, id"});
+  refused("{\"text\": 3}", {"is number, not a string"});
+  refused("{\"text\": null}", {"is null"});
+  refused("{\"text\": \"\xff\"}", {"not JSON"});
+  refused("{\"text\": \"\\ud800\"}", {"not JSON"});
+  refused(std::string(100000, '['), {"not JSON"});
+  EXPECT_EQ(json_text({"{\"body\": \"\\u00e9\\ud83d\\ude00\"}", 1}, "body", "c"), "\xc3\xa9\xf0\x9f\x98\x80");
+}
+
+TEST(ValidationCut, PrefersParagraphThenLineThenWord) {
+  const std::string line = "word word word word\n";
+  std::string text;
+  for (int paragraph = 0; paragraph < 100; ++paragraph) text += line + line + "\n";
+  const std::size_t cut = validation_cut(text, 0.1);
+  EXPECT_EQ(text.substr(cut - 2, 2), "\n\n");
+  EXPECT_NEAR(static_cast<double>(cut) / static_cast<double>(text.size()), 0.9, 0.011);  // a tenth of the part, and a line
+  std::string lines;
+  for (int count = 0; count < 200; ++count) lines += line;
+  const std::size_t line_cut = validation_cut(lines, 0.1);
+  EXPECT_EQ(line_cut, 180 * line.size()) << "a line that ends at the very place is taken";
+  std::string words;
+  for (int count = 0; count < 200; ++count) words += "word ";
+  const std::size_t word_cut = validation_cut(words, 0.1);
+  EXPECT_EQ(words[word_cut], ' ');
+  EXPECT_EQ(words[word_cut - 1], 'd');
+  EXPECT_EQ(validation_cut("word", 0.1), 4u) << "nothing to cut";
+  EXPECT_EQ(validation_cut("", 0.1), 0u);
+  EXPECT_EQ(validation_cut("\n", 0.5), 1u);
+}
+
+class TokenBorder : public testing::Test {
+ protected:
+  // The tokens of every prefix and suffix at a border must be those of the whole.
+  void expect_safe(const Tokenizer& tokenizer, const std::string& text) {
+    const std::vector<std::uint32_t> whole = tokenizer.encode(text);
+    for (std::size_t place = token_border(text, 0); place < text.size(); place = token_border(text, place + 1)) {
+      std::vector<std::uint32_t> parts = tokenizer.encode(text.substr(0, place));
+      tokenizer.encode(std::string_view(text).substr(place), parts);
+      ASSERT_EQ(parts, whole) << "cut at " << place << " of: " << text;
+      ++cuts_;
+    }
+  }
+
+  int cuts_ = 0;
+};
+
+// Everything that the pre-tokenizer treats specially, thrown together: all white space of Unicode, contractions, marks, digits of
+// several scripts, broken UTF-8.
+const Strings fragments = {"a",
+                           "Zz",
+                           "\xc3\xa9",
+                           "\xe4\xbd\xa0",
+                           "\xe3\x80\x82",
+                           "1",
+                           "\xd9\xa3",
+                           "!",
+                           "'",
+                           "'s",
+                           "'ll",
+                           "\xcc\x81",
+                           "_",
+                           "\xf0\x9f\x98\x80",
+                           "\xe2\x80\x8d",
+                           "\xef\xbb\xbf",
+                           " ",
+                           " ",
+                           "\n",
+                           "\n",
+                           "\t",
+                           "\r",
+                           "\x0b",
+                           "\x0c",
+                           "\x1c",
+                           "\x7f",
+                           "\xc2\x85",
+                           "\xc2\xa0",
+                           "\xe1\x9a\x80",
+                           "\xe1\xa0\x8e",
+                           "\xe2\x80\x80",
+                           "\xe2\x80\x8a",
+                           "\xe2\x80\x8b",
+                           "\xe2\x80\xa8",
+                           "\xe2\x80\xa9",
+                           "\xe2\x80\xaf",
+                           "\xe2\x81\x9f",
+                           "\xe3\x80\x80",
+                           "\xe2\x80",
+                           "\xf0\x9f",
+                           "\x80",
+                           "\xff",
+                           "\xed\xa0\x80",
+                           "\xe2",
+                           "\xc2",
+                           std::string(1, '\0')};
+
+TEST_F(TokenBorder, CutsNeverChangeTokens) {
+  // Merges across every kind of character, so that a wrong cut shows.
+  std::string training;
+  std::mt19937 random(1);
+  for (int count = 0; count < 20000; ++count) training += fragments[random() % fragments.size()];
+  const Tokenizer tokenizer = Tokenizer::train(training, 600, {});
+  for (int round = 0; round < 6000; ++round) {
+    std::string text;
+    for (auto length = 1 + random() % 24; length-- > 0;) text += fragments[random() % fragments.size()];
+    expect_safe(tokenizer, text);
+  }
+  EXPECT_GT(cuts_, 2000) << "or the test tests nothing";
+}
+
+TEST_F(TokenBorder, CutsNeverChangeGpt2Tokens) {
+  const std::string folder = TEMPER_SOURCE_DIR "/../shared/data/gpt2";
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << "gpt2/encoder.json is absent";
+  const Tokenizer tokenizer = Tokenizer::load(folder);
+  std::mt19937 random(2);
+  for (int round = 0; round < 6000; ++round) {
+    std::string text;
+    for (auto length = 1 + random() % 24; length-- > 0;) text += fragments[random() % fragments.size()];
+    expect_safe(tokenizer, text);
+  }
+  EXPECT_GT(cuts_, 2000);
+}
+
+TEST(TokenBorderPlaces, LieBeforeSpaceAfterNoSpace) {
+  EXPECT_EQ(token_border("ab cd", 0), 2u);
+  EXPECT_EQ(token_border("ab cd", 2), 2u);
+  EXPECT_EQ(token_border("ab cd", 3), 5u);
+  EXPECT_EQ(token_border(" ab\n\ncd", 0), 3u);
+  EXPECT_EQ(token_border("a\t b", 0), 4u) << "after a tab is inside of white space";
+  EXPECT_EQ(token_border("\xe3\x80\x82\n", 0), 3u) << "an ideographic full stop is no white space";
+  EXPECT_EQ(token_border("\xe3\x80\x80\n", 0), 4u) << "an ideographic space is";
+  EXPECT_EQ(token_border("", 5), 0u);
+  EXPECT_EQ(token_border("ab", 5), 2u);
+}
+
+}  // namespace
+}  // namespace temper

@@ -1,0 +1,157 @@
+"""errors.py TEMPER: what goes wrong ends with its own exit code, a message that helps, and earlier checkpoints intact."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import time
+
+from harness import Workspace, check, final_bytes
+
+
+def configuration(work: Workspace) -> None:
+    work.fails(2, "train", "missing.json", says=("missing.json",))
+    (work.folder / "broken.json").write_text('{"model": {"n_layer": 2,}\n')
+    work.fails(2, "train", "broken.json", says=("broken.json", "1"))
+    work.fails(2, "train", "config.json", "optimizer.learning_rat=1", says=("learning_rat", "optimizer.learning_rate"))
+    work.fails(2, "train", "config.json", "optimizer.beta1=1.5", says=("optimizer.beta1", "1.5"))
+    work.fails(2, "train", "config.json", "model.n_head=3", says=("n_head", "32"))
+    work.fails(2, "train", "config.json", "batch.tokens_per_step=100", says=("tokens_per_step", "100"))
+    work.fails(2, "no-such-command")
+    work.fails(2, "train", "config.json", "--no-such-option")
+    work.fails(2, "train", "config.json", "device=cuda", says=("CUDA",))
+
+
+def data(work: Workspace) -> None:
+    shard = work.folder / "data" / "t_train_000000.bin"
+    whole = shard.read_bytes()
+    sidecar = work.folder / "data" / "t.json"
+    hidden = work.folder / "t.json.hidden"
+    sidecar.rename(hidden)  # so that the shards must speak for themselves
+
+    def refused(contents: bytes, *says: str) -> None:
+        shard.write_bytes(contents)
+        shutil.rmtree(work.folder / "bad", ignore_errors=True)
+        work.fails(3, "train", "config.json", "--out", "bad", says=(shard.name, *says))
+
+    refused(b"")
+    refused(whole[:700])
+    refused(whole[:-2])
+    refused(whole + b"xx")
+    refused(struct.pack("<i", 12345) + whole[4:], "magic")
+    refused(whole[:4] + struct.pack("<i", 9) + whole[8:], "version")
+    refused(whole[:8] + struct.pack("<i", 20) + whole[12:1024] + whole[1024:1064])  # too short for one window
+    refused(whole[:2000] + struct.pack("<H", 300) + whole[2002:], "300")  # the first token outside the vocabulary
+    refused("just a text file, long enough to have a header ".encode() * 50)
+    shard.unlink()
+    work.fails(3, "train", "config.json", "--out", "bad", says=("t_train",))
+    shard.write_bytes(whole)
+    hidden.rename(sidecar)
+    shutil.rmtree(work.folder / "bad", ignore_errors=True)
+
+    # Shards of another tokenizer.
+    work.ok("data", "train-tokenizer", "text.txt", "--vocab-size", "280", "--out", "other")
+    work.fails(3, "train", "config.json", "data.tokenizer=other", "--out", "bad", says=("tokenizer",))
+    (work.folder / "other" / "tokenizer.json").write_text('{"model": {"type": "Unigram"}}')
+    work.fails(3, "train", "config.json", "data.tokenizer=other/tokenizer.json", "--out", "bad2", says=("tokenizer.json",))
+
+
+def checkpoints(work: Workspace) -> None:
+    work.ok("train", "config.json", "train.steps=20", "--out", "run")
+    work.fails(2, "train", "config.json", "train.steps=20", "--out", "run", says=("--resume",))
+    work.fails(4, "train", "config.json", "--out", "nothing-here", "--resume", says=("--out",))
+
+    # A changed run is refused, with both values; some changes may be allowed, others never.
+    work.fails(4, "train", "config.json", "train.steps=20", "optimizer.learning_rate=0.1", "--out", "run", "--resume",
+               says=("optimizer.learning_rate", "0.003", "0.1", "--allow-change"))
+    work.fails(4, "train", "config.json", "train.steps=20", "seed=8", "--out", "run", "--resume", "--allow-change", "seed", says=("seed", "7", "8"))
+    work.ok("train", "config.json", "train.steps=24", "--out", "run", "--resume", "--allow-change", "train.steps")
+    names = [path.name for path in work.checkpoints("run")]
+    check(names[-1] == "step-00000024" and len(names) == 2, f"checkpoint.keep=2, but {names} are there")
+
+    # Damage is found, the older checkpoint is taken and the other one named.
+    newest = work.checkpoints("run")[-1]
+    for file in ("model.safetensors", "optimizer.safetensors", "trainer.json", "config.json"):
+        whole = (newest / file).read_bytes()
+        for damaged in (whole[: len(whole) // 2], whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]):
+            (newest / file).write_bytes(damaged)
+            work.fails(4, "sample", str(newest), says=(newest.name,))
+            done = work.ok("sample", "run", "--tokens", "3")
+            check(newest.name in done.stderr, f"{file}: the skipped checkpoint is not named:\n{done.stderr}")
+        (newest / file).write_bytes(whole)
+    older = work.checkpoints("run")[0]
+    (newest / "model.safetensors").unlink()
+    (older / "model.safetensors").unlink()
+    work.fails(4, "train", "config.json", "train.steps=24", "--out", "run", "--resume", says=("none of the 2 checkpoints",))
+
+
+def numeric(work: Workspace) -> None:
+    work.write_config("diverge.json", {"optimizer": {"learning_rate": 1e30, "grad_clip": 0}, "schedule": {"name": "constant", "warmup_steps": 0},
+                                       "checkpoint": {"every": 1}})
+    done = work.fails(6, "train", "diverge.json", "--out", "diverge", says=("step", "not finite", "learning_rate"))
+    for checkpoint in work.checkpoints("diverge"):
+        work.run("sample", str(checkpoint), "--tokens", "1")
+        check(b"nan" not in (checkpoint / "trainer.json").read_bytes().lower(), "a checkpoint holds a NaN")
+    check("Traceback" not in done.stderr, "unexpected output")
+
+
+def output_and_locks(work: Workspace) -> None:
+    # A closed standard output does not stop a training run before its end, and is told then.
+    read, write = os.pipe()
+    os.close(read)
+    done = work.run("train", "config.json", "train.steps=10", "--out", "piped", stdout=write)
+    os.close(write)
+    check(done.returncode == 8, f"closed stdout: exit {done.returncode} instead of 8:\n{done.stderr}")
+    check("standard output" in done.stderr, f"closed stdout: not told:\n{done.stderr}")
+    check((work.folder / "piped" / "summary.json").exists(), "closed stdout: the run did not reach its end")
+    with open("/dev/full", "w") as full:
+        done = work.run("config", "show", "config.json", stdout=full)
+    check(done.returncode == 8, f"full stdout: exit {done.returncode} instead of 8")
+
+    # Two processes in one run directory.
+    first = work.start("train", "config.json", "train.steps=1000000", "--out", "shared")
+    while not (work.folder / "shared" / "metrics.jsonl").exists():
+        check(first.poll() is None, "the first process ended")
+        time.sleep(0.01)
+    work.fails(8, "train", "config.json", "train.steps=1000000", "--out", "shared", "--resume", says=(str(first.pid),))
+    first.kill()
+    first.communicate()
+    # The lock of a dead process is no obstacle.
+    second = work.start("train", "config.json", "train.steps=1000000", "--out", "shared", "--resume")
+    time.sleep(0.5)
+    check(second.poll() is None, "the lock of a dead process was an obstacle")
+    second.kill()
+    second.communicate()
+
+    # A log that cannot be written does not stop a run.
+    (work.folder / "logged" / "tensorboard").mkdir(parents=True)
+    os.symlink("/dev/full", work.folder / "logged" / "metrics.jsonl")
+    done = work.run("train", "config.json", "train.steps=10", "--out", "logged")
+    check(done.returncode == 0, f"a full log stopped the run with {done.returncode}:\n{done.stderr}")
+    check("metrics.jsonl" in done.stderr, f"a full log was not told:\n{done.stderr}")
+
+
+def memory(work: Workspace) -> None:
+    work.write_config("huge.json", {"model": {"n_layer": 96, "n_head": 96, "n_embd": 12288, "n_ctx": 32}})
+    command = f"ulimit -v 8000000; exec {work.temper} train huge.json --out huge"
+    done = subprocess.run(["bash", "-c", command], cwd=work.folder, capture_output=True, text=True, timeout=120)
+    check(done.returncode == 5, f"out of memory: exit {done.returncode} instead of 5:\n{done.stderr}")
+    check("memory" in done.stderr, f"out of memory: not told:\n{done.stderr}")
+    check(not list((work.folder / "huge").rglob("step-*")), "out of memory left a checkpoint")
+
+
+def main() -> None:
+    cases = (configuration, data, checkpoints, numeric, output_and_locks, memory)
+    chosen = sys.argv[2:] or [case.__name__ for case in cases]
+    with Workspace(sys.argv[1]) as work:
+        for case in cases:
+            if case.__name__ in chosen:
+                case(work)
+                print(f"{case.__name__}: ok")
+
+
+main()

@@ -1,0 +1,168 @@
+// Calls that break kernels/ops.h are refused before anything is touched.
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <string>
+
+#include "kernels/cases/case_run.h"
+#include "kernels/check.h"
+#include "kernels/support/backends.h"
+
+namespace temper {
+namespace {
+
+Shape with_last_extent(const Shape& shape, std::int64_t more) {
+  switch (shape.rank()) {
+    case 1:
+      return {shape[0] + more};
+    case 2:
+      return {shape[0], shape[1] + more};
+    default:
+      return {shape[0], shape[1], shape[2] + more};
+  }
+}
+
+Shape with_rank_one_more(const Shape& shape) {
+  switch (shape.rank()) {
+    case 1:
+      return {shape[0], 1};
+    case 2:
+      return {shape[0], shape[1], 1};
+    default:
+      return {shape[0], shape[1], shape[2], 1};
+  }
+}
+
+// Raw memory (StepScalars, segments, flat buffers of the optimizer) has neither shape nor type at the interface.
+bool has_view(const OpCase& op_case, const TensorSpec& spec) {
+  if (spec.content == Content::step_scalars || spec.content == Content::segments) return false;
+  return op_case.op != "optimizer_update" && op_case.op != "copy" && op_case.op != "zero";
+}
+
+class Contract : public testing::TestWithParam<OpCase> {
+ protected:
+  void refused(const Views& views, const std::string& what) {
+    try {
+      GetParam().run(backend_.ops(), views);
+      ADD_FAILURE() << GetParam().op << " accepted " << what;
+    } catch (const ContractViolation& violation) {
+      EXPECT_NE(std::string(violation.what()).find(GetParam().op), std::string::npos) << violation.what();
+    }
+  }
+
+  CpuBackend backend_{cpu::best_isa()};
+};
+
+TEST_P(Contract, WrongTensorsAreRefused) {
+  const OpCase& op_case = GetParam();
+  CaseRun run(backend_.ops(), op_case, DType::f32);
+  for (const TensorSpec& spec : op_case.tensors) {
+    if (!has_view(op_case, spec)) continue;
+    const TensorView right = run.views()[spec.name];
+    auto with = [&](const TensorView& wrong) {
+      Views views = run.views();
+      views.at(spec.name) = wrong;
+      return views;
+    };
+    TensorView wrong = right;
+    wrong.dtype = right.dtype == DType::i32 ? DType::f32 : DType::i32;
+    refused(with(wrong), spec.name + " of type " + name_of(wrong.dtype));
+    if (!spec.optional) refused(with({}), "absent " + spec.name);
+    if (spec.any_shape) continue;
+    wrong = right;
+    wrong.shape = with_rank_one_more(right.shape);
+    if (op_case.op != "sum") refused(with(wrong), spec.name + " " + wrong.shape.to_string());
+    wrong.shape = with_last_extent(right.shape, 1);
+    if (!spec.any_columns) refused(with(wrong), spec.name + " " + wrong.shape.to_string());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(AllCases, Contract, testing::ValuesIn(all_cases(Size::small_odd)), test_name);
+
+std::string message_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const ContractViolation& violation) {
+    return violation.what();
+  }
+  return "accepted";
+}
+
+class ContractMessages : public testing::Test {
+ protected:
+  CpuBackend backend_{cpu::best_isa()};
+  Ops& ops_ = backend_.ops();
+  float floats_[16] = {};
+  std::int32_t ids_[2] = {0, 4};
+  StepScalars scalars_ = {};
+};
+
+TEST_F(ContractMessages, NameOperationTensorAndBothValues) {
+  const TensorView x = {floats_, DType::f32, {2, 3}};
+  const TensorView gamma = {floats_, DType::f32, {4}};
+  const TensorView statistic = {floats_, DType::f32, {2}};
+  EXPECT_EQ(message_of([&] { ops_.layernorm_forward(x, gamma, {}, x, statistic, statistic); }),
+            "layernorm_forward: gamma is f32 [4]; it must be f32 [3]");
+  EXPECT_EQ(message_of([&] { ops_.layernorm_forward(x, {}, {}, x, statistic, statistic); }),
+            "layernorm_forward: gamma is absent; it must be f32 [3]");
+}
+
+TEST_F(ContractMessages, TokensAndTargetsOutOfRange) {
+  const TensorView ids = {ids_, DType::i32, {1, 2}};
+  const TensorView table = {floats_, DType::f32, {4, 2}};
+  const TensorView out = {floats_ + 8, DType::f32, {1, 2, 2}};
+  EXPECT_EQ(message_of([&] { ops_.embedding_forward(ids, table, table, 0, out); }),
+            "embedding_forward: token 1 is 4; it must be from 0 to 3");
+  EXPECT_EQ(message_of([&] { ops_.embedding_backward(out, ids, table, table, Write::overwrite); }),
+            "embedding_backward: token 1 is 4; it must be from 0 to 3");
+  ids_[1] = -2;
+  const TensorView logits = {floats_, DType::f32, {2, 4}};
+  const TensorView losses = {floats_ + 8, DType::f32, {2}};
+  EXPECT_EQ(message_of([&] {
+              ops_.cross_entropy(logits, {ids_, DType::i32, {2}}, 4, 1.0f, losses);
+            }),
+            "cross_entropy: target 1 is -2; it must be from -1 to 3");
+  EXPECT_EQ(message_of([&] {
+              ops_.cross_entropy(logits, {ids_, DType::i32, {2}}, 5, 1.0f, losses);
+            }),
+            "cross_entropy: vocab_size is 5; it must be between 1 and the columns of the logits, 4");
+}
+
+TEST_F(ContractMessages, PositionsBeyondTheContext) {
+  const TensorView ids = {ids_, DType::i32, {1, 2}};
+  const TensorView wte = {floats_, DType::f32, {5, 2}};
+  const TensorView wpe = {floats_, DType::f32, {3, 2}};
+  const TensorView out = {floats_ + 8, DType::f32, {1, 2, 2}};
+  EXPECT_EQ(message_of([&] { ops_.embedding_forward(ids, wte, wpe, 2, out); }),
+            "embedding_forward: first_position is 2; with T = 2 it must end within n_ctx = 3");
+}
+
+TEST_F(ContractMessages, OptimizerArguments) {
+  UpdateBuffers buffers;
+  buffers.master = floats_;
+  const ParameterSegment segment = {32, 1, 4, 1.0f, 0.0f};
+  scalars_.finite = 1;
+  auto update = [&] { ops_.optimizer_update(AdamW{}, buffers, &segment, 1, &scalars_); };
+  EXPECT_EQ(message_of(update), "optimizer_update: buffers.gradient is null; it is required");
+  buffers.gradient = floats_;
+  EXPECT_EQ(message_of(update), "optimizer_update: buffers.state is null; the rule keeps 2 states");
+  buffers.state[0] = buffers.state[1] = floats_;
+  EXPECT_NE(message_of(update).find("has offset 32"), std::string::npos) << message_of(update);
+  EXPECT_EQ(message_of([&] {
+              ops_.global_norm({floats_, DType::f32, {4}}, -1.0f, &scalars_);
+            }),
+            "global_norm: max_norm is -1; it must be positive, or 0 for no clipping");
+}
+
+TEST_F(ContractMessages, BiasWithoutItsEpilogue) {
+  const TensorView x = {floats_, DType::f32, {2, 2}};
+  const TensorView bias = {floats_ + 8, DType::f32, {2}};
+  const TensorView y = {floats_ + 10, DType::f32, {2, 2}};
+  EXPECT_EQ(message_of([&] { ops_.linear_forward(x, x, bias, Epilogue::none, y, {}); }),
+            "linear_forward: bias is present; Epilogue::none adds none");
+  EXPECT_EQ(message_of([&] { ops_.linear_forward(x, x, {}, Epilogue::bias, y, {}); }),
+            "linear_forward: bias is absent; it must be f32 [2]");
+}
+
+}  // namespace
+}  // namespace temper

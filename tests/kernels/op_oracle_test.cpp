@@ -1,0 +1,81 @@
+// Every operation on every backend against its reference in double precision.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "kernels/cases/case_run.h"
+#include "kernels/check.h"
+#include "kernels/support/backends.h"
+
+namespace temper {
+namespace {
+
+double relative_error(const std::vector<double>& result, const std::vector<double>& reference) {
+  double difference = 0, norm = 0;
+  for (std::size_t i = 0; i < reference.size(); ++i) {
+    difference += (result[i] - reference[i]) * (result[i] - reference[i]);
+    norm += reference[i] * reference[i];
+  }
+  if (difference == 0) return 0;
+  return std::sqrt(difference / norm);
+}
+
+double tolerance_for(const OpCase& op_case, const TensorSpec& spec, DType activation) {
+  const bool low = spec.content == Content::bf16 || spec.content == Content::low_precision ||
+                   (spec.content == Content::activation && activation == DType::bf16);
+  if (low) return op_case.tolerance.bf16;
+  return activation == DType::bf16 ? op_case.tolerance.f32_from_bf16 : op_case.tolerance.f32;
+}
+
+void check_output(const OpCase& op_case, const TensorSpec& spec, DType activation, CaseRun& run,
+                  const std::vector<double>& reference) {
+  SCOPED_TRACE(spec.name);
+  const std::vector<double> result = run.read(spec.name);
+  const double tolerance = tolerance_for(op_case, spec, activation);
+  ASSERT_EQ(result.size(), reference.size());
+  std::size_t bad = 0;
+  for (std::size_t i = 0; i < result.size(); ++i) {
+    ASSERT_FALSE(std::isnan(result[i])) << "element " << i << " is NaN or was not written";
+    if (spec.exact_zeros && reference[i] == 0 && result[i] != 0) ++bad;
+  }
+  EXPECT_EQ(bad, 0u) << "elements that must be exactly 0";
+  if (spec.content == Content::step_scalars) {  // numbers of different kinds: each on its own
+    for (std::size_t i = 0; i < result.size(); ++i) EXPECT_NEAR(result[i], reference[i], tolerance * std::abs(reference[i])) << i;
+    return;
+  }
+  EXPECT_LE(relative_error(result, reference), tolerance);
+}
+
+void check(const OpCase& op_case, DType activation, Ops& ops) {
+  CaseRun run(ops, op_case, activation);
+  Numbers numbers = run.filled();
+  op_case.reference(numbers);
+  run();
+  ops.synchronize();
+
+  for (const TensorSpec& spec : op_case.tensors) {
+    if (!run.views()[spec.name].present()) continue;
+    if (spec.role == Role::input)
+      EXPECT_EQ(run.read_bytes(spec.name), run.filled_bytes(spec.name)) << "the input " << spec.name << " was changed";
+    else
+      check_output(op_case, spec, activation, run, numbers[spec.name]);
+  }
+  EXPECT_TRUE(run.guards_intact()) << "written behind the end of a tensor";
+}
+
+class OpOracle : public testing::TestWithParam<OpCase> {};
+
+TEST_P(OpOracle, MatchesDoublePrecision) {
+  for (const cpu::Isa isa : available_isas()) {
+    for (const DType activation : activations_of(GetParam())) {
+      SCOPED_TRACE(std::string("cpu ") + cpu::name_of(isa) + " " + name_of(activation));
+      CpuBackend backend(isa);
+      check(GetParam(), activation, backend.ops());
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(AllCases, OpOracle, testing::ValuesIn(all_cases(Size::small_odd)), test_name);
+
+}  // namespace
+}  // namespace temper

@@ -154,8 +154,8 @@ struct ForwardScratch {
 };
 
 struct BackwardScratch {
-  char *queries, *gradients, *keys, *values;                                // read along D
-  char *keys_along, *queries_along, *gradients_along;                      // read along T
+  char *queries, *gradients, *keys, *values;           // read along D
+  char *keys_along, *queries_along, *gradients_along;  // read along T
   char* panel;
   float *scores, *score_gradients, *dq, *dk, *dv, *delta;
 

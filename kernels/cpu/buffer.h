@@ -6,7 +6,7 @@
 
 namespace temper::cpu {
 
-/// Page-aligned memory that only ever grows; contents are lost when it does.
+/// Page-aligned memory, in huge pages where it is large, that only ever grows; contents are lost when it does.
 class Buffer {
  public:
   /// At least `bytes` bytes. Throws OutOfMemory.

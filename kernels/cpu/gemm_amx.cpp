@@ -20,8 +20,8 @@ namespace temper::cpu {
 
 namespace {
 
-constexpr int tile = 16;        // rows of a tile, and columns of a tile of sums
-constexpr int step = 32;        // depth of one tile product
+constexpr int tile = 16;  // rows of a tile, and columns of a tile of sums
+constexpr int step = 32;  // depth of one tile product
 constexpr int tile_bytes = 1024;
 
 struct alignas(64) TileConfig {
@@ -56,8 +56,8 @@ inline void transpose(__m512i (&row)[16]) {
   }
   // row[4 g + j], lane q: column 4 q + j of rows 4 g .. 4 g + 3.
   for (int j = 0; j < 4; ++j) {
-    const __m512i low01 = _mm512_shuffle_i32x4(row[j], row[4 + j], 0x88);    // lanes 0, 2 of groups 0 and 1
-    const __m512i high01 = _mm512_shuffle_i32x4(row[j], row[4 + j], 0xdd);   // lanes 1, 3
+    const __m512i low01 = _mm512_shuffle_i32x4(row[j], row[4 + j], 0x88);   // lanes 0, 2 of groups 0 and 1
+    const __m512i high01 = _mm512_shuffle_i32x4(row[j], row[4 + j], 0xdd);  // lanes 1, 3
     const __m512i low23 = _mm512_shuffle_i32x4(row[8 + j], row[12 + j], 0x88);
     const __m512i high23 = _mm512_shuffle_i32x4(row[8 + j], row[12 + j], 0xdd);
     pair[j] = _mm512_shuffle_i32x4(low01, low23, 0x88);
@@ -98,15 +98,12 @@ inline void load_rows(const Strip& strip, std::int64_t k, Tile (&group)[2]) {
 /// The same from a matrix whose columns are the vectors; row p gets steps k + 2p and k + 2p + 1 of 16 vectors in pairs.
 template <typename T>
 inline void load_pairs(const Strip& strip, std::int64_t k, Tile (&group)[2]) {
-  constexpr std::int64_t rows_ahead = 48;  // rows lie in different pages, where the processor does not prefetch by itself
   const T* source = static_cast<const T*>(strip.data) + k * strip.stride;
   const std::int64_t depth = strip.depth - k;
   const __m512i first_half = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0);
   const __m512i second_half = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
   for (int p = 0; p < tile; ++p) {
     const T* row = source + 2 * p * strip.stride;
-    _mm_prefetch(reinterpret_cast<const char*>(row + rows_ahead * strip.stride), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(row + (rows_ahead + 1) * strip.stride), _MM_HINT_T0);
     const __m512i even = 2 * p < depth ? load_row(row, strip.count) : _mm512_setzero_si512();
     const __m512i odd = 2 * p + 1 < depth ? load_row(row + strip.stride, strip.count) : _mm512_setzero_si512();
     // Interleaving works within groups of 8: put 0-3, 4-7, 8-11, 12-15 and 16-19, ... in order again.

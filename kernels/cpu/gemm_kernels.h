@@ -27,12 +27,12 @@ struct GemmKernels {
   const char* name;
   int tile_rows;
   int tile_columns;
-  std::int64_t depth_unit;      ///< panels are padded with zeros to a multiple of this depth
-  std::int64_t depth_block;     ///< depth of one pass that keeps the cache happy; a multiple of depth_unit
-  std::size_t packed_size;      ///< bytes of one packed element
-  bool packs_bf16;              ///< packed elements are bf16 (else f32)
-  void (*enter)();              ///< to be called by each thread before multiply ...
-  void (*leave)();              ///< ... and after the last one
+  std::int64_t depth_unit;   ///< panels are padded with zeros to a multiple of this depth
+  std::int64_t depth_block;  ///< depth of one pass that keeps the cache happy; a multiple of depth_unit
+  std::size_t packed_size;   ///< bytes of one packed element
+  bool packs_bf16;           ///< packed elements are bf16 (else f32)
+  void (*enter)();           ///< to be called by each thread before multiply ...
+  void (*leave)();           ///< ... and after the last one
   void (*pack_a)(const Strip& strip, void* panel);
   void (*pack_b)(const Strip& strip, void* panel);
   /// c[tile_rows][c_stride] = or += the product of `depth` (a multiple of depth_unit) steps of two panels.
@@ -40,7 +40,9 @@ struct GemmKernels {
 
   std::int64_t padded(std::int64_t depth) const { return (depth + depth_unit - 1) / depth_unit * depth_unit; }
   std::size_t panel_a_bytes(std::int64_t depth) const { return static_cast<std::size_t>(padded(depth) * tile_rows) * packed_size; }
-  std::size_t panel_b_bytes(std::int64_t depth) const { return static_cast<std::size_t>(padded(depth) * tile_columns) * packed_size; }
+  std::size_t panel_b_bytes(std::int64_t depth) const {
+    return static_cast<std::size_t>(padded(depth) * tile_columns) * packed_size;
+  }
 };
 
 /// What happens to a finished block of a product on its way to memory. Pointers are at the block's first element.
@@ -55,8 +57,8 @@ struct Finish {
   DType dtype = DType::f32;    ///< of out, bias and pre
   const void* bias = nullptr;  ///< one element per column, or null
   void* out = nullptr;
-  void* pre = nullptr;        ///< written by gelu, read by gelu_slope
-  std::int64_t stride = 0;    ///< elements between rows of out and pre
+  void* pre = nullptr;      ///< written by gelu, read by gelu_slope
+  std::int64_t stride = 0;  ///< elements between rows of out and pre
 
   Finish at(std::int64_t row, std::int64_t column) const {
     Finish moved = *this;

@@ -1,8 +1,7 @@
 // Linear layers of the CPU backend: the three matmuls, their epilogues and the packed weights behind register_weight.
-// Two implementations, one of which is built: linear_onednn.cpp and linear_no_onednn.cpp (plain loops).
 //
-// Bits do not depend on the number of threads: every product is cut into blocks whose sizes depend on the shape alone, each
-// block is computed whole (all of the reduction axis) by one thread, and threads only share out the blocks.
+// Bits do not depend on the number of threads, nor those of a row on how many rows there are: the terms of an element are
+// added in an order that depends on the reduction axis alone, by one thread; threads only share out blocks of elements.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +16,7 @@ class Linear {
  public:
   virtual ~Linear() = default;
 
-  /// "oneDNN 2.6.3" or "plain loops": shown by doctor.
+  /// What the products run on, for doctor.
   virtual std::string description() const = 0;
 
   /// See Ops::register_weight.

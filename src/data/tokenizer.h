@@ -19,7 +19,8 @@ class Tokenizer {
   static Tokenizer load(const std::filesystem::path& path);
 
   /// Learns `vocab_size` - 257 merges from texts (256 bytes, the merges, <|endoftext|> last). Ties go to the smaller pair,
-  /// so the result depends on nothing but the text. `progress` (may be empty) is told merges done and merges in all.
+  /// so the result depends on nothing but the text; more merges than the text has: Error(ExitCode::data). `progress` (may be empty)
+  /// is told merges done and merges in all.
   static Tokenizer train(std::string_view text, std::int64_t vocab_size,
                          const std::function<void(std::int64_t, std::int64_t)>& progress);
 
@@ -43,7 +44,8 @@ class Tokenizer {
   /// Hash of vocabulary and merges, whatever file form they came from: 32 hex digits.
   const std::string& hash() const;
 
-  /// Writes vocab.json, merges.txt, tokenizer.json, tokenizer_config.json: what AutoTokenizer.from_pretrained reads.
+  /// Writes vocab.json, merges.txt, tokenizer.json, tokenizer_config.json: what AutoTokenizer.from_pretrained reads. n_ctx
+  /// becomes model_max_length; 0 leaves that out. Makes the folder where it is not there.
   void save(const std::filesystem::path& folder, std::int64_t n_ctx) const;
 
  private:

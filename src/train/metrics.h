@@ -25,7 +25,8 @@ struct StepMeasurements {
 
 class Metrics {
  public:
-  /// Keeps the first `keep_bytes` of an existing metrics.jsonl, so that no step appears twice after a resume.
+  /// Keeps the first `keep_bytes` of an existing metrics.jsonl, so that no step appears twice after a resume; `first_step` is
+  /// the first step still to be recorded.
   Metrics(const std::filesystem::path& run_directory, std::uint64_t keep_bytes, std::int64_t first_step, bool tensorboard);
 
   void write(const StepRecord& record, const StepMeasurements& measurements);

@@ -140,7 +140,8 @@ void Trainer::start_or_resume(bool resume, const std::vector<std::string>& allow
                    std::to_string(steps_));
   }
   write_file_atomically(directory_.path() / "config.json", state_.config_json);
-  metrics_.emplace(directory_.path(), state_.metrics_bytes, state_.step, config_.log.tensorboard);
+  const std::int64_t first_redone = !checkpoint ? 0 : state_.pending ? state_.step : state_.step + 1;
+  metrics_.emplace(directory_.path(), state_.metrics_bytes, first_redone, config_.log.tensorboard);
 }
 
 StepRecord Trainer::training_step() {

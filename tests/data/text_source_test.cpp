@@ -193,6 +193,14 @@ TEST(TokenBorderPlaces, LieBeforeSpaceAfterNoSpace) {
   EXPECT_EQ(token_border("a\t b", 0), 4u) << "after a tab is inside of white space";
   EXPECT_EQ(token_border("\xe3\x80\x82\n", 0), 3u) << "an ideographic full stop is no white space";
   EXPECT_EQ(token_border("\xe3\x80\x80\n", 0), 4u) << "an ideographic space is";
+  for (const char* space : {"\t",           "\n",           "\x0b",         "\x0c",         "\r",           " ",
+                            "\x1c",         "\x1f",         "\xc2\x85",     "\xc2\xa0",     "\xe1\x9a\x80", "\xe1\xa0\x8e",
+                            "\xe2\x80\x80", "\xe2\x80\x81", "\xe2\x80\x8a", "\xe2\x80\xa8", "\xe2\x80\xa9", "\xe2\x80\xaf",
+                            "\xe2\x81\x9f", "\xe3\x80\x80"}) {
+    const std::string text = std::string(space) + "\n";
+    EXPECT_EQ(token_border(text, 0), text.size())
+        << "after white space " << std::hex << +static_cast<unsigned char>(text[text.size() - 2]);
+  }
   EXPECT_EQ(token_border("", 5), 0u);
   EXPECT_EQ(token_border("ab", 5), 2u);
 }

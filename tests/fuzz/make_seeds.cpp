@@ -15,6 +15,12 @@ std::string safetensors(std::vector<temper::TensorEntry> entries, const std::map
   return image;
 }
 
+// A file that says anything.
+std::string safetensors(const std::string& header, std::size_t data_bytes) {
+  const std::uint64_t length = header.size();
+  return std::string(reinterpret_cast<const char*>(&length), sizeof length) + header + std::string(data_bytes, '\1');
+}
+
 // llm.c's layout: 256 words of header, then tokens.
 std::string shard(std::int32_t magic, std::int32_t version, std::int32_t count, std::size_t tokens) {
   std::array<std::int32_t, 256> header = {magic, version, count};
@@ -35,6 +41,14 @@ int main(int argc, char** argv) {
   put("safetensors", "three",
       safetensors({{"a", "BF16", {3}, 0, 0}, {"b", "I64", {}, 0, 0}, {"c", "U8", {0, 5}, 0, 0}}, {{"k", "v"}}));
   put("safetensors", "rank", safetensors({{"r", "BOOL", {1, 1, 1, 1, 1, 1, 1, 2}, 0, 0}}, {}));
+  // One step beside what is allowed: mutations find such headers rarely.
+  const std::string a = R"("a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]})";
+  put("safetensors", "twice", safetensors("{" + a + R"(,"a":{"dtype":"U8","shape":[1],"data_offsets":[2,3]}})", 3));
+  put("safetensors", "hole", safetensors("{" + a + R"(,"b":{"dtype":"U8","shape":[1],"data_offsets":[3,4]}})", 4));
+  put("safetensors", "overlap", safetensors("{" + a + R"(,"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})", 3));
+  put("safetensors", "trailing", safetensors("{" + a + "}", 3));
+  put("safetensors", "overflow", safetensors(R"({"a":{"dtype":"U8","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", 0));
+  put("safetensors", "nul", safetensors(std::string("{}\0{}", 5), 0));
   put("shard", "llmc", shard(20240520, 1, 16, 16));
   put("shard", "empty", shard(20240520, 1, 0, 0));
   put("shard", "short", shard(20240520, 1, 16, 3));

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 
@@ -13,9 +14,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::map<std::string, std::string> metadata;
   try {
     std::uint64_t position = 0;
+    std::set<std::string> names;
     for (const temper::TensorEntry& entry : temper::parse_safetensors(std::as_bytes(std::span(data, size)), "input", &metadata)) {
       const auto bytes = static_cast<std::uint64_t>(entry.numel() * temper::safetensors_dtype_size(entry.dtype));
-      if (entry.begin != position || entry.end - entry.begin != bytes) std::abort();
+      if (entry.begin != position || entry.end - entry.begin != bytes || !names.insert(entry.name).second) std::abort();
       position = entry.end;
     }
     std::uint64_t header_bytes = 0;

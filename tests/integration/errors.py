@@ -90,7 +90,7 @@ def checkpoints(work: Workspace) -> None:
 
 
 def numeric(work: Workspace) -> None:
-    work.write_config("diverge.json", {"optimizer": {"learning_rate": 1e30, "grad_clip": 0}, "schedule": {"name": "constant", "warmup_steps": 0},
+    work.write_config("diverge.json", {"optimizer": {"learning_rate": 1000, "weight_decay": 1, "grad_clip": 0}, "schedule": {"name": "constant", "warmup_steps": 0},
                                        "checkpoint": {"every": 1}})
     done = work.fails(6, "train", "diverge.json", "--out", "diverge", says=("step", "not finite", "learning_rate"))
     for checkpoint in work.checkpoints("diverge"):

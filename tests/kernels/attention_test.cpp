@@ -24,7 +24,8 @@ struct Case {
 };
 
 void PrintTo(const Case& c, std::ostream* os) {
-  *os << name_of(c.isa) << ' ' << name_of(c.dtype) << " B=" << c.batch << " T=" << c.positions << " H=" << c.heads << " D=" << c.width;
+  *os << name_of(c.isa) << ' ' << name_of(c.dtype) << " B=" << c.batch << " T=" << c.positions << " H=" << c.heads
+      << " D=" << c.width;
 }
 
 std::vector<Case> cases() {
@@ -44,7 +45,8 @@ std::vector<Case> cases() {
 // Values as the kernels hold them, and the same in double.
 class Values {
  public:
-  Values(DType dtype, Shape shape, std::uint64_t seed, float scale) : memory_(static_cast<std::size_t>(shape.numel()) * size_of(dtype)) {
+  Values(DType dtype, Shape shape, std::uint64_t seed, float scale)
+      : memory_(static_cast<std::size_t>(shape.numel()) * size_of(dtype)) {
     view_ = {memory_.data(), dtype, shape};
     for (std::int64_t i = 0; i < shape.numel(); ++i) {
       const std::uint32_t word = random_block(seed, RandomPurpose::benchmark, 0, static_cast<std::uint64_t>(i)).word[0];
@@ -215,7 +217,8 @@ INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTest, testing::ValuesIn(cases()));
 // exp must not overflow, and equal scores must share evenly, however large they are.
 TEST(Attention, LargeScoresStayFinite) {
   constexpr std::int64_t positions = 130, width = 16;
-  Values qkv(DType::f32, {1, positions, 3 * width}, 6, 1), out(DType::f32, {1, positions, width}), lse(DType::f32, {1, 1, positions});
+  Values qkv(DType::f32, {1, positions, 3 * width}, 6, 1), out(DType::f32, {1, positions, width}),
+      lse(DType::f32, {1, 1, positions});
   for (std::int64_t t = 0; t < positions; ++t)
     for (std::int64_t d = 0; d < 2 * width; ++d) qkv.view().as<float>()[t * 3 * width + d] = 100;
   attention_forward(qkv.view(), 1, out.view(), lse.view());

@@ -165,14 +165,14 @@ TEST_P(GeneratorBiases, FullContextDropsItsOlderHalf) {
   const ModelConfig config = small_config(GetParam());
   GeneratingModel made(config);
   SamplingSettings settings;
-  settings.temperature = 0.0;
+  settings.temperature = 3.0;  // flat, so that a slightly other context gives other tokens
   settings.tokens = 3 * config.n_ctx;
   const Ids prompt = some_tokens(5);
 
   Ids context = prompt, expected;
   while (expected.size() < static_cast<std::size_t>(settings.tokens)) {
     if (context.size() > static_cast<std::size_t>(config.n_ctx)) context.erase(context.begin(), context.end() - config.n_ctx / 2);
-    expected.push_back(sample_token(made.last_logits(context), settings, 0));
+    expected.push_back(sample_token(made.last_logits(context), settings, static_cast<std::uint32_t>(expected.size())));
     context.push_back(expected.back());
   }
   EXPECT_EQ(made.generate(prompt, settings), expected);
@@ -182,11 +182,14 @@ TEST(Generator, ALongPromptCountsWithItsEnd) {
   const ModelConfig config = small_config(true);
   GeneratingModel made(config);
   SamplingSettings settings;
-  settings.temperature = 0.0;
+  settings.temperature = 3.0;  // flat, so that a slightly other prompt gives other tokens
   settings.tokens = 1;
-  const Ids prompt = some_tokens(3 * config.n_ctx);
-  const Ids end(prompt.end() - config.n_ctx, prompt.end());
-  EXPECT_EQ(made.generate(prompt, settings), Ids{sample_token(made.last_logits(end), settings, 0)});
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    settings.seed = seed;
+    const Ids prompt = some_tokens(3 * config.n_ctx, 50 + seed);
+    const Ids end(prompt.end() - config.n_ctx, prompt.end());
+    EXPECT_EQ(made.generate(prompt, settings), Ids{sample_token(made.last_logits(end), settings, 0)}) << "seed " << seed;
+  }
 }
 
 TEST(Generator, SeedDecidesTheText) {

@@ -6,9 +6,7 @@ namespace temper::cpu::TEMPER_ISA {
 
 namespace {
 
-inline int visible(const ScoreBlock& block, int row) {
-  return block.causal && row + 1 < block.columns ? row + 1 : block.columns;
-}
+inline int visible(const ScoreBlock& block, int row) { return block.causal && row + 1 < block.columns ? row + 1 : block.columns; }
 
 void clear(float* row, int first, int end) {
   for (int c = first; c < end; ++c) row[c] = 0.0f;

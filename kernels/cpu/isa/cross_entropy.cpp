@@ -37,8 +37,10 @@ Softmax softmax_of(const T* logits, std::int64_t count) {
     softmax.maximum = new_maximum;
 
     Accumulator sum{};
-    for_registers(width,
-                  [&](std::int64_t i, auto part, int turn) { sum.part[turn] += keep(exp(load(x + i, part) - new_maximum), part); });
+    for_registers(width, [&](std::int64_t i, auto part, int turn) {
+      __builtin_prefetch(x + block + i);  // the next block comes while this one is computed
+      sum.part[turn] += keep(exp(load(x + i, part) - new_maximum), part);
+    });
     softmax.total += static_cast<double>(sum.sum());
   }
   return softmax;

@@ -35,29 +35,24 @@ inline Quad load_quad(const bfloat16* from) {
 // Vector i of the strip is row i of the matrix: transposes squares of 4 x 4.
 template <int width, typename T>
 void pack_rows(const Strip& strip, float* panel) {
-  const T* source = static_cast<const T*>(strip.data);
-  for (int group = 0; group < width; group += 4) {
-    const T* row[4];
-    for (int i = 0; i < 4; ++i) row[i] = source + strip.stride * (group + i < strip.count ? group + i : 0);
-    if (group >= strip.count) {
-      for (std::int64_t k = 0; k < strip.depth; ++k)
-        for (int i = 0; i < 4; ++i) panel[k * width + group + i] = 0.0f;
-      continue;
-    }
-    const bool whole = group + 4 <= strip.count;
-    std::int64_t k = 0;
-    for (; k + 4 <= strip.depth && whole; k += 4) {
-      const Quad a = load_quad(row[0] + k), b = load_quad(row[1] + k), c = load_quad(row[2] + k), d = load_quad(row[3] + k);
+  const T* row[width];
+  for (int i = 0; i < width; ++i) row[i] = static_cast<const T*>(strip.data) + strip.stride * i;
+  std::int64_t k = 0;
+  for (; strip.count == width && k + 4 <= strip.depth; k += 4) {
+#pragma GCC unroll 8
+    for (int i = 0; i < width; i += 4) {
+      const Quad a = load_quad(row[i] + k), b = load_quad(row[i + 1] + k);
+      const Quad c = load_quad(row[i + 2] + k), d = load_quad(row[i + 3] + k);
       const Quad ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
       const Quad cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
       const Quad column[4] = {
           __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5), __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7),
           __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5), __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7)};
-      for (int i = 0; i < 4; ++i) __builtin_memcpy(panel + (k + i) * width + group, &column[i], sizeof(Quad));
+      for (int step = 0; step < 4; ++step) __builtin_memcpy(panel + (k + step) * width + i, &column[step], sizeof(Quad));
     }
-    for (; k < strip.depth; ++k)
-      for (int i = 0; i < 4; ++i) panel[k * width + group + i] = group + i < strip.count ? to_float(row[i][k]) : 0.0f;
   }
+  for (; k < strip.depth; ++k)
+    for (int i = 0; i < width; ++i) panel[k * width + i] = i < strip.count ? to_float(row[i][k]) : 0.0f;
 }
 
 constexpr std::int64_t rows_ahead = 24;  // rows lie in different pages, where the processor does not prefetch by itself
@@ -70,7 +65,11 @@ void pack_columns(const Strip& strip, float* panel) {
     __builtin_prefetch(source + rows_ahead * strip.stride);
     __builtin_prefetch(source + rows_ahead * strip.stride + width - 1);
     if (strip.count == width) {
-      for (int i = 0; i < width; ++i) panel[i] = to_float(source[i]);
+#pragma GCC unroll 8
+      for (int i = 0; i < width; i += 4) {
+        const Quad quad = load_quad(source + i);
+        __builtin_memcpy(panel + i, &quad, sizeof(quad));
+      }
     } else {
       for (int i = 0; i < width; ++i) panel[i] = i < strip.count ? to_float(source[i]) : 0.0f;
     }

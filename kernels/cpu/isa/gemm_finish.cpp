@@ -13,14 +13,15 @@ namespace {
 constexpr float sqrt_2_over_pi = 0.797884560802865356f;
 constexpr float cubic = 0.044715f;
 
-// 1 / (1 + e^{-2u}), the logistic function of 2u. Beyond 88 the exponential would overflow; the quotient is next to 0 there.
+// 1 / (1 + e^{-2u}), the logistic function of 2u. Beyond 80 it is next to 0: stopping there keeps the exponential finite and
+// the quotient out of the subnormal numbers, which are a hundred times slower.
 struct Logistic {
   Floats rising;   // 1 / (1 + e)
   Floats falling;  // e / (1 + e): 1 - rising without cancellation
 };
 
 inline Logistic logistic(Floats twice_u) {
-  const Floats e = exp(twice_u < -88.0f ? broadcast(88.0f) : -twice_u);
+  const Floats e = exp(twice_u < -80.0f ? broadcast(80.0f) : -twice_u);
   const Floats rising = 1.0f / (1.0f + e);
   return {rising, e * rising};
 }
@@ -81,29 +82,33 @@ void finish_block(const Finish& finish, float* c, std::int64_t c_stride, int row
       store(c + from, changed(load(c + from, AllLanes{}), at, column, there), AllLanes{});  // tiles are whole registers wide
     });
   };
-  if (finish.bias != nullptr) {
-    const T* const bias = static_cast<const T*>(finish.bias);
-    change([&](Floats v, std::int64_t, int column, auto there) { return v + load(bias + column, there); });
-  }
+  const T* const bias = static_cast<const T*>(finish.bias);
+  const auto plus_bias = [bias](Floats v, int column, auto there) { return bias == nullptr ? v : v + load(bias + column, there); };
   switch (finish.kind) {
     case Finish::Kind::store:
-      break;
+      for_block(c_stride, finish.stride, rows, columns, [&](std::int64_t from, std::int64_t at, int column, auto there) {
+        put(out + at, plus_bias(load(c + from, AllLanes{}), column, there), there);
+      });
+      return;
     case Finish::Kind::accumulate:
       change([&](Floats v, std::int64_t at, int, auto there) { return v + load(out + at, there); });
       break;
     case Finish::Kind::gelu:
-      change([&](Floats v, std::int64_t at, int, auto there) {
-        put(pre + at, v, there);
-        return gelu(v);
+      change([&](Floats v, std::int64_t at, int column, auto there) {
+        const Floats z = plus_bias(v, column, there);
+        put(pre + at, z, there);
+        return gelu(z);
       });
       break;
     case Finish::Kind::gelu_slope:
+      // The long arithmetic of one register leaves the processor no room to start on the next ones' cache misses.
+      for_block(c_stride, finish.stride, rows, columns,
+                [&](std::int64_t, std::int64_t at, int, auto) { __builtin_prefetch(pre + at); });
       change([&](Floats v, std::int64_t at, int, auto there) { return v * gelu_slope(load(pre + at, there)); });
       break;
   }
-  for_block(c_stride, finish.stride, rows, columns, [&](std::int64_t from, std::int64_t at, int, auto there) {
-    put(out + at, load(c + from, AllLanes{}), there);
-  });
+  for_block(c_stride, finish.stride, rows, columns,
+            [&](std::int64_t from, std::int64_t at, int, auto there) { put(out + at, load(c + from, AllLanes{}), there); });
 }
 
 void finish_any(const Finish& finish, float* c, std::int64_t c_stride, int rows, int columns) {
@@ -114,26 +119,31 @@ void finish_any(const Finish& finish, float* c, std::int64_t c_stride, int rows,
   }
 }
 
-// Blocks of rows keep the error of a long sum down, and let a strip of vectors stay in registers.
-template <typename T, typename Lanes>
+// Blocks of rows keep the error of a long sum down; `registers` next to each other read whole cache lines.
+template <int registers, typename T, typename Lanes>
 void sum_strip(const T* x, std::int64_t stride, std::int64_t rows, Lanes there, float* sums, bool accumulate) {
   constexpr std::int64_t block = 64;
-  Floats total{};
+  Floats total[registers]{};
   for (std::int64_t first = 0; first < rows; first += block) {
     const std::int64_t end = first + block < rows ? first + block : rows;
-    Floats partial{};
-    for (std::int64_t row = first; row < end; ++row) partial += load(x + row * stride, there);
-    total += partial;
+    Floats partial[registers]{};
+    for (std::int64_t row = first; row < end; ++row)
+      for (int i = 0; i < registers; ++i) partial[i] += load(x + row * stride + i * lanes, there);
+    for (int i = 0; i < registers; ++i) total[i] += partial[i];
   }
-  if (accumulate) total += load(sums, there);
-  store(sums, total, there);
+  for (int i = 0; i < registers; ++i) {
+    if (accumulate) total[i] += load(sums + i * lanes, there);
+    store(sums + i * lanes, total[i], there);
+  }
 }
 
 template <typename T>
 void sum_columns(const T* x, std::int64_t stride, std::int64_t rows, std::int64_t columns, float* sums, bool accumulate) {
+  constexpr int wide = 4;
   std::int64_t j = 0;
-  for (; j + lanes <= columns; j += lanes) sum_strip(x + j, stride, rows, AllLanes{}, sums + j, accumulate);
-  if (j < columns) sum_strip(x + j, stride, rows, FirstLanes{static_cast<int>(columns - j)}, sums + j, accumulate);
+  for (; j + wide * lanes <= columns; j += wide * lanes) sum_strip<wide>(x + j, stride, rows, AllLanes{}, sums + j, accumulate);
+  for (; j + lanes <= columns; j += lanes) sum_strip<1>(x + j, stride, rows, AllLanes{}, sums + j, accumulate);
+  if (j < columns) sum_strip<1>(x + j, stride, rows, FirstLanes{static_cast<int>(columns - j)}, sums + j, accumulate);
 }
 
 void column_sums(const void* x, DType dtype, std::int64_t stride, std::int64_t rows, std::int64_t columns, float* sums,

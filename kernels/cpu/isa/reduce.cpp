@@ -6,26 +6,43 @@ namespace temper::cpu::TEMPER_ISA {
 
 namespace {
 
-constexpr int half = lanes / 2;
-using HalfFloats = float __attribute__((vector_size(4 * half)));
-using Doubles = double __attribute__((vector_size(8 * half)));
+using Doubles = double __attribute__((vector_size(4 * lanes)));  // one register
 
-// Four double registers take turns over half a float register each; what is left over is added one by one.
+struct DoublesPair {
+  Doubles half[2];
+};
+
+TEMPER_INLINE DoublesPair in_double(Floats value) {
+  using Wide = double __attribute__((vector_size(8 * lanes)));
+  const Wide wide = __builtin_convertvector(value, Wide);
+  DoublesPair pair;
+  __builtin_memcpy(&pair, &wide, sizeof(pair));
+  return pair;
+}
+
+// Eight places of the block are read side by side: one core waits for memory when it reads a single run of addresses, and
+// eight sums hide the latency of the additions besides.
+constexpr int runs = 8;
+
 template <typename Term>
 TEMPER_INLINE double reduce(const float* values, std::int64_t count, const Term& term) {
-  Doubles total[4] = {};
-  std::int64_t i = 0;
-  for (; i + 4 * half <= count; i += 4 * half) {
-    for (int turn = 0; turn < 4; ++turn) {
-      HalfFloats value;
-      __builtin_memcpy(&value, values + i + turn * half, sizeof(value));
-      total[turn] += term(__builtin_convertvector(value, Doubles));
+  const std::int64_t run_length = count / (runs * lanes) * lanes;
+  Doubles total[runs] = {};
+  for (std::int64_t i = 0; i < run_length; i += lanes) {
+    for (int run = 0; run < runs; ++run) {
+      const DoublesPair pair = in_double(load(values + run * run_length + i, AllLanes{}));
+      total[run] += term(pair.half[0]);
+      total[run] += term(pair.half[1]);
     }
   }
-  const Doubles joined = (total[0] + total[1]) + (total[2] + total[3]);
+  for_registers(count - runs * run_length, [&](std::int64_t i, auto part, int) {
+    const DoublesPair pair = in_double(load(values + runs * run_length + i, part));
+    total[0] += term(pair.half[0]) + term(pair.half[1]);
+  });
+  Doubles joined{};
+  for (int run = 0; run < runs; ++run) joined += total[run];
   double sum = 0.0;
-  for (int lane = 0; lane < half; ++lane) sum += joined[lane];
-  for (; i < count; ++i) sum += term(static_cast<double>(values[i]));
+  for (int lane = 0; lane < lanes / 2; ++lane) sum += joined[lane];
   return sum;
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "kernels/bfloat16.h"
 
@@ -46,7 +47,12 @@ TEMPER_INLINE Floats keep(Floats value, FirstLanes part, float otherwise = 0.0f)
   return lane_numbers() < part.count ? value : broadcast(otherwise);
 }
 
-TEMPER_INLINE Floats widen(Halfwords bits) { return (Floats)(__builtin_convertvector(bits, Words) << 16); }
+template <int... Half>
+TEMPER_INLINE Floats widen_by(Halfwords bits, std::integer_sequence<int, Half...>) {
+  return (Floats)__builtin_shufflevector(bits, Halfwords{}, (Half % 2 == 0 ? lanes : Half / 2)...);
+}
+/// Each half word becomes the upper half of a word: one shuffle with zeros, where a conversion would take several.
+TEMPER_INLINE Floats widen(Halfwords bits) { return widen_by(bits, std::make_integer_sequence<int, 2 * lanes>()); }
 
 /// Rounds to nearest even; NaN stays NaN.
 TEMPER_INLINE Halfwords narrow(Floats value) {
@@ -148,10 +154,9 @@ TEMPER_INLINE Floats exp(Floats x) {
   constexpr float to_integer = 12582912.0f;  // 1.5 * 2^23: a sum with it has no fraction bits left
   constexpr float smallest = -87.3365f;
 
-  const Floats bounded = x < smallest ? broadcast(smallest) : x;
-  const Floats shifted = bounded * log2_e + to_integer;
+  const Floats shifted = x * log2_e + to_integer;
   const Floats n = shifted - to_integer;
-  const Floats r = (bounded - n * ln2_high) - n * ln2_low;
+  const Floats r = (x - n * ln2_high) - n * ln2_low;
   Floats p = broadcast(1.0f / 5040.0f);
   p = p * r + 1.0f / 720.0f;
   p = p * r + 1.0f / 120.0f;

@@ -37,9 +37,16 @@ class PanelLinear : public Linear {
     Buffer panels{};
   };
 
+  /// Where the sums over the depth of each vector of A go, if anywhere; A must not be depth_contiguous then.
+  struct Sums {
+    float* to = nullptr;
+    bool accumulate = false;
+  };
+
   /// The kept panels of a weight for one direction; null when this direction of this weight is not kept.
   PackedWeight* kept(std::map<const void*, PackedWeight>& packed, ConstTensorView weight);
-  void product(const Operand& a, const Operand& b, PackedWeight* kept_b, const Finish& finish);
+  /// finish(a b^T); b is packed into `kept_b` where that is given and stale.
+  void product(const Operand& a, const Operand& b, PackedWeight* kept_b, const Finish& finish, const Sums& sums_of_a);
 
   std::map<const void*, PackedWeight> forward_;
   std::map<const void*, PackedWeight> backward_;

@@ -1,4 +1,4 @@
-#include "kernels/cpu/linear_common.h"
+#include "kernels/cpu/panel_linear.h"
 
 #include <omp.h>
 
@@ -9,23 +9,30 @@ namespace temper::cpu {
 
 namespace {
 
-constexpr std::int64_t block_rows = 256;     // a block's panels of A stay in the second-level cache ...
-constexpr std::int64_t block_columns = 384;  // ... while those of B pass through the first
+constexpr std::int64_t block_rows = 256;                      // a block's panels of A stay in the second-level cache ...
+constexpr std::int64_t block_columns = 384;                   // ... while those of B pass through the first
 constexpr std::size_t most_packed_a = std::size_t{64} << 20;  // bytes of A packed at a time: bounds scratch, not speed
 constexpr int panels_per_task = 4;                            // packed by one thread at a stretch
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-// Packs panels [first, end) of an operand; called by every thread of a team.
+// Packs panels [first, end) of an operand; called by every thread of a team. before(vector, count) comes ahead of each stretch.
+template <typename Before>
 void pack(const Operand& operand, int width, std::size_t panel_bytes, void (*pack_one)(const Strip&, void*), std::int64_t first,
-          std::int64_t end, char* panels) {
+          std::int64_t end, char* panels, const Before& before) {
   const std::int64_t vectors = operand.vectors();
-#pragma omp for schedule(dynamic, panels_per_task)
-  for (std::int64_t p = first; p < end; ++p) {
-    const int count = static_cast<int>(std::min<std::int64_t>(width, vectors - p * width));
-    pack_one(operand.strip(p * width, count), panels + static_cast<std::size_t>(p - first) * panel_bytes);
+#pragma omp for schedule(dynamic)
+  for (std::int64_t start = first; start < end; start += panels_per_task) {
+    const std::int64_t stop = std::min(end, start + panels_per_task);
+    before(start * width, std::min(stop * width, vectors) - start * width);
+    for (std::int64_t p = start; p < stop; ++p) {
+      const int count = static_cast<int>(std::min<std::int64_t>(width, vectors - p * width));
+      pack_one(operand.strip(p * width, count), panels + static_cast<std::size_t>(p - first) * panel_bytes);
+    }
   }
 }
+
+constexpr auto nothing_before = [](std::int64_t, std::int64_t) {};
 
 // One block of C: all of the depth, in passes; a tile is finished as soon as its last pass is done.
 struct Block {
@@ -79,7 +86,7 @@ Strip Operand::strip(std::int64_t first, int count) const {
 }
 
 std::string PanelLinear::description() const {
-  return std::string("own kernels: f32 by ") + gemm_kernels(DType::f32).name + ", bf16 by " + gemm_kernels(DType::bf16).name;
+  return std::string("matmuls: f32 ") + gemm_kernels(DType::f32).name + ", bf16 " + gemm_kernels(DType::bf16).name;
 }
 
 std::size_t PanelLinear::register_weight(ConstTensorView weight) {
@@ -112,7 +119,7 @@ PanelLinear::PackedWeight* PanelLinear::kept(std::map<const void*, PackedWeight>
   return registered.dtype == weight.dtype && registered.shape == weight.shape ? &found->second : nullptr;
 }
 
-void PanelLinear::product(const Operand& a, const Operand& b, PackedWeight* kept_b, const Finish& finish) {
+void PanelLinear::product(const Operand& a, const Operand& b, PackedWeight* kept_b, const Finish& finish, const Sums& sums_of_a) {
   const GemmKernels& kernels = gemm_kernels(a.matrix.dtype);
   const FinishKernels& finishing = finish_kernels();
   const std::int64_t rows = a.vectors(), columns = b.vectors(), depth = a.depth();
@@ -122,8 +129,8 @@ void PanelLinear::product(const Operand& a, const Operand& b, PackedWeight* kept
   const std::int64_t a_panels = ceil_div(rows, kernels.tile_rows), b_panels = ceil_div(columns, kernels.tile_columns);
   const std::int64_t a_per_block = ceil_div(block_rows, kernels.tile_rows);
   const std::int64_t b_per_block = ceil_div(block_columns, kernels.tile_columns);
-  const std::int64_t blocks_at_once =
-      std::max<std::int64_t>(1, static_cast<std::int64_t>(most_packed_a / (a_panel * static_cast<std::size_t>(a_per_block))));
+  const std::int64_t blocks_at_once = std::max<std::int64_t>(
+      1, static_cast<std::int64_t>(most_packed_a / std::max<std::size_t>(1, a_panel * static_cast<std::size_t>(a_per_block))));
   const std::int64_t a_at_once = std::min(a_panels, blocks_at_once * a_per_block);
 
   const bool pack_b = kept_b == nullptr || kept_b->kernels != &kernels;
@@ -138,11 +145,16 @@ void PanelLinear::product(const Operand& a, const Operand& b, PackedWeight* kept
 
 #pragma omp parallel
   {
-    if (pack_b) pack(b, kernels.tile_columns, b_panel, kernels.pack_b, 0, b_panels, b_packed);
+    if (pack_b) pack(b, kernels.tile_columns, b_panel, kernels.pack_b, 0, b_panels, b_packed, nothing_before);
     kernels.enter();
     for (std::int64_t first = 0; first < a_panels; first += a_at_once) {
       const std::int64_t end = std::min(a_panels, first + a_at_once);
-      pack(a, kernels.tile_rows, a_panel, kernels.pack_a, first, end, a_packed);
+      pack(a, kernels.tile_rows, a_panel, kernels.pack_a, first, end, a_packed, [&](std::int64_t vector, std::int64_t count) {
+        // While here, the sums bring the vectors into cache for packing.
+        if (sums_of_a.to == nullptr) return;
+        const Strip strip = a.strip(vector, 1);
+        finishing.column_sums(strip.data, strip.dtype, strip.stride, depth, count, sums_of_a.to + vector, sums_of_a.accumulate);
+      });
       const std::int64_t row_blocks = ceil_div(end - first, a_per_block), column_blocks = ceil_div(b_panels, b_per_block);
 #pragma omp for schedule(dynamic)
       for (std::int64_t block = 0; block < row_blocks * column_blocks; ++block) {
@@ -173,7 +185,7 @@ void PanelLinear::forward(ConstTensorView x, ConstTensorView weight, ConstTensor
                          .out = y.data,
                          .pre = epilogue == Epilogue::bias_gelu ? pre.data : nullptr,
                          .stride = weight.shape[0]};
-  product({x, true}, {weight, true}, kept(forward_, weight), finish);
+  product({x, true}, {weight, true}, kept(forward_, weight), finish, {});
 }
 
 void PanelLinear::backward_input(ConstTensorView dy, ConstTensorView weight, ConstTensorView pre, TensorView dx) {
@@ -184,26 +196,20 @@ void PanelLinear::backward_input(ConstTensorView dy, ConstTensorView weight, Con
                          .out = dx.data,
                          .pre = const_cast<void*>(pre.data),
                          .stride = weight.shape[1]};
-  product({dy, true}, {weight, false}, kept(backward_, weight), finish);
+  product({dy, true}, {weight, false}, kept(backward_, weight), finish, {});
 }
 
 void PanelLinear::backward_weight(ConstTensorView dy, ConstTensorView x, TensorView dw, TensorView dbias, Write write) {
   const bool accumulate = write == Write::accumulate;
-  if (dbias.present()) {
-    const FinishKernels& finishing = finish_kernels();
-    const std::int64_t columns = dy.shape.back(), rows = dy.shape.rows(), strip = 128;
-#pragma omp parallel for schedule(dynamic)
-    for (std::int64_t j = 0; j < columns; j += strip)
-      finishing.column_sums(static_cast<const char*>(dy.data) + static_cast<std::size_t>(j) * size_of(dy.dtype), dy.dtype, columns,
-                            rows, std::min(strip, columns - j), dbias.as<float>() + j, accumulate);
-  }
   const Finish finish = {.kind = accumulate ? Finish::Kind::accumulate : Finish::Kind::store,
                          .dtype = DType::f32,
                          .bias = nullptr,
                          .out = dw.data,
                          .pre = nullptr,
                          .stride = dw.shape[1]};
-  product({dy, false}, {x, false}, nullptr, finish);
+  product({dy, false}, {x, false}, nullptr, finish, {.to = dbias.as<float>(), .accumulate = accumulate});
 }
+
+std::unique_ptr<Linear> make_linear() { return std::make_unique<PanelLinear>(); }
 
 }  // namespace temper::cpu

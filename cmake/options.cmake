@@ -1,8 +1,6 @@
 # What a build can choose, and the flags every room shares.
 option(TEMPER_TESTS "Build the tests" ON)
 option(TEMPER_SANITIZE "AddressSanitizer and UndefinedBehaviorSanitizer around everything" OFF)
-set(TEMPER_ONEDNN AUTO CACHE STRING "oneDNN matmuls on the CPU: AUTO (where found), ON, OFF (plain loops)")
-set_property(CACHE TEMPER_ONEDNN PROPERTY STRINGS AUTO ON OFF)
 
 if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release)

@@ -162,7 +162,7 @@ class Ops {
                                 std::int64_t segment_count, const StepScalars* scalars) = 0;
 };
 
-/// The default backend: oneDNN or plain matmuls, OpenMP loops.
+/// The default backend: vector and AMX kernels, OpenMP loops.
 std::unique_ptr<Ops> make_cpu_ops();
 
 /// True when this build and this machine can run the CUDA backend; otherwise `reason` says what is missing.

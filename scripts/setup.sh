@@ -6,7 +6,7 @@ set -euo pipefail
 
 packages=(
   g++ cmake ninja-build pkg-config git python3
-  nlohmann-json3-dev libcli11-dev libpcre2-dev libxxhash-dev libdnnl-dev
+  nlohmann-json3-dev libcli11-dev libpcre2-dev libxxhash-dev
 )
 test_packages=(
   libgtest-dev clang clang-format clang-tidy libclang-rt-14-dev ccache python3-jsonschema

@@ -28,10 +28,5 @@ cmake --preset debug >/dev/null
 cmake --build --preset debug -- -j "$jobs"
 ctest --test-dir build/debug --output-on-failure -j "$jobs" --label-exclude 'soak|end-to-end|fuzz'
 
-echo "== the build without oneDNN: matmuls on plain loops"
-cmake --preset no-onednn >/dev/null
-cmake --build --preset no-onednn -- -j "$jobs"
-ctest --test-dir build/no-onednn --output-on-failure -j "$jobs" --label-regex 'kernels|model'
-
 echo "== clang-tidy"
 scripts/tidy.sh

@@ -56,7 +56,7 @@ void check_ids(const char* what, ConstTensorView ids, std::int64_t lowest, std::
 
 }  // namespace
 
-CpuOps::CpuOps() : linear_(make_linear()), device_(describe_machine(*linear_)) {}
+CpuOps::CpuOps() : linear_(std::make_unique<Linear>()), device_(describe_machine(*linear_)) {}
 
 CpuOps::~CpuOps() {
   for (const auto& [memory, bytes] : allocations_) std::free(memory);

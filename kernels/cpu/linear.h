@@ -1,36 +1,69 @@
-// Linear layers of the CPU backend: the three matmuls, their epilogues and the packed weights behind register_weight.
+// Linear layers of the CPU backend: the three matmuls through packed panels (gemm_kernels.h), their epilogues, and the packed
+// weights behind register_weight.
 //
 // Bits do not depend on the number of threads, nor those of a row on how many rows there are: the terms of an element are
 // added in an order that depends on the reduction axis alone, by one thread; threads only share out blocks of elements.
 #pragma once
 
 #include <cstddef>
-#include <memory>
+#include <map>
 #include <string>
 
+#include "kernels/cpu/buffer.h"
+#include "kernels/cpu/gemm_kernels.h"
 #include "kernels/ops.h"
 
 namespace temper::cpu {
 
-class Linear {
- public:
-  virtual ~Linear() = default;
+/// A matrix [vectors, depth] as a product reads it: row-major, or its transpose row-major (depth_contiguous false).
+struct Operand {
+  ConstTensorView matrix;
+  bool depth_contiguous = true;
 
-  /// What the products run on, for doctor.
-  virtual std::string description() const = 0;
-
-  /// See Ops::register_weight.
-  virtual std::size_t register_weight(ConstTensorView weight) = 0;
-  /// Memory [begin, begin + bytes) was written: packed copies of weights that overlap it are stale.
-  virtual void written(const void* begin, std::size_t bytes) = 0;
-
-  /// As the methods of Ops with these names; arguments are checked already.
-  virtual void forward(ConstTensorView x, ConstTensorView weight, ConstTensorView bias, Epilogue epilogue, TensorView y,
-                       TensorView pre) = 0;
-  virtual void backward_input(ConstTensorView dy, ConstTensorView weight, ConstTensorView pre, TensorView dx) = 0;
-  virtual void backward_weight(ConstTensorView dy, ConstTensorView x, TensorView dw, TensorView dbias, Write write) = 0;
+  std::int64_t vectors() const { return depth_contiguous ? matrix.shape.rows() : matrix.shape.back(); }
+  std::int64_t depth() const { return depth_contiguous ? matrix.shape.back() : matrix.shape.rows(); }
+  /// Vectors [first, first + count), count <= the width of a panel.
+  Strip strip(std::int64_t first, int count) const;
 };
 
-std::unique_ptr<Linear> make_linear();
+class Linear {
+ public:
+  /// What the products run on, for doctor.
+  std::string description() const;
+
+  /// See Ops::register_weight.
+  std::size_t register_weight(ConstTensorView weight);
+  /// Memory [begin, begin + bytes) was written: packed copies of weights that overlap it are stale.
+  void written(const void* begin, std::size_t bytes);
+
+  /// As the methods of Ops with these names; arguments are checked already.
+  void forward(ConstTensorView x, ConstTensorView weight, ConstTensorView bias, Epilogue epilogue, TensorView y, TensorView pre);
+  void backward_input(ConstTensorView dy, ConstTensorView weight, ConstTensorView pre, TensorView dx);
+  void backward_weight(ConstTensorView dy, ConstTensorView x, TensorView dw, TensorView dbias, Write write);
+
+ private:
+  struct PackedWeight {
+    ConstTensorView weight;
+    const GemmKernels* kernels = nullptr;  ///< whose panels these are; null when they are stale
+    Buffer panels{};
+  };
+
+  /// Where the sums over the depth of each vector of A go, if anywhere; A must not be depth_contiguous then.
+  struct Sums {
+    float* to = nullptr;
+    bool accumulate = false;
+  };
+
+  /// The kept panels of a weight for one direction; null when this direction of this weight is not kept.
+  PackedWeight* kept(std::map<const void*, PackedWeight>& packed, ConstTensorView weight);
+  /// finish(a b^T); b is packed into `kept_b` where that is given and stale.
+  void product(const Operand& a, const Operand& b, PackedWeight* kept_b, const Finish& finish, const Sums& sums_of_a);
+
+  std::map<const void*, PackedWeight> forward_;
+  std::map<const void*, PackedWeight> backward_;
+  Buffer a_panels_;
+  Buffer b_panels_;
+  Buffer sums_;
+};
 
 }  // namespace temper::cpu

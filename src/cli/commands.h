@@ -36,7 +36,7 @@ std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision);
 DeviceChoice parse_device(const std::string& text);
 Precision parse_precision(const std::string& text);
 
-/// "cpu: Intel Xeon, AVX-512 AMX, oneDNN 2.6.3, 2 threads"
+/// "cpu: Intel Xeon, avx512, AMX bf16, 2 threads"
 std::string describe_device(const DeviceInfo& info);
 
 }  // namespace temper

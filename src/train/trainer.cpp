@@ -15,6 +15,7 @@
 #include "data/tokenizer.h"
 #include "io/error.h"
 #include "io/file.h"
+#include "model/hf_format.h"
 #include "train/checkpoint.h"
 #include "train/engine.h"
 #include "train/evaluation.h"
@@ -48,6 +49,7 @@ class Trainer {
  private:
   void start_or_resume(bool resume, const std::vector<std::string>& allowed_changes);
   void check_tokenizer() const;
+  void initialize_weights();
   StepRecord training_step();
   bool evaluate(StepMeasurements& measurements);
   bool record_step(const StepRecord& record);
@@ -126,7 +128,7 @@ void Trainer::start_or_resume(bool resume, const std::vector<std::string>& allow
 
   if (!checkpoint) {
     if (resume) progress_.note("no checkpoint yet in " + directory_.path().string() + ": starting at step 0");
-    engine_.weights.initialize(config_.seed);
+    initialize_weights();
     if (val_) state_.pending = StepRecord{};  // the loss of the untrained model
   } else {
     TrainerState saved = verify_checkpoint(*checkpoint);
@@ -142,6 +144,28 @@ void Trainer::start_or_resume(bool resume, const std::vector<std::string>& allow
   write_file_atomically(directory_.path() / "config.json", state_.config_json);
   const std::int64_t first_redone = !checkpoint ? 0 : state_.pending ? state_.step : state_.step + 1;
   metrics_.emplace(directory_.path(), state_.metrics_bytes, first_redone, config_.log.tensorboard);
+}
+
+void Trainer::initialize_weights() {
+  if (config_.train.init_from.empty()) {
+    engine_.weights.initialize(config_.seed);
+    return;
+  }
+  const fs::path folder = config_.train.init_from;
+  const ModelConfig found = read_hf_config(folder);
+  const ModelConfig& wanted = config_.model;
+  const auto same = [&](const char* key, std::int64_t there, std::int64_t here) {
+    if (there != here)
+      throw Error(ExitCode::usage, "train.init_from: the model in " + folder.string() + " has " + key + " " + std::to_string(there) +
+                                       ", the configuration model." + key + " " + std::to_string(here) + "; make them equal");
+  };
+  same("n_layer", found.n_layer, wanted.n_layer);
+  same("n_head", found.n_head, wanted.n_head);
+  same("n_embd", found.n_embd, wanted.n_embd);
+  same("n_ctx", found.n_ctx, wanted.n_ctx);
+  same("vocab_size", found.vocab_size, wanted.vocab_size);
+  same("bias", found.bias, wanted.bias);
+  load_hf_model(folder, engine_.weights);
 }
 
 StepRecord Trainer::training_step() {

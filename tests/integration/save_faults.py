@@ -27,7 +27,7 @@ def main() -> None:
         work.fails(8, "train", "half.json", "--out", "half", env={**failing, "FAIL_CALL": "mkdir"}, says=("step-00000004",))
         check([path.name for path in work.checkpoints("half")] == ["step-00000002"], "the first checkpoint should stand alone")
 
-        # Each operation with each failure would take minutes; what is left out differs from a case that is in by its errno alone.
+        # (mode, errno, call, stride): a stride passes over writes between two of the same kind, which would take minutes.
         cases = 0
         for mode, errno, call, stride in (
             ("error", "ENOSPC", "write", 1), ("error", "ENOSPC", "rename", 1), ("error", "EIO", "fsync", 1),

@@ -116,7 +116,7 @@ TEST_P(LinearTest, ForwardAgreesWithDoublePrecision) {
   const Case& c = GetParam();
   const Tensor x(c.dtype, {c.rows, c.inputs}, 1), w(c.dtype, {c.outputs, c.inputs}, 2), bias(c.dtype, {c.outputs}, 3);
   Tensor y(c.dtype, {c.rows, c.outputs}, 0), pre(c.dtype, {c.rows, c.outputs}, 0), activated(c.dtype, {c.rows, c.outputs}, 0);
-  const auto linear = make_linear();
+  const auto linear = std::make_unique<Linear>();
 
   linear->forward(x.view(), w.view(), {}, Epilogue::none, y.view(), {});
   EXPECT_LT(distance(y, reference_forward(x, w, nullptr, c)), tolerance(c.dtype));
@@ -135,7 +135,7 @@ TEST_P(LinearTest, BackwardInputAgreesWithDoublePrecision) {
   const Case& c = GetParam();
   const Tensor dy(c.dtype, {c.rows, c.outputs}, 4), w(c.dtype, {c.outputs, c.inputs}, 5), pre(c.dtype, {c.rows, c.inputs}, 6);
   Tensor dx(c.dtype, {c.rows, c.inputs}, 0), sloped(c.dtype, {c.rows, c.inputs}, 0);
-  const auto linear = make_linear();
+  const auto linear = std::make_unique<Linear>();
   linear->backward_input(dy.view(), w.view(), {}, dx.view());
   linear->register_weight(w.view());
   linear->backward_input(dy.view(), w.view(), pre.view(), sloped.view());
@@ -167,7 +167,7 @@ TEST_P(LinearTest, BackwardWeightAgreesWithDoublePrecisionAndAccumulates) {
       weights.push_back(sum);
     }
   }
-  const auto linear = make_linear();
+  const auto linear = std::make_unique<Linear>();
   linear->backward_weight(dy.view(), x.view(), dw.view(), dbias.view(), Write::overwrite);
   EXPECT_LT(distance(dw, weights), tolerance(DType::f32));
   EXPECT_LT(distance(dbias, biases), tolerance(DType::f32));
@@ -188,7 +188,7 @@ TEST_P(LinearTest, SameBitsForAnyNumberOfThreads) {
   std::vector<std::vector<char>> first;
   for (int threads : {1, 2, 3}) {
     omp_set_num_threads(threads);
-    const auto linear = make_linear();
+    const auto linear = std::make_unique<Linear>();
     linear->register_weight(w.view());
     Tensor y(c.dtype, {c.rows, c.outputs}, 0), pre(c.dtype, {c.rows, c.outputs}, 0), dx(c.dtype, {c.rows, c.inputs}, 0);
     Tensor dw(DType::f32, {c.outputs, c.inputs}, 0), dbias(DType::f32, {c.outputs}, 0);
@@ -207,7 +207,7 @@ TEST_P(LinearTest, PackedWeightsFollowWrites) {
   Tensor w(c.dtype, {c.outputs, c.inputs}, 3);
   Tensor y(c.dtype, {c.rows, c.outputs}, 0), dx(c.dtype, {c.rows, c.inputs}, 0);
   Tensor fresh_y(c.dtype, {c.rows, c.outputs}, 0), fresh_dx(c.dtype, {c.rows, c.inputs}, 0);
-  const auto linear = make_linear();
+  const auto linear = std::make_unique<Linear>();
   EXPECT_GE(linear->register_weight(w.view()), w.view().bytes());
   linear->forward(x.view(), w.view(), {}, Epilogue::none, y.view(), {});
   linear->backward_input(dy.view(), w.view(), {}, dx.view());
@@ -216,7 +216,7 @@ TEST_P(LinearTest, PackedWeightsFollowWrites) {
   linear->written(static_cast<char*>(w.view().data) + w.view().bytes() - 1, 1);
   linear->forward(x.view(), w.view(), {}, Epilogue::none, y.view(), {});
   linear->backward_input(dy.view(), w.view(), {}, dx.view());
-  const auto fresh = make_linear();
+  const auto fresh = std::make_unique<Linear>();
   fresh->forward(x.view(), w.view(), {}, Epilogue::none, fresh_y.view(), {});
   fresh->backward_input(dy.view(), w.view(), {}, fresh_dx.view());
   EXPECT_EQ(y.bytes(), fresh_y.bytes());
@@ -238,7 +238,7 @@ TEST(LinearEpilogue, GeluKeepsItsRelativeAccuracy) {
       z.set(i, static_cast<float>(i - count / 2) / 400);  // -5 .. 5
       ones.set(i, 1);
     }
-    const auto linear = make_linear();
+    const auto linear = std::make_unique<Linear>();
     linear->forward(z.view(), one.view(), {}, Epilogue::bias_gelu, y.view(), pre.view());
     linear->backward_input(ones.view(), one.view(), z.view(), slope.view());
     for (std::int64_t i = 0; i < count; ++i) {
@@ -254,7 +254,7 @@ TEST(LinearEpilogue, GeluKeepsItsRelativeAccuracy) {
 TEST(LinearEpilogue, NotANumberIsNotHidden) {
   Tensor x(DType::f32, {40, 8}, 1), w(DType::f32, {16, 8}, 2), y(DType::f32, {40, 16}, 3), pre(DType::f32, {40, 16}, 3);
   x.set(39 * 8, std::numeric_limits<float>::quiet_NaN());
-  make_linear()->forward(x.view(), w.view(), {}, Epilogue::bias_gelu, y.view(), pre.view());
+  std::make_unique<Linear>()->forward(x.view(), w.view(), {}, Epilogue::bias_gelu, y.view(), pre.view());
   for (std::int64_t n = 0; n < 16; ++n) EXPECT_TRUE(std::isnan(y.at(39 * 16 + n)));
   EXPECT_FALSE(std::isnan(y.at(0)));
 }

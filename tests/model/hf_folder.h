@@ -20,6 +20,7 @@
 
 namespace temper {
 
+/// A model for its weights alone.
 struct HeldModel {
   explicit HeldModel(const ModelConfig& config)
       : ops(make_cpu_ops()), memory(ops.get()), weights(config, Precision::fp32, Weights::Use::inference, ops.get(), memory) {}

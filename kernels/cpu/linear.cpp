@@ -1,4 +1,4 @@
-#include "kernels/cpu/panel_linear.h"
+#include "kernels/cpu/linear.h"
 
 #include <omp.h>
 
@@ -85,11 +85,11 @@ Strip Operand::strip(std::int64_t first, int count) const {
           .depth = depth()};
 }
 
-std::string PanelLinear::description() const {
+std::string Linear::description() const {
   return std::string("matmuls: f32 ") + gemm_kernels(DType::f32).name + ", bf16 " + gemm_kernels(DType::bf16).name;
 }
 
-std::size_t PanelLinear::register_weight(ConstTensorView weight) {
+std::size_t Linear::register_weight(ConstTensorView weight) {
   const GemmKernels& kernels = gemm_kernels(weight.dtype);
   const std::int64_t n = weight.shape[0], k = weight.shape[1];
   forward_[weight.data] = {.weight = weight};
@@ -102,7 +102,7 @@ std::size_t PanelLinear::register_weight(ConstTensorView weight) {
   return bytes;
 }
 
-void PanelLinear::written(const void* begin, std::size_t bytes) {
+void Linear::written(const void* begin, std::size_t bytes) {
   const char* first = static_cast<const char*>(begin);
   for (auto* packed : {&forward_, &backward_}) {
     for (auto& [address, entry] : *packed) {
@@ -112,14 +112,14 @@ void PanelLinear::written(const void* begin, std::size_t bytes) {
   }
 }
 
-PanelLinear::PackedWeight* PanelLinear::kept(std::map<const void*, PackedWeight>& packed, ConstTensorView weight) {
+Linear::PackedWeight* Linear::kept(std::map<const void*, PackedWeight>& packed, ConstTensorView weight) {
   const auto found = packed.find(weight.data);
   if (found == packed.end()) return nullptr;
   const ConstTensorView& registered = found->second.weight;
   return registered.dtype == weight.dtype && registered.shape == weight.shape ? &found->second : nullptr;
 }
 
-void PanelLinear::product(const Operand& a, const Operand& b, PackedWeight* kept_b, const Finish& finish, const Sums& sums_of_a) {
+void Linear::product(const Operand& a, const Operand& b, PackedWeight* kept_b, const Finish& finish, const Sums& sums_of_a) {
   const GemmKernels& kernels = gemm_kernels(a.matrix.dtype);
   const FinishKernels& finishing = finish_kernels();
   const std::int64_t rows = a.vectors(), columns = b.vectors(), depth = a.depth();
@@ -177,8 +177,8 @@ void PanelLinear::product(const Operand& a, const Operand& b, PackedWeight* kept
   if (kept_b != nullptr) kept_b->kernels = &kernels;
 }
 
-void PanelLinear::forward(ConstTensorView x, ConstTensorView weight, ConstTensorView bias, Epilogue epilogue, TensorView y,
-                          TensorView pre) {
+void Linear::forward(ConstTensorView x, ConstTensorView weight, ConstTensorView bias, Epilogue epilogue, TensorView y,
+                     TensorView pre) {
   const Finish finish = {.kind = epilogue == Epilogue::bias_gelu ? Finish::Kind::gelu : Finish::Kind::store,
                          .dtype = y.dtype,
                          .bias = bias.data,
@@ -188,7 +188,7 @@ void PanelLinear::forward(ConstTensorView x, ConstTensorView weight, ConstTensor
   product({x, true}, {weight, true}, kept(forward_, weight), finish, {});
 }
 
-void PanelLinear::backward_input(ConstTensorView dy, ConstTensorView weight, ConstTensorView pre, TensorView dx) {
+void Linear::backward_input(ConstTensorView dy, ConstTensorView weight, ConstTensorView pre, TensorView dx) {
   // gelu_slope only reads `pre`.
   const Finish finish = {.kind = pre.present() ? Finish::Kind::gelu_slope : Finish::Kind::store,
                          .dtype = dx.dtype,
@@ -199,7 +199,7 @@ void PanelLinear::backward_input(ConstTensorView dy, ConstTensorView weight, Con
   product({dy, true}, {weight, false}, kept(backward_, weight), finish, {});
 }
 
-void PanelLinear::backward_weight(ConstTensorView dy, ConstTensorView x, TensorView dw, TensorView dbias, Write write) {
+void Linear::backward_weight(ConstTensorView dy, ConstTensorView x, TensorView dw, TensorView dbias, Write write) {
   const bool accumulate = write == Write::accumulate;
   const Finish finish = {.kind = accumulate ? Finish::Kind::accumulate : Finish::Kind::store,
                          .dtype = DType::f32,
@@ -209,7 +209,5 @@ void PanelLinear::backward_weight(ConstTensorView dy, ConstTensorView x, TensorV
                          .stride = dw.shape[1]};
   product({dy, false}, {x, false}, nullptr, finish, {.to = dbias.as<float>(), .accumulate = accumulate});
 }
-
-std::unique_ptr<Linear> make_linear() { return std::make_unique<PanelLinear>(); }
 
 }  // namespace temper::cpu

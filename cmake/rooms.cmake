@@ -19,6 +19,8 @@ function(temper_test_room name)
   add_executable(temper_${name}_tests ${sources})
   target_include_directories(temper_${name}_tests PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
   target_link_libraries(temper_${name}_tests PRIVATE temper_flags ${ROOM_DEPENDS} GTest::gtest_main)
+  target_precompile_headers(temper_${name}_tests PRIVATE <gtest/gtest.h> <filesystem> <string> <vector>)
   target_compile_definitions(temper_${name}_tests PRIVATE TEMPER_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  gtest_discover_tests(temper_${name}_tests DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 300 LABELS ${name})
+  gtest_discover_tests(temper_${name}_tests DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 300 LABELS ${name}
+                       ENVIRONMENT OMP_WAIT_POLICY=passive)  # tests run side by side: waiting threads must not spin
 endfunction()

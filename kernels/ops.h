@@ -82,6 +82,11 @@ class Ops {
   /// keep it packed. Returns the bytes the backend takes for it. The packed copy follows every write made through Ops.
   virtual std::size_t register_weight(ConstTensorView weight) = 0;
 
+  /// For memory plans, before anything is taken: what register_weight would return for a weight of this type and shape, and the
+  /// scratch that its linear layer needs for `rows` rows, forward and backward. Scratch is kept and shared by all layers.
+  virtual std::size_t packed_bytes(DType dtype, Shape weight) const = 0;
+  virtual std::size_t linear_scratch_bytes(DType dtype, Shape weight, std::int64_t rows) const = 0;
+
   // ---- embedding -------------------------------------------------------------------------------------------------
 
   /// out[b,t,:] = wte[tokens[b,t],:] + wpe[first_position + t,:].

@@ -15,32 +15,32 @@ Tolerance tolerance_of(const std::string& op) {
       // One addition, then one rounding.
       {"embedding_forward", {1e-7, 1e-7, 4e-3}},
       // Sums of up to a hundred gradients in f32.
-      {"embedding_backward", {1e-6, 1e-6, 4e-3}},
+      {"embedding_backward", {2e-7, 2e-7, 4e-3}},
       // Row sums of up to a few hundred terms, a division and a root: a few units of 6e-8.
-      {"layernorm_forward", {1e-6, 1e-6, 4e-3}},
-      {"residual_layernorm_forward", {1e-6, 1e-6, 4e-3}},
+      {"layernorm_forward", {5e-7, 5e-7, 4e-3}},
+      {"residual_layernorm_forward", {5e-7, 5e-7, 4e-3}},
       // g - mean(g) - n mean(g n) cancels on short rows, which multiplies the roundings of mean and rstd.
-      {"layernorm_backward", {5e-6, 5e-6, 4e-3}},
+      {"layernorm_backward", {1.5e-6, 1.5e-6, 4e-3}},
       // f32 products of up to 260 terms; GELU's tanh within a few units. For bf16 `pre` and `y` are each rounded once, y perhaps
       // from the rounded pre: two roundings.
-      {"linear_forward", {2e-6, 2e-6, 5e-3}},
+      {"linear_forward", {1.5e-6, 1.5e-6, 6e-3}},
       // As above; gelu' is evaluated in f32 after a product that may have been rounded to bf16.
-      {"linear_backward_input", {2e-6, 2e-6, 5e-3}},
+      {"linear_backward_input", {1.5e-6, 1.5e-6, 6e-3}},
       // Sums over rows; bf16 operands multiply exactly in f32 accumulators.
-      {"linear_backward_weight", {2e-6, 2e-6, 5e-3}},
+      {"linear_backward_weight", {1.5e-6, 1.5e-6, 4e-3}},
       // exp of scores: their absolute error of |s| * 6e-8 becomes a relative one. In bf16 the probabilities may be rounded before
       // the product with the values, which adds a rounding to that of the output; lse stays f32.
-      {"attention_forward", {5e-6, 5e-6, 6e-3}},
+      {"attention_forward", {1.5e-6, 1.5e-6, 6e-3}},
       // Probabilities and score gradients may both be bf16 before their products, and dP - D cancels.
-      {"attention_backward", {1e-5, 1e-5, 1.5e-2}},
-      {"attention_cached", {5e-6, 5e-6, 6e-3}},
-      // exp(x - max) with |x - max| up to 60: 60 * 6e-8 relative.
-      {"cross_entropy", {5e-6, 5e-6, 4e-3}},
+      {"attention_backward", {6e-6, 6e-6, 8e-3}},
+      {"attention_cached", {1.5e-6, 1.5e-6, 6e-3}},
+      // Losses and gradients are dominated by exp near the row's maximum, where it is within two or three units of 6e-8.
+      {"cross_entropy", {5e-7, 5e-7, 4e-3}},
       // Double inside, rounded once.
-      {"sum", {2e-7, 2e-7, 0}},
-      {"global_norm", {2e-7, 2e-7, 0}},
+      {"sum", {1e-7, 1e-7, exact}},
+      {"global_norm", {1e-7, 1e-7, exact}},
       // A handful of f32 operations on each number; the bf16 weights are rounded from f32 masters.
-      {"optimizer_update", {5e-7, 5e-7, 4e-3}},
+      {"optimizer_update", {2e-7, 2e-7, 4e-3}},
       // Conversions are exact, or one rounding to nearest even that the reference makes too.
       {"cast", {exact, exact, exact}},
       {"copy", {exact, exact, exact}},

@@ -9,12 +9,24 @@
 
 namespace temper::cpu {
 
+namespace {
+
+constexpr std::size_t huge_page = std::size_t{2} << 20;
+
+std::size_t alignment_of(std::size_t bytes) { return bytes >= huge_page ? huge_page : 4096; }
+
+}  // namespace
+
 void Buffer::Free::operator()(char* memory) const noexcept { std::free(memory); }
 
+std::size_t Buffer::rounded(std::size_t bytes) {
+  const std::size_t alignment = alignment_of(bytes);
+  return (bytes + alignment - 1) / alignment * alignment;
+}
+
 char* Buffer::reserve(std::size_t bytes) {
-  constexpr std::size_t huge_page = std::size_t{2} << 20;
-  const std::size_t alignment = bytes >= huge_page ? huge_page : 4096;
-  const std::size_t wanted = (bytes + alignment - 1) / alignment * alignment;
+  const std::size_t alignment = alignment_of(bytes);
+  const std::size_t wanted = rounded(bytes);
   if (wanted > capacity_) {
     data_.reset();
     capacity_ = 0;

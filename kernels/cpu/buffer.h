@@ -11,6 +11,8 @@ class Buffer {
  public:
   /// At least `bytes` bytes. Throws OutOfMemory.
   char* reserve(std::size_t bytes);
+  /// What reserve(bytes) takes at least: whole pages.
+  static std::size_t rounded(std::size_t bytes);
 
  private:
   struct Free {

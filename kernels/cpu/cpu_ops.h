@@ -26,6 +26,10 @@ class CpuOps final : public Ops {
   void cast(ConstTensorView from, TensorView to) override;
   void synchronize() override {}
   std::size_t register_weight(ConstTensorView weight) override;
+  std::size_t packed_bytes(DType dtype, Shape weight) const override { return linear_->packed_bytes(dtype, weight); }
+  std::size_t linear_scratch_bytes(DType dtype, Shape weight, std::int64_t rows) const override {
+    return linear_->scratch_bytes(dtype, weight, rows);
+  }
 
   /// Throws ContractViolation for a token outside [0, rows of wte).
   void embedding_forward(ConstTensorView tokens, ConstTensorView wte, ConstTensorView wpe, std::int64_t first_position,

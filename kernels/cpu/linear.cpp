@@ -34,6 +34,28 @@ void pack(const Operand& operand, int width, std::size_t panel_bytes, void (*pac
 
 constexpr auto nothing_before = [](std::int64_t, std::int64_t) {};
 
+// How large the packed panels of A [rows, depth] and B [columns, depth] are, and how much of A is packed at a time.
+struct PackedSizes {
+  PackedSizes(const GemmKernels& kernels, std::int64_t rows, std::int64_t columns, std::int64_t depth)
+      : a_panel(kernels.panel_a_bytes(depth)),
+        b_panel(kernels.panel_b_bytes(depth)),
+        a_panels(ceil_div(rows, kernels.tile_rows)),
+        b_panels(ceil_div(columns, kernels.tile_columns)),
+        a_per_block(ceil_div(block_rows, kernels.tile_rows)) {
+    const std::size_t block = std::max<std::size_t>(1, a_panel * static_cast<std::size_t>(a_per_block));
+    const std::int64_t blocks_at_once = std::max<std::int64_t>(1, static_cast<std::int64_t>(most_packed_a / block));
+    a_at_once = std::min(a_panels, blocks_at_once * a_per_block);
+    a_bytes = static_cast<std::size_t>(a_at_once) * a_panel;
+    b_bytes = static_cast<std::size_t>(b_panels) * b_panel;
+  }
+
+  std::size_t a_panel, b_panel;     // bytes of one panel
+  std::int64_t a_panels, b_panels;  // in all
+  std::int64_t a_per_block;         // panels of a block of C
+  std::int64_t a_at_once = 0;       // panels packed before their blocks are computed
+  std::size_t a_bytes = 0, b_bytes = 0;
+};
+
 // One block of C: all of the depth, in passes; a tile is finished as soon as its last pass is done.
 struct Block {
   const GemmKernels& kernels;
@@ -90,16 +112,27 @@ std::string Linear::description() const {
 }
 
 std::size_t Linear::register_weight(ConstTensorView weight) {
-  const GemmKernels& kernels = gemm_kernels(weight.dtype);
-  const std::int64_t n = weight.shape[0], k = weight.shape[1];
   forward_[weight.data] = {.weight = weight};
-  std::size_t bytes = static_cast<std::size_t>(ceil_div(n, kernels.tile_columns)) * kernels.panel_b_bytes(k);
   // f32 products take so long beside packing that a second copy of the weights would not earn its memory.
-  if (kernels.packs_bf16) {
-    backward_[weight.data] = {.weight = weight};
-    bytes += static_cast<std::size_t>(ceil_div(k, kernels.tile_columns)) * kernels.panel_b_bytes(n);
-  }
-  return bytes;
+  if (gemm_kernels(weight.dtype).packs_bf16) backward_[weight.data] = {.weight = weight};
+  return packed_bytes(weight.dtype, weight.shape);
+}
+
+std::size_t Linear::packed_bytes(DType dtype, Shape weight) const {
+  const GemmKernels& kernels = gemm_kernels(dtype);
+  const auto panels = [&](std::int64_t vectors, std::int64_t depth) {
+    return Buffer::rounded(PackedSizes(kernels, 0, vectors, depth).b_bytes);
+  };
+  return panels(weight[0], weight[1]) + (kernels.packs_bf16 ? panels(weight[1], weight[0]) : 0);
+}
+
+std::size_t Linear::scratch_bytes(DType dtype, Shape weight, std::int64_t rows) const {
+  const GemmKernels& kernels = gemm_kernels(dtype);
+  const std::int64_t n = weight[0], k = weight[1];
+  const PackedSizes forward(kernels, rows, n, k), backward_input(kernels, rows, k, n), backward_weight(kernels, n, k, rows);
+  const std::size_t a = std::max({forward.a_bytes, backward_input.a_bytes, backward_weight.a_bytes});
+  const std::size_t b = std::max(kernels.packs_bf16 ? 0 : backward_input.b_bytes, backward_weight.b_bytes);
+  return Buffer::rounded(a) + Buffer::rounded(b);
 }
 
 void Linear::written(const void* begin, std::size_t bytes) {
@@ -125,18 +158,16 @@ void Linear::product(const Operand& a, const Operand& b, PackedWeight* kept_b, c
   const std::int64_t rows = a.vectors(), columns = b.vectors(), depth = a.depth();
   if (rows == 0 || columns == 0) return;
 
-  const std::size_t a_panel = kernels.panel_a_bytes(depth), b_panel = kernels.panel_b_bytes(depth);
-  const std::int64_t a_panels = ceil_div(rows, kernels.tile_rows), b_panels = ceil_div(columns, kernels.tile_columns);
-  const std::int64_t a_per_block = ceil_div(block_rows, kernels.tile_rows);
+  const PackedSizes sizes(kernels, rows, columns, depth);
+  const std::size_t a_panel = sizes.a_panel, b_panel = sizes.b_panel;
+  const std::int64_t a_panels = sizes.a_panels, b_panels = sizes.b_panels;
+  const std::int64_t a_per_block = sizes.a_per_block, a_at_once = sizes.a_at_once;
   const std::int64_t b_per_block = ceil_div(block_columns, kernels.tile_columns);
-  const std::int64_t blocks_at_once = std::max<std::int64_t>(
-      1, static_cast<std::int64_t>(most_packed_a / std::max<std::size_t>(1, a_panel * static_cast<std::size_t>(a_per_block))));
-  const std::int64_t a_at_once = std::min(a_panels, blocks_at_once * a_per_block);
 
   const bool pack_b = kept_b == nullptr || kept_b->kernels != &kernels;
   Buffer& b_buffer = kept_b == nullptr ? b_panels_ : kept_b->panels;
-  char* const b_packed = b_buffer.reserve(static_cast<std::size_t>(b_panels) * b_panel);
-  char* const a_packed = a_panels_.reserve(static_cast<std::size_t>(a_at_once) * a_panel);
+  char* const b_packed = b_buffer.reserve(sizes.b_bytes);
+  char* const a_packed = a_panels_.reserve(sizes.a_bytes);
   const std::size_t tile = static_cast<std::size_t>(kernels.tile_rows * kernels.tile_columns);
   const std::size_t block_floats =
       kernels.padded(depth) <= kernels.depth_block ? tile : tile * static_cast<std::size_t>(a_per_block * b_per_block);

@@ -31,8 +31,10 @@ class Linear {
   /// What the products run on, for doctor.
   std::string description() const;
 
-  /// See Ops::register_weight.
+  /// See Ops.
   std::size_t register_weight(ConstTensorView weight);
+  std::size_t packed_bytes(DType dtype, Shape weight) const;
+  std::size_t scratch_bytes(DType dtype, Shape weight, std::int64_t rows) const;
   /// Memory [begin, begin + bytes) was written: packed copies of weights that overlap it are stale.
   void written(const void* begin, std::size_t bytes);
 

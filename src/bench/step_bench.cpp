@@ -2,8 +2,6 @@
 
 #include <sys/resource.h>
 
-#include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -15,10 +13,6 @@
 namespace temper {
 
 namespace {
-
-double percentile(const std::vector<double>& sorted, double share) {
-  return sorted[static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1) + 0.5)];
-}
 
 void fill_random(Batch& batch, std::int64_t count, std::int64_t vocab_size, std::uint32_t step) {
   batch.inputs.resize(static_cast<std::size_t>(count));
@@ -65,22 +59,29 @@ StepBenchResult bench_step(const StepBenchSettings& settings, Ops& ops) {
   std::uint32_t drawn = 0;
   StepBenchResult result;
   result.settings = settings;
-  result.device = ops.device().name + ", " + ops.device().features;
+  result.device = ops.device();
+  Measurement& measurement = result.measurement;
+  measurement.name = "step/" + settings.model + "/" + name_of(settings.precision) + "/B" + std::to_string(settings.batch) + "/T" +
+                     std::to_string(settings.context);
   for (std::int64_t step = 0; step < settings.warmup + settings.steps; ++step) {
     fill_random(batch, config.batch.tokens_per_step, config.model.vocab_size, drawn++);
-    const auto begin = std::chrono::steady_clock::now();
+    const Stopwatch watch;
     const StepScalars scalars =
         engine.step(step, 1, config.batch.tokens_per_step, [&] { engine.batch.upload(batch, settings.batch, settings.context); });
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    const Sample sample = watch.elapsed();
     if (scalars.finite == 0) throw Error(ExitCode::numeric, "bench step: the loss is not finite");
-    if (step >= settings.warmup) result.seconds.push_back(seconds);
+    if (step >= settings.warmup) measurement.samples.push_back(sample);
   }
-  std::sort(result.seconds.begin(), result.seconds.end());
-  result.tokens_per_second = static_cast<double>(config.batch.tokens_per_step) / percentile(result.seconds, 0.5);
-  result.flops_per_second = result.tokens_per_second * training_flops_per_token(config.model);
+  const auto tokens = static_cast<double>(config.batch.tokens_per_step);
+  const double flops = tokens * training_flops_per_token(config.model);
+  measurement.rates = {{"tokens_per_second", tokens}, {"flops_per_second", flops}};
+  result.tokens_per_second = tokens / measurement.percentile(0.5);
+  result.flops_per_second = flops / measurement.percentile(0.5);
   result.planned_bytes = engine.memory.total_bytes();
   rusage usage = {};
   if (getrusage(RUSAGE_SELF, &usage) == 0) result.peak_rss_bytes = static_cast<std::size_t>(usage.ru_maxrss) * 1024;
+  measurement.counts = {{"planned_bytes", static_cast<std::int64_t>(result.planned_bytes)},
+                        {"peak_rss_bytes", static_cast<std::int64_t>(result.peak_rss_bytes)}};
   return result;
 }
 
@@ -89,34 +90,21 @@ std::string to_text(const StepBenchResult& result) {
   std::snprintf(text, sizeof(text),
                 "GPT-2 %s, %s, B=%lld, T=%lld: %.1f ms a step (p10 %.1f, p90 %.1f, %zu steps), %.0f tokens/s, %.1f GFLOP/s, "
                 "memory planned %s, peak %s\n",
-                result.settings.model.c_str(), result.settings.precision == Precision::bf16 ? "bf16" : "fp32",
-                static_cast<long long>(result.settings.batch), static_cast<long long>(result.settings.context),
-                1e3 * percentile(result.seconds, 0.5), 1e3 * percentile(result.seconds, 0.1), 1e3 * percentile(result.seconds, 0.9),
-                result.seconds.size(), result.tokens_per_second, result.flops_per_second / 1e9,
+                result.settings.model.c_str(), name_of(result.settings.precision), static_cast<long long>(result.settings.batch),
+                static_cast<long long>(result.settings.context), 1e3 * result.measurement.percentile(0.5),
+                1e3 * result.measurement.percentile(0.1), 1e3 * result.measurement.percentile(0.9),
+                result.measurement.samples.size(), result.tokens_per_second, result.flops_per_second / 1e9,
                 format_bytes(result.planned_bytes).c_str(), format_bytes(result.peak_rss_bytes).c_str());
   return text;
 }
 
 std::string to_json(const StepBenchResult& result) {
-  nlohmann::ordered_json benchmark;
-  benchmark["name"] = "step/" + result.settings.model + "/" + (result.settings.precision == Precision::bf16 ? "bf16" : "fp32") +
-                      "/B" + std::to_string(result.settings.batch) + "/T" + std::to_string(result.settings.context);
-  benchmark["run_type"] = "aggregate";
-  benchmark["aggregate_name"] = "median";
-  benchmark["iterations"] = result.seconds.size();
-  benchmark["real_time"] = 1e3 * percentile(result.seconds, 0.5);
-  benchmark["time_unit"] = "ms";
-  benchmark["step_seconds"] = {{"median", percentile(result.seconds, 0.5)},
-                               {"p10", percentile(result.seconds, 0.1)},
-                               {"p90", percentile(result.seconds, 0.9)}};
-  benchmark["tokens_per_second"] = result.tokens_per_second;
-  benchmark["flops_per_second"] = result.flops_per_second;
-  benchmark["planned_bytes"] = result.planned_bytes;
-  benchmark["peak_rss_bytes"] = result.peak_rss_bytes;
-  nlohmann::ordered_json json;
-  json["context"] = {{"device", result.device}};
-  json["benchmarks"] = nlohmann::ordered_json::array({benchmark});
-  return json.dump(2) + "\n";
+  nlohmann::ordered_json report = benchmark_report(result.device);
+  add_benchmark(report, result.measurement);
+  report["benchmarks"][0]["step_seconds"] = {{"median", result.measurement.percentile(0.5)},
+                                             {"p10", result.measurement.percentile(0.1)},
+                                             {"p90", result.measurement.percentile(0.9)}};
+  return report.dump(2) + "\n";
 }
 
 }  // namespace temper

@@ -3,8 +3,8 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
+#include "bench/report.h"
 #include "config/run_config.h"
 #include "kernels/ops.h"
 
@@ -21,8 +21,8 @@ struct StepBenchSettings {
 
 struct StepBenchResult {
   StepBenchSettings settings;
-  std::string device;
-  std::vector<double> seconds;     ///< of each timed step, sorted
+  DeviceInfo device;
+  Measurement measurement;         ///< one sample a timed step
   double tokens_per_second = 0.0;  ///< at the median step
   double flops_per_second = 0.0;   ///< 6 N + 6 L C T at the median step
   std::size_t planned_bytes = 0;

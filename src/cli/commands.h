@@ -28,7 +28,7 @@ void add_doctor_command(CLI::App& app);
 /// Writes to standard output; a closed pipe or a full disk is an Error(ExitCode::io).
 void write_output(const std::string& text);
 
-/// The device a configuration asks for. `automatic` takes a GPU where there is one and says on stderr why not otherwise.
+/// The device a configuration asks for. `automatic` takes a GPU where there is one; `temper doctor` says why there is none.
 /// precision bf16 is refused (Error(ExitCode::usage)) where the device has no instructions for it.
 std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision);
 

@@ -57,11 +57,11 @@ void run(const EvalArguments& arguments) {
         });
     result["val_loss"] = *loss;
     result["perplexity"] = std::exp(*loss);
-    if (const std::optional<ShardOrigin> origin = read_sidecar(expand_globs(arguments.data)))
-      result["bits_per_byte"] = *loss / std::numbers::ln2 / origin->bytes_per_token;
+    const std::optional<ShardOrigin> origin = read_sidecar(expand_globs(arguments.data));
+    if (origin && origin->bytes_per_token > 0.0) result["bits_per_byte"] = *loss / std::numbers::ln2 / origin->bytes_per_token;
   }
   if (!arguments.hellaswag.empty()) {
-    const Tokenizer tokenizer = Tokenizer::load(arguments.tokenizer.empty() ? folder : std::filesystem::path(arguments.tokenizer));
+    const Tokenizer tokenizer = open_tokenizer(arguments.tokenizer, folder, config);
     const std::optional<MultipleChoiceScore> score =
         multiple_choice_score(model, read_multiple_choice(arguments.hellaswag), arguments.items, tokenizer, config.n_ctx,
                               arguments.batch, device_batch, *ops, [&](double share) {

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <new>
 
 #include "cli/commands.h"
@@ -48,6 +49,8 @@ int main(int argc, char** argv) {
     return fail(temper::ExitCode::memory, "out of memory: lower batch.micro_batch or model.n_ctx; --dry-run prints the plan");
   } catch (const temper::Unsupported& error) {
     return fail(temper::ExitCode::usage, error.what());
+  } catch (const std::filesystem::filesystem_error& error) {
+    return fail(temper::ExitCode::io, error.what());
   } catch (const std::exception& error) {
     std::fprintf(stderr, "temper: unexpected error, please report it: %s\n", error.what());
     return static_cast<int>(temper::ExitCode::unexpected);

@@ -22,6 +22,14 @@ fs::path find_model_folder(const fs::path& path) {
   return path;
 }
 
+Tokenizer open_tokenizer(const std::string& named, const fs::path& folder, const ModelConfig& config) {
+  Tokenizer tokenizer = Tokenizer::load(named.empty() ? folder : fs::path(named));
+  if (tokenizer.vocab_size() > config.vocab_size)
+    throw Error(ExitCode::data, "the tokenizer has " + std::to_string(tokenizer.vocab_size()) + " tokens, the model only " +
+                                    std::to_string(config.vocab_size) + "; give the model's own with --tokenizer");
+  return tokenizer;
+}
+
 Weights open_weights(const fs::path& folder, Precision precision, Ops& ops, DeviceMemory& memory) {
   Weights weights(read_hf_config(folder), precision, Weights::Use::inference, &ops, memory);
   load_hf_model(folder, weights);

@@ -36,12 +36,9 @@ std::size_t unfinished_bytes(const std::string& text) {
 void run(const SampleArguments& arguments) {
   const std::unique_ptr<Ops> ops = open_device(parse_device(arguments.device), parse_precision(arguments.precision));
   const std::filesystem::path folder = find_model_folder(arguments.checkpoint);
-  const Tokenizer tokenizer = Tokenizer::load(arguments.tokenizer.empty() ? folder : std::filesystem::path(arguments.tokenizer));
   DeviceMemory memory(ops.get());
   const Weights weights = open_weights(folder, parse_precision(arguments.precision), *ops, memory);
-  if (tokenizer.vocab_size() > weights.config().vocab_size)
-    throw Error(ExitCode::data, "the tokenizer has " + std::to_string(tokenizer.vocab_size()) + " tokens, the model only " +
-                                    std::to_string(weights.config().vocab_size) + "; give the model's own with --tokenizer");
+  const Tokenizer tokenizer = open_tokenizer(arguments.tokenizer, folder, weights.config());
   Generator generator(weights, *ops, memory);
 
   // A model has learnt that documents follow <|endoftext|>.

@@ -46,7 +46,7 @@ void run(const TrainArguments& arguments, ExitCode& exit_code) {
   options.allowed_changes = arguments.allowed_changes;
 
   const std::unique_ptr<Ops> ops = open_device(options.config.device, options.config.precision);
-  const std::string plan = describe_run(options.config, describe_device(ops->device()));
+  const std::string plan = describe_run(options.config, *ops, describe_device(ops->device()));
   if (arguments.dry_run) {
     write_output(plan);
     return;
@@ -70,7 +70,7 @@ void add_train_command(CLI::App& app, ExitCode& exit_code) {
   command->add_option("--out", arguments->out, "Run directory (default: runs/NAME)");
   command->add_flag("--resume", arguments->resume, "Go on with the run in the run directory");
   command->add_option("--allow-change", arguments->allowed_changes, "With --resume: a field that may differ from the saved run")
-      ->expected(1);
+      ->allow_extra_args(false);
   command->add_flag("--dry-run", arguments->dry_run, "Print sizes, memory and operations, and stop");
   command->footer(
       "Examples:\n  temper train configs/quickstart.json\n"

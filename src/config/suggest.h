@@ -1,6 +1,7 @@
 // What someone probably meant by a key that does not exist.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -9,5 +10,8 @@ namespace temper {
 /// A phrase to end an error message with: 'did you mean "optimizer.learning_rate"?' by names other trainers use, by the same key
 /// in another section, or by edit distance; where nothing is near, the keys of the section.
 std::string suggestion_for(std::string_view unknown_path);
+
+/// Edits (insert, delete, replace, swap neighbours) that turn one name into the other.
+std::size_t edit_distance(std::string_view a, std::string_view b);
 
 }  // namespace temper

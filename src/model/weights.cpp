@@ -1,5 +1,6 @@
 #include "model/weights.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <string>
@@ -12,6 +13,11 @@ namespace {
 
 bool ends_with(const std::string& text, const std::string& ending) {
   return text.size() >= ending.size() && text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
+}
+
+/// The weights of linear layers, the head's among them.
+bool is_multiplied(const Parameter& parameter) {
+  return parameter.kind == ParameterKind::matrix || parameter.name == "transformer.wte.weight";
 }
 
 /// Normal numbers by Box-Muller, two from each Philox block; element i of a tensor depends on (seed, tensor, i) alone.
@@ -42,11 +48,19 @@ Weights::Weights(const ModelConfig& config, Precision precision, Use use, Ops* o
   ops_->zero(master_.data, master_.bytes());
   if (low_precision_.present()) ops_->zero(low_precision_.data, low_precision_.bytes());
   if (gradients_.present()) ops_->zero(gradients_.data, gradients_.bytes());
-  std::size_t packed = 0;
   for (const Parameter& parameter : layout_.parameters())
-    if (parameter.kind == ParameterKind::matrix || parameter.name == "transformer.wte.weight")
-      packed += ops_->register_weight(weight(parameter));
+    if (is_multiplied(parameter)) ops_->register_weight(weight(parameter));
+}
+
+void Weights::count_linear_memory(const Ops& ops, std::int64_t rows, DeviceMemory& memory) const {
+  std::size_t packed = 0, scratch = 0;
+  for (const Parameter& parameter : layout_.parameters()) {
+    if (!is_multiplied(parameter)) continue;
+    packed += ops.packed_bytes(activation_type_, parameter.shape);
+    scratch = std::max(scratch, ops.linear_scratch_bytes(activation_type_, parameter.shape, rows));
+  }
   memory.count("packed weights", packed);
+  memory.count("matmul scratch", scratch);
 }
 
 ConstTensorView Weights::weight(const Parameter& parameter) const {

@@ -51,13 +51,12 @@ TensorView Optimizer::loss() const { return {static_cast<char*>(scalars_.data) +
 double Optimizer::learning_rate(std::int64_t k) const { return config_.learning_rate * schedule_.multiplier(k); }
 
 void Optimizer::begin_step(std::int64_t k) {
-  StepScalars scalars{};
   const double t = static_cast<double>(k + 1);
-  scalars.learning_rate = static_cast<float>(learning_rate(k));
-  scalars.schedule = static_cast<float>(schedule_.multiplier(k));
-  scalars.bias_correction1 = static_cast<float>(1.0 - std::pow(config_.beta1, t));
-  scalars.bias_correction2 = static_cast<float>(1.0 - std::pow(config_.beta2, t));
-  ops_->copy_to_device(scalars_.data, &scalars, sizeof(scalars));
+  begun_.learning_rate = static_cast<float>(learning_rate(k));
+  begun_.schedule = static_cast<float>(schedule_.multiplier(k));
+  begun_.bias_correction1 = static_cast<float>(1.0 - std::pow(config_.beta1, t));
+  begun_.bias_correction2 = static_cast<float>(1.0 - std::pow(config_.beta2, t));
+  ops_->copy_to_device(scalars_.data, &begun_, sizeof(begun_));
 }
 
 void Optimizer::finish_step() {

@@ -63,6 +63,7 @@ class Optimizer {
   std::vector<State> states_;
   TensorView segments_;  // bytes of ParameterSegment[tensors]
   TensorView scalars_;   // bytes of StepScalars
+  StepScalars begun_{};  // what begin_step uploads: must live until the copy is done
 };
 
 /// True for tensors that weight decay acts on: those of two or more dimensions (matrices and embeddings; no biases, no

@@ -14,8 +14,10 @@ Schedule::Schedule(const ScheduleConfig& config, std::int64_t total)
 double Schedule::multiplier(std::int64_t k) const {
   if (k < warmup_) return static_cast<double>(k + 1) / static_cast<double>(warmup_);
   const double f = config_.min_ratio;
-  const double span = static_cast<double>(std::max<std::int64_t>(total_ - warmup_, 1));
-  const double x = std::min(1.0, static_cast<double>(k - warmup_) / span);
+  const auto progress = [&](std::int64_t begin) {
+    return k >= total_ ? 1.0 : static_cast<double>(k - begin) / static_cast<double>(total_ - begin);
+  };
+  const double x = progress(warmup_);
   switch (config_.name) {
     case ScheduleName::constant:
       return 1.0;
@@ -24,11 +26,9 @@ double Schedule::multiplier(std::int64_t k) const {
     case ScheduleName::cosine:
       return f + (1.0 - f) * 0.5 * (1.0 + std::cos(std::numbers::pi * x));
     case ScheduleName::wsd: {
-      const auto cooldown = static_cast<std::int64_t>(config_.cooldown_fraction * static_cast<double>(total_));
+      const std::int64_t cooldown = std::llround(config_.cooldown_fraction * static_cast<double>(total_));
       const std::int64_t hold = std::max(warmup_, total_ - cooldown);
-      if (k < hold) return 1.0;
-      const double y = std::min(1.0, static_cast<double>(k - hold) / static_cast<double>(std::max<std::int64_t>(total_ - hold, 1)));
-      return f + (1.0 - f) * (1.0 - std::sqrt(y));
+      return k < hold ? 1.0 : f + (1.0 - f) * (1.0 - std::sqrt(progress(hold)));
     }
   }
   return 1.0;

@@ -16,7 +16,8 @@ class Schedule {
   /// Warmup over W updates: (k+1)/W, so that the first update moves and the last of the warmup has the full rate (llm.c).
   /// Then with x = (k-W)/(total-W) and f = min_ratio:
   ///   constant 1; linear 1 - (1-f) x; cosine f + (1-f) (1 + cos(pi x))/2;
-  ///   wsd 1 until the last cooldown_fraction of the run, then f + (1-f) (1 - sqrt(x')) with x' from 0 to 1 over it.
+  ///   wsd 1 until the last cooldown_fraction of the run (to the nearest update), then f + (1-f) (1 - sqrt(x')) with x' from 0 to 1
+  ///   over it.
   /// Past the end: as at x = 1.
   double multiplier(std::int64_t k) const;
   std::int64_t warmup_steps() const { return warmup_; }

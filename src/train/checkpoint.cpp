@@ -27,6 +27,8 @@ namespace {
 constexpr int format_version = 1;
 constexpr const char* state_file = "trainer.json";
 constexpr const char* optimizer_file = "optimizer.safetensors";
+constexpr const char* trash_prefix = ".trash-";
+constexpr const char* temporary_suffix = ".tmp";
 
 std::string folder_name(std::int64_t step) {
   char name[32];
@@ -37,6 +39,13 @@ std::string folder_name(std::int64_t step) {
 /// True for exactly "step-" and eight or more digits: a temporary or a foreign folder is never taken for a checkpoint.
 bool is_checkpoint_name(const std::string& name) {
   return name.size() >= 13 && name.starts_with("step-") && name.find_first_not_of("0123456789", 5) == std::string::npos;
+}
+
+/// By step: numbers of equal length sort as text.
+bool older(const fs::path& a, const fs::path& b) {
+  const std::string left = a.filename().string();
+  const std::string right = b.filename().string();
+  return left.size() != right.size() ? left.size() < right.size() : left < right;
 }
 
 std::string state_name(const OptimizedTensor& tensor, const Optimizer::State& state) { return tensor.name + "." + state.name; }
@@ -56,6 +65,7 @@ Json to_json(const TrainerState& state, const std::map<std::string, std::string>
   json["train_seconds"] = state.train_seconds;
   json["first_val_loss"] = optional_number(state.first_val_loss);
   json["best_val_loss"] = optional_number(state.best_val_loss);
+  json["last_val_loss"] = optional_number(state.last_val_loss);
   json["pending"] = nullptr;
   if (state.pending) {
     const StepRecord& record = *state.pending;
@@ -80,6 +90,7 @@ TrainerState from_json(const Json& json) {
   state.train_seconds = json.at("train_seconds").get<double>();
   state.first_val_loss = read_optional(json.at("first_val_loss"));
   state.best_val_loss = read_optional(json.at("best_val_loss"));
+  state.last_val_loss = read_optional(json.at("last_val_loss"));
   if (const Json& pending = json.at("pending"); !pending.is_null()) {
     StepRecord record;
     record.step = pending.at("step").get<std::int64_t>();
@@ -150,6 +161,7 @@ CheckpointFolder::CheckpointFolder(fs::path folder, std::int64_t keep) : folder_
 
 fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weights, const Optimizer& optimizer, Ops& ops,
                                 const Tokenizer* tokenizer) {
+  remove_leftovers();
   const std::uint64_t needed = estimated_bytes(weights, optimizer);
   const std::uint64_t available = free_bytes(folder_);
   if (available < needed + needed / 10)
@@ -158,8 +170,7 @@ fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weight
                                   " MiB are free; make room or lower checkpoint.keep. Earlier checkpoints are intact.");
 
   const fs::path target = folder_ / folder_name(state.step);
-  const fs::path temporary = target.string() + ".tmp";
-  remove_all_or_throw(temporary);
+  const fs::path temporary = target.string() + temporary_suffix;
   try {
     std::error_code made;
     if (!fs::create_directory(temporary, made) && made)
@@ -193,7 +204,7 @@ fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weight
     fs::remove_all(temporary, ignored);
     throw Error(error.code(), std::string("saving a checkpoint failed: ") + error.what() + ". Earlier checkpoints are intact.");
   }
-  remove_old();
+  remove_old(target);
   return target;
 }
 
@@ -201,11 +212,7 @@ std::vector<fs::path> CheckpointFolder::list() const {
   std::vector<fs::path> found;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder_))
     if (entry.is_directory() && is_checkpoint_name(entry.path().filename().string())) found.push_back(entry.path());
-  std::sort(found.begin(), found.end(), [](const fs::path& a, const fs::path& b) {
-    const std::string left = a.filename().string();
-    const std::string right = b.filename().string();
-    return left.size() != right.size() ? left.size() < right.size() : left < right;
-  });
+  std::sort(found.begin(), found.end(), older);
   return found;
 }
 
@@ -226,13 +233,30 @@ std::optional<fs::path> CheckpointFolder::newest_good() const {
   return std::nullopt;
 }
 
-void CheckpointFolder::remove_old() const {
-  const std::vector<fs::path> found = list();
+void CheckpointFolder::remove_leftovers() const {
+  const std::string suffix = temporary_suffix;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder_)) {
+    std::string name = entry.path().filename().string();
+    if (name.starts_with(trash_prefix)) {
+      name.erase(0, std::string(trash_prefix).size());
+    } else if (name.ends_with(suffix)) {
+      name.erase(name.size() - suffix.size());
+    } else {
+      continue;
+    }
+    if (is_checkpoint_name(name)) remove_all_or_throw(entry.path());
+  }
+}
+
+void CheckpointFolder::remove_old(const fs::path& newest) const {
+  // Later ones are damaged ones that a resumed run passed over: the newest must not have to make room for them.
+  std::vector<fs::path> found = list();
+  std::erase_if(found, [&](const fs::path& path) { return older(newest, path); });
   const auto surplus = static_cast<std::int64_t>(found.size()) - keep_;
   for (std::int64_t i = 0; i < surplus; ++i) {
     // The name goes first, so that a half-removed checkpoint is never taken for one.
     const fs::path victim = found[static_cast<std::size_t>(i)];
-    const fs::path trash = folder_ / (".trash-" + victim.filename().string());
+    const fs::path trash = folder_ / (trash_prefix + victim.filename().string());
     std::error_code error;
     fs::rename(victim, trash, error);
     if (!error) fs::remove_all(trash, error);
@@ -254,13 +278,19 @@ TrainerState verify_checkpoint(const fs::path& checkpoint) {
     json.erase("hash");
     if (hash_bytes(json.dump()) != expected)
       throw damaged(std::string(state_file) + " does not match its own hash: it was altered");
+    for (const char* name : {"config.json", "model.safetensors", optimizer_file})
+      if (!json.at("files").contains(name)) throw damaged(std::string(state_file) + " has no hash of " + name);
     for (const auto& [name, hash] : json.at("files").items()) {
       const fs::path file = checkpoint / name;
       if (!fs::is_regular_file(file)) throw damaged(name + " is missing");
       if (hash_file(file) != hash.get<std::string>())
         throw damaged(name + " does not match its hash in trainer.json: damaged or altered");
     }
-    return from_json(json);
+    const TrainerState state = from_json(json);
+    if (state.step < 0 || state.next_window < 0)
+      throw damaged(std::string(state_file) + ": step " + std::to_string(state.step) + ", next_window " +
+                    std::to_string(state.next_window) + ": neither may be negative");
+    return state;
   } catch (const Json::exception& error) {
     throw damaged(std::string(state_file) + " is damaged: " + error.what());
   }

@@ -32,6 +32,7 @@ struct TrainerState {
   double train_seconds = 0.0;       ///< time in steps so far, over all sessions of the run
   std::optional<double> first_val_loss;
   std::optional<double> best_val_loss;
+  std::optional<double> last_val_loss;
   std::optional<StepRecord> pending;  ///< a step whose evaluation was interrupted: done again before anything else
   std::string config_json;            ///< resolved configuration
   std::string data_fingerprint;
@@ -44,7 +45,8 @@ class CheckpointFolder {
   CheckpointFolder(std::filesystem::path folder, std::int64_t keep);
 
   /// Writes step-NNNNNNNN.tmp, makes it durable, renames it, then removes the oldest beyond `keep`. Any failure leaves every
-  /// committed checkpoint as it was and throws Error(ExitCode::io). Checks free space first. Returns the folder.
+  /// committed checkpoint as it was and throws Error(ExitCode::io). Checks free space first, and clears away what a killed save
+  /// left behind, so only one process may save into a folder. Returns the checkpoint's folder.
   std::filesystem::path save(const TrainerState& state, const Weights& weights, const Optimizer& optimizer, Ops& ops,
                              const Tokenizer* tokenizer);
 
@@ -56,7 +58,8 @@ class CheckpointFolder {
   std::optional<std::filesystem::path> newest_good() const;
 
  private:
-  void remove_old() const;
+  void remove_leftovers() const;
+  void remove_old(const std::filesystem::path& newest) const;
 
   std::filesystem::path folder_;
   std::int64_t keep_;

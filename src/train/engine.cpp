@@ -20,6 +20,12 @@ Engine::Engine(const RunConfig& config, Ops* ops)
       model(weights, Weights::Use::training, config.batch.micro_batch, config.model.n_ctx, ops, memory),
       optimizer(config.optimizer, Schedule(config.schedule, total_steps(config)), optimized_tensors(weights.layout()),
                 {weights.master(), weights.gradients(), weights.low_precision()}, ops, memory),
-      batch(config.batch.micro_batch, config.model.n_ctx, ops, memory) {}
+      batch(config.batch.micro_batch, config.model.n_ctx, ops, memory) {
+  if (ops != nullptr) count_linear_memory(config, *ops);
+}
+
+void Engine::count_linear_memory(const RunConfig& config, const Ops& ops) {
+  weights.count_linear_memory(ops, config.batch.micro_batch * config.model.n_ctx, memory);
+}
 
 }  // namespace temper

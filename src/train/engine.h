@@ -19,8 +19,10 @@ struct Engine {
   Optimizer optimizer;
   DeviceBatch batch;
 
-  /// With `ops` null nothing is taken and memory.plan() tells what would be.
+  /// With `ops` null nothing is taken and memory.plan() tells what would be, once count_linear_memory() was called too.
   Engine(const RunConfig& config, Ops* ops);
+  /// Adds to the plan what `ops` takes beside it.
+  void count_linear_memory(const RunConfig& config, const Ops& ops);
 
   /// Loss, gradients and update number `step` (from 0) over micro-batches that `next` uploads into `batch`, one per call.
   /// Returns what the step measured; the update was made only if `finite` is 1.

@@ -47,7 +47,7 @@ std::vector<ChartSeries> read_loss_curves(const std::filesystem::path& metrics) 
   std::ifstream file(metrics);
   for (std::string text; std::getline(file, text);) {
     const nlohmann::json line = nlohmann::json::parse(text, nullptr, false);
-    if (!line.is_object() || !line.contains("step")) continue;
+    if (!line.is_object() || !line.contains("step") || !line["step"].is_number()) continue;
     const auto point = [&](const char* key, ChartSeries& curve) {
       if (line.contains(key) && line[key].is_number())
         curve.points.emplace_back(line["step"].get<double>(), line[key].get<double>());

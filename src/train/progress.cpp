@@ -100,7 +100,7 @@ std::string draw_chart(const std::vector<ChartSeries>& series, int columns, int 
   }
   if (x_low > x_high) return "";
   if (x_high == x_low) x_high = x_low + 1.0;
-  if (y_high - y_low < 1e-9) y_high = y_low + 1e-9;
+  y_high = std::max(y_high, y_low + std::max(1e-9, 1e-9 * std::abs(y_low)));  // a flat line needs a height too
 
   std::vector<std::string> grid(static_cast<std::size_t>(rows), std::string(static_cast<std::size_t>(columns), ' '));
   for (const ChartSeries& one : series) {
@@ -133,7 +133,8 @@ std::string draw_chart(const std::vector<ChartSeries>& series, int columns, int 
   const std::string right = format("%.0f", x_high) + " " + x_label;
   const int gap = std::max(1, columns - static_cast<int>(left.size() + right.size()));
   text += "\n          " + left + std::string(static_cast<std::size_t>(gap), ' ') + right + "\n          ";
-  for (const ChartSeries& one : series) text += format("%c %s   ", one.mark, one.name.c_str());
+  for (const ChartSeries& one : series)
+    if (!one.points.empty()) text += format("%c %s   ", one.mark, one.name.c_str());
   return text + "\n";
 }
 

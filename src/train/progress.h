@@ -15,7 +15,7 @@ namespace temper {
 
 /// "3h 02m", "4m 10s", "12 s"
 std::string format_duration(double seconds);
-/// "1.5k", "12.3M", "2.46B"
+/// "1500", "15.0k", "12.3M", "2.46B"
 std::string format_count(double value);
 /// "12.0 MiB", "1.94 GiB"
 std::string format_bytes(std::size_t bytes);

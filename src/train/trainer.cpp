@@ -75,7 +75,6 @@ class Trainer {
   std::optional<Metrics> metrics_;
 
   TrainerState state_;
-  std::optional<double> last_val_loss_;
   std::int64_t saved_step_ = -1;
   fs::path last_checkpoint_;
   Batch host_batch_;
@@ -98,6 +97,8 @@ Trainer::Trainer(const TrainOptions& options, Ops& ops)
     if (!tokenizer_)
       throw Error(ExitCode::usage,
                   "eval.hellaswag needs data.tokenizer: the items are text and must be encoded; set data.tokenizer");
+    if (!val_)
+      throw Error(ExitCode::usage, "eval.hellaswag is scored at each validation, and data.val names no shards; set data.val");
     hellaswag_ = read_multiple_choice(config_.eval.hellaswag);
   }
   check_tokenizer();
@@ -156,8 +157,9 @@ void Trainer::initialize_weights() {
   const ModelConfig& wanted = config_.model;
   const auto same = [&](const char* key, std::int64_t there, std::int64_t here) {
     if (there != here)
-      throw Error(ExitCode::usage, "train.init_from: the model in " + folder.string() + " has " + key + " " + std::to_string(there) +
-                                       ", the configuration model." + key + " " + std::to_string(here) + "; make them equal");
+      throw Error(ExitCode::usage, "train.init_from: the model in " + folder.string() + " has " + key + " " +
+                                       std::to_string(there) + ", the configuration model." + key + " " + std::to_string(here) +
+                                       "; make them equal");
   };
   same("n_layer", found.n_layer, wanted.n_layer);
   same("n_head", found.n_head, wanted.n_head);
@@ -187,7 +189,7 @@ StepRecord Trainer::training_step() {
   StepRecord record;
   record.learning_rate = engine_.optimizer.learning_rate(state_.step);
   record.step = ++state_.step;
-  record.tokens = state_.step * config_.batch.tokens_per_step;
+  record.tokens = state_.next_window * config_.model.n_ctx;
   record.loss = scalars.loss;
   record.gradient_norm = scalars.gradient_norm;
   return record;
@@ -222,10 +224,10 @@ bool Trainer::record_step(const StepRecord& record) {
   state_.pending.reset();
   if (tokens_per_second_ > 0.0 && record.loss) measurements.tokens_per_second = tokens_per_second_;
   measurements.seconds = state_.train_seconds;
-  metrics_->write(record, measurements);
+  if (record.step % config_.log.every == 0 || record.step == steps_ || measurements.val_loss) metrics_->write(record, measurements);
 
   if (measurements.val_loss) {
-    last_val_loss_ = measurements.val_loss;
+    state_.last_val_loss = measurements.val_loss;
     if (!state_.first_val_loss) state_.first_val_loss = measurements.val_loss;
     if (!state_.best_val_loss || *measurements.val_loss < *state_.best_val_loss) state_.best_val_loss = measurements.val_loss;
     char text[160];
@@ -273,7 +275,7 @@ TrainSummary Trainer::finish(bool interrupted) {
   summary.interrupted = interrupted;
   summary.steps = state_.step;
   summary.first_val_loss = state_.first_val_loss;
-  summary.val_loss = last_val_loss_;
+  summary.val_loss = state_.last_val_loss;
   summary.checkpoint = last_checkpoint_;
   if (interrupted) {
     progress_.note(std::string(StopSignals::name()) + ": saved " + last_checkpoint_.string() +
@@ -292,7 +294,7 @@ TrainSummary Trainer::finish(bool interrupted) {
   nlohmann::ordered_json json;
   json["name"] = config_.name;
   json["steps"] = state_.step;
-  json["tokens"] = state_.step * config_.batch.tokens_per_step;
+  json["tokens"] = state_.next_window * config_.model.n_ctx;
   json["parameters"] = engine_.weights.layout().parameter_count();
   json["first_val_loss"] = optional_number(summary.first_val_loss);
   json["best_val_loss"] = optional_number(state_.best_val_loss);
@@ -312,8 +314,9 @@ TrainSummary train(const TrainOptions& options, Ops& ops) {
   return Trainer(options, ops).run();
 }
 
-std::string describe_run(const RunConfig& config, const std::string& device) {
-  const Engine plan(config, nullptr);
+std::string describe_run(const RunConfig& config, const Ops& ops, const std::string& device) {
+  Engine plan(config, nullptr);
+  plan.count_linear_memory(config, ops);
   const double tokens = static_cast<double>(config.batch.tokens_per_step);
   const double steps = static_cast<double>(total_steps(config));
   const double flops = training_flops_per_token(config.model);

@@ -32,7 +32,8 @@ struct TrainSummary {
 /// Throws Error with the exit code of what went wrong; committed checkpoints stay intact whatever happens.
 TrainSummary train(const TrainOptions& options, Ops& ops);
 
-/// Sizes, parameters, operations and memory of a run, as text; nothing is allocated and no data is read.
-std::string describe_run(const RunConfig& config, const std::string& device);
+/// Sizes, parameters, operations and memory of a run on `ops`, which is called `device`, as text; nothing is allocated and no data
+/// is read.
+std::string describe_run(const RunConfig& config, const Ops& ops, const std::string& device);
 
 }  // namespace temper

@@ -1,0 +1,305 @@
+// Checkpoints: what goes in comes out, what was damaged is found, what is old goes, and nothing else is touched.
+#include "train/checkpoint.h"
+
+#include <nlohmann/json.hpp>
+
+#include "io/file.h"
+#include "tiny_run.h"
+
+namespace temper {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+TrainerState tiny_state(std::int64_t step) {
+  TrainerState state;
+  state.step = step;
+  state.next_window = 4 * step;
+  state.metrics_bytes = 12345;
+  state.train_seconds = 0.1;  // not a binary fraction: must come back bit for bit
+  state.first_val_loss = 5.5;
+  state.best_val_loss = 1.0 / 3.0;
+  state.config_json = config_to_json(tiny_config());
+  state.data_fingerprint = "0123456789abcdef0123456789abcdef";
+  state.tokenizer_hash = "fedcba9876543210fedcba9876543210";
+  return state;
+}
+
+void expect_equal(const StepRecord& a, const StepRecord& b) {
+  EXPECT_EQ(a.step, b.step);
+  EXPECT_EQ(a.tokens, b.tokens);
+  EXPECT_EQ(a.loss, b.loss);
+  EXPECT_EQ(a.gradient_norm, b.gradient_norm);
+  EXPECT_EQ(a.learning_rate, b.learning_rate);
+}
+
+void expect_equal(const TrainerState& a, const TrainerState& b) {
+  EXPECT_EQ(a.step, b.step);
+  EXPECT_EQ(a.next_window, b.next_window);
+  EXPECT_EQ(a.metrics_bytes, b.metrics_bytes);
+  EXPECT_EQ(a.train_seconds, b.train_seconds);
+  EXPECT_EQ(a.first_val_loss, b.first_val_loss);
+  EXPECT_EQ(a.best_val_loss, b.best_val_loss);
+  EXPECT_EQ(a.last_val_loss, b.last_val_loss);
+  ASSERT_EQ(a.pending.has_value(), b.pending.has_value());
+  if (a.pending) expect_equal(*a.pending, *b.pending);
+  EXPECT_EQ(Json::parse(a.config_json), Json::parse(b.config_json));
+  EXPECT_EQ(a.data_fingerprint, b.data_fingerprint);
+  EXPECT_EQ(a.tokenizer_hash, b.tokenizer_hash);
+}
+
+class CheckpointTest : public testing::Test {
+ protected:
+  CheckpointTest() : tiny(tiny_config(), 2), checkpoints(folder / "checkpoints", 2) {}
+
+  fs::path save(std::int64_t step) { return save(checkpoints, step); }
+  fs::path save(CheckpointFolder& to, std::int64_t step) {
+    return to.save(tiny_state(step), tiny.engine.weights, tiny.engine.optimizer, *tiny.ops, nullptr);
+  }
+  std::vector<std::string> names() const {
+    std::vector<std::string> found;
+    for (const fs::path& path : checkpoints.list()) found.push_back(path.filename().string());
+    return found;
+  }
+  /// All entries, not the checkpoints alone.
+  std::size_t entries() const {
+    return static_cast<std::size_t>(std::distance(fs::directory_iterator(folder / "checkpoints"), fs::directory_iterator()));
+  }
+
+  TemporaryFolder folder;
+  TinyEngine tiny;
+  CheckpointFolder checkpoints;
+};
+
+void overwrite(const fs::path& path, const std::string& contents) { std::ofstream(path, std::ios::binary) << contents; }
+
+/// Changes trainer.json and gives it the hash that belongs to it, as somebody could who wants it believed.
+void forge(const fs::path& checkpoint, const std::function<void(Json&)>& change) {
+  Json json = Json::parse(read_file(checkpoint / "trainer.json"));
+  json.erase("hash");
+  change(json);
+  json["hash"] = hash_bytes(json.dump());
+  overwrite(checkpoint / "trainer.json", json.dump(2));
+}
+
+TEST_F(CheckpointTest, WeightsStatesAndCountersComeBack) {
+  const fs::path path = save(7);
+  EXPECT_EQ(path, folder / "checkpoints" / "step-00000007");
+  expect_equal(verify_checkpoint(path), tiny_state(7));
+
+  RunConfig other = tiny_config();
+  other.seed = 99;
+  TinyEngine loaded(other, 1);
+  ASSERT_NE(loaded.contents(), tiny.contents());
+  load_checkpoint(path, loaded.engine.weights, loaded.engine.optimizer, *loaded.ops);
+  EXPECT_EQ(loaded.contents(), tiny.contents());
+}
+
+TEST_F(CheckpointTest, InterruptedEvaluationComesBack) {
+  TrainerState state = tiny_state(9);
+  state.first_val_loss.reset();
+  state.last_val_loss = 0.7;
+  state.pending = StepRecord{9, 288, 4.75, 0.1, 3e-4};
+  auto& optimizer = tiny.engine.optimizer;
+  expect_equal(verify_checkpoint(checkpoints.save(state, tiny.engine.weights, optimizer, *tiny.ops, nullptr)), state);
+
+  state.pending = StepRecord{0, 0, std::nullopt, std::nullopt, 0.0};  // of the untrained model
+  expect_equal(verify_checkpoint(checkpoints.save(state, tiny.engine.weights, optimizer, *tiny.ops, nullptr)), state);
+}
+
+TEST_F(CheckpointTest, TokenizerTravelsAlong) {
+  const Tokenizer tokenizer = Tokenizer::train("the cat sat on the mat, the cat sat", tiny_vocab, {});
+  const fs::path path = checkpoints.save(tiny_state(1), tiny.engine.weights, tiny.engine.optimizer, *tiny.ops, &tokenizer);
+  EXPECT_EQ(Tokenizer::load(path).hash(), tokenizer.hash());
+  verify_checkpoint(path);
+  overwrite(path / "tokenizer.json", "{}");
+  expect_error(ExitCode::checkpoint, {path.string(), "tokenizer.json", "hash"}, [&] { verify_checkpoint(path); });
+}
+
+TEST_F(CheckpointTest, KeepsTheNewest) {
+  for (const std::int64_t step : {1, 2, 5, 10}) save(step);
+  EXPECT_EQ(names(), (std::vector<std::string>{"step-00000005", "step-00000010"}));
+  EXPECT_EQ(entries(), 2u) << "nothing half-removed stays";
+
+  CheckpointFolder one(folder / "checkpoints", 1);
+  save(one, 11);
+  EXPECT_EQ(names(), std::vector<std::string>{"step-00000011"});
+}
+
+TEST_F(CheckpointTest, OrderIsThatOfTheSteps) {
+  save(99'999'999);
+  save(100'000'000);
+  EXPECT_EQ(names(), (std::vector<std::string>{"step-99999999", "step-100000000"}));
+  EXPECT_EQ(checkpoints.newest_good()->filename(), "step-100000000");
+}
+
+TEST_F(CheckpointTest, OnlyItsOwnNamesAreCheckpoints) {
+  save(3);
+  const fs::path root = folder / "checkpoints";
+  const std::vector<std::string> foreign = {"step-12", "step-0000001x", "step-00000012.bak", "xstep-00000012", "Step-00000012",
+                                            "best",    ".trash-mine",   "mine.tmp",          "step--0000012",  "step-"};
+  for (const std::string& name : foreign) fs::create_directories(root / name);
+  fs::create_directories(root / "step-00000010.tmp");
+  fs::create_directories(root / ".trash-step-00000001");
+  overwrite(root / "step-00000099", "a file, not a folder");
+  EXPECT_EQ(names(), std::vector<std::string>{"step-00000003"});
+
+  save(4);
+  save(5);
+  EXPECT_EQ(names(), (std::vector<std::string>{"step-00000004", "step-00000005"}));
+  for (const std::string& name : foreign) EXPECT_TRUE(fs::exists(root / name)) << name;
+  EXPECT_TRUE(fs::exists(root / "step-00000099"));
+  EXPECT_FALSE(fs::exists(root / "step-00000010.tmp")) << "what a killed save left must not fill the disk";
+  EXPECT_FALSE(fs::exists(root / ".trash-step-00000001"));
+}
+
+TEST_F(CheckpointTest, SavingAStepAgainReplacesIt) {
+  const fs::path path = save(4);
+  const auto before = tiny.contents();
+  TinyEngine other(tiny_config(), 3);
+  checkpoints.save(tiny_state(4), other.engine.weights, other.engine.optimizer, *other.ops, nullptr);
+  EXPECT_EQ(entries(), 1u);
+  verify_checkpoint(path);
+  load_checkpoint(path, tiny.engine.weights, tiny.engine.optimizer, *tiny.ops);
+  EXPECT_EQ(tiny.contents(), other.contents());
+  EXPECT_NE(tiny.contents(), before);
+}
+
+TEST_F(CheckpointTest, DamageToAnyFileIsFound) {
+  const fs::path path = save(6);
+  std::size_t files = 0;
+  for (const fs::directory_entry& entry : fs::directory_iterator(path)) {
+    ++files;
+    const fs::path file = entry.path();
+    const std::string name = file.filename().string();
+    const std::string good = read_file(file);
+    const auto expect_found = [&](const char* how) {
+      SCOPED_TRACE(name + " " + how);
+      expect_error(ExitCode::checkpoint, {path.string(), name}, [&] { verify_checkpoint(path); });
+      overwrite(file, good);
+      verify_checkpoint(path);
+    };
+    for (const std::size_t at : {std::size_t{0}, good.size() / 2, good.size() - 2}) {
+      std::string bad = good;
+      bad[at] = static_cast<char>(bad[at] ^ 1);
+      overwrite(file, bad);
+      expect_found("flipped");
+    }
+    overwrite(file, good.substr(0, good.size() / 2));
+    expect_found("cut");
+    overwrite(file, "");
+    expect_found("emptied");
+    fs::remove(file);
+    expect_found("removed");
+    if (name == "trainer.json") continue;
+    overwrite(file, good + " ");
+    expect_found("lengthened");
+  }
+  EXPECT_EQ(files, 5u);  // config, generation_config, model, optimizer, trainer
+}
+
+// A flip of white space changes nothing; any other must be noticed or, at the least, change nothing either.
+TEST_F(CheckpointTest, NoFlippedBitOfTheStateGoesUnnoticed) {
+  const fs::path path = save(6);
+  const fs::path file = path / "trainer.json";
+  const std::string good = read_file(file);
+  const TrainerState state = verify_checkpoint(path);
+  std::size_t found = 0;
+  for (std::size_t at = 0; at < good.size(); ++at) {
+    std::string bad = good;
+    bad[at] = static_cast<char>(bad[at] ^ (1 << (at % 8)));
+    overwrite(file, bad);
+    try {
+      expect_equal(verify_checkpoint(path), state);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::checkpoint);
+      ++found;
+    }
+  }
+  EXPECT_GT(found, good.size() / 2);
+}
+
+TEST_F(CheckpointTest, AlteredStateIsFound) {
+  const fs::path path = save(6);
+  const Json good = Json::parse(read_file(path / "trainer.json"));
+  const auto expect_altered = [&](const char* key, const Json& value) {
+    Json json = good;
+    json[key] = value;
+    overwrite(path / "trainer.json", json.dump(2));
+    expect_error(ExitCode::checkpoint, {path.string(), "trainer.json", "altered"}, [&] { verify_checkpoint(path); });
+  };
+  expect_altered("one_more_key", 1);
+  expect_altered("step", 7);
+  expect_altered("files", Json::object());
+  expect_altered("hash", std::string(32, '0'));
+  overwrite(path / "trainer.json", good.dump());  // the same in another layout is the same
+  expect_equal(verify_checkpoint(path), tiny_state(6));
+}
+
+TEST_F(CheckpointTest, AForgedStateIsRefused) {
+  const fs::path path = save(6);
+  const std::string good = read_file(path / "trainer.json");
+  const auto expect_refused = [&](const std::vector<std::string>& says, const std::function<void(Json&)>& change) {
+    forge(path, change);
+    expect_error(ExitCode::checkpoint, says, [&] { verify_checkpoint(path); });
+    overwrite(path / "trainer.json", good);
+  };
+  for (const char* name : {"config.json", "model.safetensors", "optimizer.safetensors"})
+    expect_refused({"no hash of", name}, [&](Json& json) { json["files"].erase(name); });
+  expect_refused({"step -1"}, [](Json& json) { json["step"] = -1; });
+  expect_refused({"next_window -5"}, [](Json& json) { json["next_window"] = -5; });
+  expect_refused({"damaged"}, [](Json& json) { json["step"] = "six"; });
+  expect_refused({"no hash of config.json"}, [](Json& json) { json["files"] = 3; });
+  expect_refused({"damaged"}, [](Json& json) { json.erase("data_fingerprint"); });
+  expect_refused({"format_version", "2"}, [](Json& json) { json["format_version"] = 2; });
+  overwrite(path / "trainer.json", "[]");
+  expect_error(ExitCode::checkpoint, {"damaged"}, [&] { verify_checkpoint(path); });
+}
+
+TEST_F(CheckpointTest, ADamagedNewestFallsBackToTheOneBefore) {
+  EXPECT_FALSE(checkpoints.newest_good().has_value());
+  save(1);
+  const fs::path newest = save(2);
+  EXPECT_EQ(checkpoints.newest_good()->filename(), "step-00000002");
+  fs::remove(newest / "optimizer.safetensors");
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(checkpoints.newest_good()->filename(), "step-00000001");
+  const std::string warning = testing::internal::GetCapturedStderr();
+  EXPECT_NE(warning.find("step-00000002"), std::string::npos) << warning;
+  EXPECT_NE(warning.find("optimizer.safetensors is missing"), std::string::npos) << warning;
+
+  overwrite(folder / "checkpoints" / "step-00000001" / "config.json", "{}");
+  expect_error(ExitCode::checkpoint, {"none of the 2 checkpoints is intact"}, [&] { checkpoints.newest_good(); });
+}
+
+// A run that fell back saves steps below the damaged one: they must not be removed in its favour.
+TEST_F(CheckpointTest, ADamagedLaterCheckpointDoesNotPushOutANewOne) {
+  CheckpointFolder one(folder / "checkpoints", 1);
+  overwrite(save(one, 20) / "model.safetensors", "damaged");
+  const fs::path saved = save(one, 12);
+  EXPECT_TRUE(fs::exists(saved));
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(one.newest_good(), saved);
+  testing::internal::GetCapturedStderr();
+  EXPECT_EQ(save(one, 20), folder / "checkpoints" / "step-00000020");
+  EXPECT_EQ(names(), std::vector<std::string>{"step-00000020"});
+  verify_checkpoint(folder / "checkpoints" / "step-00000020");
+}
+
+TEST_F(CheckpointTest, AnotherModelsCheckpointIsRefused) {
+  const fs::path path = save(1);
+  RunConfig wider = tiny_config();
+  wider.model.n_embd = 32;
+  TinyEngine other(wider);
+  expect_error(ExitCode::checkpoint, {path.string()},
+               [&] { load_checkpoint(path, other.engine.weights, other.engine.optimizer, *other.ops); });
+}
+
+TEST(Checkpoint, AFolderWithoutAStateIsNone) {
+  const TemporaryFolder folder;
+  expect_error(ExitCode::checkpoint, {"no trainer.json"}, [&] { verify_checkpoint(folder.path()); });
+}
+
+}  // namespace
+}  // namespace temper

@@ -1,0 +1,101 @@
+// metrics.jsonl: keys, their order, and what a resumed run keeps.
+#include "train/metrics.h"
+
+#include <nlohmann/json.hpp>
+
+#include "io/file.h"
+#include "tiny_run.h"
+
+namespace temper {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::vector<std::string> keys(const Json& line) {
+  std::vector<std::string> found;
+  for (const auto& [key, value] : line.items()) found.push_back(key);
+  return found;
+}
+
+std::vector<Json> lines(const std::filesystem::path& run) {
+  std::vector<Json> found;
+  std::ifstream file(run / "metrics.jsonl");
+  for (std::string line; std::getline(file, line);) found.push_back(Json::parse(line));
+  return found;
+}
+
+StepMeasurements measured(double seconds, std::optional<double> val_loss, std::optional<double> tokens_per_second = {}) {
+  StepMeasurements measurements;
+  measurements.val_loss = val_loss;
+  measurements.tokens_per_second = tokens_per_second;
+  measurements.seconds = seconds;
+  return measurements;
+}
+
+TEST(Metrics, KeysAndTheirOrder) {
+  const TemporaryFolder run;
+  Metrics metrics(run.path(), 0, 0, false);
+  metrics.write({0, 0, std::nullopt, std::nullopt, 0.0}, measured(0.0, 5.5));
+  metrics.write({1, 32, 5.25, 0.5, 6e-4}, measured(0.032, {}, 1000.0));
+  StepMeasurements all = measured(0.064, 4.75, 2000.0);
+  all.hellaswag = MultipleChoiceScore{10, 0.3, 0.2};
+  metrics.write({2, 64, 5.0, 0.25, 6e-4}, all);
+
+  const std::vector<Json> written = lines(run.path());
+  ASSERT_EQ(written.size(), 3u);
+  using Keys = std::vector<std::string>;
+  EXPECT_EQ(keys(written[0]),
+            (Keys{"step", "tokens", "loss", "val_loss", "lr", "grad_norm", "tokens_per_second", "mfu", "seconds"}));
+  EXPECT_EQ(keys(written[1]), (Keys{"step", "tokens", "loss", "lr", "grad_norm", "tokens_per_second", "mfu", "seconds"}));
+  EXPECT_EQ(keys(written[2]), (Keys{"step", "tokens", "loss", "val_loss", "hellaswag_acc", "hellaswag_acc_norm", "lr", "grad_norm",
+                                    "tokens_per_second", "mfu", "seconds"}));
+  EXPECT_EQ(written[0].dump(),
+            R"({"step":0,"tokens":0,"loss":null,"val_loss":5.5,"lr":0.0,"grad_norm":null,"tokens_per_second":null,"mfu":null,)"
+            R"("seconds":0.0})");
+  EXPECT_EQ(
+      written[1].dump(),
+      R"({"step":1,"tokens":32,"loss":5.25,"lr":0.0006,"grad_norm":0.5,"tokens_per_second":1000.0,"mfu":null,"seconds":0.032})");
+  EXPECT_EQ(written[2]["hellaswag_acc"], 0.3);
+  EXPECT_EQ(written[2]["hellaswag_acc_norm"], 0.2);
+  EXPECT_FALSE(std::filesystem::exists(run / "tensorboard"));
+}
+
+TEST(Metrics, AResumedRunKeepsWhatItsCheckpointKnew) {
+  const TemporaryFolder run;
+  std::uint64_t known = 0;
+  {
+    Metrics metrics(run.path(), 0, 0, true);
+    metrics.write({1, 32, 5.0, 0.5, 6e-4}, {});
+    metrics.sync();
+    known = metrics.bytes();
+    metrics.write({2, 64, 4.0, 0.5, 6e-4}, {});
+  }
+  EXPECT_TRUE(std::filesystem::is_directory(run / "tensorboard"));
+  Metrics metrics(run.path(), known, 2, false);
+  EXPECT_EQ(metrics.bytes(), known);
+  metrics.write({2, 64, 3.0, 0.5, 6e-4}, {});
+  const std::vector<Json> written = lines(run.path());
+  ASSERT_EQ(written.size(), 2u);
+  EXPECT_EQ(written[1]["loss"], 3.0);
+}
+
+TEST(Metrics, CurvesPassOverLinesTheyCannotRead) {
+  const TemporaryFolder run;
+  std::ofstream(run / "metrics.jsonl") << R"({"step":0,"loss":null,"val_loss":5.5}
+not json
+[1]
+{"loss":1.0}
+{"step":"two","loss":1.0}
+{"step":1,"loss":5.0}
+{"step":2,"loss":4.0,"val_loss":"x"}
+{"step":3,"lo)";
+  const std::vector<ChartSeries> curves = read_loss_curves(run / "metrics.jsonl");
+  ASSERT_EQ(curves.size(), 2u);
+  using Points = std::vector<std::pair<double, double>>;
+  EXPECT_EQ(curves[0].points, (Points{{1, 5.0}, {2, 4.0}}));
+  EXPECT_EQ(curves[1].points, (Points{{0, 5.5}}));
+  EXPECT_TRUE(read_loss_curves(run / "nothing")[0].points.empty());
+}
+
+}  // namespace
+}  // namespace temper

@@ -1,0 +1,110 @@
+// The folder of a run, and which changes a resumed run may bring.
+#include "train/run_directory.h"
+
+#include "tiny_run.h"
+
+namespace temper {
+namespace {
+
+namespace fs = std::filesystem;
+
+TrainerState state_of(const RunConfig& config) {
+  TrainerState state;
+  state.config_json = config_to_json(config);
+  state.data_fingerprint = std::string(32, 'a');
+  state.tokenizer_hash = std::string(32, 'b');
+  return state;
+}
+
+const fs::path checkpoint = "runs/x/checkpoints/step-00000005";
+
+void expect_resumable(const RunConfig& now, const std::vector<std::string>& allowed = {}) {
+  EXPECT_NO_THROW(check_resumable(state_of(tiny_config()), state_of(now), allowed, checkpoint));
+}
+
+void expect_refused(const RunConfig& now, const std::vector<std::string>& says, const std::vector<std::string>& allowed = {}) {
+  std::vector<std::string> parts = says;
+  parts.push_back(checkpoint.string());
+  expect_error(ExitCode::checkpoint, parts, [&] { check_resumable(state_of(tiny_config()), state_of(now), allowed, checkpoint); });
+}
+
+TEST(Resumable, TheSameConfigurationIs) { expect_resumable(tiny_config()); }
+
+TEST(Resumable, FreeFieldsMayChange) {
+  RunConfig now = tiny_config();
+  now.name = "other";
+  now.eval.every = 3;
+  now.checkpoint.keep = 9;
+  now.log.every = 7;
+  now.data.train = {"moved.bin"};
+  expect_resumable(now);
+}
+
+TEST(Resumable, TopologyMayChange) {
+  RunConfig now = tiny_config();
+  now.batch.micro_batch = 4;
+  now.device = DeviceChoice::automatic;
+  expect_resumable(now);
+}
+
+TEST(Resumable, TrajectoryMayChangeOnlyWhenAllowed) {
+  RunConfig now = tiny_config();
+  now.optimizer.learning_rate = 0.5;
+  now.train.steps = 8;
+  expect_refused(now, {"optimizer.learning_rate: 0.01 then, 0.5 now (--allow-change optimizer.learning_rate permits it)",
+                       "train.steps: 6 then, 8 now (--allow-change train.steps permits it)"});
+  expect_refused(now, {"train.steps: 6 then"}, {"optimizer.learning_rate"});
+  expect_resumable(now, {"train.steps", "optimizer.learning_rate"});
+}
+
+TEST(Resumable, ModelAndSeedMayNeverChange) {
+  RunConfig now = tiny_config();
+  now.seed = 5;
+  expect_refused(now, {"seed: 1337 then, 5 now (cannot change)"}, {"seed"});
+  now = tiny_config();
+  now.model.n_layer = 2;
+  expect_refused(now, {"model.n_layer: 1 then, 2 now (cannot change)"}, {"model.n_layer"});
+}
+
+TEST(Resumable, DataAndTokenizerMayNeverChange) {
+  const TrainerState saved = state_of(tiny_config());
+  TrainerState now = saved;
+  now.data_fingerprint = std::string(32, 'c');
+  now.tokenizer_hash = std::string(32, 'd');
+  expect_error(ExitCode::checkpoint,
+               {"the training data differs: fingerprint " + saved.data_fingerprint + " then, " + now.data_fingerprint + " now",
+                "the tokenizer differs: hash " + saved.tokenizer_hash + " then, " + now.tokenizer_hash + " now"},
+               [&] {
+                 check_resumable(saved, now, {"data.train", "data.tokenizer"}, checkpoint);
+               });
+}
+
+TEST(RunDirectory, ANewRunWantsANewFolder) {
+  const TemporaryFolder folder;
+  const fs::path run = folder / "deep/down";
+  { EXPECT_EQ(RunDirectory(run, false).path(), run); }
+  { const RunDirectory still_no_run(run, false); }
+  std::ofstream(run / "config.json") << "{}";
+  expect_error(ExitCode::usage, {run.string(), "--resume", "--out"}, [&] { const RunDirectory taken(run, false); });
+  { const RunDirectory resumed(run, true); }
+}
+
+TEST(RunDirectory, ResumingWantsARun) {
+  const TemporaryFolder folder;
+  expect_error(ExitCode::checkpoint, {"no run to resume", "--resume"}, [&] { const RunDirectory none(folder.path(), true); });
+}
+
+TEST(RunDirectory, OneRunAtATime) {
+  const TemporaryFolder folder;
+  const RunDirectory first(folder.path(), false);
+  expect_error(ExitCode::io, {folder.path().string()}, [&] { const RunDirectory second(folder.path(), false); });
+}
+
+TEST(RunDirectory, AFileIsNoFolder) {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "file") << "x";
+  expect_error(ExitCode::io, {"could not be made"}, [&] { const RunDirectory under(folder / "file/run", false); });
+}
+
+}  // namespace
+}  // namespace temper

@@ -1,0 +1,64 @@
+// Signals that ask a run to stop.
+#include "train/signals.h"
+
+#include <gtest/gtest.h>
+
+#include <unistd.h>
+
+#include <csignal>
+#include <utility>
+
+namespace temper {
+namespace {
+
+TEST(Signals, TheFirstOneIsRemembered) {
+  for (const auto& [number, name] :
+       {std::pair{SIGINT, "SIGINT"}, {SIGTERM, "SIGTERM"}, {SIGUSR1, "SIGUSR1"}, {SIGUSR2, "SIGUSR2"}, {SIGHUP, "SIGHUP"}}) {
+    const StopSignals signals;  // forgets the one before
+    EXPECT_FALSE(StopSignals::requested());
+    EXPECT_STREQ(StopSignals::name(), "");
+    std::raise(number);
+    EXPECT_TRUE(StopSignals::requested()) << name;
+    EXPECT_STREQ(StopSignals::name(), name);
+  }
+}
+
+TEST(Signals, HandlersAreGivenBack) {
+  struct sigaction ignored = {}, found = {};
+  ignored.sa_handler = SIG_IGN;
+  struct sigaction before = {};
+  sigaction(SIGUSR2, &ignored, &before);
+  {
+    const StopSignals signals;
+    sigaction(SIGUSR2, nullptr, &found);
+    EXPECT_NE(found.sa_handler, SIG_IGN);
+  }
+  sigaction(SIGUSR2, nullptr, &found);
+  EXPECT_EQ(found.sa_handler, SIG_IGN);
+  sigaction(SIGUSR2, &before, nullptr);
+}
+
+TEST(SignalsDeathTest, TheSecondOneEndsTheProcess) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";  // OpenMP's threads may be there
+  EXPECT_EXIT(
+      {
+        const StopSignals signals;
+        std::raise(SIGTERM);
+        std::raise(SIGINT);
+      },
+      testing::ExitedWithCode(128 + SIGINT), "");
+}
+
+TEST(SignalsDeathTest, AClosedPipeIsNoDeath) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(
+      {
+        ignore_closed_pipes();
+        std::raise(SIGPIPE);
+        _exit(7);
+      },
+      testing::ExitedWithCode(7), "");
+}
+
+}  // namespace
+}  // namespace temper

@@ -54,15 +54,16 @@ def read_run(run: Path, x: str) -> Curve:
 
 
 def smoothed(points: list[tuple[float, float]], window: int) -> list[tuple[float, float]]:
-    """Means of up to `window` points around each one, fewer at the ends, so that the curve is not shifted."""
+    """Means of up to `window` points around each one: fewer at the start, where the loss falls fast, and none ahead at the end."""
     half = window // 2
     sums = [0.0]
     for _, loss in points:
         sums.append(sums[-1] + loss)
     means = []
     for i, (at, _) in enumerate(points):
-        reach = min(half, i, len(points) - 1 - i)
-        means.append((at, (sums[i + reach + 1] - sums[i - reach]) / (2 * reach + 1)))
+        back = min(half, i)
+        ahead = min(back, len(points) - 1 - i)
+        means.append((at, (sums[i + ahead + 1] - sums[i - back]) / (back + ahead + 1)))
     return means
 
 

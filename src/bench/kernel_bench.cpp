@@ -261,8 +261,7 @@ std::string to_text(const KernelBenchResult& result) {
   if (any_above)
     text +=
         "!: above 100%: caches held the data, reads outweigh writes or the shape suits better than the ceiling's, other work "
-        "slowed "
-        "the ceilings, or a count is wrong\n";
+        "slowed the ceilings, or a count is wrong\n";
   if (any_warm) text += "w: too small for cold caches in " + format_bytes(result.rotation.most_bytes) + " of copies\n";
   if (result.load_average > 0.5 * result.device.threads && result.device.backend == "cpu")
     text += "the load average was " + digits(result.load_average) + " on " + std::to_string(result.device.threads) +

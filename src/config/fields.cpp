@@ -71,7 +71,7 @@ std::vector<Field> make_fields() {
        "length of the run in optimizer steps", "train.tokens"},
       {"train.tokens", IntegerKind{Integer([](auto& c) -> auto& { return c.train.tokens; }), 1, most_tokens, 0}, trajectory,
        "length of the run in tokens, rounded up to whole steps", "train.steps"},
-      {"train.init_from", TextKind{Text([](auto& c) -> auto& { return c.train.init_from; })}, free,
+      {"train.init_from", TextKind{Text([](auto& c) -> auto& { return c.train.init_from; })}, trajectory,
        "folder with a model of these sizes to start from (Hugging Face's layout; see `temper import`); empty: fresh weights"},
 
       {"optimizer.name", choice([](auto& c) -> auto& { return c.optimizer.name; }, {"adamw"}), trajectory, "update rule"},

@@ -230,7 +230,8 @@ TEST_F(Suggestions, NothingNearListsTheKeys) {
   expect_parts(message, {"keys of optimizer: name, learning_rate, beta1"});
   EXPECT_EQ(message.find("did you mean"), std::string::npos) << message;
   expect_parts(usage_error([&] { load("", {"zzzzzzzzzzzz=1"}); }), {"known at the top level: name, seed", "checkpoint"});
-  expect_parts(usage_error([&] { load("", {std::string(100000, 'x') + "=1"}); }), {"known at the top level"});
+  const std::string long_key = std::string(100000, 'x').append("=1");
+  expect_parts(usage_error([&] { load("", {long_key}); }), {"known at the top level"});
 }
 
 }  // namespace

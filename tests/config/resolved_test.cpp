@@ -17,6 +17,7 @@ RunConfig changed_everywhere() {
   config.data = {{"a \"quoted\" \xc3\xa9.bin", "b*.bin"}, {"v.bin"}, "tok", true, "raw_u16"};
   config.batch = {1280, 5};
   config.train.tokens = 12'345'678'901;
+  config.train.init_from = "runs/a model";
   config.optimizer = {OptimizerName::adamw, 0.1 + 0.2, 0.8, 0.999, 1e-12, 5e-324, DecayMode::none, 0.0};
   config.schedule = {ScheduleName::wsd, -1, 1e-3, 1.0 / 7.0, 0.3};
   config.eval = {3, 0, "h.bin", 17};

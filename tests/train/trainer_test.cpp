@@ -1,6 +1,9 @@
 // Whole runs in the process, and the plan that is printed before one.
 #include "train/trainer.h"
 
+#include <malloc.h>
+#include <unistd.h>
+
 #include <nlohmann/json.hpp>
 
 #include "io/file.h"
@@ -170,6 +173,31 @@ TEST_P(PlanTest, IsWhatAnEngineTakes) {
     EXPECT_EQ(planned[i].bytes, taken[i].bytes) << planned[i].name;
     EXPECT_GT(planned[i].bytes, 0u) << planned[i].name;
   }
+}
+
+std::size_t resident_bytes() {
+  malloc_trim(0);  // what earlier tests freed must not hide what comes
+  std::ifstream file("/proc/self/statm");
+  std::size_t pages = 0, resident = 0;
+  file >> pages >> resident;
+  return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+TEST_P(PlanTest, IsWhatAStepLeavesResident) {
+  if (mallinfo2().arena == 0) GTEST_SKIP() << "a sanitizer's allocator keeps more than it is asked for";
+  RunConfig config = tiny_config();
+  config.precision = GetParam();
+  TinyEngine(config, 1);  // threads and their stacks
+  config.model.n_embd = 256;
+  config.model.n_ctx = 64;
+  config.model.vocab_size = 16384;
+  config.batch.micro_batch = 16;
+  const std::size_t before = resident_bytes();
+  const TinyEngine tiny(config, 1);
+  const auto taken = static_cast<double>(resident_bytes() - before);
+  const auto planned = static_cast<double>(tiny.engine.memory.total_bytes());
+  // The project's bound. Small scratch (partial sums, norms) is not planned; memory that nobody has touched is not resident.
+  EXPECT_NEAR(taken, planned, 0.05 * planned);
 }
 
 TEST_P(PlanTest, IsWhatDescribeRunPrints) {

@@ -9,7 +9,7 @@ packages=(
   nlohmann-json3-dev libcli11-dev libpcre2-dev libxxhash-dev
 )
 test_packages=(
-  libgtest-dev clang clang-format clang-tidy libclang-rt-14-dev ccache python3-jsonschema
+  libgtest-dev clang clang-format clang-tidy ccache python3-jsonschema
 )
 
 case "${1:-}" in
@@ -23,7 +23,18 @@ if ! command -v apt-get >/dev/null; then
   exit 1
 fi
 
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  as_root=(sudo)
+fi
+
 missing=()
+if [ "${1:-}" = --tests ]; then
+  # libFuzzer's run-time library carries its compiler's version in its name.
+  apt-cache show clang >/dev/null 2>&1 || "${as_root[@]}" apt-get update -q >&2
+  version=$(apt-cache depends clang | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p' | head -n 1)
+  packages+=("libclang-rt-${version:-14}-dev")
+fi
 for package in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
 done
@@ -32,9 +43,5 @@ if [ ${#missing[@]} -eq 0 ]; then
 fi
 
 echo "installing: ${missing[*]}" >&2
-as_root=()
-if [ "$(id -u)" -ne 0 ]; then
-  as_root=(sudo)
-fi
 "${as_root[@]}" apt-get update -q >&2
 DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -q --no-install-recommends "${missing[@]}" >&2

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Builds temper and runs its tests, from nothing: the README's second command, and what continuous integration runs.
 #   scripts/test.sh          everything but the soaks
-#   scripts/test.sh --soak   the soaks too (hours of kills, faults and fuzzing in full length)
+#   scripts/test.sh --soak   the soaks too: 1,000 kills, ten minutes of fuzzing a parser
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 exclude=(--label-exclude soak)
+fuzz_seconds=30
 case "${1:-}" in
   "") ;;
-  --soak) exclude=() ;;
+  --soak) exclude=(); fuzz_seconds=600 ;;
   *) echo "usage: scripts/test.sh [--soak]" >&2; exit 2 ;;
 esac
 
@@ -19,7 +20,7 @@ echo "== format"
 git ls-files -z '*.h' '*.cpp' '*.cu' '*.cuh' | xargs -0 clang-format --dry-run --Werror
 
 echo "== release build and tests"
-cmake --preset release -DTEMPER_TESTS=ON >/dev/null
+cmake --preset release -DTEMPER_TESTS=ON -DTEMPER_FUZZ_SECONDS="$fuzz_seconds" >/dev/null
 cmake --build --preset release -- -j "$jobs"
 ctest --test-dir build/release --output-on-failure -j "$jobs" "${exclude[@]}"
 

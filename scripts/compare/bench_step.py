@@ -13,15 +13,29 @@ import argparse
 import contextlib
 import json
 import math
+import os
 import resource
 import sys
 import time
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
 
-from gpt2_reference import Config, Gpt2, mean_loss
+
+def prepare_debian_torch() -> None:
+    """Debian 12's PyTorch multiplies with OpenBLAS 0.3.21, which takes processors newer than itself for ones with SSE3 alone, and
+    whose threads fight with OpenMP's spinning ones: several times slower. Compared is what it can do when told better."""
+    if Path("/usr/lib/python3/dist-packages/torch").is_dir() and sys.prefix == "/usr":
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        if "avx512f" in Path("/proc/cpuinfo").read_text():
+            os.environ.setdefault("OPENBLAS_CORETYPE", "SKYLAKEX")
+
+
+prepare_debian_torch()
+
+import torch  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+
+from gpt2_reference import Config, Gpt2, mean_loss  # noqa: E402
 
 BLOCKS = {"124m": (12, 12, 768), "350m": (24, 16, 1024), "774m": (36, 20, 1280), "1558m": (48, 25, 1600)}
 # 50257 rounded up to a multiple of 128, as temper pads it; PyTorch's products are no slower for it.

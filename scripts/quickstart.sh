@@ -36,7 +36,7 @@ else
 fi
 
 say "vocabulary"
-"$temper" data train-tokenizer "${train[@]}" --vocab-size 4096 --out "$data"
+"$temper" data train-tokenizer "${train[@]}" --vocab-size 2048 --out "$data"
 say "tokens"
 "$temper" data tokenize "${train[@]}" --tokenizer "$data" --out "$data" --name text "${held_out[@]}"
 
@@ -45,4 +45,4 @@ rm -rf runs/quickstart  # its data was made anew just now
 "$temper" train configs/quickstart.json --out runs/quickstart
 
 say "a sample"
-"$temper" sample runs/quickstart --prompt "$prompt" --tokens 150 --temperature 0.8 --top-k 50
+"$temper" sample runs/quickstart --prompt "$prompt" --tokens 150 --temperature 0.7 --top-k 40

@@ -12,15 +12,8 @@ void write_output(const std::string& text) {
 }
 
 std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision) {
-  std::unique_ptr<Ops> ops;
-  std::string reason;
-  if (choice == DeviceChoice::cuda) {
-    ops = make_cuda_ops();
-  } else if (choice == DeviceChoice::automatic && cuda_available(&reason)) {
-    ops = make_cuda_ops();
-  } else {
-    ops = make_cpu_ops();
-  }
+  const bool gpu = choice == DeviceChoice::cuda || (choice == DeviceChoice::automatic && cuda_available(nullptr));
+  std::unique_ptr<Ops> ops = gpu ? make_cuda_ops() : make_cpu_ops();
   if (precision == Precision::bf16 && !ops->device().bf16)
     throw Error(ExitCode::usage, "precision=bf16: " + ops->device().name +
                                      " has no bf16 instructions (AMX or AVX512-BF16 on a CPU), so it would be slower than fp32; "

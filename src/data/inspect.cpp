@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <memory>
 
 #include "data/shard_sidecar.h"
@@ -43,7 +44,7 @@ std::string padded(const std::string& text, std::size_t width) {
 }
 
 std::string percentage(std::int64_t part, std::int64_t whole) {
-  const std::int64_t hundredths = static_cast<std::int64_t>(10000.0 * static_cast<double>(part) / static_cast<double>(whole) + 0.5);
+  const std::int64_t hundredths = std::llround(10000.0 * static_cast<double>(part) / static_cast<double>(whole));
   const std::string digits = std::to_string(hundredths % 100);
   return std::to_string(hundredths / 100) + (digits.size() < 2 ? ".0" : ".") + digits + " %";
 }

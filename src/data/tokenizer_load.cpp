@@ -106,7 +106,7 @@ const json& member(const json& object, const char* key) {
   return found == object.end() ? null : *found;
 }
 
-bool is_absent(const json& value) { return value.is_null() || value == false || value == "" || value == 0; }
+bool is_absent(const json& value) { return value.is_null() || value == false || value == json("") || value == 0; }
 
 // GPT-2's tokenizer.json in Hugging Face's tokenizers says ByteLevel or, since transformers 5, a template without tokens.
 bool adds_tokens(const json& post_processor) {

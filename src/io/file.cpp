@@ -138,7 +138,7 @@ FileWriter::FileWriter(const std::filesystem::path& path) : path_(path) {
 }
 
 FileWriter::~FileWriter() {
-  HashState(static_cast<XXH3_state_t*>(hash_state_));
+  const HashState released(static_cast<XXH3_state_t*>(hash_state_));
   if (descriptor_ < 0) return;
   struct stat status {};
   const bool regular = ::fstat(descriptor_, &status) == 0 && S_ISREG(status.st_mode);

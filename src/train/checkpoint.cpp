@@ -169,7 +169,7 @@ fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weight
                                   std::to_string(available >> 20) +
                                   " MiB are free; make room or lower checkpoint.keep. Earlier checkpoints are intact.");
 
-  const fs::path target = folder_ / folder_name(state.step);
+  fs::path target = folder_ / folder_name(state.step);
   const fs::path temporary = target.string() + temporary_suffix;
   try {
     std::error_code made;
@@ -286,7 +286,7 @@ TrainerState verify_checkpoint(const fs::path& checkpoint) {
       if (hash_file(file) != hash.get<std::string>())
         throw damaged(name + " does not match its hash in trainer.json: damaged or altered");
     }
-    const TrainerState state = from_json(json);
+    TrainerState state = from_json(json);
     if (state.step < 0 || state.next_window < 0)
       throw damaged(std::string(state_file) + ": step " + std::to_string(state.step) + ", next_window " +
                     std::to_string(state.next_window) + ": neither may be negative");

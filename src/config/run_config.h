@@ -40,7 +40,7 @@ struct BatchConfig {
 struct TrainConfig {
   std::int64_t steps = 0;  ///< exactly one of steps and tokens is set
   std::int64_t tokens = 0;
-  std::string init_from;    ///< folder with a model to start from; empty: fresh weights
+  std::string init_from;  ///< folder with a model to start from; empty: fresh weights
 };
 
 struct OptimizerConfig {

@@ -24,6 +24,12 @@ class Unsupported : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// A call to the device's runtime or one of its libraries failed, or a kernel did what no kernel may do.
+class DeviceError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 /// Throws ContractViolation with `what` when `condition` does not hold. Stays in release builds.
 inline void require(bool condition, const char* what) {
   if (!condition) throw ContractViolation(what);

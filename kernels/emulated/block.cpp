@@ -1,0 +1,305 @@
+#include "kernels/emulated/block.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <utility>
+
+#include "kernels/philox.h"
+
+namespace temper::emulated {
+
+namespace {
+
+// Mostly the same literal; templates compiled in several files have one each.
+bool same_text(const char* a, const char* b) { return a == b || std::strcmp(a, b) == 0; }
+
+bool same_place(const Site& a, const Site& b) {
+  return a.line() == b.line() && a.column() == b.column() && same_text(a.file_name(), b.file_name());
+}
+
+// 0 ascending, 1 descending, otherwise shuffled (Fisher and Yates); `draw` numbers the shuffles of a block.
+void put_in_order(std::vector<unsigned>& items, std::uint64_t seed, std::uint64_t block_number, unsigned draw) {
+  std::iota(items.begin(), items.end(), 0u);
+  if (seed == 1) std::reverse(items.begin(), items.end());
+  if (seed < 2) return;
+  PhiloxBlock random{};
+  for (std::size_t i = items.size(); i > 1; --i) {
+    const std::size_t word = (items.size() - i) % 4;
+    const std::uint64_t index = block_number << 16 | static_cast<std::uint64_t>(draw) << 8 | (items.size() - i) / 4;
+    if (word == 0) random = random_block(seed, RandomPurpose::benchmark, 0, index);
+    std::swap(items[i - 1], items[random.word[word] % i]);
+  }
+}
+
+std::string missing(const TransactionState& state) {
+  return "transaction barrier, initialised at " + to_string(state.site) + ", lacks " + std::to_string(state.pending_arrivals) +
+         " of " + std::to_string(state.arrivals) + " arrivals and " + std::to_string(state.pending_bytes) + " bytes";
+}
+
+}  // namespace
+
+constinit thread_local CudaThread* running_thread = nullptr;
+
+std::string to_string(Index3 index) {
+  return std::string("(") + std::to_string(index.x) + "," + std::to_string(index.y) + "," + std::to_string(index.z) + ")";
+}
+
+std::string to_string(const Site& site) {
+  const std::string file = site.file_name();
+  const std::size_t slash = file.rfind('/');
+  return (slash == std::string::npos ? file : file.substr(slash + 1)) + ":" + std::to_string(site.line());
+}
+
+std::string Block::place() const { return "kernel " + kernel_ + ", block " + to_string(index_); }
+
+// ---- running ---------------------------------------------------------------------------------------------------------
+
+void Block::thread_body(void* argument) {
+  auto* thread = static_cast<CudaThread*>(argument);
+  Block& block = *thread->block;
+  try {
+    (*block.body_)();
+  } catch (const std::exception& error) {
+    block.fault_ = error.what();
+  }
+}
+
+void Block::make_order(std::uint64_t block_number) {
+  warp_order_.resize(warp_count_);
+  put_in_order(warp_order_, execution_.seed, block_number, 0);
+  for (std::size_t w = 0; w < warp_count_; ++w) {
+    warps_[w].order.resize(std::min<std::size_t>(32, thread_count_ - 32 * w));
+    put_in_order(warps_[w].order, execution_.seed, block_number, static_cast<unsigned>(w) + 1);
+  }
+}
+
+void Block::run(const std::string& kernel, Index3 grid, Index3 block, Index3 index, std::size_t dynamic_shared_bytes,
+                const std::function<void()>& body, const Execution& execution) {
+  kernel_ = kernel;
+  grid_ = grid;
+  dimensions_ = block;
+  index_ = index;
+  body_ = &body;
+  execution_ = execution;
+  fault_.clear();
+  barriers_.fill({});
+  transactions_.clear();
+  thread_count_ = std::size_t{block.x} * block.y * block.z;
+  warp_count_ = (thread_count_ + 31) / 32;
+  if (threads_.size() < thread_count_) threads_.resize(thread_count_);
+  if (warps_.size() < warp_count_) warps_.resize(warp_count_);
+  arena_.begin_block(dynamic_shared_bytes);
+  make_order(index.x + static_cast<std::uint64_t>(grid.x) * (index.y + static_cast<std::uint64_t>(grid.y) * index.z));
+
+  for (std::size_t w = 0; w < warp_count_; ++w) {
+    Warp& warp = warps_[w];
+    warp.existing = warp.runnable = ~0u >> (32 - warp.order.size());
+    for (auto& meeting : warp.meetings) meeting->operation = nullptr;
+  }
+  for (std::size_t i = 0; i < thread_count_; ++i) {
+    CudaThread& thread = threads_[i];
+    const auto linear = static_cast<unsigned>(i);
+    thread.block = this;
+    thread.linear = linear;
+    thread.thread_index = {linear % block.x, linear / block.x % block.y, linear / block.x / block.y};
+    thread.warp = &warps_[i / 32];
+    thread.waits_for = nullptr;
+    thread.copies.clear();
+    thread.copy_groups.clear();
+    thread.fiber.prepare(stacks_.at(i), &Block::thread_body, &thread);
+  }
+
+  bool progress = true;
+  while (progress) {
+    progress = false;
+    for (const unsigned w : warp_order_) {
+      Warp& warp = warps_[w];
+      if (warp.runnable == 0) continue;
+      progress = true;
+      for (const unsigned lane : warp.order) {
+        if ((warp.runnable >> lane & 1) == 0) continue;
+        CudaThread& thread = threads_[std::size_t{32} * w + lane];
+        running_thread = &thread;
+        thread.fiber.resume();
+        running_thread = nullptr;
+        if (!fault_.empty()) throw KernelFault(fault_);
+        if (thread.fiber.finished()) warp.runnable &= ~(1u << lane);
+      }
+    }
+  }
+  check_end();
+}
+
+void Block::check_end() const {
+  const std::string waiting = waiting_threads();
+  if (!waiting.empty()) throw KernelFault(place() + ": deadlock, nothing can run any more" + waiting);
+  for (std::size_t i = 0; i < thread_count_; ++i) {
+    if (threads_[i].copies.empty()) continue;
+    throw KernelFault(place() + ": thread " + to_string(threads_[i].thread_index) +
+                      " ended with asynchronous copies that it never waited for");
+  }
+  for (std::size_t id = 0; id < barriers_.size(); ++id) {
+    const Barrier& barrier = barriers_[id];
+    if (barrier.arrived == 0) continue;
+    throw KernelFault(place() + ": ended with " + std::to_string(barrier.arrived) + " of " + std::to_string(barrier.expected) +
+                      " arrivals at barrier " + std::to_string(id) + " (" + to_string(barrier.site) + ")");
+  }
+  for (const auto& [address, state] : transactions_)
+    if (!state.copies.empty() || state.pending_bytes != 0)
+      throw KernelFault(place() + ": ended with bulk copies that nobody waited for; their " + missing(state));
+  if (!arena_.gaps_intact()) throw KernelFault(place() + ": wrote behind the end of an array in shared memory");
+}
+
+// Every waiting thread with its line, equal ones together, and how many threads have ended.
+std::string Block::waiting_threads() const {
+  std::map<std::string, std::vector<unsigned>> groups;
+  std::size_t ended = 0;
+  for (std::size_t i = 0; i < thread_count_; ++i) {
+    const CudaThread& thread = threads_[i];
+    if (thread.fiber.finished())
+      ++ended;
+    else
+      groups[std::string(thread.wait_name) + " at " + to_string(thread.wait_site)].push_back(thread.linear);
+  }
+  if (groups.empty()) return "";
+  std::string text;
+  for (const auto& [what, all] : groups)
+    text +=
+        "; " + std::to_string(all.size()) + " threads wait in " + what + " (the first is thread " + std::to_string(all[0]) + ")";
+  for (const auto& [address, state] : transactions_)
+    if (state.pending_arrivals < state.arrivals || state.pending_bytes != 0) text += "; a " + missing(state);
+  if (ended > 0) text += "; " + std::to_string(ended) + " threads have ended";
+  return text;
+}
+
+// ---- waiting ---------------------------------------------------------------------------------------------------------
+
+void Block::sleep(const void* object, const char* name, Site site) {
+  CudaThread& thread = current_thread();
+  thread.waits_for = object;
+  thread.wait_name = name;
+  thread.wait_site = site;
+  thread.warp->runnable &= ~(1u << thread.lane());
+  thread.fiber.leave();
+}
+
+void Block::wake(const void* object) {
+  for (std::size_t i = 0; i < thread_count_; ++i) {
+    CudaThread& thread = threads_[i];
+    if (thread.waits_for != object) continue;
+    thread.waits_for = nullptr;
+    thread.warp->runnable |= 1u << thread.lane();
+  }
+}
+
+// Thrown through the kernel to thread_body, so that nothing on this thread's stack is forgotten.
+void Block::fault(const std::string& what, Site site) {
+  throw KernelFault(place() + ", thread " + to_string(current_thread().thread_index) + " at " + to_string(site) + ": " + what);
+}
+
+void Block::arrive(unsigned id, unsigned count, Site site) {
+  const CudaThread& thread = current_thread();
+  const auto name = [&] { return "barrier " + std::to_string(id); };
+  if (id >= barriers_.size()) fault(name() + " does not exist: there are " + std::to_string(barriers_.size()), site);
+  const unsigned expected = count == 0 ? static_cast<unsigned>(thread_count_) : count;
+  if (count % 32 != 0 || expected > thread_count_)
+    fault(name() + " for " + std::to_string(count) + " threads: allowed are multiples of 32 up to the block's " +
+              std::to_string(thread_count_),
+          site);
+
+  Barrier& barrier = barriers_[id];
+  std::uint32_t& lanes = barrier.lanes[thread.linear / 32];
+  const std::uint32_t bit = 1u << thread.lane();
+  if (barrier.arrived == 0) {
+    barrier.expected = expected;
+    barrier.site = site;
+    barrier.first_thread = thread.linear;
+  } else if (barrier.expected != expected) {
+    fault("comes to " + name() + " for " + std::to_string(expected) + " threads; thread " + std::to_string(barrier.first_thread) +
+              " came to it for " + std::to_string(barrier.expected) + " at " + to_string(barrier.site),
+          site);
+  } else if (count == 0 && !same_place(barrier.site, site)) {
+    fault("divergence at a barrier: thread " + std::to_string(barrier.first_thread) + " is in __syncthreads at " +
+              to_string(barrier.site),
+          site);
+  } else if ((lanes & bit) != 0) {
+    fault("comes to " + name() + " twice before the others have come once", site);
+  }
+  lanes |= bit;
+  if (++barrier.arrived < barrier.expected) return;
+
+  for (std::size_t w = 0; w < warp_count_; ++w)
+    if (barrier.lanes[w] != 0 && barrier.lanes[w] != warps_[w].existing)
+      fault(name() + " was reached by some lanes of warp " + std::to_string(w) + " only; whole warps come to a barrier", site);
+  barrier.arrived = 0;
+  barrier.lanes.fill(0);
+  wake(&barrier);
+}
+
+void Block::barrier(unsigned id, unsigned count, Site site) {
+  arrive(id, count, site);
+  const Barrier& barrier = barriers_[id];
+  if (barrier.arrived != 0) sleep(&barrier, id == 0 ? "__syncthreads" : "a named barrier", site);
+}
+
+// ---- warps -----------------------------------------------------------------------------------------------------------
+
+WarpMeeting& Block::join(const char* operation, std::uint32_t mask, Site site) {
+  const CudaThread& thread = current_thread();
+  Warp& warp = *thread.warp;
+  const std::uint32_t bit = 1u << thread.lane();
+  if ((mask & bit) == 0) fault(std::string(operation) + ": the calling lane is not in its own mask", site);
+  if ((mask & ~warp.existing) != 0) fault(std::string(operation) + ": the mask names lanes that the block does not have", site);
+
+  WarpMeeting* meeting = nullptr;
+  WarpMeeting* unused = nullptr;
+  for (auto& candidate : warp.meetings) {
+    if (candidate->operation == nullptr) {
+      unused = candidate.get();
+    } else if (!candidate->complete() && (candidate->mask & bit) != 0) {
+      // A lane there waits for this one. That this one goes elsewhere first is no error unless it waits there for that lane.
+      if (candidate->mask == mask && same_text(candidate->operation, operation) && same_place(candidate->site, site))
+        meeting = candidate.get();
+      else if ((candidate->arrived & mask) != 0)
+        fault(std::string("divergence in a warp: this lane is in ") + operation + ", others of its mask in " +
+                  candidate->operation + " at " + to_string(candidate->site),
+              site);
+    }
+  }
+  if (meeting == nullptr) {
+    if (unused == nullptr) unused = warp.meetings.emplace_back(std::make_unique<WarpMeeting>()).get();
+    meeting = unused;
+    meeting->operation = operation;
+    meeting->mask = mask;
+    meeting->arrived = meeting->left = 0;
+    meeting->site = site;
+  }
+  meeting->arrived |= bit;
+  return *meeting;
+}
+
+void Block::release(WarpMeeting& meeting) {
+  const CudaThread& thread = current_thread();
+  thread.warp->runnable |= meeting.mask;
+  for (unsigned lane = 0; lane < thread.warp->order.size(); ++lane)
+    if ((meeting.mask >> lane & 1) != 0) threads_[thread.linear - thread.lane() + lane].waits_for = nullptr;
+}
+
+void Block::wait(WarpMeeting& meeting) { sleep(&meeting, meeting.operation, meeting.site); }
+
+void Block::leave(WarpMeeting& meeting, unsigned lane) {
+  meeting.left |= 1u << lane;
+  if (meeting.left == meeting.mask) meeting.operation = nullptr;
+}
+
+std::byte* Block::shared_array(const void* declaration, std::size_t bytes, std::size_t alignment, Site site) {
+  std::byte* memory = arena_.declared(declaration, bytes, alignment);
+  if (memory == nullptr)
+    fault("an array of " + std::to_string(bytes) + " bytes brings shared memory to more than the " +
+              std::to_string(SharedArena::capacity) + " bytes that there are",
+          site);
+  return memory;
+}
+
+}  // namespace temper::emulated

@@ -1,0 +1,68 @@
+#include "kernels/emulated/shared_arena.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/emulated/sanitizer.h"
+
+namespace temper::emulated {
+
+namespace {
+constexpr std::size_t boundary = 1024;
+constexpr std::size_t gap_bytes = 64;
+constexpr std::size_t slack = 64 * 1024;  // room for gaps, so that they do not count against the capacity
+constexpr std::byte gap_pattern{0xA5};
+constexpr int nan_pattern = 0xFF;
+}  // namespace
+
+SharedArena::SharedArena() : memory_(new std::byte[capacity + slack + boundary]) {
+  const auto address = reinterpret_cast<std::uintptr_t>(memory_.get());
+  base_ = memory_.get() + (boundary - address % boundary) % boundary;
+}
+
+SharedArena::~SharedArena() { sanitizer::unpoison(base_, capacity + slack); }
+
+void SharedArena::begin_block(std::size_t dynamic_bytes) {
+  arrays_.clear();
+  gaps_.clear();
+  dynamic_bytes_ = dynamic_bytes;
+  used_ = dynamic_bytes;
+  sanitizer::unpoison(base_, capacity + slack);
+  std::memset(base_, nan_pattern, dynamic_bytes);
+  add_gap();
+  sanitizer::poison(base_ + used_, capacity + slack - used_);
+}
+
+void SharedArena::add_gap() {
+  sanitizer::unpoison(base_ + used_, gap_bytes);
+  std::memset(base_ + used_, static_cast<int>(gap_pattern), gap_bytes);
+  sanitizer::poison(base_ + used_, gap_bytes);
+  gaps_.push_back(used_);
+  used_ += gap_bytes;
+}
+
+std::byte* SharedArena::declared(const void* site, std::size_t bytes, std::size_t alignment) {
+  for (const Array& array : arrays_)
+    if (array.site == site) return base_ + array.begin;
+  const std::size_t begin = (used_ + alignment - 1) / alignment * alignment;
+  std::size_t total = dynamic_bytes_ + bytes;
+  for (const Array& array : arrays_) total += array.end - array.begin;
+  if (total > capacity || begin + bytes + gap_bytes > capacity + slack) return nullptr;
+  sanitizer::unpoison(base_ + begin, bytes);
+  std::memset(base_ + begin, nan_pattern, bytes);
+  arrays_.push_back({site, begin, begin + bytes});
+  used_ = begin + bytes;
+  add_gap();
+  return base_ + begin;
+}
+
+bool SharedArena::gaps_intact() const {
+  for (const std::size_t begin : gaps_) {
+    sanitizer::unpoison(base_ + begin, gap_bytes);
+    if (!std::all_of(base_ + begin, base_ + begin + gap_bytes, [](std::byte value) { return value == gap_pattern; })) return false;
+  }
+  return true;
+}
+
+}  // namespace temper::emulated

@@ -1,0 +1,53 @@
+// The shared memory of one block: 227 KiB on a 1,024-byte boundary, as on sm_90, one arena per OS thread. The launch's dynamic
+// part lies at the start; declared arrays follow, each with a gap around it that AddressSanitizer guards and that is looked at
+// when the block ends. Everything starts as NaN.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace temper::emulated {
+
+class SharedArena {
+ public:
+  static constexpr std::size_t capacity = 227 * 1024;
+
+  SharedArena();
+  ~SharedArena();
+  SharedArena(const SharedArena&) = delete;
+  SharedArena& operator=(const SharedArena&) = delete;
+
+  /// For a new block: forgets the arrays of the last one, poisons everything and hands out the dynamic part.
+  void begin_block(std::size_t dynamic_bytes);
+  std::byte* dynamic() const { return base_; }
+  std::size_t dynamic_bytes() const { return dynamic_bytes_; }
+
+  /// The array declared at `site`: the same memory for every thread of a block. Null when it does not fit.
+  std::byte* declared(const void* site, std::size_t bytes, std::size_t alignment);
+
+  bool contains(const void* address) const {
+    const auto* byte = static_cast<const std::byte*>(address);
+    return byte >= base_ && byte < base_ + capacity;
+  }
+  /// False when a gap between arrays was written.
+  bool gaps_intact() const;
+  std::size_t used_bytes() const { return used_; }
+
+ private:
+  struct Array {
+    const void* site;
+    std::size_t begin, end;
+  };
+  void add_gap();
+
+  std::unique_ptr<std::byte[]> memory_;
+  std::byte* base_;
+  std::size_t dynamic_bytes_ = 0;
+  std::size_t used_ = 0;  // arrays and the gaps between them
+  std::vector<Array> arrays_;
+  std::vector<std::size_t> gaps_;  // where each begins
+};
+
+}  // namespace temper::emulated

@@ -79,6 +79,18 @@ void cast(ConstTensorView from, ConstTensorView to) {
   call.tensor("to", to, to.dtype, from.shape);
 }
 
+void start_read(std::size_t bytes) {
+  if (bytes > Ops::read_bytes)
+    throw ContractViolation("start_read: " + std::to_string(bytes) + " bytes; at most " + std::to_string(Ops::read_bytes));
+}
+
+void finish_read(std::uint64_t read, std::uint64_t started, std::size_t bytes) {
+  start_read(bytes);
+  if (read >= started || started - read > Ops::open_reads)
+    throw ContractViolation("finish_read: read " + std::to_string(read) + " of " + std::to_string(started) +
+                            " started; only the last " + std::to_string(Ops::open_reads) + " can be finished");
+}
+
 void register_weight(ConstTensorView weight) {
   const Call call("register_weight", weight, "weight");
   call.rank("weight", weight, 2);
@@ -171,6 +183,11 @@ void linear_forward(ConstTensorView x, ConstTensorView weight, ConstTensorView b
   call.optional("bias", bias, call.act, {N});
   if (epilogue == Epilogue::bias_gelu) return call.tensor("pre", pre, call.act, {R, N});
   call.range("pre", "present", !pre.present(), "only Epilogue::bias_gelu writes it");
+}
+
+void gelu(ConstTensorView pre, ConstTensorView y) {
+  const Call call("gelu", pre, "pre");
+  call.tensor("y", y, call.act, pre.shape);
 }
 
 void linear_backward_input(ConstTensorView dy, ConstTensorView weight, ConstTensorView pre, ConstTensorView dx) {

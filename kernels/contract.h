@@ -3,6 +3,7 @@
 // and what it should be. Values in device memory (token ids, targets) are not looked at.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/ops.h"
@@ -10,6 +11,9 @@
 namespace temper::contract {
 
 void cast(ConstTensorView from, ConstTensorView to);
+/// A read of `bytes`; finish_read: number `read` when `started` reads were started.
+void start_read(std::size_t bytes);
+void finish_read(std::uint64_t read, std::uint64_t started, std::size_t bytes);
 void register_weight(ConstTensorView weight);
 void embedding_forward(ConstTensorView tokens, ConstTensorView wte, ConstTensorView wpe, std::int64_t first_position,
                        ConstTensorView out);
@@ -22,6 +26,7 @@ void layernorm_backward(ConstTensorView dout, ConstTensorView x, ConstTensorView
                         ConstTensorView dresidual, ConstTensorView dx, ConstTensorView dgamma, ConstTensorView dbeta);
 void linear_forward(ConstTensorView x, ConstTensorView weight, ConstTensorView bias, Epilogue epilogue, ConstTensorView y,
                     ConstTensorView pre);
+void gelu(ConstTensorView pre, ConstTensorView y);
 void linear_backward_input(ConstTensorView dy, ConstTensorView weight, ConstTensorView pre, ConstTensorView dx);
 void linear_backward_weight(ConstTensorView dy, ConstTensorView x, ConstTensorView dw, ConstTensorView dbias);
 void attention_forward(ConstTensorView qkv, std::int64_t n_head, ConstTensorView out, ConstTensorView lse);

@@ -14,8 +14,10 @@
 // K inputs and N outputs of a linear layer.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -37,12 +39,29 @@ enum class Epilogue : std::uint8_t {
 
 /// What the machine behind an Ops is, for doctor, benchmarks and logs.
 struct DeviceInfo {
-  std::string backend;     ///< "cpu", "cuda", "emulated"
-  std::string name;        ///< processor or GPU name
-  std::string features;    ///< instruction sets or compute capability, and the libraries in use
-  int threads = 1;         ///< worker threads (cpu) or multiprocessors (cuda)
-  bool bf16 = false;       ///< bf16 has hardware matmuls here; precision=bf16 is refused without
-  std::size_t memory = 0;  ///< bytes of memory this device has
+  std::string backend;        ///< "cpu", "cuda", "emulated"
+  std::string name;           ///< processor or GPU name
+  std::string features;       ///< instruction sets or compute capability, and the libraries in use
+  int threads = 1;            ///< worker threads (cpu) or multiprocessors (cuda)
+  bool asynchronous = false;  ///< calls return before their work is done
+  bool bf16 = false;          ///< bf16 has hardware matmuls here; precision=bf16 is refused without
+  std::size_t memory = 0;     ///< bytes of memory this device has
+};
+
+/// What one micro-batch asks of a device, for memory plans.
+struct Workload {
+  DType activation = DType::f32;
+  std::int64_t sequences = 0;  ///< B
+  std::int64_t positions = 0;  ///< T
+  std::int64_t n_embd = 0;     ///< C
+  std::int64_t n_head = 0;     ///< H
+  std::int64_t padded_vocab_size = 0;
+
+  /// The shapes [N,K] of GPT-2's linear layers: qkv, attention projection, MLP up and down, head.
+  std::array<Shape, 5> linear_weights() const {
+    const std::int64_t C = n_embd;
+    return {Shape{3 * C, C}, Shape{C, C}, Shape{4 * C, C}, Shape{C, 4 * C}, Shape{padded_vocab_size, C}};
+  }
 };
 
 /// The flat buffers that an optimizer update walks; element i of each belongs to parameter element i.
@@ -51,6 +70,12 @@ struct UpdateBuffers {
   const float* gradient = nullptr;                ///< f32, before clipping
   float* state[3] = {nullptr, nullptr, nullptr};  ///< as many as the rule has states
   bfloat16* low_precision = nullptr;              ///< bf16 copy that the model reads; null when the model reads `master`
+};
+
+/// Work that Ops::replay met before. Belongs to one Ops and must not outlive it.
+struct Recording {
+  int runs = 0;
+  std::shared_ptr<void> graph;  ///< the backend's own
 };
 
 class Ops {
@@ -68,6 +93,7 @@ class Ops {
   virtual void* allocate(std::size_t bytes) = 0;
   virtual void release(void* memory) noexcept = 0;
 
+  /// `host_from` may change as soon as the call returns.
   virtual void copy_to_device(void* device_to, const void* host_from, std::size_t bytes) = 0;
   /// Waits for all earlier work, then copies.
   virtual void copy_to_host(void* host_to, const void* device_from, std::size_t bytes) = 0;
@@ -78,14 +104,26 @@ class Ops {
   virtual void cast(ConstTensorView from, TensorView to) = 0;
   virtual void synchronize() = 0;
 
+  /// Starts to read at most `read_bytes` bytes behind all work so far and returns the read's number; at most `open_reads` may be
+  /// unfinished.
+  virtual std::uint64_t start_read(const void* device_from, std::size_t bytes) = 0;
+  /// Waits for that read, not for work queued behind it, and stores its bytes at `host_to`.
+  virtual void finish_read(std::uint64_t read, void* host_to, std::size_t bytes) = 0;
+  static constexpr std::size_t read_bytes = 64;
+  static constexpr std::size_t open_reads = 8;
+
+  /// Queues what `work` queues. A backend may record it and replay the record when called with the same `recording` again, so
+  /// `work` must make the same calls with the same arguments each time, allocate nothing and copy nothing from or to the host.
+  virtual void replay(Recording& recording, const std::function<void()>& work) = 0;
+
   /// Announces a weight matrix W[N,K] that linear layers will use again and again at this address, so that a backend may
   /// keep it packed. Returns the bytes the backend takes for it. The packed copy follows every write made through Ops.
   virtual std::size_t register_weight(ConstTensorView weight) = 0;
 
   /// For memory plans, before anything is taken: what register_weight would return for a weight of this type and shape, and the
-  /// scratch that its linear layer needs for `rows` rows, forward and backward. Scratch is kept and shared by all layers.
+  /// scratch that all operations of such training share; it is kept once it was needed.
   virtual std::size_t packed_bytes(DType dtype, Shape weight) const = 0;
-  virtual std::size_t linear_scratch_bytes(DType dtype, Shape weight, std::int64_t rows) const = 0;
+  virtual std::size_t scratch_bytes(const Workload& workload) const = 0;
 
   // ---- embedding -------------------------------------------------------------------------------------------------
 
@@ -126,6 +164,9 @@ class Ops {
 
   /// dx[R,K] = dy[R,N] W[N,K]; with `pre` (act [R,K]) present the result is multiplied by gelu'(pre).
   virtual void linear_backward_input(ConstTensorView dy, ConstTensorView weight, ConstTensorView pre, TensorView dx) = 0;
+
+  /// y = gelu(pre), act, equal shapes: what bias_gelu wrote, once more.
+  virtual void gelu(ConstTensorView pre, TensorView y) = 0;
 
   /// dw[N,K] (f32) = or += dy[R,N]^T x[R,K]; dbias[N] (f32, may be absent) = or += sum over rows of dy.
   virtual void linear_backward_weight(ConstTensorView dy, ConstTensorView x, TensorView dw, TensorView dbias, Write write) = 0;
@@ -173,7 +214,9 @@ std::unique_ptr<Ops> make_cpu_ops();
 /// True when this build and this machine can run the CUDA backend; otherwise `reason` says what is missing.
 bool cuda_available(std::string* reason);
 
-/// Throws Unsupported with the reason when there is none.
-std::unique_ptr<Ops> make_cuda_ops();
+/// `algorithm_cache`: a file that remembers which of the library's matmul algorithms was fastest for each shape on this GPU.
+/// Without one nothing is timed and the library's own first choice is taken, so that the same inputs give the same bits in every
+/// process. Throws Unsupported with the reason when there is no GPU.
+std::unique_ptr<Ops> make_cuda_ops(const std::string& algorithm_cache = {});
 
 }  // namespace temper

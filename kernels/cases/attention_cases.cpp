@@ -168,7 +168,13 @@ void add_attention_cases(std::vector<OpCase>& cases, Size size, const Dimensions
     cases.push_back(cached({d.batch, 1, s.H, s.D}, d.length - 1, d.n_ctx));
     return;
   }
-  for (const Sizes& s : {Sizes{1, 1, 1, 8}, Sizes{2, 7, 3, 5}, Sizes{1, 131, 1, 64}, Sizes{2, 67, 3, 20}}) {
+  std::vector<Sizes> sizes = {{1, 1, 1, 8}, {2, 7, 3, 5}, {1, 131, 1, 64}, {2, 67, 3, 20}, {1, 66, 1, 70}};
+  // The ends of tiles of 64 and 128 positions, for every head size that GPUs have tensor-core kernels for.
+  for (const std::int64_t T : {1, 63, 64, 65, 127, 128}) sizes.push_back({1, T, 1, 64});
+  sizes.push_back({2, 200, 2, 64});
+  sizes.push_back({1, 97, 2, 32});
+  sizes.push_back({1, 97, 1, 128});
+  for (const Sizes& s : sizes) {
     cases.push_back(forward(s, 1));
     cases.push_back(backward(s, 1));
   }
@@ -178,6 +184,9 @@ void add_attention_cases(std::vector<OpCase>& cases, Size size, const Dimensions
   cases.push_back(cached({2, 1, 3, 5}, 9, 16));
   cases.push_back(cached({2, 11, 2, 16}, 130, 141));
   cases.push_back(cached({1, 5, 2, 20}, 0, 9));
+  cases.push_back(cached({1, 70, 1, 64}, 0, 80));
+  cases.push_back(cached({2, 2, 2, 64}, 63, 65));
+  cases.push_back(cached({1, 2, 1, 131}, 70, 72));  // more columns than a block has threads
 }
 
 }  // namespace temper

@@ -85,10 +85,13 @@ void add_embedding_cases(std::vector<OpCase>& cases, Size size, const Dimensions
   cases.push_back(forward({1, 1, 7, 5, 4}, 3));
   cases.push_back(forward({2, 5, 19, 37, 9}, 0));
   cases.push_back(forward({3, 70, 131, 300, 90}, 20));
+  cases.push_back(forward({3, 7, 264, 300, 9}, 1));  // rows of whole 16-byte vectors, as below
   for (const Write write : {Write::overwrite, Write::accumulate}) {
     cases.push_back(backward({1, 1, 7, 5, 4}, write));
     cases.push_back(backward({2, 5, 19, 7, 9}, write));  // few tokens: rows are hit again and again
     cases.push_back(backward({3, 70, 131, 300, 70}, write));
+    cases.push_back(backward({3, 70, 264, 5, 71}, write));
+    cases.push_back(backward({3, 711, 8, 300, 711}, write));  // more tokens than one block sorts
   }
 }
 

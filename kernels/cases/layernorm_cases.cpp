@@ -151,7 +151,7 @@ void add_layernorm_cases(std::vector<OpCase>& cases, Size size, const Dimensions
     return;
   }
   for (const bool with_beta : {true, false}) {
-    for (const Sizes& s : {Sizes{1, 5}, Sizes{7, 33}, Sizes{203, 259}}) {
+    for (const Sizes& s : {Sizes{1, 5}, Sizes{7, 33}, Sizes{203, 259}, Sizes{9, 776}, Sizes{3, 2056}}) {
       cases.push_back(forward(s, with_beta));
       cases.push_back(residual_forward(s, with_beta));
     }
@@ -162,6 +162,12 @@ void add_layernorm_cases(std::vector<OpCase>& cases, Size size, const Dimensions
   cases.push_back(backward({203, 259}, true, Residual::in_place, Write::accumulate));
   cases.push_back(backward({203, 259}, false, Residual::none, Write::accumulate));
   cases.push_back(backward({2500, 17}, true, Residual::separate, Write::overwrite));  // more rows than parts of fewest rows
+  // Rows of whole 16-byte vectors: narrow, of one and of two warps on a GPU, and too wide for its registers.
+  cases.push_back(backward({2061, 16}, true, Residual::in_place, Write::accumulate));
+  cases.push_back(backward({9, 776}, true, Residual::separate, Write::overwrite));
+  cases.push_back(backward({515, 1032}, true, Residual::in_place, Write::accumulate));
+  cases.push_back(backward({5, 1600}, false, Residual::none, Write::overwrite));
+  cases.push_back(backward({3, 2056}, true, Residual::in_place, Write::accumulate));
 }
 
 }  // namespace temper

@@ -63,6 +63,20 @@ OpCase forward(const Sizes& s, Epilogue epilogue, bool with_bias) {
   return c;
 }
 
+OpCase gelu_alone(std::int64_t R, std::int64_t C) {
+  OpCase c;
+  c.op = "gelu";
+  c.shape = text("R=", R, " C=", C);
+  c.tensors = {input("pre", Content::activation, {R, C}, normal(0, 2)), output("y", Content::activation, {R, C})};
+  c.flops = 10.0 * static_cast<double>(R * C);
+  c.run = [](Ops& ops, const Views& v) { ops.gelu(v["pre"], v["y"]); };
+  c.reference = [](Numbers& n) {
+    const auto& pre = n["pre"];
+    for (std::size_t i = 0; i < pre.size(); ++i) n["y"][i] = gelu(pre[i]);
+  };
+  return c;
+}
+
 OpCase backward_input(const Sizes& s, bool with_pre) {
   OpCase c;
   c.op = "linear_backward_input";
@@ -142,6 +156,7 @@ void add_benchmarks(std::vector<OpCase>& cases, const Dimensions& d) {
   cases.push_back(forward(wide, Epilogue::bias_gelu, true));
   cases.push_back(forward(narrow, Epilogue::bias, true));
   cases.push_back(forward(head, Epilogue::none, false));
+  cases.push_back(gelu_alone(R, 4 * C));
   cases.push_back(backward_input(qkv, false));
   cases.push_back(backward_input(projection, false));
   cases.push_back(backward_input(wide, false));
@@ -165,8 +180,11 @@ void add_linear_cases(std::vector<OpCase>& cases, Size size, const Dimensions& d
     cases.push_back(backward_weight(s, true, Write::accumulate));
   }
   cases.push_back(forward({33, 45, 71}, Epilogue::bias_gelu, false));
+  cases.push_back(gelu_alone(1, 5));
+  cases.push_back(gelu_alone(17, 301));
   cases.push_back(backward_weight({33, 45, 71}, false, Write::overwrite));
   cases.push_back(backward_weight({33, 45, 71}, false, Write::accumulate));
+  cases.push_back(backward_weight({190, 264, 8}, true, Write::accumulate));  // whole 16-byte vectors
 }
 
 }  // namespace temper

@@ -14,6 +14,7 @@
 #include "kernels/cpu/cast.h"
 #include "kernels/cpu/cross_entropy.h"
 #include "kernels/cpu/embedding.h"
+#include "kernels/cpu/gelu.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/layernorm.h"
 #include "kernels/cpu/machine.h"
@@ -110,9 +111,32 @@ void CpuOps::cast(ConstTensorView from, TensorView to) {
   linear_->written(to.data, to.bytes());
 }
 
+std::uint64_t CpuOps::start_read(const void* device_from, std::size_t bytes) {
+  contract::start_read(bytes);
+  std::memcpy(reads_[reads_started_ % open_reads].data(), device_from, bytes);
+  return reads_started_++;
+}
+
+void CpuOps::finish_read(std::uint64_t read, void* host_to, std::size_t bytes) {
+  contract::finish_read(read, reads_started_, bytes);
+  std::memcpy(host_to, reads_[read % open_reads].data(), bytes);
+}
+
+void CpuOps::replay(Recording& recording, const std::function<void()>& work) {
+  ++recording.runs;
+  work();
+}
+
 std::size_t CpuOps::register_weight(ConstTensorView weight) {
   contract::register_weight(weight);
   return linear_->register_weight(weight);
+}
+
+std::size_t CpuOps::scratch_bytes(const Workload& workload) const {
+  std::size_t bytes = 0;
+  for (const Shape& weight : workload.linear_weights())
+    bytes = std::max(bytes, linear_->scratch_bytes(workload.activation, weight, workload.sequences * workload.positions));
+  return bytes;
 }
 
 // ---- embedding -----------------------------------------------------------------------------------------------------
@@ -157,6 +181,11 @@ void CpuOps::linear_forward(ConstTensorView x, ConstTensorView weight, ConstTens
                             TensorView pre) {
   contract::linear_forward(x, weight, bias, epilogue, y, pre);
   linear_->forward(x, weight, bias, epilogue, y, pre);
+}
+
+void CpuOps::gelu(ConstTensorView pre, TensorView y) {
+  contract::gelu(pre, y);
+  cpu::gelu(pre, y);
 }
 
 void CpuOps::linear_backward_input(ConstTensorView dy, ConstTensorView weight, ConstTensorView pre, TensorView dx) {

@@ -1,7 +1,10 @@
 // The default backend behind kernels/ops.h: checks every call against the contract, then runs it at once.
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <unordered_map>
 
@@ -25,11 +28,12 @@ class CpuOps final : public Ops {
   void zero(void* device, std::size_t bytes) override;
   void cast(ConstTensorView from, TensorView to) override;
   void synchronize() override {}
+  std::uint64_t start_read(const void* device_from, std::size_t bytes) override;
+  void finish_read(std::uint64_t read, void* host_to, std::size_t bytes) override;
+  void replay(Recording& recording, const std::function<void()>& work) override;
   std::size_t register_weight(ConstTensorView weight) override;
   std::size_t packed_bytes(DType dtype, Shape weight) const override { return linear_->packed_bytes(dtype, weight); }
-  std::size_t linear_scratch_bytes(DType dtype, Shape weight, std::int64_t rows) const override {
-    return linear_->scratch_bytes(dtype, weight, rows);
-  }
+  std::size_t scratch_bytes(const Workload& workload) const override;
 
   /// Throws ContractViolation for a token outside [0, rows of wte).
   void embedding_forward(ConstTensorView tokens, ConstTensorView wte, ConstTensorView wpe, std::int64_t first_position,
@@ -45,6 +49,7 @@ class CpuOps final : public Ops {
                           Write write) override;
   void linear_forward(ConstTensorView x, ConstTensorView weight, ConstTensorView bias, Epilogue epilogue, TensorView y,
                       TensorView pre) override;
+  void gelu(ConstTensorView pre, TensorView y) override;
   void linear_backward_input(ConstTensorView dy, ConstTensorView weight, ConstTensorView pre, TensorView dx) override;
   void linear_backward_weight(ConstTensorView dy, ConstTensorView x, TensorView dw, TensorView dbias, Write write) override;
   void attention_forward(ConstTensorView qkv, std::int64_t n_head, TensorView out, TensorView lse) override;
@@ -67,6 +72,8 @@ class CpuOps final : public Ops {
   Workspace workspace_;
   std::unordered_map<void*, std::size_t> allocations_;  // bytes of each
   std::size_t allocated_ = 0;
+  std::array<std::array<std::byte, read_bytes>, open_reads> reads_{};
+  std::uint64_t reads_started_ = 0;
 };
 
 }  // namespace temper::cpu

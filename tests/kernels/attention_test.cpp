@@ -1,6 +1,5 @@
-// Attention of the CPU backend against double precision, on every instruction set, and the same bits for any thread count.
-#include "kernels/cpu/attention.h"
-
+// Attention on every backend: both passes in a row, a whole sequence against its positions one by one, large scores; and on the CPU
+// backend the same bits for any number of threads.
 #include <gtest/gtest.h>
 #include <omp.h>
 
@@ -10,33 +9,33 @@
 #include <limits>
 #include <vector>
 
-#include "kernels/cpu/isa.h"
 #include "kernels/philox.h"
+#include "kernels/support/backends.h"
+#include "kernels/support/on_device.h"
 
-namespace temper::cpu {
+namespace temper {
 namespace {
 
 struct Case {
-  Isa isa;
+  BackendChoice backend;
   DType dtype;
   std::int64_t batch, positions, heads, width;
   std::int64_t channels() const { return heads * width; }
 };
 
 void PrintTo(const Case& c, std::ostream* os) {
-  *os << name_of(c.isa) << ' ' << name_of(c.dtype) << " B=" << c.batch << " T=" << c.positions << " H=" << c.heads
+  *os << c.backend.name << ' ' << name_of(c.dtype) << " B=" << c.batch << " T=" << c.positions << " H=" << c.heads
       << " D=" << c.width;
 }
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512}) {
-    if (isa > best_isa()) continue;
+  for (const BackendChoice& backend : all_backends()) {
     for (DType dtype : {DType::f32, DType::bf16}) {
       // One position; odd widths; ends of blocks (96 positions) and of tiles; several blocks.
       for (const auto& s : {Shape{1, 1, 1, 1}, Shape{2, 5, 3, 7}, Shape{1, 96, 2, 16}, Shape{1, 97, 1, 33}, Shape{2, 200, 2, 64},
                             Shape{1, 289, 1, 80}})
-        all.push_back({isa, dtype, s[0], s[1], s[2], s[3]});
+        all.push_back({backend, dtype, s[0], s[1], s[2], s[3]});
     }
   }
   return all;
@@ -45,38 +44,53 @@ std::vector<Case> cases() {
 // Values as the kernels hold them, and the same in double.
 class Values {
  public:
-  Values(DType dtype, Shape shape, std::uint64_t seed, float scale)
-      : memory_(static_cast<std::size_t>(shape.numel()) * size_of(dtype)) {
-    view_ = {memory_.data(), dtype, shape};
+  Values(Ops& ops, DType dtype, Shape shape, std::uint64_t seed, float scale)
+      : memory_(ops, drawn(dtype, shape, seed, scale)), view_{memory_.data(), dtype, shape} {}
+  /// Memory that a kernel has to fill.
+  Values(Ops& ops, DType dtype, Shape shape) : Values(ops, dtype, shape, 0, 0) {}
+
+  TensorView view() const { return view_; }
+  std::vector<char> bytes() { return memory_.read(); }
+  std::vector<double> numbers() {
+    const std::vector<char> raw = bytes();
+    std::vector<double> all(static_cast<std::size_t>(view_.numel()));
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (view_.dtype == DType::f32) {
+        float value;
+        std::memcpy(&value, &raw[i * sizeof(value)], sizeof(value));
+        all[i] = value;
+      } else {
+        bfloat16 value;
+        std::memcpy(&value, &raw[i * sizeof(value)], sizeof(value));
+        all[i] = to_float(value);
+      }
+    }
+    return all;
+  }
+
+ private:
+  static std::vector<char> drawn(DType dtype, const Shape& shape, std::uint64_t seed, float scale) {
+    std::vector<char> raw(static_cast<std::size_t>(shape.numel()) * size_of(dtype));
     for (std::int64_t i = 0; i < shape.numel(); ++i) {
       const std::uint32_t word = random_block(seed, RandomPurpose::benchmark, 0, static_cast<std::uint64_t>(i)).word[0];
       const float value = seed == 0 ? std::numeric_limits<float>::quiet_NaN() : scale * (2 * uniform_open(word) - 1);
-      if (dtype == DType::f32) {
-        view_.as<float>()[i] = value;
-      } else {
-        view_.as<bfloat16>()[i] = to_bfloat16(value);
-      }
+      const bfloat16 rounded = to_bfloat16(value);
+      const std::size_t size = size_of(dtype);
+      std::memcpy(&raw[static_cast<std::size_t>(i) * size],
+                  dtype == DType::f32 ? static_cast<const void*>(&value) : static_cast<const void*>(&rounded), size);
     }
+    return raw;
   }
-  Values(const Values&) = delete;
-  Values& operator=(const Values&) = delete;
-  /// Memory that a kernel has to fill.
-  Values(DType dtype, Shape shape) : Values(dtype, shape, 0, 0) {}
 
-  TensorView view() const { return view_; }
-  double at(std::int64_t i) const { return view_.dtype == DType::f32 ? view_.as<float>()[i] : to_float(view_.as<bfloat16>()[i]); }
-  const std::vector<char>& bytes() const { return memory_; }
-
- private:
-  std::vector<char> memory_;
+  OnDevice<char> memory_;
   TensorView view_;
 };
 
-double distance(const Values& result, const std::vector<double>& reference) {
+double distance(Values& values, const std::vector<double>& reference) {
+  const std::vector<double> result = values.numbers();
   double difference = 0, size = 0;
   for (std::size_t i = 0; i < reference.size(); ++i) {
-    const double d = result.at(static_cast<std::int64_t>(i)) - reference[i];
-    difference += d * d;
+    difference += (result[i] - reference[i]) * (result[i] - reference[i]);
     size += reference[i] * reference[i];
   }
   return size == 0 ? difference : std::sqrt(difference / size);
@@ -90,7 +104,7 @@ struct Reference {
 };
 
 // The textbook formulas, position by position.
-Reference reference(const Case& c, const Values& qkv, const Values& dout) {
+Reference reference(const Case& c, const std::vector<double>& qkv, const std::vector<double>& dout) {
   const std::int64_t channels = c.channels(), stride = 3 * channels;
   const double scale = 1 / std::sqrt(static_cast<double>(c.width));
   Reference r;
@@ -103,7 +117,7 @@ Reference reference(const Case& c, const Values& qkv, const Values& dout) {
         return static_cast<std::size_t>((b * c.positions + t) * stride + part * channels + h * c.width);
       };
       const auto in = [&](std::int64_t t, std::int64_t part, std::int64_t d) {
-        return qkv.at(static_cast<std::int64_t>(place(t, part)) + d);
+        return qkv[place(t, part) + static_cast<std::size_t>(d)];
       };
       for (std::int64_t i = 0; i < c.positions; ++i) {
         std::vector<double> p(static_cast<std::size_t>(i + 1)), dp(p.size());
@@ -115,14 +129,14 @@ Reference reference(const Case& c, const Values& qkv, const Values& dout) {
           total += p[j];
         }
         r.lse[static_cast<std::size_t>((b * c.heads + h) * c.positions + i)] = std::log(total);
-        const std::int64_t row = (b * c.positions + i) * channels + h * c.width;
+        const auto row = static_cast<std::size_t>((b * c.positions + i) * channels + h * c.width);
         for (std::size_t j = 0; j < p.size(); ++j) {
           const std::int64_t key = static_cast<std::int64_t>(j);
           p[j] /= total;
           for (std::int64_t d = 0; d < c.width; ++d) {
-            r.out[static_cast<std::size_t>(row + d)] += p[j] * in(key, 2, d);
-            dp[j] += dout.at(row + d) * in(key, 2, d);
-            r.dqkv[place(key, 2) + static_cast<std::size_t>(d)] += p[j] * dout.at(row + d);
+            r.out[row + static_cast<std::size_t>(d)] += p[j] * in(key, 2, d);
+            dp[j] += dout[row + static_cast<std::size_t>(d)] * in(key, 2, d);
+            r.dqkv[place(key, 2) + static_cast<std::size_t>(d)] += p[j] * dout[row + static_cast<std::size_t>(d)];
           }
           delta += p[j] * dp[j];
         }
@@ -140,93 +154,128 @@ Reference reference(const Case& c, const Values& qkv, const Values& dout) {
   return r;
 }
 
-class AttentionTest : public testing::TestWithParam<Case> {
- protected:
-  void SetUp() override { set_isa(GetParam().isa); }
-  void TearDown() override {
-    set_isa(best_isa());
-    omp_set_num_threads(threads_);
-  }
-  int threads_ = omp_get_max_threads();
-};
+class AttentionTest : public testing::TestWithParam<Case> {};
 
 TEST_P(AttentionTest, AgreesWithDoublePrecisionBothWays) {
   const Case& c = GetParam();
+  Backend backend(c.backend);
+  Ops& ops = backend.ops();
   const std::int64_t channels = c.channels();
   // Scores of a few units: a softmax that is neither flat nor one-hot.
-  const Values qkv(c.dtype, {c.batch, c.positions, 3 * channels}, 1, 2), dout(c.dtype, {c.batch, c.positions, channels}, 2, 1);
-  Values out(c.dtype, {c.batch, c.positions, channels}), lse(DType::f32, {c.batch, c.heads, c.positions});
-  Values dqkv(c.dtype, {c.batch, c.positions, 3 * channels});
-  attention_forward(qkv.view(), c.heads, out.view(), lse.view());
-  attention_backward(dout.view(), qkv.view(), out.view(), lse.view(), c.heads, dqkv.view());
+  Values qkv(ops, c.dtype, {c.batch, c.positions, 3 * channels}, 1, 2), dout(ops, c.dtype, {c.batch, c.positions, channels}, 2, 1);
+  Values out(ops, c.dtype, {c.batch, c.positions, channels}), lse(ops, DType::f32, {c.batch, c.heads, c.positions});
+  Values dqkv(ops, c.dtype, {c.batch, c.positions, 3 * channels});
+  ops.attention_forward(qkv.view(), c.heads, out.view(), lse.view());
+  ops.attention_backward(dout.view(), qkv.view(), out.view(), lse.view(), c.heads, dqkv.view());
 
-  const Reference expected = reference(c, qkv, dout);
+  const Reference expected = reference(c, qkv.numbers(), dout.numbers());
   EXPECT_LT(distance(out, expected.out), tolerance(c.dtype));
   EXPECT_LT(distance(lse, expected.lse), 2e-6);
   // With bf16 the backward pass starts from a rounded `out`, whose error the difference dp - delta magnifies.
   EXPECT_LT(distance(dqkv, expected.dqkv), 2 * tolerance(c.dtype));
 }
 
-TEST_P(AttentionTest, SameBitsForAnyNumberOfThreads) {
+// A prompt in one call, then one position at a time, gives what the whole sequence gives at once.
+TEST_P(AttentionTest, CachedPositionsAgreeWithTheWholeSequence) {
   const Case& c = GetParam();
+  Backend backend(c.backend);
+  Ops& ops = backend.ops();
+  const std::int64_t channels = c.channels(), context = c.positions + 3, prompt = std::max<std::int64_t>(1, c.positions - 3);
+  Values qkv(ops, c.dtype, {c.batch, c.positions, 3 * channels}, 5, 2);
+  Values out(ops, c.dtype, {c.batch, c.positions, channels}), lse(ops, DType::f32, {c.batch, c.heads, c.positions});
+  ops.attention_forward(qkv.view(), c.heads, out.view(), lse.view());
+
+  Values keys(ops, c.dtype, {c.batch, context, channels}), values(ops, c.dtype, {c.batch, context, channels});
+  Values gathered(ops, c.dtype, {c.batch, c.positions, channels});
+  const std::size_t row = static_cast<std::size_t>(channels) * size_of(c.dtype);
+  for (std::int64_t start = 0; start < c.positions; start = std::max(prompt, start + 1)) {
+    const std::int64_t steps = start == 0 ? prompt : 1;
+    Values piece(ops, c.dtype, {c.batch, steps, 3 * channels}), result(ops, c.dtype, {c.batch, steps, channels});
+    for (std::int64_t b = 0; b < c.batch; ++b)
+      ops.copy(piece.view().as<char>() + static_cast<std::size_t>(b * steps) * 3 * row,
+               qkv.view().as<char>() + static_cast<std::size_t>(b * c.positions + start) * 3 * row,
+               static_cast<std::size_t>(steps) * 3 * row);
+    ops.attention_cached(piece.view(), c.heads, start, keys.view(), values.view(), result.view());
+    for (std::int64_t b = 0; b < c.batch; ++b)
+      ops.copy(gathered.view().as<char>() + static_cast<std::size_t>(b * c.positions + start) * row,
+               result.view().as<char>() + static_cast<std::size_t>(b * steps) * row, static_cast<std::size_t>(steps) * row);
+    ops.synchronize();  // before `piece` and `result` go
+  }
+  EXPECT_LT(distance(gathered, out.numbers()), tolerance(c.dtype));
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTest, testing::ValuesIn(cases()));
+
+class AttentionThreads : public testing::TestWithParam<Case> {
+ protected:
+  ~AttentionThreads() override { omp_set_num_threads(threads_before_); }
+
+ private:
+  int threads_before_ = omp_get_max_threads();
+};
+
+TEST_P(AttentionThreads, SameBitsForAnyNumber) {
+  const Case& c = GetParam();
+  Backend backend(c.backend);
+  Ops& ops = backend.ops();
   const std::int64_t channels = c.channels();
-  const Values qkv(c.dtype, {c.batch, c.positions, 3 * channels}, 3, 1), dout(c.dtype, {c.batch, c.positions, channels}, 4, 1);
+  Values qkv(ops, c.dtype, {c.batch, c.positions, 3 * channels}, 3, 1), dout(ops, c.dtype, {c.batch, c.positions, channels}, 4, 1);
   std::vector<std::vector<char>> first;
   for (int threads : {1, 2, 3}) {
     omp_set_num_threads(threads);
-    Values out(c.dtype, {c.batch, c.positions, channels}), lse(DType::f32, {c.batch, c.heads, c.positions});
-    Values dqkv(c.dtype, {c.batch, c.positions, 3 * channels});
-    attention_forward(qkv.view(), c.heads, out.view(), lse.view());
-    attention_backward(dout.view(), qkv.view(), out.view(), lse.view(), c.heads, dqkv.view());
+    Values out(ops, c.dtype, {c.batch, c.positions, channels}), lse(ops, DType::f32, {c.batch, c.heads, c.positions});
+    Values dqkv(ops, c.dtype, {c.batch, c.positions, 3 * channels});
+    ops.attention_forward(qkv.view(), c.heads, out.view(), lse.view());
+    ops.attention_backward(dout.view(), qkv.view(), out.view(), lse.view(), c.heads, dqkv.view());
     const std::vector<std::vector<char>> bytes = {out.bytes(), lse.bytes(), dqkv.bytes()};
     if (threads == 1) first = bytes;
     EXPECT_EQ(bytes, first) << threads << " threads";
   }
 }
 
-// A prompt in one call, then one position at a time, gives what the whole sequence gives at once.
-TEST_P(AttentionTest, CachedPositionsAgreeWithTheWholeSequence) {
-  const Case& c = GetParam();
-  const std::int64_t channels = c.channels(), context = c.positions + 3, prompt = std::max<std::int64_t>(1, c.positions - 3);
-  const Values qkv(c.dtype, {c.batch, c.positions, 3 * channels}, 5, 2);
-  Values out(c.dtype, {c.batch, c.positions, channels}), lse(DType::f32, {c.batch, c.heads, c.positions});
-  attention_forward(qkv.view(), c.heads, out.view(), lse.view());
-  std::vector<double> expected;
-  for (std::int64_t i = 0; i < out.view().numel(); ++i) expected.push_back(out.at(i));
-
-  Values keys(c.dtype, {c.batch, context, channels}), values(c.dtype, {c.batch, context, channels});
-  Values gathered(c.dtype, {c.batch, c.positions, channels});
-  for (std::int64_t start = 0; start < c.positions; start = std::max(prompt, start + 1)) {
-    const std::int64_t steps = start == 0 ? prompt : 1;
-    Values piece(c.dtype, {c.batch, steps, 3 * channels}), result(c.dtype, {c.batch, steps, channels});
-    const std::size_t row = static_cast<std::size_t>(channels) * size_of(c.dtype);
-    for (std::int64_t b = 0; b < c.batch; ++b)
-      std::memcpy(piece.view().as<char>() + static_cast<std::size_t>(b * steps) * 3 * row,
-                  qkv.view().as<char>() + static_cast<std::size_t>(b * c.positions + start) * 3 * row,
-                  static_cast<std::size_t>(steps) * 3 * row);
-    attention_cached(piece.view(), c.heads, start, keys.view(), values.view(), result.view());
-    for (std::int64_t b = 0; b < c.batch; ++b)
-      std::memcpy(gathered.view().as<char>() + static_cast<std::size_t>(b * c.positions + start) * row,
-                  result.view().as<char>() + static_cast<std::size_t>(b * steps) * row, static_cast<std::size_t>(steps) * row);
-  }
-  EXPECT_LT(distance(gathered, expected), tolerance(c.dtype));
+std::vector<Case> cpu_cases() {
+  std::vector<Case> all = cases();
+  std::erase_if(all, [](const Case& c) { return c.backend.kind != BackendChoice::Kind::cpu; });
+  return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTest, testing::ValuesIn(cases()));
+INSTANTIATE_TEST_SUITE_P(Shapes, AttentionThreads, testing::ValuesIn(cpu_cases()));
+
+class AttentionScores : public testing::TestWithParam<BackendChoice> {};
 
 // exp must not overflow, and equal scores must share evenly, however large they are.
-TEST(Attention, LargeScoresStayFinite) {
-  constexpr std::int64_t positions = 130, width = 16;
-  Values qkv(DType::f32, {1, positions, 3 * width}, 6, 1), out(DType::f32, {1, positions, width}),
-      lse(DType::f32, {1, 1, positions});
-  for (std::int64_t t = 0; t < positions; ++t)
-    for (std::int64_t d = 0; d < 2 * width; ++d) qkv.view().as<float>()[t * 3 * width + d] = 100;
-  attention_forward(qkv.view(), 1, out.view(), lse.view());
-  double mean = 0;
-  for (std::int64_t t = 0; t < positions; ++t) mean += qkv.at(t * 3 * width + 2 * width) / positions;
-  EXPECT_NEAR(out.at((positions - 1) * width), mean, 1e-5);
-  EXPECT_NEAR(lse.at(positions - 1), 100.0 * 100 * width / 4 + std::log(positions), 1e-2);
+TEST_P(AttentionScores, LargeOnesStayFinite) {
+  Backend backend(GetParam());
+  Ops& ops = backend.ops();
+  constexpr std::int64_t positions = 130;
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const std::int64_t width : {16, 64}) {
+      SCOPED_TRACE(std::string(name_of(dtype)) + " D=" + std::to_string(width));
+      Values packed(ops, dtype, {1, positions, 3 * width}, 6, 1);
+      Values out(ops, dtype, {1, positions, width}), lse(ops, DType::f32, {1, 1, positions});
+      // Queries and keys of 100, values at random.
+      std::vector<char> raw = packed.bytes();
+      const float hundred = 100;
+      const bfloat16 rounded = to_bfloat16(hundred);  // exact
+      const std::size_t size = size_of(dtype);
+      for (std::int64_t t = 0; t < positions; ++t)
+        for (std::int64_t d = 0; d < 2 * width; ++d)
+          std::memcpy(&raw[static_cast<std::size_t>(t * 3 * width + d) * size],
+                      dtype == DType::f32 ? static_cast<const void*>(&hundred) : static_cast<const void*>(&rounded), size);
+      ops.copy_to_device(packed.view().data, raw.data(), raw.size());
+      ops.attention_forward(packed.view(), 1, out.view(), lse.view());
+      const std::vector<double> qkv = packed.numbers(), result = out.numbers();
+      double mean = 0;
+      for (std::int64_t t = 0; t < positions; ++t) mean += qkv[static_cast<std::size_t>(t * 3 * width + 2 * width)] / positions;
+      EXPECT_NEAR(result[static_cast<std::size_t>((positions - 1) * width)], mean,
+                  dtype == DType::f32 ? 1e-5 : 4e-3 * std::abs(mean));
+      const double score = 100.0 * 100 * std::sqrt(static_cast<double>(width));
+      EXPECT_NEAR(lse.numbers()[positions - 1], score + std::log(positions), 1e-2);
+    }
+  }
 }
 
+INSTANTIATE_TEST_SUITE_P(AllBackends, AttentionScores, testing::ValuesIn(all_backends()), backend_name);
+
 }  // namespace
-}  // namespace temper::cpu
+}  // namespace temper

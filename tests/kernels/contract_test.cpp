@@ -50,7 +50,7 @@ class Contract : public testing::TestWithParam<OpCase> {
     }
   }
 
-  CpuBackend backend_{cpu::best_isa()};
+  Backend backend_{best_cpu()};
 };
 
 TEST_P(Contract, WrongTensorsAreRefused) {
@@ -90,7 +90,7 @@ std::string message_of(const std::function<void()>& call) {
 
 class ContractMessages : public testing::Test {
  protected:
-  CpuBackend backend_{cpu::best_isa()};
+  Backend backend_{best_cpu()};
   Ops& ops_ = backend_.ops();
   float floats_[16] = {};
   std::int32_t ids_[2] = {0, 4};

@@ -66,10 +66,10 @@ void check(const OpCase& op_case, DType activation, Ops& ops) {
 class OpOracle : public testing::TestWithParam<OpCase> {};
 
 TEST_P(OpOracle, MatchesDoublePrecision) {
-  for (const cpu::Isa isa : available_isas()) {
+  for (const BackendChoice& choice : all_backends()) {
     for (const DType activation : activations_of(GetParam())) {
-      SCOPED_TRACE(std::string("cpu ") + cpu::name_of(isa) + " " + name_of(activation));
-      CpuBackend backend(isa);
+      SCOPED_TRACE(choice.name + " " + name_of(activation));
+      Backend backend(choice);
       check(GetParam(), activation, backend.ops());
     }
   }

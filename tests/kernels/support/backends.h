@@ -5,41 +5,63 @@
 
 #include <cctype>
 #include <memory>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
 
 #include "kernels/cases/op_case.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/emulated/emulated_ops.h"
 #include "kernels/ops.h"
 
 namespace temper {
 
 inline void PrintTo(const OpCase& op_case, std::ostream* out) { *out << op_case.name(); }
 
-/// The CPU backend as a processor with `isa` would run it; the processor's own instruction set is back afterwards.
-class CpuBackend {
+/// One way to execute the operations.
+struct BackendChoice {
+  enum class Kind : std::uint8_t { cpu, emulated, cuda } kind = Kind::cpu;
+  std::string name;
+  cpu::Isa isa = cpu::Isa::baseline;  ///< of the CPU backend, as a processor with that instruction set would run it
+  emulated::Execution execution{};
+};
+
+inline void PrintTo(const BackendChoice& choice, std::ostream* out) { *out << choice.name; }
+
+/// The CPU backend for every instruction set of this machine; the CUDA sources emulated, in two orders of threads, with copies done
+/// late and early; and on a GPU where there is one.
+inline std::vector<BackendChoice> all_backends() {
+  std::vector<BackendChoice> all;
+  for (const cpu::Isa isa : {cpu::Isa::baseline, cpu::Isa::avx2, cpu::Isa::avx512})
+    if (isa <= cpu::best_isa()) all.push_back({BackendChoice::Kind::cpu, std::string("cpu_") + cpu::name_of(isa), isa, {}});
+  all.push_back({BackendChoice::Kind::emulated, "emulated_descending_lazy", cpu::best_isa(), {1, true, 2}});
+  all.push_back({BackendChoice::Kind::emulated, "emulated_shuffled_eager", cpu::best_isa(), {2, false, 2}});
+  if (cuda_available(nullptr)) all.push_back({BackendChoice::Kind::cuda, "cuda", cpu::best_isa(), {}});
+  return all;
+}
+
+/// The CPU backend on this machine's own instruction set.
+inline BackendChoice best_cpu() { return {BackendChoice::Kind::cpu, "cpu", cpu::best_isa(), {}}; }
+
+/// A backend at work; the processor's own instruction set is back afterwards.
+class Backend {
  public:
-  explicit CpuBackend(cpu::Isa isa) {
-    cpu::set_isa(isa);
-    ops_ = make_cpu_ops();
+  explicit Backend(const BackendChoice& choice) {
+    cpu::set_isa(choice.isa);
+    if (choice.kind == BackendChoice::Kind::cpu) ops_ = make_cpu_ops();
+    if (choice.kind == BackendChoice::Kind::emulated) ops_ = make_emulated_ops(choice.execution);
+    if (choice.kind == BackendChoice::Kind::cuda) ops_ = make_cuda_ops();
   }
-  ~CpuBackend() { cpu::set_isa(cpu::best_isa()); }
-  CpuBackend(const CpuBackend&) = delete;
-  CpuBackend& operator=(const CpuBackend&) = delete;
+  ~Backend() { cpu::set_isa(cpu::best_isa()); }
+  Backend(const Backend&) = delete;
+  Backend& operator=(const Backend&) = delete;
 
   Ops& ops() { return *ops_; }
 
  private:
   std::unique_ptr<Ops> ops_;
 };
-
-inline std::vector<cpu::Isa> available_isas() {
-  std::vector<cpu::Isa> isas;
-  for (const cpu::Isa isa : {cpu::Isa::baseline, cpu::Isa::avx2, cpu::Isa::avx512})
-    if (isa <= cpu::best_isa()) isas.push_back(isa);
-  return isas;
-}
 
 /// The activation types that make a difference to a case.
 inline std::vector<DType> activations_of(const OpCase& op_case) {
@@ -54,5 +76,7 @@ inline std::string test_name(const testing::TestParamInfo<OpCase>& info) {
     if (std::isalnum(static_cast<unsigned char>(letter)) == 0) letter = '_';
   return name;
 }
+
+inline std::string backend_name(const testing::TestParamInfo<BackendChoice>& info) { return info.param.name; }
 
 }  // namespace temper

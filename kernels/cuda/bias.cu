@@ -1,0 +1,97 @@
+#include "kernels/cuda/bias.h"
+
+#include <algorithm>
+
+#include "kernels/cuda/partial_rows.h"
+#include "kernels/cuda/vector.cuh"
+
+namespace temper::TEMPER_BACKEND {
+
+namespace {
+
+constexpr int warps = 8;                    // of a block; each takes every eighth row of the block's part
+constexpr int rows_in_flight = 8;           // loads of a thread that are under way at once
+constexpr std::int64_t fewest_rows = 64;    // of a part
+constexpr std::int64_t most_blocks = 1056;  // of 256 columns each: eight for each of the 132 multiprocessors of an H100
+
+std::int64_t part_count(std::int64_t rows, std::int64_t columns) {
+  const std::int64_t slices = (columns + 255) / 256;
+  return std::clamp((rows + fewest_rows - 1) / fewest_rows, std::int64_t{1}, std::max(most_blocks / slices, std::int64_t{1}));
+}
+
+// Block (x, y) sums part y of the rows over the columns that its warps' lanes cover side by side, into row y of `partials`.
+template <typename T, int width>
+__global__ void __launch_bounds__(warps * 32)
+    bias_partials_kernel(const T* dy, std::int64_t rows, std::int64_t columns, std::int64_t rows_per_part, float* partials) {
+  TEMPER_SHARED(float, shares, [warps][32 * width]);
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+  const std::int64_t first_column = static_cast<std::int64_t>(blockIdx.x) * 32 * width;
+  const std::int64_t column = first_column + lane * width;
+  const std::int64_t last = min(blockIdx.y * rows_per_part + rows_per_part, rows);
+  std::int64_t row = blockIdx.y * rows_per_part + warp;
+
+  float sums[width] = {};
+  if (column < columns) {
+    for (; row + (rows_in_flight - 1) * warps < last; row += rows_in_flight * warps) {
+      float values[rows_in_flight][width];
+#pragma unroll
+      for (int k = 0; k < rows_in_flight; ++k) load_elements<width>(dy + (row + k * warps) * columns + column, values[k]);
+#pragma unroll
+      for (int k = 0; k < rows_in_flight; ++k)
+#pragma unroll
+        for (int i = 0; i < width; ++i) sums[i] += values[k][i];
+    }
+    for (; row < last; row += warps) {
+      float values[width];
+      load_elements<width>(dy + row * columns + column, values);
+#pragma unroll
+      for (int i = 0; i < width; ++i) sums[i] += values[i];
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < width; ++i) shares[warp][lane * width + i] = sums[i];
+  __syncthreads();
+
+  const int offset = static_cast<int>(threadIdx.x);
+  if (offset >= 32 * width || first_column + offset >= columns) return;
+  float total = 0.0f;
+#pragma unroll
+  for (int i = 0; i < warps; ++i) total += shares[i][offset];
+  partials[blockIdx.y * columns + first_column + offset] = total;
+}
+
+template <typename T, int width>
+void launch_partials(ConstTensorView dy, std::int64_t parts, float* partials, Stream& stream) {
+  const std::int64_t rows = dy.shape.rows(), columns = dy.shape.back();
+  const std::int64_t slices = (columns + 32 * width - 1) / (32 * width);
+  launch("bias_partials", bias_partials_kernel<T, width>,
+         {dim3(static_cast<unsigned>(slices), static_cast<unsigned>(parts)), dim3(warps * 32)}, stream, dy.as<T>(), rows, columns,
+         (rows + parts - 1) / parts, partials);
+}
+
+template <typename T>
+void gradient(ConstTensorView dy, TensorView dbias, Write write, Workspace& workspace, Stream& stream) {
+  const std::int64_t rows = dy.shape.rows(), columns = dy.shape.back();
+  const std::int64_t parts = part_count(rows, columns);
+  auto* partials = static_cast<float*>(workspace.get(bias_gradient_scratch_bytes(rows, columns)));
+  if (rows_of_vectors<T>(columns, {dy.data}))
+    launch_partials<T, vector_width<T>>(dy, parts, partials, stream);
+  else
+    launch_partials<T, 1>(dy, parts, partials, stream);
+  sum_partial_rows(partials, parts, columns, dbias.as<float>(), nullptr, write, stream);
+}
+
+}  // namespace
+
+std::size_t bias_gradient_scratch_bytes(std::int64_t rows, std::int64_t columns) {
+  return scratch_size(part_count(rows, columns) * columns, sizeof(float));
+}
+
+void bias_gradient(ConstTensorView dy, TensorView dbias, Write write, Workspace& workspace, Stream& stream) {
+  if (dy.dtype == DType::bf16)
+    gradient<bfloat16>(dy, dbias, write, workspace, stream);
+  else
+    gradient<float>(dy, dbias, write, workspace, stream);
+}
+
+}  // namespace temper::TEMPER_BACKEND

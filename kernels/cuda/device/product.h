@@ -1,0 +1,59 @@
+// Matmuls through cuBLASLt. All matrices are row-major with contiguous rows. The counterpart for machines without a GPU is
+// kernels/emulated/device/product.h, which has the CPU backend multiply.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <device/runtime.h>
+#include "kernels/tensor.h"
+
+namespace temper::cuda {
+
+/// What a product may do with its result before writing it.
+enum class ProductEpilogue : std::uint8_t {
+  none,
+  bias,           ///< d += bias
+  bias_gelu,      ///< aux = d + bias; d = gelu(aux); bias may be absent
+  gelu_backward,  ///< d = d * gelu'(aux)
+  bias_gradient,  ///< bias = sums of `a` over the axis that the product sums over; needs a transposed and overwrites
+};
+
+/// d[M,N] = or += op(a) op(b), sums in f32 (f32 operands: full f32, no TF32).
+struct ProductCall {
+  std::int64_t m = 0, n = 0, k = 0;
+  ConstTensorView a;  ///< [M,K], or [K,M] when a_transposed
+  ConstTensorView b;  ///< [K,N], or [N,K] when b_transposed
+  bool a_transposed = false;
+  bool b_transposed = false;
+  TensorView d;  ///< [M,N]; the type of a, or f32
+  bool accumulate = false;
+  ProductEpilogue epilogue = ProductEpilogue::none;
+  TensorView bias;  ///< [N], read, in d's type; bias_gradient: [M], written, in d's type
+  TensorView aux;   ///< [M,N] in a's type; written by bias_gelu, read by gelu_backward
+};
+
+/// Which of the library's algorithms carries a call out is decided when a call of its shape first runs. With a cache file
+/// (Device::algorithm_cache) the fastest of its candidates is timed on that call and kept there; the file then decides. Without
+/// one, and while a graph is recorded, nothing is timed.
+class Product {
+ public:
+  Product(Device& device, Stream& stream);
+  ~Product();
+  Product(const Product&) = delete;
+  Product& operator=(const Product&) = delete;
+
+  /// Whether run() can carry the call's epilogue out; otherwise the caller asks for a simpler one and does the rest itself.
+  bool supports(const ProductCall& call);
+  void run(const ProductCall& call);
+
+  std::size_t workspace_bytes() const;
+  std::string description() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace temper::cuda

@@ -1,0 +1,127 @@
+// What the host side of this backend needs of CUDA: memory, streams, events, graphs, launches. Its counterpart with the same
+// names is kernels/emulated/device/runtime.h. Every failing call throws, naming the call and CUDA's reason.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "kernels/check.h"
+#include "kernels/ops.h"
+
+namespace temper::cuda {
+
+/// Throws when `status` is an error; OutOfMemory for cudaErrorMemoryAllocation, else DeviceError. `what` names the call.
+void check(cudaError_t status, const char* what);
+
+/// Work recorded once and replayed with the same arguments. Empty until Stream::end_capture.
+class Graph {
+ public:
+  Graph() = default;
+  explicit Graph(cudaGraphExec_t graph) : graph_(graph, &cudaGraphExecDestroy) {}
+  bool recorded() const { return graph_ != nullptr; }
+  cudaGraphExec_t get() const { return graph_.get(); }
+
+ private:
+  std::unique_ptr<std::remove_pointer_t<cudaGraphExec_t>, cudaError_t (*)(cudaGraphExec_t)> graph_{nullptr, &cudaGraphExecDestroy};
+};
+
+class Device;
+class Event;
+
+/// A queue of work on the device, in order.
+class Stream {
+ public:
+  /// `device` must outlive it.
+  explicit Stream(Device& device);
+  ~Stream();
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  /// Between any of host (pinned) and device memory.
+  void copy(void* to, const void* from, std::size_t bytes);
+  void zero(void* to, std::size_t bytes);
+  /// Work queued from now on starts after `event`.
+  void wait(const Event& event);
+  /// The host waits for all work so far.
+  void synchronize();
+
+  /// Work queued between the two is recorded and does not run; memory that it names must stay where it is.
+  void begin_capture();
+  Graph end_capture();
+  void launch(const Graph& graph);
+
+  cudaStream_t get() const { return stream_; }
+  const Device& device() const { return device_; }
+
+ private:
+  Device& device_;
+  cudaStream_t stream_ = nullptr;
+};
+
+class Event {
+ public:
+  explicit Event(Device& device);
+  ~Event();
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+
+  void record(Stream& stream);
+  /// The host waits for the work before the last record(); at once when there was none.
+  void synchronize() const;
+  cudaEvent_t get() const { return event_; }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+class Device {
+ public:
+  /// The current CUDA device. `algorithm_cache`: the file in which chosen matmul algorithms are kept (product.h); empty: none.
+  /// Throws Unsupported with the reason when there is no device.
+  explicit Device(std::string algorithm_cache = {});
+
+  /// On 256-byte boundaries, contents undefined.
+  void* allocate(std::size_t bytes);
+  void release(void* memory) noexcept;
+  /// Host memory that copies may read and write while the host goes on.
+  void* allocate_pinned(std::size_t bytes);
+  void release_pinned(void* memory) noexcept;
+
+  const DeviceInfo& info() const { return info_; }
+  int multiprocessors() const { return info_.threads; }
+  /// What one block may have, dynamic and declared together.
+  std::size_t shared_bytes_per_block() const { return shared_bytes_per_block_; }
+  const std::string& algorithm_cache() const { return algorithm_cache_; }
+
+ private:
+  DeviceInfo info_;
+  std::size_t shared_bytes_per_block_ = 0;
+  std::string algorithm_cache_;
+};
+
+struct LaunchShape {
+  dim3 grid;
+  dim3 block;
+  std::size_t shared_bytes = 0;  ///< dynamic
+};
+
+/// Queues kernel(arguments...). `name` stands in error messages.
+template <typename... Parameters, typename... Arguments>
+void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& shape, Stream& stream, Arguments&&... arguments) {
+  constexpr std::size_t without_asking = 48 * 1024;
+  if (shape.shared_bytes > without_asking)
+    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(shape.shared_bytes)),
+          name);
+  cudaLaunchConfig_t config = {};
+  config.gridDim = shape.grid;
+  config.blockDim = shape.block;
+  config.dynamicSmemBytes = shape.shared_bytes;
+  config.stream = stream.get();
+  check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), name);
+}
+
+}  // namespace temper::cuda

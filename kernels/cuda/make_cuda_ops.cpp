@@ -1,0 +1,10 @@
+// The one place where a program without CUDA types gets the CUDA backend.
+#include "kernels/cuda/cuda_ops.h"
+
+namespace temper {
+
+std::unique_ptr<Ops> make_cuda_ops(const std::string& algorithm_cache) {
+  return std::make_unique<cuda::CudaOps>(std::make_unique<cuda::Device>(algorithm_cache));
+}
+
+}  // namespace temper

@@ -1,0 +1,411 @@
+// Products through cuBLASLt. Its matrices are column-major: the memory of a row-major [R,C] is its [C,R], so d = op(a) op(b) is
+// asked for as d^T = op(b)^T op(a)^T. Its A is our b, its B our a; its rows of D are our columns (output features), its columns our
+// rows.
+#include <cublasLt.h>
+#include <device/product.h>
+
+#include <algorithm>
+#include <array>
+#include <compare>
+#include <cstring>
+#include <limits>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "kernels/algorithm_cache.h"
+
+namespace temper::cuda {
+
+namespace {
+
+constexpr std::size_t workspace_size = std::size_t{32} << 20;  // what cuBLAS advises on Hopper; 0 would exclude split sums
+constexpr int most_candidates = 16;
+constexpr int timing_rounds = 9;
+constexpr float shortest_timing = 0.3f;  // milliseconds; shorter products are run several times in a row
+constexpr int most_repeats = 20;
+constexpr float noise = 1.01f;  // of two candidates this close the library's own order decides
+
+void check_cublas(cublasStatus_t status, const char* what) {
+  if (status != CUBLAS_STATUS_SUCCESS) throw DeviceError(std::string(what) + ": " + cublasLtGetStatusString(status));
+}
+
+// Owns one of the library's opaque objects.
+template <auto destroy>
+struct Destroy {
+  template <typename Object>
+  void operator()(Object* object) const {
+    destroy(object);
+  }
+};
+template <typename Pointer, auto destroy>
+using Owned = std::unique_ptr<std::remove_pointer_t<Pointer>, Destroy<destroy>>;
+
+using Handle = Owned<cublasLtHandle_t, cublasLtDestroy>;
+using Operation = Owned<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
+using Layout = Owned<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
+using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
+
+Handle make_handle() {
+  cublasLtHandle_t handle = nullptr;
+  check_cublas(cublasLtCreate(&handle), "cublasLtCreate");
+  return Handle(handle);
+}
+
+cudaDataType_t type_of(DType dtype) { return dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F; }
+
+Layout make_layout(ConstTensorView row_major) {
+  cublasLtMatrixLayout_t layout = nullptr;
+  const auto rows = static_cast<std::uint64_t>(row_major.shape[0]), columns = static_cast<std::uint64_t>(row_major.shape[1]);
+  check_cublas(cublasLtMatrixLayoutCreate(&layout, type_of(row_major.dtype), columns, rows, row_major.shape[1]),
+               "cublasLtMatrixLayoutCreate");
+  return Layout(layout);
+}
+
+template <typename Value>
+void set(const Operation& operation, cublasLtMatmulDescAttributes_t attribute, Value value) {
+  check_cublas(cublasLtMatmulDescSetAttribute(operation.get(), attribute, &value, sizeof(value)), "cublasLtMatmulDescSetAttribute");
+}
+
+template <typename Value>
+void set(const Preference& preference, cublasLtMatmulPreferenceAttributes_t attribute, Value value) {
+  check_cublas(cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof(value)),
+               "cublasLtMatmulPreferenceSetAttribute");
+}
+
+bool has_bias(const ProductCall& call) {
+  return call.bias.present() && call.epilogue != ProductEpilogue::none && call.epilogue != ProductEpilogue::gelu_backward;
+}
+bool has_aux(const ProductCall& call) {
+  return call.epilogue == ProductEpilogue::bias_gelu || call.epilogue == ProductEpilogue::gelu_backward;
+}
+
+cublasLtEpilogue_t epilogue_of(const ProductCall& call) {
+  switch (call.epilogue) {
+    case ProductEpilogue::bias:
+      return CUBLASLT_EPILOGUE_BIAS;
+    case ProductEpilogue::bias_gelu:
+      return has_bias(call) ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
+    case ProductEpilogue::gelu_backward:
+      return CUBLASLT_EPILOGUE_DGELU;
+    case ProductEpilogue::bias_gradient:
+      return CUBLASLT_EPILOGUE_BGRADB;  // sums of its B, our a; as long as its columns of D
+    case ProductEpilogue::none:
+      break;
+  }
+  return CUBLASLT_EPILOGUE_DEFAULT;
+}
+
+const char* name_of(ProductEpilogue epilogue) {
+  constexpr std::array names = {"none", "bias", "bias_gelu", "gelu_backward", "bias_gradient"};
+  return names[static_cast<std::size_t>(epilogue)];
+}
+
+// The largest power of two up to 256, the library's own maximum, on which an address lies; 0 for nothing.
+std::uint32_t alignment_of(const void* address) {
+  const auto bits = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(address) | 256);
+  return address == nullptr ? 0 : bits & (~bits + 1);
+}
+
+// All of a call that the choice of an algorithm may depend on.
+struct Key {
+  std::int64_t m, n, k;
+  DType a, d;
+  bool a_transposed, b_transposed, accumulate;
+  ProductEpilogue epilogue;
+  bool bias;
+  std::array<std::uint32_t, 5> alignment;  // of a, b, d, bias, aux
+
+  explicit Key(const ProductCall& call)
+      : m(call.m),
+        n(call.n),
+        k(call.k),
+        a(call.a.dtype),
+        d(call.d.dtype),
+        a_transposed(call.a_transposed),
+        b_transposed(call.b_transposed),
+        accumulate(call.accumulate),
+        epilogue(call.epilogue),
+        bias(has_bias(call)),
+        alignment{alignment_of(call.a.data), alignment_of(call.b.data), alignment_of(call.d.data),
+                  alignment_of(has_bias(call) ? call.bias.data : nullptr), alignment_of(has_aux(call) ? call.aux.data : nullptr)} {}
+
+  auto operator<=>(const Key&) const = default;
+
+  std::string text() const {
+    std::string all = "m=" + std::to_string(m) + " n=" + std::to_string(n) + " k=" + std::to_string(k) + " " + temper::name_of(a) +
+                      (a_transposed ? " a^T" : " a") + (b_transposed ? " b^T" : " b") + (accumulate ? " += " : " = ") +
+                      temper::name_of(d) + " " + name_of(epilogue) + (bias ? " with bias" : "") + " aligned";
+    for (const std::uint32_t one : alignment) all += " " + std::to_string(one);
+    return all;
+  }
+};
+
+// How a call is carried out; made once for each Key.
+struct Plan {
+  Operation operation;
+  Layout a, b, d;
+  std::vector<cublasLtMatmulAlgo_t> candidates;  // by the library's estimate, best first; empty: it cannot
+  bool chosen = false;
+  cublasLtMatmulAlgo_t algorithm{};
+};
+
+// The pointers inside an operation. The heuristic looks at their alignment, so they are there before it is asked.
+void set_pointers(const Plan& plan, const ProductCall& call) {
+  if (has_bias(call)) set(plan.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, call.bias.data);
+  if (has_aux(call)) set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, call.aux.data);
+}
+
+Operation make_operation(const ProductCall& call) {
+  cublasLtMatmulDesc_t made = nullptr;
+  check_cublas(cublasLtMatmulDescCreate(&made, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
+  Operation operation(made);
+  set(operation, CUBLASLT_MATMUL_DESC_TRANSA, call.b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
+  set(operation, CUBLASLT_MATMUL_DESC_TRANSB, call.a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
+  set(operation, CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue_of(call));
+  if (has_bias(call)) set(operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(call.bias.dtype));
+  if (has_aux(call)) {
+    set(operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, type_of(call.aux.dtype));
+    set(operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, call.n);
+  }
+  return operation;
+}
+
+Preference make_preference(const ProductCall& call) {
+  cublasLtMatmulPreference_t made = nullptr;
+  check_cublas(cublasLtMatmulPreferenceCreate(&made), "cublasLtMatmulPreferenceCreate");
+  Preference preference(made);
+  set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, std::uint64_t{workspace_size});
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(call.b.data));
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(call.a.data));
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(call.d.data));
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(call.d.data));
+  // The parts of a split sum stay f32: in the workspace or, where d is f32, in d itself.
+  std::uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+  if (call.d.dtype == DType::f32) schemes |= CUBLASLT_REDUCTION_SCHEME_INPLACE;
+  set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, schemes);
+  return preference;
+}
+
+// A copy of d that timing adds to, put back at the end.
+class Saved {
+ public:
+  Saved(Device& device, Stream& stream, TensorView tensor) : device_(device), stream_(stream), tensor_(tensor) {
+    copy_ = device_.allocate(tensor.bytes());
+    stream_.copy(copy_, tensor_.data, tensor_.bytes());
+  }
+  ~Saved() { device_.release(copy_); }
+  Saved(const Saved&) = delete;
+  Saved& operator=(const Saved&) = delete;
+
+  void put_back() {
+    stream_.copy(tensor_.data, copy_, tensor_.bytes());
+    stream_.synchronize();
+  }
+
+ private:
+  Device& device_;
+  Stream& stream_;
+  TensorView tensor_;
+  void* copy_;
+};
+
+class Stopwatch {
+ public:
+  Stopwatch() {
+    for (cudaEvent_t& event : events_) check(cudaEventCreate(&event), "cudaEventCreate");
+  }
+  ~Stopwatch() {
+    for (cudaEvent_t event : events_) cudaEventDestroy(event);
+  }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+  void start(const Stream& stream) { check(cudaEventRecord(events_[0], stream.get()), "cudaEventRecord"); }
+  /// Milliseconds of the device's time since start().
+  float stop(const Stream& stream) {
+    check(cudaEventRecord(events_[1], stream.get()), "cudaEventRecord");
+    check(cudaEventSynchronize(events_[1]), "cudaEventSynchronize");
+    float milliseconds = 0;
+    check(cudaEventElapsedTime(&milliseconds, events_[0], events_[1]), "cudaEventElapsedTime");
+    return milliseconds;
+  }
+
+ private:
+  cudaEvent_t events_[2] = {};
+};
+
+std::string library_version() {
+  const std::size_t version = cublasLtGetVersion();
+  return "cuBLASLt " + std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
+         std::to_string(version % 100);
+}
+
+std::string machine_of(const Device& device) {
+  return device.info().name + ", " + std::to_string(device.multiprocessors()) + " multiprocessors, " + library_version();
+}
+
+template <typename To, typename From>
+To same_bytes(const From& from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  std::memcpy(&to, &from, sizeof(to));
+  return to;
+}
+
+}  // namespace
+
+struct Product::State {
+  State(Device& of, Stream& on)
+      : device(of),
+        stream(on),
+        handle(make_handle()),
+        workspace(of.allocate(workspace_size)),
+        cache(of.algorithm_cache(), machine_of(of)) {}
+  ~State() { device.release(workspace); }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  Plan& plan_for(const Key& key, const ProductCall& call);
+  std::vector<cublasLtMatmulAlgo_t> ask(const Plan& plan, const ProductCall& call) const;
+  bool usable(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm) const;
+  cublasLtMatmulAlgo_t choose(const Plan& plan, const Key& key, const ProductCall& call);
+  cublasLtMatmulAlgo_t fastest(const Plan& plan, const ProductCall& call);
+  float milliseconds(const Plan& plan, const ProductCall& call, const cublasLtMatmulAlgo_t& algorithm, int repeats);
+  cublasStatus_t multiply(const Plan& plan, const ProductCall& call, const cublasLtMatmulAlgo_t& algorithm) const;
+
+  Device& device;
+  Stream& stream;
+  Handle handle;
+  void* workspace;
+  AlgorithmCache cache;
+  std::map<Key, Plan> plans;
+  Stopwatch stopwatch;
+};
+
+Plan& Product::State::plan_for(const Key& key, const ProductCall& call) {
+  const auto found = plans.find(key);
+  if (found != plans.end()) return found->second;
+  Plan plan;
+  plan.operation = make_operation(call);
+  plan.a = make_layout(call.a);
+  plan.b = make_layout(call.b);
+  plan.d = make_layout(call.d);
+  set_pointers(plan, call);
+  plan.candidates = ask(plan, call);
+  return plans.emplace(key, std::move(plan)).first->second;
+}
+
+std::vector<cublasLtMatmulAlgo_t> Product::State::ask(const Plan& plan, const ProductCall& call) const {
+  std::array<cublasLtMatmulHeuristicResult_t, most_candidates> results{};
+  int count = 0;
+  const cublasStatus_t status =
+      cublasLtMatmulAlgoGetHeuristic(handle.get(), plan.operation.get(), plan.b.get(), plan.a.get(), plan.d.get(), plan.d.get(),
+                                     make_preference(call).get(), most_candidates, results.data(), &count);
+  // "Not supported" and "invalid" are answers: a shape or an epilogue that the library cannot carry out.
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) return {};
+  check_cublas(status, "cublasLtMatmulAlgoGetHeuristic");
+  std::vector<cublasLtMatmulAlgo_t> candidates;
+  for (int i = 0; i < count; ++i)
+    if (results[i].state == CUBLAS_STATUS_SUCCESS && results[i].workspaceSize <= workspace_size)
+      candidates.push_back(results[i].algo);
+  return candidates;
+}
+
+// Whether an algorithm out of a file suits the call.
+bool Product::State::usable(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm) const {
+  cublasLtMatmulHeuristicResult_t result{};
+  const cublasStatus_t status = cublasLtMatmulAlgoCheck(handle.get(), plan.operation.get(), plan.b.get(), plan.a.get(),
+                                                        plan.d.get(), plan.d.get(), &algorithm, &result);
+  return status == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= workspace_size;
+}
+
+cublasStatus_t Product::State::multiply(const Plan& plan, const ProductCall& call, const cublasLtMatmulAlgo_t& algorithm) const {
+  const float alpha = 1.0f, beta = call.accumulate ? 1.0f : 0.0f;
+  return cublasLtMatmul(handle.get(), plan.operation.get(), &alpha, call.b.data, plan.b.get(), call.a.data, plan.a.get(), &beta,
+                        call.d.data, plan.d.get(), call.d.data, plan.d.get(), &algorithm, workspace, workspace_size, stream.get());
+}
+
+cublasLtMatmulAlgo_t Product::State::choose(const Plan& plan, const Key& key, const ProductCall& call) {
+  const std::string product = key.text();
+  if (const auto kept = cache.find(product)) {
+    const auto algorithm = same_bytes<cublasLtMatmulAlgo_t>(*kept);
+    if (usable(plan, algorithm)) return algorithm;
+  }
+  // Timings differ from run to run. Without a file that makes a choice last, the library's first answer is taken: it is the same in
+  // every process.
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(stream.get(), &capture), "cudaStreamIsCapturing");
+  if (!cache.has_file() || capture != cudaStreamCaptureStatusNone) return plan.candidates.front();
+  try {
+    const auto kept = cache.keep(product, same_bytes<AlgorithmCache::Algorithm>(fastest(plan, call)));
+    return same_bytes<cublasLtMatmulAlgo_t>(kept);
+  } catch (const OutOfMemory&) {  // no room for the copy that timing needs
+    return plan.candidates.front();
+  }
+}
+
+// Times every candidate on the call itself, real operands and all: what it overwrites, the call overwrites anyway, and what it adds
+// to is put back. The candidates take turns, so that a change of the clock rate meets all of them.
+cublasLtMatmulAlgo_t Product::State::fastest(const Plan& plan, const ProductCall& call) {
+  std::unique_ptr<Saved> saved;
+  if (call.accumulate) saved = std::make_unique<Saved>(device, stream, call.d);
+
+  const std::size_t count = plan.candidates.size();
+  std::vector<int> repeats(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    milliseconds(plan, call, plan.candidates[i], 1);  // the first run loads the kernel
+    const float one = milliseconds(plan, call, plan.candidates[i], 1);
+    repeats[i] = static_cast<int>(std::clamp(shortest_timing / one, 1.0f, static_cast<float>(most_repeats)));
+  }
+  std::vector<std::array<float, timing_rounds>> times(count);
+  for (std::size_t round = 0; round < timing_rounds; ++round) {
+    for (std::size_t turn = 0; turn < count; ++turn) {
+      const std::size_t i = (turn + round) % count;
+      times[i][round] = milliseconds(plan, call, plan.candidates[i], repeats[i]);
+    }
+  }
+  if (saved != nullptr) saved->put_back();
+
+  std::vector<float> medians;
+  for (auto& each : times) {
+    std::nth_element(each.begin(), each.begin() + timing_rounds / 2, each.end());
+    medians.push_back(each[timing_rounds / 2]);
+  }
+  const float best = *std::min_element(medians.begin(), medians.end());
+  const auto first = std::find_if(medians.begin(), medians.end(), [&](float median) { return median <= best * noise; });
+  return plan.candidates[static_cast<std::size_t>(first - medians.begin())];
+}
+
+// Of one run, on average over `repeats`; infinite when the library refuses.
+float Product::State::milliseconds(const Plan& plan, const ProductCall& call, const cublasLtMatmulAlgo_t& algorithm, int repeats) {
+  stopwatch.start(stream);
+  for (int i = 0; i < repeats; ++i)
+    if (multiply(plan, call, algorithm) != CUBLAS_STATUS_SUCCESS) return std::numeric_limits<float>::infinity();
+  return stopwatch.stop(stream) / static_cast<float>(repeats);
+}
+
+Product::Product(Device& device, Stream& stream) : state_(std::make_unique<State>(device, stream)) {}
+Product::~Product() = default;
+
+bool Product::supports(const ProductCall& call) { return !state_->plan_for(Key(call), call).candidates.empty(); }
+
+void Product::run(const ProductCall& call) {
+  const Key key(call);
+  Plan& plan = state_->plan_for(key, call);
+  if (plan.candidates.empty()) throw Unsupported(library_version() + " has no algorithm for the product " + key.text());
+  set_pointers(plan, call);
+  if (!plan.chosen) {
+    plan.algorithm = state_->choose(plan, key, call);
+    plan.chosen = true;
+  }
+  check_cublas(state_->multiply(plan, call, plan.algorithm), "cublasLtMatmul");
+}
+
+std::size_t Product::workspace_bytes() const { return workspace_size; }
+
+std::string Product::description() const {
+  return library_version() + (state_->cache.has_file() ? ", algorithms timed once and kept in " + state_->cache.path() : "");
+}
+
+}  // namespace temper::cuda

@@ -1,0 +1,127 @@
+#include <device/runtime.h>
+
+#include <cstdio>
+#include <utility>
+
+namespace temper::cuda {
+
+void check(cudaError_t status, const char* what) {
+  if (status == cudaSuccess) return;
+  const std::string message = std::string(what) + ": " + cudaGetErrorString(status) + " (" + cudaGetErrorName(status) + ")";
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // this error is not sticky; leave no trace of it
+    throw OutOfMemory(message);
+  }
+  throw DeviceError(message);
+}
+
+// ---- Stream, Event ---------------------------------------------------------------------------------------------------
+
+Stream::Stream(Device& device) : device_(device) {
+  check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+}
+Stream::~Stream() { cudaStreamDestroy(stream_); }
+
+void Stream::copy(void* to, const void* from, std::size_t bytes) {
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_), "cudaMemcpyAsync");
+}
+
+void Stream::zero(void* to, std::size_t bytes) { check(cudaMemsetAsync(to, 0, bytes, stream_), "cudaMemsetAsync"); }
+
+void Stream::wait(const Event& event) { check(cudaStreamWaitEvent(stream_, event.get(), 0), "cudaStreamWaitEvent"); }
+
+void Stream::synchronize() { check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
+
+void Stream::begin_capture() { check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture"); }
+
+Graph Stream::end_capture() {
+  cudaGraph_t graph = nullptr;
+  check(cudaStreamEndCapture(stream_, &graph), "cudaStreamEndCapture");
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  check(status, "cudaGraphInstantiate");
+  return Graph(executable);
+}
+
+void Stream::launch(const Graph& graph) { check(cudaGraphLaunch(graph.get(), stream_), "cudaGraphLaunch"); }
+
+Event::Event(Device& /*device*/) { check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "cudaEventCreate"); }
+Event::~Event() { cudaEventDestroy(event_); }
+void Event::record(Stream& stream) { check(cudaEventRecord(event_, stream.get()), "cudaEventRecord"); }
+void Event::synchronize() const { check(cudaEventSynchronize(event_), "cudaEventSynchronize"); }
+
+// ---- Device ----------------------------------------------------------------------------------------------------------
+
+Device::Device(std::string algorithm_cache) : algorithm_cache_(std::move(algorithm_cache)) {
+  std::string reason;
+  if (!cuda_available(&reason)) throw Unsupported(reason);
+  int ordinal = 0;
+  check(cudaGetDevice(&ordinal), "cudaGetDevice");
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, ordinal), "cudaGetDeviceProperties");
+  int runtime = 0, driver = 0;
+  check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
+  check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+  const auto version = [](int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); };
+  info_.backend = "cuda";
+  info_.name = properties.name;
+  info_.features = "compute capability " + std::to_string(properties.major) + "." + std::to_string(properties.minor) + ", CUDA " +
+                   version(runtime) + ", driver for CUDA " + version(driver);
+  info_.threads = properties.multiProcessorCount;
+  info_.bf16 = properties.major >= 8;
+  info_.memory = properties.totalGlobalMem;
+  shared_bytes_per_block_ = properties.sharedMemPerBlockOptin;
+}
+
+void* Device::allocate(std::size_t bytes) {
+  void* memory = nullptr;
+  const cudaError_t status = cudaMalloc(&memory, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    std::size_t free = 0, total = 0;
+    check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+    throw OutOfMemory("no " + std::to_string(bytes >> 20) + " MiB on the GPU: " + std::to_string(free >> 20) + " of " +
+                      std::to_string(total >> 20) + " MiB are free; a smaller batch.micro_batch needs less");
+  }
+  check(status, "cudaMalloc");
+  return memory;
+}
+
+void Device::release(void* memory) noexcept { cudaFree(memory); }
+
+void* Device::allocate_pinned(std::size_t bytes) {
+  void* memory = nullptr;
+  check(cudaMallocHost(&memory, bytes), "cudaMallocHost");
+  return memory;
+}
+
+void Device::release_pinned(void* memory) noexcept { cudaFreeHost(memory); }
+
+}  // namespace temper::cuda
+
+namespace temper {
+
+bool cuda_available(std::string* reason) {
+  const auto no = [&](const std::string& why) {
+    if (reason != nullptr) *reason = why;
+    return false;
+  };
+  int driver = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) return no("no NVIDIA driver is loaded on this machine");
+  int devices = 0;
+  const cudaError_t status = cudaGetDeviceCount(&devices);
+  if (status != cudaSuccess) {
+    cudaGetLastError();
+    return no(std::string("the CUDA runtime cannot use a GPU: ") + cudaGetErrorString(status));
+  }
+  if (devices == 0) return no("the NVIDIA driver sees no GPU");
+  cudaDeviceProp properties{};
+  if (cudaGetDeviceProperties(&properties, 0) != cudaSuccess) return no("the GPU does not tell its properties");
+  if (properties.major < 8)
+    return no(std::string(properties.name) + " has compute capability " + std::to_string(properties.major) + "." +
+              std::to_string(properties.minor) + "; temper's kernels need 8.0 or later");
+  return true;
+}
+
+}  // namespace temper

@@ -1,0 +1,42 @@
+// Scratch memory of the backend: one buffer that every operation may use from its start, since operations run one after another on
+// one stream. It grows when an operation needs more, which memory plans foresee (Ops::scratch_bytes), so that nothing is taken
+// after a run's first step. Buffers that became too small are kept: recorded graphs may name them.
+#pragma once
+
+#include <device/runtime.h>
+
+#include <cstddef>
+#include <vector>
+
+namespace temper::TEMPER_BACKEND {
+
+class Workspace {
+ public:
+  explicit Workspace(Device& device) : device_(device) {}
+  ~Workspace() {
+    for (void* buffer : buffers_) device_.release(buffer);
+  }
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+
+  /// At least `bytes`, on a 256-byte boundary, with undefined contents; valid until the next call.
+  void* get(std::size_t bytes) {
+    if (bytes > bytes_) {
+      buffers_.push_back(device_.allocate(bytes));
+      bytes_ = bytes;
+    }
+    return buffers_.empty() ? nullptr : buffers_.back();
+  }
+
+ private:
+  Device& device_;
+  std::vector<void*> buffers_;
+  std::size_t bytes_ = 0;  // of the last one
+};
+
+/// `count` elements of `size` bytes, rounded up so that what follows is on a 256-byte boundary too.
+constexpr std::size_t scratch_size(std::int64_t count, std::size_t size) {
+  return (static_cast<std::size_t>(count) * size + 255) / 256 * 256;
+}
+
+}  // namespace temper::TEMPER_BACKEND

@@ -9,7 +9,7 @@ packages=(
   nlohmann-json3-dev libcli11-dev libpcre2-dev libxxhash-dev
 )
 test_packages=(
-  libgtest-dev clang clang-format clang-tidy ccache python3-jsonschema
+  libgtest-dev libboost-context-dev clang clang-format clang-tidy ccache python3-jsonschema
 )
 
 case "${1:-}" in

@@ -26,7 +26,7 @@ ctest --test-dir build/release --output-on-failure -j "$jobs" "${exclude[@]}"
 
 echo "== debug build with AddressSanitizer and UndefinedBehaviorSanitizer: the rooms that compute or read files, once more"
 cmake --preset debug >/dev/null
-rooms=(kernels io config data model optim train)
+rooms=(kernels emulated io config data model optim train)
 targets=("${rooms[@]/#/temper_}")
 targets=("${targets[@]/%/_tests}")
 cmake --build --preset debug --target "${targets[@]}" -- -j "$jobs"

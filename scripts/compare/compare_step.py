@@ -1,28 +1,59 @@
 #!/usr/bin/env python3
-"""Times temper's GPT-2 124M training step beside PyTorch's on this machine: how many times faster is it?
+"""Times temper's GPT-2 training step beside PyTorch's on this machine: how many times faster is it?
+
+    compare_step.py --python /usr/bin/python3 --python VENV/bin/python                  # on the CPU
+    compare_step.py --device cuda --python python3 --json docs/benchmarks/gpu_h200_step.json
 
 All programs run in turn, round after round (A B C A B C ...), so that what else the machine does meets all of them; each
 round gives a ratio. Writes the results as JSON and prints them as a Markdown table. Give every Python whose PyTorch is to be
-measured with --python; each runs bench_step.py eagerly and, where it can, compiled and with the transformers package.
-The machine should be idle: the load average found at the start is part of the result. Needs nothing but Python itself.
+measured with --python; each runs bench_step.py eagerly and, where it can, compiled and with the transformers package. On a GPU
+the compiled one is timed with every --attention, the others with PyTorch's own choice.
+The machine should be idle: the load average found at the start is part of the result. The results are written after every round,
+so that a run that is cut off leaves something. Needs nothing but Python itself.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = Path(__file__).resolve().with_name("bench_step.py")
+# What a GPU keeps busy is no work at all for a CPU, and the other way round.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "cpu": {
+        "temper": ROOT / "build/release/temper",
+        "precision": ["fp32", "bf16"],
+        "batch": 4,
+        "context": 256,
+        "threads": 2,
+        "rounds": 3,
+        "warmup": 3,
+        "steps": 10,
+        "json": ROOT / "docs/benchmarks/cpu_step.json",
+    },
+    "cuda": {
+        "temper": ROOT / "build/cuda/temper",
+        "precision": ["bf16"],
+        "batch": 64,
+        "context": 1024,
+        "threads": 8,
+        "rounds": 2,
+        "warmup": 5,
+        "steps": 20,
+        "json": ROOT / "build/gpu_step.json",
+    },
+}
 PROBE = """
 import importlib.util as u, json, torch
 print(json.dumps({"version": torch.__version__, "compiled": hasattr(torch, "compile"),
@@ -37,14 +68,14 @@ class Contender:
     name: str
     precision: str
     command: list[str]
-    rounds: list[dict] = field(default_factory=list)
+    rounds: list[dict[str, Any]] = field(default_factory=list)
     error: str = ""
 
-    def summary(self, temper: Contender) -> dict:
+    def summary(self, temper: Contender) -> dict[str, Any]:
         if self.error:
             return {"name": self.name, "precision": self.precision, "error": self.error}
         seconds = [result["step_seconds"] for result in self.rounds]
-        result = {
+        result: dict[str, Any] = {
             "name": self.name,
             "precision": self.precision,
             "tokens_per_second": statistics.median(r["tokens_per_second"] for r in self.rounds),
@@ -56,6 +87,9 @@ class Contender:
             "peak_rss_bytes": max(r["peak_rss_bytes"] for r in self.rounds),
             "rounds": self.rounds,
         }
+        if "cuda" in self.command:
+            # What PyTorch took of the GPU's memory; temper takes all of it before the first step and says how much.
+            result["peak_device_bytes"] = max(r.get("peak_device_bytes") or r["planned_bytes"] for r in self.rounds)
         if self is not temper and not temper.error:
             pairs = zip(temper.rounds, self.rounds, strict=True)
             ratios = [ours["tokens_per_second"] / theirs["tokens_per_second"] for ours, theirs in pairs]
@@ -65,12 +99,12 @@ class Contender:
 
 def workload(arguments: argparse.Namespace) -> list[str]:
     options = {"model": arguments.model, "batch": arguments.batch, "context": arguments.context}
-    options |= {"warmup": arguments.warmup, "steps": arguments.steps}
+    options |= {"warmup": arguments.warmup, "steps": arguments.steps, "device": arguments.device}
     return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
 
 def temper_contender(arguments: argparse.Namespace, precision: str) -> Contender:
-    command = [str(arguments.temper), "bench", "step", *workload(arguments), "--device", "cpu", "--precision", precision]
+    command = [str(arguments.temper), "bench", "step", *workload(arguments), "--precision", precision]
     return Contender("temper", precision, command)
 
 
@@ -79,12 +113,23 @@ def pytorch_contenders(arguments: argparse.Namespace, python: str, precision: st
     if probe.returncode != 0:
         raise SystemExit(f"--python {python}: cannot import torch there:\n{probe.stderr}")
     found = json.loads(probe.stdout)
-    variants = {"eager": [], "compiled": ["--compile"], "transformers": ["--implementation", "transformers"]}
+    variants: dict[str, list[list[str]]] = {
+        "eager": [[]],
+        "compiled": [["--compile"]],
+        "transformers": [["--implementation", "transformers"]],
+    }
+    if arguments.device == "cuda":
+        variants["compiled"] = [["--compile", "--attention", attention] for attention in arguments.attention]
     command = [python, str(BENCH), *workload(arguments), "--threads", str(arguments.threads), "--dtype", precision]
     return [
-        Contender(f"PyTorch {found['version']} {variant}", precision, command + options)
-        for variant, options in variants.items()
+        Contender(
+            f"PyTorch {found['version']} {variant}" + (f", {options[-1]} attention" if "--attention" in options else ""),
+            precision,
+            command + options,
+        )
+        for variant, forms in variants.items()
         if variant in arguments.variants and found.get(variant, True)
+        for options in forms
     ]
 
 
@@ -103,29 +148,15 @@ def run_once(contender: Contender, threads: int) -> None:
             contender.rounds.append(result["benchmarks"][0] if "benchmarks" in result else result)
 
 
-def machine() -> dict:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    info = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    matters = {"avx2", "avx512f", "avx512_bf16", "amx_bf16"}
-    return {
-        "processor": info.get("model name", platform.processor()),
-        "features": sorted(matters & set(info.get("flags", "").split())),
-        "cores": os.cpu_count(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "system": f"{platform.system()} {platform.release()}",
-        "load_average_at_start": os.getloadavg()[0],
-    }
-
-
-def git(*words: str) -> str:
-    return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False).stdout.strip()
-
-
-def markdown(report: dict) -> str:
+def markdown(report: dict[str, Any]) -> str:
     about, work = report["machine"], report["workload"]
+    place = f"{work['threads']} threads of {about['processor']} ({', '.join(about['features'])})"
+    if "gpu" in about:
+        clocks = about["clocks_at_start"]
+        place = f"{about['gpu']}, driver {about['driver']}, SM clock at most {clocks['sm_max_mhz']:.0f} MHz"
     lines = [
-        f"GPT-2 {work['model']}, B={work['batch']}, T={work['context']}, {work['threads']} threads of {about['processor']} "
-        f"({', '.join(about['features'])}), {report['date'][:10]}, commit {report['commit'][:12]}, {work['rounds']} rounds, "
+        f"GPT-2 {work['model']}, B={work['batch']}, T={work['context']}, {place}, "
+        f"{report['date'][:10]}, commit {report['commit'][:12]}, {work['rounds']} rounds, "
         f"load {about['load_average_at_start']:.2f} at the start.",
         "",
         "| precision | program | tokens/s | step, median (p10 to p90) | peak memory | temper is |",
@@ -139,38 +170,76 @@ def markdown(report: dict) -> str:
         step, ratio = row["step_seconds"], row.get("temper_ratio")
         times = f"{step['median']:.3f} s ({step['p10']:.3f} to {step['p90']:.3f})"
         against = f"{ratio['median']:.2f}x ({ratio['min']:.2f} to {ratio['max']:.2f})" if ratio else ""
-        lines.append(f"{start}| {row['tokens_per_second']:.0f} | {times} | {row['peak_rss_bytes'] / 2**30:.2f} GiB | {against} |")
+        memory = row.get("peak_device_bytes", row["peak_rss_bytes"]) / 2**30
+        lines.append(f"{start}| {row['tokens_per_second']:.0f} | {times} | {memory:.2f} GiB | {against} |")
     return "\n".join(lines)
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--temper", type=Path, default=ROOT / "build/release/temper", help="(default %(default)s)")
+    cpu, cuda = DEFAULTS["cpu"], DEFAULTS["cuda"]
+
+    def either(name: str) -> str:
+        return f"(default: {cpu[name]} on the CPU, {cuda[name]} on a GPU)"
+
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default %(default)s)")
+    parser.add_argument("--temper", type=Path, help="the program (default: build/release/temper, or build/cuda/temper on a GPU)")
     parser.add_argument("--python", action="append", required=True, help="a Python that has PyTorch; repeat for several")
-    parser.add_argument("--variants", nargs="+", default=["eager", "compiled", "transformers"], help="(default: all three)")
-    parser.add_argument("--precision", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
+    variants = ("eager", "compiled", "transformers")
+    parser.add_argument("--variants", nargs="+", choices=variants, default=list(variants), help="(default: all three)")
+    parser.add_argument(
+        "--attention",
+        nargs="+",
+        choices=("default", "flash", "cudnn"),
+        default=["flash", "cudnn"],
+        help="of the compiled PyTorch on a GPU (default: flash cudnn)",
+    )
+    parser.add_argument("--precision", nargs="+", choices=("fp32", "bf16"), help="(default: both on the CPU, bf16 on a GPU)")
     parser.add_argument("--model", default="124m")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--context", type=int, default=256)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3, help="(default %(default)s)")
-    parser.add_argument("--warmup", type=int, default=3, help="untimed steps a round (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=10, help="timed steps a round (default %(default)s)")
-    parser.add_argument("--json", type=Path, default=ROOT / "docs/benchmarks/cpu_step.json", help="(default %(default)s)")
-    return parser.parse_args()
+    parser.add_argument("--batch", type=int, help=either("batch"))
+    parser.add_argument("--context", type=int, help=either("context"))
+    parser.add_argument("--threads", type=int, help=either("threads"))
+    parser.add_argument("--rounds", type=int, help=either("rounds"))
+    parser.add_argument("--warmup", type=int, help=f"untimed steps a round {either('warmup')}")
+    parser.add_argument("--steps", type=int, help=f"timed steps a round {either('steps')}")
+    parser.add_argument("--json", type=Path, help="(default: docs/benchmarks/cpu_step.json, or build/gpu_step.json on a GPU)")
+    arguments = parser.parse_args()
+    for name, value in DEFAULTS[arguments.device].items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, value)
+    return arguments
+
+
+def write_report(arguments: argparse.Namespace, origin: dict[str, Any], groups: list[list[Contender]]) -> dict[str, Any]:
+    work = ("model", "batch", "context", "threads", "rounds", "warmup", "steps")
+    measured = [(contender, group[0]) for group in groups for contender in group if contender.rounds or contender.error]
+    report = {
+        "date": provenance.date(),
+        **origin,
+        "workload": {name: getattr(arguments, name) for name in work},
+        "results": [contender.summary(temper) for contender, temper in measured],
+    }
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    return report
 
 
 def main() -> int:
     arguments = parse_arguments()
-    # Before anything runs: the load must be the machine's own.
-    about = machine()
-    if about["load_average_at_start"] > 0.5:
+    # Before anything runs or is written: load and clocks must be the machine's own, the tree that of the commit.
+    try:
+        about = provenance.machine(arguments.device)
+    except provenance.NoGpuError as error:
+        raise SystemExit(f"--device cuda: {error}") from None
+    if about["load_average_at_start"] > 0.5 and arguments.device == "cpu":
         print(f"warning: load average {about['load_average_at_start']:.2f}; the machine is not idle", file=sys.stderr)
 
+    origin = {"commit": provenance.commit(), "machine": about}
     groups = []
     for precision in arguments.precision:
         peers = [c for python in arguments.python for c in pytorch_contenders(arguments, python, precision)]
         groups.append([temper_contender(arguments, precision), *peers])
+    report: dict[str, Any] = {"results": []}
     for group in groups:
         for index in range(arguments.rounds):
             for contender in group:
@@ -179,17 +248,7 @@ def main() -> int:
                 run_once(contender, arguments.threads)
                 rate = contender.error or f"{contender.rounds[-1]['tokens_per_second']:.0f} tokens/s"
                 print(f"round {index + 1}: {contender.name} {contender.precision}: {rate}", file=sys.stderr)
-
-    work = ("model", "batch", "context", "threads", "rounds", "warmup", "steps")
-    report = {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain") else ""),
-        "machine": about,
-        "workload": {name: getattr(arguments, name) for name in work},
-        "results": [contender.summary(group[0]) for group in groups for contender in group],
-    }
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+            report = write_report(arguments, origin, groups)
     print(markdown(report))
     return 1 if any("error" in row for row in report["results"]) else 0
 

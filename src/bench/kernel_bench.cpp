@@ -118,7 +118,9 @@ void measure_ceilings(KernelBenchResult& result, Ops& ops) {
   const std::size_t beyond_caches = std::max(least_copy, last_level_cache(result.device));
   const std::int64_t copied = sizes.copy_bytes > 0 ? sizes.copy_bytes : static_cast<std::int64_t>(beyond_caches);
   append(result.copy, bench_case(ops, copy_ceiling(copied), result.settings, {}));
-  append(result.matmul, bench_case(ops, matmul_ceiling(sizes.matmul_extent), result.settings, result.rotation));
+  const std::int64_t filling = result.device.backend == "cpu" ? 2048 : 8192;
+  const std::int64_t extent = sizes.matmul_extent > 0 ? sizes.matmul_extent : filling;
+  append(result.matmul, bench_case(ops, matmul_ceiling(extent), result.settings, result.rotation));
   for (KernelResult* each : {&result.copy, &result.matmul}) each->measurement.name = ceiling_prefix + each->measurement.name;
   result.bytes_per_second = result.copy.bytes / result.copy.measurement.percentile(0.0);
   result.flops_per_second = result.matmul.flops / result.matmul.measurement.percentile(0.0);
@@ -230,6 +232,15 @@ KernelBenchResult bench_kernels(const KernelBenchSettings& settings, Ops& ops,
   measure_ceilings(result, ops);
   for (KernelResult& each : result.kernels) add_floor(each, result);
   return result;
+}
+
+Ceilings bench_ceilings(Precision precision, Ops& ops) {
+  KernelBenchResult result;
+  result.settings.precision = precision;
+  result.settings.repetitions = 5;
+  result.device = ops.device();
+  measure_ceilings(result, ops);
+  return {result.bytes_per_second, result.flops_per_second};
 }
 
 std::string to_text(const KernelBenchResult& result) {

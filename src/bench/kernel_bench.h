@@ -27,8 +27,8 @@ Rotation cold_rotation(const DeviceInfo& device);
 
 /// What the ceilings are measured with.
 struct CeilingSizes {
-  std::int64_t copy_bytes = 0;        ///< read by one copy, and as much written; 0: more than caches hold
-  std::int64_t matmul_extent = 2048;  ///< R = N = K
+  std::int64_t copy_bytes = 0;     ///< read by one copy, and as much written; 0: more than caches hold
+  std::int64_t matmul_extent = 0;  ///< R = N = K; 0: enough to fill the device
 };
 
 struct KernelBenchSettings {
@@ -79,6 +79,13 @@ KernelResult bench_case(Ops& ops, const OpCase& op_case, const KernelBenchSettin
 /// each before it starts: its name and the share that is done.
 KernelBenchResult bench_kernels(const KernelBenchSettings& settings, Ops& ops,
                                 const std::function<void(const std::string&, double)>& on_case = nullptr);
+
+/// What the device copies and multiplies, at best, with tensors of `precision`.
+struct Ceilings {
+  double bytes_per_second = 0.0;
+  double flops_per_second = 0.0;
+};
+Ceilings bench_ceilings(Precision precision, Ops& ops);
 
 /// A table for people; and JSON in Google Benchmark's form.
 std::string to_text(const KernelBenchResult& result);

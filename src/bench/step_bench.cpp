@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <cstdio>
+#include <deque>
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
@@ -56,21 +57,31 @@ StepBenchResult bench_step(const StepBenchSettings& settings, Ops& ops) {
   Engine engine(config, &ops);
   engine.weights.initialize(config.seed);
   Batch batch;
-  std::uint32_t drawn = 0;
   StepBenchResult result;
   result.settings = settings;
   result.device = ops.device();
   Measurement& measurement = result.measurement;
   measurement.name = "step/" + settings.model + "/" + name_of(settings.precision) + "/B" + std::to_string(settings.batch) + "/T" +
                      std::to_string(settings.context);
-  for (std::int64_t step = 0; step < settings.warmup + settings.steps; ++step) {
-    fill_random(batch, config.batch.tokens_per_step, config.model.vocab_size, drawn++);
-    const Stopwatch watch;
-    const StepScalars scalars =
-        engine.step(step, 1, config.batch.tokens_per_step, [&] { engine.batch.upload(batch, settings.batch, settings.context); });
+  // As in training, an asynchronous device always has the next step queued; a sample is the time from one step's end to the next's.
+  const std::size_t ahead = result.device.asynchronous ? 1 : 0;
+  std::deque<std::uint64_t> started;
+  Stopwatch watch;
+  std::int64_t finished = 0;
+  for (std::int64_t step = 0; finished < settings.warmup + settings.steps; ++step) {
+    if (step < settings.warmup + settings.steps) {
+      fill_random(batch, config.batch.tokens_per_step, config.model.vocab_size, static_cast<std::uint32_t>(step));
+      if (started.empty()) watch = Stopwatch();
+      started.push_back(engine.start_step(step, 1, config.batch.tokens_per_step,
+                                          [&] { engine.batch.upload(batch, settings.batch, settings.context); }));
+      if (started.size() <= ahead) continue;
+    }
+    const StepScalars scalars = engine.finish_step(started.front());
+    started.pop_front();
     const Sample sample = watch.elapsed();
+    watch = Stopwatch();
     if (scalars.finite == 0) throw Error(ExitCode::numeric, "bench step: the loss is not finite");
-    if (step >= settings.warmup) measurement.samples.push_back(sample);
+    if (finished++ >= settings.warmup) measurement.samples.push_back(sample);
   }
   const auto tokens = static_cast<double>(config.batch.tokens_per_step);
   const double flops = tokens * training_flops_per_token(config.model);

@@ -12,7 +12,9 @@ void write_output(const std::string& text) {
 }
 
 std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision) {
-  const bool gpu = choice == DeviceChoice::cuda || (choice == DeviceChoice::automatic && cuda_available(nullptr));
+  std::string reason;
+  const bool gpu = choice == DeviceChoice::cuda || (choice == DeviceChoice::automatic && cuda_available(&reason));
+  if (choice == DeviceChoice::automatic && !gpu) std::fprintf(stderr, "device=auto: using the CPU (%s)\n", reason.c_str());
   std::unique_ptr<Ops> ops = gpu ? make_cuda_ops() : make_cpu_ops();
   if (precision == Precision::bf16 && !ops->device().bf16)
     throw Error(ExitCode::usage, "precision=bf16: " + ops->device().name +
@@ -35,7 +37,8 @@ Precision parse_precision(const std::string& text) {
 }
 
 std::string describe_device(const DeviceInfo& info) {
-  return info.backend + ": " + info.name + ", " + info.features + ", " + std::to_string(info.threads) + " threads";
+  return info.backend + ": " + info.name + ", " + info.features + ", " + std::to_string(info.threads) +
+         (info.backend == "cpu" ? " threads" : " multiprocessors");
 }
 
 }  // namespace temper

@@ -1,13 +1,33 @@
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <filesystem>
+#include <optional>
 
+#include "bench/kernel_bench.h"
 #include "cli/commands.h"
 #include "io/file.h"
+#include "train/device_peak.h"
 #include "train/progress.h"
 
 namespace temper {
 
 namespace {
+
+std::string rates(const char* source, double bf16, double f32, double bytes) {
+  char text[160];
+  std::snprintf(text, sizeof(text), "peak (%s): bf16 %.1f TFLOP/s, fp32 %.1f TFLOP/s, memory %.2f TB/s", source, bf16 / 1e12,
+                f32 / 1e12, bytes / 1e12);
+  return text;
+}
+
+// What a GPU can do at best: as its maker says, or measured; never guessed from its properties.
+std::string peak_of_gpu(Ops& gpu) {
+  if (const std::optional<DevicePeak> peak = published_peak(gpu.device()))
+    return rates("data sheet", peak->bf16_flops_per_second, peak->f32_flops_per_second, peak->bytes_per_second);
+  const Ceilings bf16 = bench_ceilings(Precision::bf16, gpu);
+  const Ceilings f32 = bench_ceilings(Precision::fp32, gpu);
+  return rates("measured now, this GPU is not in the table", bf16.flops_per_second, f32.flops_per_second, bf16.bytes_per_second);
+}
 
 std::string report() {
   const std::unique_ptr<Ops> cpu = make_cpu_ops();
@@ -20,7 +40,15 @@ std::string report() {
   text += "            memory " + format_bytes(info.memory) + "\n";
   text += std::string("            precision bf16: ") + (info.bf16 ? "yes" : "no, this processor has neither AMX nor AVX512-BF16") +
           "\n";
-  text += "cuda        " + (cuda ? describe_device(make_cuda_ops()->device()) : "not available: " + reason) + "\n";
+  if (cuda) {
+    const std::unique_ptr<Ops> gpu = make_cuda_ops();
+    text += "cuda        " + gpu->device().name + ", " + std::to_string(gpu->device().threads) + " multiprocessors\n";
+    text += "            " + gpu->device().features + "\n";
+    text += "            memory " + format_bytes(gpu->device().memory) + "\n";
+    text += "            " + peak_of_gpu(*gpu) + "\n";
+  } else {
+    text += "cuda        not available: " + reason + "\n";
+  }
   text += std::string("device=auto uses ") + (cuda ? "cuda" : "cpu") + "\n";
   text += "disk here   " + format_bytes(free_bytes(std::filesystem::current_path())) + " free\n";
   return text;

@@ -37,7 +37,7 @@ void run(const EvalArguments& arguments) {
   DeviceMemory memory(ops.get());
   Weights weights = open_weights(folder, parse_precision(arguments.precision), *ops, memory);
   const ModelConfig& config = weights.config();
-  Gpt2 model(weights, Weights::Use::inference, arguments.batch, config.n_ctx, ops.get(), memory);
+  Gpt2 model(weights, Weights::Use::inference, Recompute::none, arguments.batch, config.n_ctx, ops.get(), memory);
   DeviceBatch device_batch(arguments.batch, config.n_ctx, ops.get(), memory);
   Progress progress(0, 1);
 

@@ -71,6 +71,9 @@ std::vector<Field> make_fields() {
        "length of the run in optimizer steps", "train.tokens"},
       {"train.tokens", IntegerKind{Integer([](auto& c) -> auto& { return c.train.tokens; }), 1, most_tokens, 0}, trajectory,
        "length of the run in tokens, rounded up to whole steps", "train.steps"},
+      {"train.recompute", choice([](auto& c) -> auto& { return c.train.recompute; }, {"none", "gelu_layernorm", "block"}), topology,
+       "activations computed again in the backward pass instead of kept, so that larger micro-batches fit: none, those of GELU and "
+       "layer norms (cheap), or a whole block (its forward pass runs twice)"},
       {"train.init_from", TextKind{Text([](auto& c) -> auto& { return c.train.init_from; })}, trajectory,
        "folder with a model of these sizes to start from (Hugging Face's layout; see `temper import`); empty: fresh weights"},
 

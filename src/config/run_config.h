@@ -12,6 +12,12 @@ enum class DeviceChoice { automatic, cpu, cuda };
 enum class Precision { fp32, bf16 };
 enum class OptimizerName { adamw };
 enum class DecayMode { none, decoupled };
+/// Which activations are computed again in the backward pass instead of kept, to save memory.
+enum class Recompute {
+  none,
+  gelu_layernorm,  ///< outputs of GELU and of the layer norms: a third of the activations for a few per cent of the time
+  block,           ///< everything inside a block: its forward pass runs twice
+};
 enum class ScheduleName { constant, linear, cosine, wsd };
 
 struct ModelConfig {
@@ -40,6 +46,7 @@ struct BatchConfig {
 struct TrainConfig {
   std::int64_t steps = 0;  ///< exactly one of steps and tokens is set
   std::int64_t tokens = 0;
+  Recompute recompute = Recompute::none;
   std::string init_from;  ///< folder with a model to start from; empty: fresh weights
 };
 

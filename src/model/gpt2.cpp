@@ -29,8 +29,14 @@ std::int64_t head_chunk_rows(const ModelConfig& config, DType activation_type, s
   return std::min(rows, std::max<std::int64_t>(64, largest / row_bytes / 64 * 64));
 }
 
-Gpt2::Gpt2(Weights& weights, Weights::Use use, std::int64_t sequences, std::int64_t positions, Ops* ops, DeviceMemory& memory)
-    : weights_(weights), parameters_(weights.layout()), ops_(ops), max_sequences_(sequences), max_positions_(positions) {
+Gpt2::Gpt2(Weights& weights, Weights::Use use, Recompute recompute, std::int64_t sequences, std::int64_t positions, Ops* ops,
+           DeviceMemory& memory)
+    : weights_(weights),
+      parameters_(weights.layout()),
+      recompute_(recompute),
+      ops_(ops),
+      max_sequences_(sequences),
+      max_positions_(positions) {
   const ModelConfig& config = weights.config();
   const DType act = weights.activation_type();
   const std::int64_t R = sequences * positions;
@@ -38,28 +44,30 @@ Gpt2::Gpt2(Weights& weights, Weights::Use use, std::int64_t sequences, std::int6
   const bool training = use == Weights::Use::training;
   const std::string group = "activations";
 
-  // Without a backward pass all blocks share one set of activations.
+  // What a block does not keep, all blocks share; without a backward pass that is everything.
+  const bool keeps_cheap = training && recompute == Recompute::none;   // outputs of norms and of GELU
+  const bool keeps_inner = training && recompute != Recompute::block;  // whatever else lies inside a block
   const auto layers = static_cast<std::size_t>(config.n_layer);
   blocks_.resize(layers);
   for (std::size_t layer = 0; layer < layers; ++layer) {
     BlockActivations& block = blocks_[layer];
-    if (layer > 0 && !training) {
-      block = blocks_[0];
-      continue;
-    }
-    block.ln_1 = memory.add(group, act, {R, C});
-    block.ln_1_mean = memory.add(group, DType::f32, {R});
-    block.ln_1_rstd = memory.add(group, DType::f32, {R});
-    block.qkv = memory.add(group, act, {R, 3 * C});
-    block.attention = memory.add(group, act, {R, C});
-    block.lse = memory.add(group, DType::f32, {sequences, config.n_head, positions});
-    block.residual_middle = memory.add(group, act, {R, C});
-    block.ln_2 = memory.add(group, act, {R, C});
-    block.ln_2_mean = memory.add(group, DType::f32, {R});
-    block.ln_2_rstd = memory.add(group, DType::f32, {R});
-    block.fc_pre = memory.add(group, act, {R, 4 * C});
-    block.fc = memory.add(group, act, {R, 4 * C});
-    block.residual_out = memory.add(group, act, {R, C});
+    const auto kept = [&](bool keep, TensorView BlockActivations::*member, DType dtype, Shape shape) {
+      block.*member = layer == 0 || keep ? memory.add(group, dtype, shape) : blocks_[0].*member;
+    };
+    using A = BlockActivations;
+    kept(keeps_cheap, &A::ln_1, act, {R, C});
+    kept(keeps_inner, &A::ln_1_mean, DType::f32, {R});
+    kept(keeps_inner, &A::ln_1_rstd, DType::f32, {R});
+    kept(keeps_inner, &A::qkv, act, {R, 3 * C});
+    kept(keeps_inner, &A::attention, act, {R, C});
+    kept(keeps_inner, &A::lse, DType::f32, {sequences, config.n_head, positions});
+    kept(keeps_inner, &A::residual_middle, act, {R, C});
+    kept(keeps_cheap, &A::ln_2, act, {R, C});
+    kept(keeps_inner, &A::ln_2_mean, DType::f32, {R});
+    kept(keeps_inner, &A::ln_2_rstd, DType::f32, {R});
+    kept(keeps_inner, &A::fc_pre, act, {R, 4 * C});
+    kept(keeps_cheap, &A::fc, act, {R, 4 * C});
+    kept(training, &A::residual_out, act, {R, C});
   }
   embedded_ = memory.add(group, act, {R, C});
   branch_ = memory.add(group, act, {R, C});
@@ -95,44 +103,73 @@ void Gpt2::forward(ConstTensorView tokens) {
   set_batch(tokens);
   const std::int64_t R = B_ * T_;
   const std::int64_t C = weights_.config().n_embd;
-  const std::int64_t H = weights_.config().n_head;
 
-  TensorView residual = rows(embedded_, {R, C});
   const TensorView branch = rows(branch_, {R, C});
-  ops_->embedding_forward(tokens, value(parameters_.wte), value(parameters_.wpe), 0, residual.reshaped({B_, T_, C}));
+  ops_->embedding_forward(tokens, value(parameters_.wte), value(parameters_.wpe), 0, rows(embedded_, {B_, T_, C}));
 
+  // The sum that ends a block and the norm that opens the next one are one operation.
   for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
     const BlockParameters& p = parameters_.blocks[layer];
     const BlockActivations& a = blocks_[layer];
-    const TensorView ln_1 = rows(a.ln_1, {R, C});
-    const TensorView ln_1_mean = rows(a.ln_1_mean, {R});
-    const TensorView ln_1_rstd = rows(a.ln_1_rstd, {R});
-    const TensorView qkv = rows(a.qkv, {R, 3 * C});
-    const TensorView attention = rows(a.attention, {R, C});
-    const TensorView middle = rows(a.residual_middle, {R, C});
-    const TensorView ln_2 = rows(a.ln_2, {R, C});
-    const TensorView fc = rows(a.fc, {R, 4 * C});
-
-    // The sum that ends a block and the norm that opens the next one are one operation.
-    if (layer == 0) {
-      ops_->layernorm_forward(residual, value(p.ln_1.weight), value(p.ln_1.bias), ln_1, ln_1_mean, ln_1_rstd);
-    } else {
-      const TensorView out = rows(blocks_[layer - 1].residual_out, {R, C});
-      ops_->residual_layernorm_forward(branch, residual, value(p.ln_1.weight), value(p.ln_1.bias), out, ln_1, ln_1_mean, ln_1_rstd);
-      residual = out;
-    }
-    ops_->linear_forward(ln_1, value(p.c_attn.weight), value(p.c_attn.bias), p.c_attn.epilogue(), qkv, {});
-    ops_->attention_forward(qkv.reshaped({B_, T_, 3 * C}), H, attention.reshaped({B_, T_, C}), rows(a.lse, {B_, H, T_}));
-    ops_->linear_forward(attention, value(p.attn_proj.weight), value(p.attn_proj.bias), p.attn_proj.epilogue(), branch, {});
-    ops_->residual_layernorm_forward(branch, residual, value(p.ln_2.weight), value(p.ln_2.bias), middle, ln_2,
-                                     rows(a.ln_2_mean, {R}), rows(a.ln_2_rstd, {R}));
-    residual = middle;
-    ops_->linear_forward(ln_2, value(p.c_fc.weight), value(p.c_fc.bias), Epilogue::bias_gelu, fc, rows(a.fc_pre, {R, 4 * C}));
-    ops_->linear_forward(fc, value(p.mlp_proj.weight), value(p.mlp_proj.bias), p.mlp_proj.epilogue(), branch, {});
+    if (layer == 0)
+      norm_of_input(layer);
+    else
+      ops_->residual_layernorm_forward(branch, rows(blocks_[layer - 1].residual_middle, {R, C}), value(p.ln_1.weight),
+                                       value(p.ln_1.bias), residual_in(layer), rows(a.ln_1, {R, C}), rows(a.ln_1_mean, {R}),
+                                       rows(a.ln_1_rstd, {R}));
+    forward_inside(layer);
+    ops_->linear_forward(rows(a.fc, {R, 4 * C}), value(p.mlp_proj.weight), value(p.mlp_proj.bias), p.mlp_proj.epilogue(), branch,
+                         {});
   }
-  ops_->residual_layernorm_forward(branch, residual, value(parameters_.ln_f.weight), value(parameters_.ln_f.bias),
-                                   rows(blocks_.back().residual_out, {R, C}), rows(ln_f_, {R, C}), rows(ln_f_mean_, {R}),
-                                   rows(ln_f_rstd_, {R}));
+  const BlockActivations& last = blocks_.back();
+  ops_->residual_layernorm_forward(branch, rows(last.residual_middle, {R, C}), value(parameters_.ln_f.weight),
+                                   value(parameters_.ln_f.bias), rows(last.residual_out, {R, C}), rows(ln_f_, {R, C}),
+                                   rows(ln_f_mean_, {R}), rows(ln_f_rstd_, {R}));
+}
+
+TensorView Gpt2::residual_in(std::size_t layer) const {
+  return rows(layer == 0 ? embedded_ : blocks_[layer - 1].residual_out, {B_ * T_, weights_.config().n_embd});
+}
+
+void Gpt2::norm_of_input(std::size_t layer) {
+  const std::int64_t R = B_ * T_;
+  const BlockParameters& p = parameters_.blocks[layer];
+  const BlockActivations& a = blocks_[layer];
+  ops_->layernorm_forward(residual_in(layer), value(p.ln_1.weight), value(p.ln_1.bias), rows(a.ln_1, {R, weights_.config().n_embd}),
+                          rows(a.ln_1_mean, {R}), rows(a.ln_1_rstd, {R}));
+}
+
+void Gpt2::forward_inside(std::size_t layer) {
+  const std::int64_t R = B_ * T_;
+  const std::int64_t C = weights_.config().n_embd;
+  const std::int64_t H = weights_.config().n_head;
+  const BlockParameters& p = parameters_.blocks[layer];
+  const BlockActivations& a = blocks_[layer];
+  const TensorView branch = rows(branch_, {R, C});
+  const TensorView qkv = rows(a.qkv, {R, 3 * C});
+  const TensorView attention = rows(a.attention, {R, C});
+  const TensorView ln_2 = rows(a.ln_2, {R, C});
+
+  ops_->linear_forward(rows(a.ln_1, {R, C}), value(p.c_attn.weight), value(p.c_attn.bias), p.c_attn.epilogue(), qkv, {});
+  ops_->attention_forward(qkv.reshaped({B_, T_, 3 * C}), H, attention.reshaped({B_, T_, C}), rows(a.lse, {B_, H, T_}));
+  ops_->linear_forward(attention, value(p.attn_proj.weight), value(p.attn_proj.bias), p.attn_proj.epilogue(), branch, {});
+  ops_->residual_layernorm_forward(branch, residual_in(layer), value(p.ln_2.weight), value(p.ln_2.bias),
+                                   rows(a.residual_middle, {R, C}), ln_2, rows(a.ln_2_mean, {R}), rows(a.ln_2_rstd, {R}));
+  ops_->linear_forward(ln_2, value(p.c_fc.weight), value(p.c_fc.bias), Epilogue::bias_gelu, rows(a.fc, {R, 4 * C}),
+                       rows(a.fc_pre, {R, 4 * C}));
+}
+
+void Gpt2::recompute_block(std::size_t layer) {
+  if (recompute_ == Recompute::none || layer + 1 == blocks_.size()) return;  // what all blocks share, the last one left there
+  norm_of_input(layer);
+  if (recompute_ == Recompute::block) return forward_inside(layer);
+  const std::int64_t R = B_ * T_;
+  const std::int64_t C = weights_.config().n_embd;
+  const BlockParameters& p = parameters_.blocks[layer];
+  const BlockActivations& a = blocks_[layer];
+  ops_->layernorm_forward(rows(a.residual_middle, {R, C}), value(p.ln_2.weight), value(p.ln_2.bias), rows(a.ln_2, {R, C}),
+                          rows(a.ln_2_mean, {R}), rows(a.ln_2_rstd, {R}));
+  ops_->gelu(rows(a.fc_pre, {R, 4 * C}), rows(a.fc, {R, 4 * C}));
 }
 
 void Gpt2::head_loss(ConstTensorView targets, float loss_scale, bool with_gradient, Write write, TensorView loss) {
@@ -166,7 +203,10 @@ void Gpt2::backward(ConstTensorView tokens, Write write) {
   ops_->layernorm_backward(rows(dnorm_, {R, C}), rows(blocks_.back().residual_out, {R, C}), value(parameters_.ln_f.weight),
                            rows(ln_f_mean_, {R}), rows(ln_f_rstd_, {R}), {}, dresidual, gradient(parameters_.ln_f.weight),
                            gradient(parameters_.ln_f.bias), write);
-  for (std::size_t layer = blocks_.size(); layer-- > 0;) backward_block(layer, write);
+  for (std::size_t layer = blocks_.size(); layer-- > 0;) {
+    recompute_block(layer);
+    backward_block(layer, write);
+  }
   ops_->embedding_backward(dresidual.reshaped({B_, T_, C}), tokens, gradient(parameters_.wte), gradient(parameters_.wpe), write);
 }
 
@@ -180,7 +220,6 @@ void Gpt2::backward_block(std::size_t layer, Write write) {
   const TensorView dnorm = rows(dnorm_, {R, C});
   const TensorView dfc = rows(dwide_, {R, 4 * C});
   const TensorView dqkv = rows(dwide_, {R, 3 * C});
-  const TensorView residual_in = rows(layer == 0 ? embedded_ : blocks_[layer - 1].residual_out, {R, C});
 
   // MLP: dresidual is the gradient of both the branch's output and the residual path beside it.
   ops_->linear_backward_weight(dresidual, rows(a.fc, {R, 4 * C}), gradient(p.mlp_proj.weight), gradient(p.mlp_proj.bias), write);
@@ -198,8 +237,8 @@ void Gpt2::backward_block(std::size_t layer, Write write) {
                            rows(a.lse, {B_, H, T_}), H, dqkv.reshaped({B_, T_, 3 * C}));
   ops_->linear_backward_weight(dqkv, rows(a.ln_1, {R, C}), gradient(p.c_attn.weight), gradient(p.c_attn.bias), write);
   ops_->linear_backward_input(dqkv, value(p.c_attn.weight), {}, dnorm);
-  ops_->layernorm_backward(dnorm, residual_in, value(p.ln_1.weight), rows(a.ln_1_mean, {R}), rows(a.ln_1_rstd, {R}), dresidual,
-                           dresidual, gradient(p.ln_1.weight), gradient(p.ln_1.bias), write);
+  ops_->layernorm_backward(dnorm, residual_in(layer), value(p.ln_1.weight), rows(a.ln_1_mean, {R}), rows(a.ln_1_rstd, {R}),
+                           dresidual, dresidual, gradient(p.ln_1.weight), gradient(p.ln_1.bias), write);
 }
 
 void Gpt2::forward_backward(ConstTensorView tokens, ConstTensorView targets, float loss_scale, Write write, TensorView loss) {

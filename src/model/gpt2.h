@@ -48,7 +48,8 @@ class Gpt2 {
  public:
   /// Takes memory for micro-batches of up to `sequences` x `positions` tokens. With `use` inference there is room for the
   /// forward pass only. With `ops` null only the plan is counted.
-  Gpt2(Weights& weights, Weights::Use use, std::int64_t sequences, std::int64_t positions, Ops* ops, DeviceMemory& memory);
+  Gpt2(Weights& weights, Weights::Use use, Recompute recompute, std::int64_t sequences, std::int64_t positions, Ops* ops,
+       DeviceMemory& memory);
 
   /// Forward and backward pass of tokens, targets (i32 [B,T] on the device; target -1: ignored).
   /// loss[0] (f32) = or += loss_scale * sum of token losses; gradients, likewise written or accumulated, are those of that sum.
@@ -63,7 +64,8 @@ class Gpt2 {
   void forward_logits(ConstTensorView tokens, TensorView logits);
 
  private:
-  /// What a block keeps for its backward pass. Act types [R,...] but for the f32 statistics.
+  /// What a block needs in its backward pass; it may share some of it with other blocks (Recompute). Act types [R,...] but for the
+  /// f32 statistics.
   struct BlockActivations {
     TensorView ln_1, ln_1_mean, ln_1_rstd;  // [R,C], [R], [R]
     TensorView qkv;                         // [R,3C]
@@ -75,6 +77,12 @@ class Gpt2 {
   };
 
   void forward(ConstTensorView tokens);
+  /// A block from its first norm's output to GELU's.
+  void forward_inside(std::size_t layer);
+  void norm_of_input(std::size_t layer);
+  /// Brings back what block `layer` did not keep for its backward pass.
+  void recompute_block(std::size_t layer);
+  TensorView residual_in(std::size_t layer) const;
   void head_loss(ConstTensorView targets, float loss_scale, bool with_gradient, Write write, TensorView loss);
   void backward(ConstTensorView tokens, Write write);
   void backward_block(std::size_t layer, Write write);
@@ -87,6 +95,7 @@ class Gpt2 {
 
   Weights& weights_;
   Gpt2Parameters parameters_;
+  Recompute recompute_;
   Ops* ops_;
   std::int64_t max_sequences_, max_positions_;
   std::int64_t B_ = 0, T_ = 0;  // of the micro-batch at hand

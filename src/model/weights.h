@@ -32,8 +32,8 @@ class Weights {
   TensorView gradients() const { return gradients_; }          ///< f32 [flat_size]; absent in inference
   TensorView low_precision() const { return low_precision_; }  ///< bf16 [flat_size]; absent in fp32
 
-  /// Counts what `ops` takes by itself to multiply `rows` rows with these weights, forward and backward: packed copies, scratch.
-  void count_linear_memory(const Ops& ops, std::int64_t rows, DeviceMemory& memory) const;
+  /// Counts what `ops` takes by itself to train these weights on such micro-batches: packed copies, scratch.
+  void count_backend_memory(const Ops& ops, std::int64_t sequences, std::int64_t positions, DeviceMemory& memory) const;
 
   /// GPT-2's initialisation: matrices and embeddings N(0, init_std), projections into the residual stream
   /// N(0, init_std / sqrt(2 n_layer)), biases 0, layer norm gains 1; padded vocabulary rows 0. Radford et al. 2019, section 2.3.

@@ -52,11 +52,12 @@ double Optimizer::learning_rate(std::int64_t k) const { return config_.learning_
 
 void Optimizer::begin_step(std::int64_t k) {
   const double t = static_cast<double>(k + 1);
-  begun_.learning_rate = static_cast<float>(learning_rate(k));
-  begun_.schedule = static_cast<float>(schedule_.multiplier(k));
-  begun_.bias_correction1 = static_cast<float>(1.0 - std::pow(config_.beta1, t));
-  begun_.bias_correction2 = static_cast<float>(1.0 - std::pow(config_.beta2, t));
-  ops_->copy_to_device(scalars_.data, &begun_, sizeof(begun_));
+  StepScalars begun{};
+  begun.learning_rate = static_cast<float>(learning_rate(k));
+  begun.schedule = static_cast<float>(schedule_.multiplier(k));
+  begun.bias_correction1 = static_cast<float>(1.0 - std::pow(config_.beta1, t));
+  begun.bias_correction2 = static_cast<float>(1.0 - std::pow(config_.beta2, t));
+  ops_->copy_to_device(scalars_.data, &begun, sizeof(begun));
 }
 
 void Optimizer::finish_step() {
@@ -71,9 +72,10 @@ void Optimizer::finish_step() {
                          static_cast<std::int64_t>(tensors_.size()), scalars);
 }
 
-StepScalars Optimizer::read_scalars() const {
+StepScalars Optimizer::finish_read(std::uint64_t read) const {
+  static_assert(sizeof(StepScalars) <= Ops::read_bytes);
   StepScalars scalars{};
-  ops_->copy_to_host(&scalars, scalars_.data, sizeof(scalars));
+  ops_->finish_read(read, &scalars, sizeof(scalars));
   return scalars;
 }
 

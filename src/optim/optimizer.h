@@ -40,8 +40,10 @@ class Optimizer {
   void begin_step(std::int64_t k);
   /// Global norm, clip factor, fused update. Nothing is changed when loss or norm is not finite.
   void finish_step();
-  /// Waits for the device and returns loss, norm, clip factor and whether the update was made.
-  StepScalars read_scalars() const;
+  /// Starts to read what the step measured: loss, norm, clip factor and whether the update was made.
+  std::uint64_t start_read() const { return ops_->start_read(scalars_.data, sizeof(StepScalars)); }
+  /// Waits for the step behind which that read was started.
+  StepScalars finish_read(std::uint64_t read) const;
 
   double learning_rate(std::int64_t k) const;
 
@@ -63,7 +65,6 @@ class Optimizer {
   std::vector<State> states_;
   TensorView segments_;  // bytes of ParameterSegment[tensors]
   TensorView scalars_;   // bytes of StepScalars
-  StepScalars begun_{};  // what begin_step uploads: must live until the copy is done
 };
 
 /// True for tensors that weight decay acts on: those of two or more dimensions (matrices and embeddings; no biases, no

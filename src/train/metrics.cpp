@@ -32,7 +32,7 @@ void Metrics::write(const StepRecord& record, const StepMeasurements& measuremen
   number("lr", "optimizer/lr", record.learning_rate);
   number("grad_norm", "optimizer/grad_norm", record.gradient_norm);
   number("tokens_per_second", "perf/tokens_per_second", measurements.tokens_per_second);
-  line["mfu"] = nullptr;  // the peak rate of a CPU is not known
+  number("mfu", "perf/mfu", measurements.mfu);
   line["seconds"] = measurements.seconds;
 
   lines_.append(line.dump());

@@ -20,7 +20,8 @@ struct StepMeasurements {
   std::optional<double> val_loss;
   std::optional<MultipleChoiceScore> hellaswag;
   std::optional<double> tokens_per_second;
-  double seconds = 0.0;  ///< time in steps since the run began
+  std::optional<double> mfu;  ///< absent where the device's peak is not known
+  double seconds = 0.0;       ///< time in steps since the run began
 };
 
 class Metrics {

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <deque>
 #include <nlohmann/json.hpp>
 #include <numbers>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "io/file.h"
 #include "model/hf_format.h"
 #include "train/checkpoint.h"
+#include "train/device_peak.h"
 #include "train/engine.h"
 #include "train/evaluation.h"
 #include "train/metrics.h"
@@ -50,12 +52,14 @@ class Trainer {
   void start_or_resume(bool resume, const std::vector<std::string>& allowed_changes);
   void check_tokenizer() const;
   void initialize_weights();
-  StepRecord training_step();
+  void start_training_step();
+  bool finish_training_step();
   bool evaluate(StepMeasurements& measurements);
   bool record_step(const StepRecord& record);
   void save();
   TrainSummary finish(bool interrupted);
 
+  bool checkpoint_due(std::int64_t step) const { return config_.checkpoint.every > 0 && step % config_.checkpoint.every == 0; }
   bool evaluation_due(std::int64_t step) const {
     return val_ && (step == steps_ || step == 0 || (config_.eval.every > 0 && step % config_.eval.every == 0));
   }
@@ -79,6 +83,15 @@ class Trainer {
   fs::path last_checkpoint_;
   Batch host_batch_;
   double tokens_per_second_ = 0.0;
+
+  // Steps that were started and whose results were not read yet. The device works on while the host reads a little late; it waits
+  // only where the weights after a step are wanted.
+  struct StartedStep {
+    StepRecord record;
+    std::uint64_t read;
+  };
+  std::deque<StartedStep> started_;
+  std::chrono::steady_clock::time_point interval_begin_;  // since when the oldest of them has been worked on
 };
 
 Trainer::Trainer(const TrainOptions& options, Ops& ops)
@@ -170,29 +183,45 @@ void Trainer::initialize_weights() {
   load_hf_model(folder, engine_.weights);
 }
 
-StepRecord Trainer::training_step() {
+void Trainer::start_training_step() {
+  if (started_.empty()) interval_begin_ = std::chrono::steady_clock::now();
   const std::int64_t B = config_.batch.micro_batch;
-  const StepScalars scalars = engine_.step(state_.step, micro_batches_, config_.batch.tokens_per_step, [&] {
+  const std::uint64_t read = engine_.start_step(state_.step, micro_batches_, config_.batch.tokens_per_step, [&] {
     train_.read_prefetched(state_.next_window, B, host_batch_);
     state_.next_window += B;
     engine_.batch.upload(host_batch_, B, config_.model.n_ctx);
   });
-  if (scalars.finite == 0) {
-    const std::string stands =
-        last_checkpoint_.empty() ? "no checkpoint was saved yet" : "the last checkpoint is " + last_checkpoint_.string();
-    throw Error(ExitCode::numeric, "step " + std::to_string(state_.step + 1) + ": loss " + std::to_string(scalars.loss) +
-                                       ", gradient norm " + std::to_string(scalars.gradient_norm) +
-                                       ": not finite. The update was not made and nothing was saved; " + stands +
-                                       ". Try a lower optimizer.learning_rate, a longer warmup or optimizer.grad_clip.");
-  }
-
   StepRecord record;
   record.learning_rate = engine_.optimizer.learning_rate(state_.step);
   record.step = ++state_.step;
   record.tokens = state_.next_window * config_.model.n_ctx;
+  started_.push_back({record, read});
+}
+
+/// Waits for the oldest started step and records it. False: a signal came while it was evaluated.
+bool Trainer::finish_training_step() {
+  StepRecord record = started_.front().record;
+  const StepScalars scalars = engine_.finish_step(started_.front().read);
+  started_.pop_front();
+  if (scalars.finite == 0) {
+    const std::string stands =
+        last_checkpoint_.empty() ? "no checkpoint was saved yet" : "the last checkpoint is " + last_checkpoint_.string();
+    throw Error(ExitCode::numeric, "step " + std::to_string(record.step) + ": loss " + std::to_string(scalars.loss) +
+                                       ", gradient norm " + std::to_string(scalars.gradient_norm) +
+                                       ": not finite. The update was not made and nothing was saved; " + stands +
+                                       ". Try a lower optimizer.learning_rate, a longer warmup or optimizer.grad_clip.");
+  }
   record.loss = scalars.loss;
   record.gradient_norm = scalars.gradient_norm;
-  return record;
+
+  const auto now = std::chrono::steady_clock::now();
+  const double seconds = std::chrono::duration<double>(now - interval_begin_).count();
+  interval_begin_ = now;
+  state_.train_seconds += seconds;
+  tokens_per_second_ = static_cast<double>(config_.batch.tokens_per_step) / seconds;
+  progress_.step(record, tokens_per_second_,
+                 state_.train_seconds / static_cast<double>(record.step) * static_cast<double>(steps_ - record.step));
+  return record_step(record);
 }
 
 bool Trainer::evaluate(StepMeasurements& measurements) {
@@ -222,7 +251,11 @@ bool Trainer::record_step(const StepRecord& record) {
     return false;
   }
   state_.pending.reset();
-  if (tokens_per_second_ > 0.0 && record.loss) measurements.tokens_per_second = tokens_per_second_;
+  if (tokens_per_second_ > 0.0 && record.loss) {
+    measurements.tokens_per_second = tokens_per_second_;
+    measurements.mfu = model_flops_utilisation(ops_.device(), engine_.weights.activation_type(),
+                                               tokens_per_second_ * training_flops_per_token(config_.model));
+  }
   measurements.seconds = state_.train_seconds;
   if (record.step % config_.log.every == 0 || record.step == steps_ || measurements.val_loss) metrics_->write(record, measurements);
 
@@ -254,17 +287,15 @@ void Trainer::save() {
 
 TrainSummary Trainer::run() {
   if (state_.pending && !record_step(*state_.pending)) return finish(true);
+  const std::size_t ahead = ops_.device().asynchronous ? 2 : 0;
   while (state_.step < steps_) {
-    if (StopSignals::requested()) return finish(true);
-    const auto begin = std::chrono::steady_clock::now();
-    const StepRecord record = training_step();
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    state_.train_seconds += seconds;
-    tokens_per_second_ = static_cast<double>(config_.batch.tokens_per_step) / seconds;
-    progress_.step(record, tokens_per_second_,
-                   state_.train_seconds / static_cast<double>(state_.step) * static_cast<double>(steps_ - state_.step));
-    if (!record_step(record)) return finish(true);
-    if (config_.checkpoint.every > 0 && state_.step % config_.checkpoint.every == 0) save();
+    const bool stop = StopSignals::requested();
+    if (!stop) start_training_step();
+    const bool weights_wanted = stop || state_.step == steps_ || evaluation_due(state_.step) || checkpoint_due(state_.step);
+    while (started_.size() > (weights_wanted ? 0 : ahead))
+      if (!finish_training_step()) return finish(true);
+    if (stop) return finish(true);
+    if (checkpoint_due(state_.step)) save();
   }
   return finish(false);
 }
@@ -316,7 +347,7 @@ TrainSummary train(const TrainOptions& options, Ops& ops) {
 
 std::string describe_run(const RunConfig& config, const Ops& ops, const std::string& device) {
   Engine plan(config, nullptr);
-  plan.count_linear_memory(config, ops);
+  plan.count_backend_memory(config, ops);
   const double tokens = static_cast<double>(config.batch.tokens_per_step);
   const double steps = static_cast<double>(total_steps(config));
   const double flops = training_flops_per_token(config.model);

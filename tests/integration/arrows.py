@@ -1,4 +1,4 @@
-"""arrows.py REPOSITORY: who includes whom. Rooms include downwards only; kernels know nothing of src; src names no backend but
+"""arrows.py REPOSITORY: who includes whom. Rooms include downwards only; kernels know nothing of src; CUDA stays in kernels/cuda; src names no backend but
 in cli; only cli and distributed read the environment; device code stays in .cu files. docs/architecture.md says why."""
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ ALLOWED = {
 }
 BACKENDS = re.compile(r"kernels/(cpu|cuda|emulated|no_cuda)/|make_(cpu|cuda)_ops")
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
+DEVICE_INCLUDE = re.compile(r"^\s*#\s*include\s*<device/", re.MULTILINE)
+CUDA_INCLUDE = re.compile(r"^\s*#\s*include\s*<(cuda|cublas|nvtx)", re.MULTILINE)
 ENVIRONMENT = re.compile(r"\b(getenv|secure_getenv|setenv|putenv|environ)\b")
 
 
@@ -46,6 +48,11 @@ def violations(root: Path) -> list[str]:
             found.append(f"{name}: names a backend; only cli does")
         if room != "cli" and ENVIRONMENT.search(text):
             found.append(f"{name}: reads the environment; only cli does")
+        folder = name.parts[:2]
+        if DEVICE_INCLUDE.search(text) and folder not in (("kernels", "cuda"), ("kernels", "emulated")):
+            found.append(f"{name}: <device/...> belongs to kernels/cuda and kernels/emulated")
+        if CUDA_INCLUDE.search(text) and folder != ("kernels", "cuda"):
+            found.append(f"{name}: only kernels/cuda includes CUDA's own headers")
         if path.suffix in (".h", ".cpp") and "__global__" in text:
             found.append(f"{name}: device code belongs in a .cu or .cuh file")
     if not files:

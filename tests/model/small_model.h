@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "kernels/device_memory.h"
@@ -45,11 +46,12 @@ inline Tokens random_tokens(std::int64_t count, std::int64_t vocab_size, std::ui
 
 class SmallModel {
  public:
-  SmallModel(const ModelConfig& config, Precision precision, std::int64_t sequences)
-      : ops(make_cpu_ops()),
+  SmallModel(const ModelConfig& config, Precision precision, std::int64_t sequences, Recompute recompute = Recompute::none,
+             std::unique_ptr<Ops> backend = make_cpu_ops())
+      : ops(std::move(backend)),
         memory(ops.get()),
         weights(config, precision, Weights::Use::training, ops.get(), memory),
-        model(weights, Weights::Use::training, sequences, config.n_ctx, ops.get(), memory),
+        model(weights, Weights::Use::training, recompute, sequences, config.n_ctx, ops.get(), memory),
         rows_(sequences * config.n_ctx),
         tokens_(memory.add("test", DType::i32, {rows_})),
         targets_(memory.add("test", DType::i32, {rows_})),

@@ -108,7 +108,7 @@ TEST(Weights, PlanWithoutADeviceIsThePlanWithOne) {
     const auto plan = [&](Ops* ops) {
       DeviceMemory memory(ops);
       Weights weights(config, precision, Weights::Use::training, ops, memory);
-      Gpt2 model(weights, Weights::Use::training, 2, config.n_ctx, ops, memory);
+      Gpt2 model(weights, Weights::Use::training, Recompute::none, 2, config.n_ctx, ops, memory);
       std::vector<std::pair<std::string, std::size_t>> groups;
       for (const MemoryGroup& group : memory.plan())
         if (group.name != "packed weights") groups.emplace_back(group.name, group.bytes);  // the device's own affair

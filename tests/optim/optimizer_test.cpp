@@ -55,7 +55,7 @@ class Buffers {
     optimizer.begin_step(k);
     ops_->copy_to_device(optimizer.loss().data, &loss, sizeof(loss));
     optimizer.finish_step();
-    return optimizer.read_scalars();
+    return optimizer.finish_read(optimizer.start_read());
   }
 
  private:

@@ -19,7 +19,7 @@ struct Evaluated {
       : ops(make_cpu_ops()),
         memory(ops.get()),
         weights(config, Precision::fp32, Weights::Use::inference, ops.get(), memory),
-        model(weights, Weights::Use::inference, sequences, config.n_ctx, ops.get(), memory),
+        model(weights, Weights::Use::inference, Recompute::none, sequences, config.n_ctx, ops.get(), memory),
         batch(sequences, config.n_ctx, ops.get(), memory) {
     weights.initialize(3);
   }

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/file.h"
+#include "kernels/emulated/emulated_ops.h"
 #include "tiny_run.h"
 
 namespace temper {
@@ -14,9 +15,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-class TrainerTest : public testing::Test {
+class TrainerTest : public testing::TestWithParam<const char*> {
  protected:
-  TrainerTest() : ops(make_cpu_ops()) {
+  TrainerTest() : ops(std::string(GetParam()) == "cpu" ? make_cpu_ops() : make_emulated_ops()) {
     config = tiny_config();
     config.data.train = {put_tiny_shard(folder / "train.bin", 400, 1)};
     config.data.val = {put_tiny_shard(folder / "val.bin", 100, 2)};
@@ -56,7 +57,10 @@ class TrainerTest : public testing::Test {
   std::string said;  // on stderr, by the last run
 };
 
-TEST_F(TrainerTest, ARunLeavesWhatItPromises) {
+INSTANTIATE_TEST_SUITE_P(Backends, TrainerTest, testing::Values("cpu", "emulated"),
+                         [](const auto& instance) { return std::string(instance.param); });
+
+TEST_P(TrainerTest, ARunLeavesWhatItPromises) {
   const TrainSummary summary = run();
   EXPECT_FALSE(summary.interrupted);
   EXPECT_EQ(summary.steps, 6);
@@ -80,7 +84,7 @@ TEST_F(TrainerTest, ARunLeavesWhatItPromises) {
   EXPECT_TRUE(std::filesystem::is_directory(folder / "run/tensorboard"));
 }
 
-TEST_F(TrainerTest, ResumingAFinishedRunKeepsItsResult) {
+TEST_P(TrainerTest, ResumingAFinishedRunKeepsItsResult) {
   run();
   const Json before = summary_file();
   const std::string lines = read_file(folder / "run/metrics.jsonl");
@@ -90,14 +94,14 @@ TEST_F(TrainerTest, ResumingAFinishedRunKeepsItsResult) {
   EXPECT_EQ(read_file(folder / "run/metrics.jsonl"), lines);
 }
 
-TEST_F(TrainerTest, LogEveryThinsTheLines) {
+TEST_P(TrainerTest, LogEveryThinsTheLines) {
   config.train.steps = 8;
   config.log.every = 5;
   run();
   EXPECT_EQ(steps(false), (std::vector<int>{0, 3, 5, 6, 8}));  // validations stay
 }
 
-TEST_F(TrainerTest, TokensAreThoseThatWereUsed) {
+TEST_P(TrainerTest, TokensAreThoseThatWereUsed) {
   run();
   config.train.steps = 8;
   config.batch.tokens_per_step = 64;
@@ -106,7 +110,7 @@ TEST_F(TrainerTest, TokensAreThoseThatWereUsed) {
   EXPECT_EQ(summary_file()["tokens"], 6 * 32 + 2 * 64);
 }
 
-TEST_F(TrainerTest, AResumedRunEqualsAnUninterruptedOne) {
+TEST_P(TrainerTest, AResumedRunEqualsAnUninterruptedOne) {
   config.train.steps = 9;
   config.data.shuffle = true;
   run();
@@ -123,7 +127,7 @@ TEST_F(TrainerTest, AResumedRunEqualsAnUninterruptedOne) {
       EXPECT_EQ(resumed[i].value(key, Json()), lines[i].value(key, Json())) << i << " " << key;
 }
 
-TEST_F(TrainerTest, ALossThatIsNotFiniteSavesNothing) {
+TEST_P(TrainerTest, ALossThatIsNotFiniteSavesNothing) {
   config.optimizer.learning_rate = 1000.0;
   config.optimizer.weight_decay = 1000.0;
   config.optimizer.grad_clip = 0.0;
@@ -133,7 +137,7 @@ TEST_F(TrainerTest, ALossThatIsNotFiniteSavesNothing) {
   EXPECT_TRUE(std::filesystem::is_empty(folder / "run/checkpoints"));
 }
 
-TEST_F(TrainerTest, HellaSwagNeedsTokenizerAndValidation) {
+TEST_P(TrainerTest, HellaSwagNeedsTokenizerAndValidation) {
   config.eval.hellaswag = folder / "items.txt";
   expect_error(ExitCode::usage, {"data.tokenizer"}, [&] { run(); });
   Tokenizer::train("the cat sat on the mat, the cat sat", tiny_vocab, {}).save(folder / "tokenizer", 0);
@@ -142,7 +146,7 @@ TEST_F(TrainerTest, HellaSwagNeedsTokenizerAndValidation) {
   expect_error(ExitCode::usage, {"eval.hellaswag", "data.val"}, [&] { run(); });
 }
 
-TEST_F(TrainerTest, RunsWithoutValidationData) {
+TEST_P(TrainerTest, RunsWithoutValidationData) {
   config.data.val = {};
   const TrainSummary summary = run();
   EXPECT_FALSE(summary.val_loss);
@@ -152,7 +156,7 @@ TEST_F(TrainerTest, RunsWithoutValidationData) {
 
 /// What describe_run counts: an engine that took nothing.
 struct Plan {
-  explicit Plan(const RunConfig& config, const Ops& ops) : engine(config, nullptr) { engine.count_linear_memory(config, ops); }
+  explicit Plan(const RunConfig& config, const Ops& ops) : engine(config, nullptr) { engine.count_backend_memory(config, ops); }
   Engine engine;
 };
 
@@ -210,7 +214,7 @@ TEST_P(PlanTest, IsWhatDescribeRunPrints) {
   EXPECT_NE(text.find("device      a device\n"), std::string::npos) << text;
   EXPECT_NE(text.find("1 layers, 2 heads, 256 wide, context 8, vocabulary 260 (padded to 384)"), std::string::npos) << text;
   EXPECT_NE(text.find("6 steps of 32 tokens (2 micro-batches of 2 x 8), 192 tokens in all"), std::string::npos) << text;
-  for (const char* group : {"weights (f32)", "optimizer states", "packed weights", "matmul scratch"})
+  for (const char* group : {"weights (f32)", "optimizer states", "packed weights", "scratch"})
     EXPECT_NE(text.find(group), std::string::npos) << text;
   const std::string total = text.substr(text.find("  total"));
   std::size_t bytes = 0;

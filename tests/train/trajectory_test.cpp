@@ -46,7 +46,7 @@ TEST_P(Trajectory, LossesFollowPyTorchs) {
     const float loss = small.forward_backward(tokens.inputs, tokens.targets, tokens.sequences);
     small.ops->copy_to_device(optimizer.loss().data, &loss, sizeof(loss));
     optimizer.finish_step();
-    const StepScalars scalars = optimizer.read_scalars();
+    const StepScalars scalars = optimizer.finish_read(optimizer.start_read());
     ASSERT_EQ(scalars.finite, 1) << "step " << k + 1;
     // The project's bound; f32 rounding starts near 1e-6 and grows from step to step.
     ASSERT_NEAR(scalars.loss, steps[k].at("loss").get<double>(), 1e-4) << "step " << k + 1;

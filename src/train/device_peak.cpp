@@ -1,0 +1,55 @@
+#include "train/device_peak.h"
+
+#include <array>
+
+namespace temper {
+
+namespace {
+
+struct KnownGpu {
+  const char* name;  // part of the name that the driver gives
+  DevicePeak peak;
+};
+
+// The makers' data sheets. The first row whose name is part of the device's counts, so longer names stand first. An A100 with 40 GB
+// and one with 80 GB differ in bandwidth and say so in their names.
+constexpr double tera = 1e12;
+constexpr std::array<KnownGpu, 11> known_gpus = {{
+    {"B200", {2250 * tera, 75 * tera, 8.0 * tera}},
+    {"H200 NVL", {835 * tera, 60 * tera, 4.8 * tera}},
+    {"H200", {989.4 * tera, 66.9 * tera, 4.8 * tera}},
+    {"H100 PCIe", {756 * tera, 51.2 * tera, 2.0 * tera}},
+    {"H100 NVL", {835 * tera, 60 * tera, 3.9 * tera}},
+    {"H100", {989.4 * tera, 66.9 * tera, 3.35 * tera}},
+    {"A100-PCIE-40GB", {312 * tera, 19.5 * tera, 1.555 * tera}},
+    {"A100-SXM4-40GB", {312 * tera, 19.5 * tera, 1.555 * tera}},
+    {"A100", {312 * tera, 19.5 * tera, 2.039 * tera}},
+    {"RTX 4090", {165.2 * tera, 82.6 * tera, 1.008 * tera}},
+    {"L4", {121 * tera, 30.3 * tera, 0.3 * tera}},
+}};
+
+// Whole words, so that an L40 is no L4.
+bool names(const std::string& device, const std::string& part) {
+  const std::size_t at = device.find(part);
+  if (at == std::string::npos) return false;
+  const std::size_t end = at + part.size();
+  const auto is_word = [](char letter) { return (letter >= '0' && letter <= '9') || (letter >= 'A' && letter <= 'Z'); };
+  return (at == 0 || !is_word(device[at - 1])) && (end == device.size() || !is_word(device[end]));
+}
+
+}  // namespace
+
+std::optional<DevicePeak> published_peak(const DeviceInfo& device) {
+  if (device.backend != "cuda") return std::nullopt;
+  for (const KnownGpu& known : known_gpus)
+    if (names(device.name, known.name)) return known.peak;
+  return std::nullopt;
+}
+
+std::optional<double> model_flops_utilisation(const DeviceInfo& device, DType activation, double flops_per_second) {
+  const std::optional<DevicePeak> peak = published_peak(device);
+  if (!peak) return std::nullopt;
+  return flops_per_second / (activation == DType::bf16 ? peak->bf16_flops_per_second : peak->f32_flops_per_second);
+}
+
+}  // namespace temper

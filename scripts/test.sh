@@ -15,16 +15,17 @@ esac
 
 scripts/setup.sh --tests
 jobs=$(nproc)
+stage() { printf '== %d:%02d  %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$1"; }
 
-echo "== format"
+stage "format"
 git ls-files -z '*.h' '*.cpp' '*.cu' '*.cuh' | xargs -0 clang-format --dry-run --Werror
 
-echo "== release build and tests"
+stage "release build and tests"
 cmake --preset release -DTEMPER_TESTS=ON -DTEMPER_FUZZ_SECONDS="$fuzz_seconds" >/dev/null
 cmake --build --preset release -- -j "$jobs"
 ctest --test-dir build/release --output-on-failure -j "$jobs" "${exclude[@]}"
 
-echo "== debug build with AddressSanitizer and UndefinedBehaviorSanitizer: the rooms that compute or read files, once more"
+stage "debug build with AddressSanitizer and UndefinedBehaviorSanitizer: the rooms that compute or read files, once more"
 cmake --preset debug >/dev/null
 rooms=(kernels emulated io config data model optim train)
 targets=("${rooms[@]/#/temper_}")
@@ -32,5 +33,6 @@ targets=("${targets[@]/%/_tests}")
 cmake --build --preset debug --target "${targets[@]}" -- -j "$jobs"
 ctest --test-dir build/debug --output-on-failure -j "$jobs" --label-regex "^($(IFS='|'; echo "${rooms[*]}"))\$"
 
-echo "== clang-tidy"
+stage "clang-tidy"
 scripts/tidy.sh
+stage "all passed"

@@ -1,6 +1,8 @@
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "cli/commands.h"
 
@@ -11,11 +13,30 @@ void write_output(const std::string& text) {
   if (!written) throw Error(ExitCode::io, std::string("standard output could not be written: ") + std::strerror(errno));
 }
 
+std::string algorithm_cache() {
+  namespace fs = std::filesystem;
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  const char* home = std::getenv("HOME");
+  fs::path folder;
+  if (cache != nullptr && *cache != '\0')
+    folder = cache;
+  else if (home != nullptr && *home != '\0')
+    folder = fs::path(home) / ".cache";
+  else
+    return "";
+  std::error_code failed;
+  fs::create_directories(folder / "temper", failed);
+  return failed ? "" : (folder / "temper" / "matmul_algorithms").string();
+}
+
 std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision) {
   std::string reason;
   const bool gpu = choice == DeviceChoice::cuda || (choice == DeviceChoice::automatic && cuda_available(&reason));
+  if (choice == DeviceChoice::cuda && !cuda_available(&reason))
+    throw Error(ExitCode::usage,
+                "device=cuda: " + reason + "; use device=cpu, or device=auto to take a GPU only where there is one");
   if (choice == DeviceChoice::automatic && !gpu) std::fprintf(stderr, "device=auto: using the CPU (%s)\n", reason.c_str());
-  std::unique_ptr<Ops> ops = gpu ? make_cuda_ops() : make_cpu_ops();
+  std::unique_ptr<Ops> ops = gpu ? make_cuda_ops(algorithm_cache()) : make_cpu_ops();
   if (precision == Precision::bf16 && !ops->device().bf16)
     throw Error(ExitCode::usage, "precision=bf16: " + ops->device().name +
                                      " has no bf16 instructions (AMX or AVX512-BF16 on a CPU), so it would be slower than fp32; "

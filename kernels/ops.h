@@ -56,11 +56,18 @@ struct Workload {
   std::int64_t n_embd = 0;     ///< C
   std::int64_t n_head = 0;     ///< H
   std::int64_t padded_vocab_size = 0;
+  std::int64_t head_rows = 0;  ///< rows of logits that are worked on at once
 
-  /// The shapes [N,K] of GPT-2's linear layers: qkv, attention projection, MLP up and down, head.
-  std::array<Shape, 5> linear_weights() const {
-    const std::int64_t C = n_embd;
-    return {Shape{3 * C, C}, Shape{C, C}, Shape{4 * C, C}, Shape{C, 4 * C}, Shape{padded_vocab_size, C}};
+  std::int64_t rows() const { return sequences * positions; }
+
+  struct Linear {
+    Shape weight;  ///< [N,K]
+    std::int64_t rows;
+  };
+  /// GPT-2's linear layers: qkv, attention projection, MLP up and down, head.
+  std::array<Linear, 5> linears() const {
+    const std::int64_t C = n_embd, R = rows();
+    return {Linear{{3 * C, C}, R}, {{C, C}, R}, {{4 * C, C}, R}, {{C, 4 * C}, R}, {{padded_vocab_size, C}, head_rows}};
   }
 };
 
@@ -124,6 +131,10 @@ class Ops {
   /// scratch that all operations of such training share; it is kept once it was needed.
   virtual std::size_t packed_bytes(DType dtype, Shape weight) const = 0;
   virtual std::size_t scratch_bytes(const Workload& workload) const = 0;
+  /// Takes that scratch now, so that nothing is taken later.
+  virtual void reserve_scratch(const Workload& workload) = 0;
+  /// Bytes of device memory taken by now, through allocate() and by the backend for itself.
+  virtual std::size_t taken_bytes() const = 0;
 
   // ---- embedding -------------------------------------------------------------------------------------------------
 

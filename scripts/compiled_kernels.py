@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Compiles the CUDA kernels with nvcc and looks at what became of them. Needs no GPU.
 
-    scripts/compiled_kernels.py [FILE.cu ...]        (default: kernels/cuda/*.cu)
+    scripts/compiled_kernels.py [FILE.cu ...]        compiles them (default: kernels/cuda/*.cu)
+    scripts/compiled_kernels.py --build DIR          reads what the build in DIR kept of its own compilation
 
 Prints registers, spills, stack frame and shared memory of every kernel for sm_80 and sm_90a. Fails (exit code 1) when a file does
 not compile, a kernel spills registers or has a stack frame, or ptxas has serialized wgmma instructions (C7508), unless ACCEPTED
@@ -116,6 +117,19 @@ def parse(file: Path, output: str) -> Compilation:
     return result
 
 
+def read_build(folder: Path, files: list[Path]) -> list[Compilation]:
+    """What cmake/nvcc_with_report.py kept beside each object of a build."""
+    objects = folder / "kernels" / "cuda" / "CMakeFiles" / "temper_cuda.dir"
+    compilations = []
+    for file in files:
+        report = objects / f"{file.name}.o.ptxas"
+        if report.exists():
+            compilations.append(parse(file, report.read_text()))
+        else:
+            compilations.append(Compilation(errors=[f"{report}: missing; build the target temper_cuda first"]))
+    return compilations
+
+
 def without_parameters(name: str) -> str:
     """`name` up to its parameter list, the last group of parentheses."""
     if not name.endswith(")"):
@@ -169,19 +183,23 @@ def judge(kernels: list[Kernel], whole_backend: bool) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE.cu")
-    files: list[Path] = parser.parse_args().files
+    parser.add_argument("--build", type=Path, metavar="DIR")
+    arguments = parser.parse_args()
+    files: list[Path] = arguments.files
     whole_backend = not files
     if whole_backend:
         files = list((ROOT / "kernels" / "cuda").glob("*.cu"))
 
-    nvcc = find_nvcc()
-    if nvcc is None:
-        print("skipped: no nvcc; set CUDACXX or put it on the PATH")
-        return SKIPPED
-
-    files.sort(key=lambda file: file.stat().st_size if file.exists() else 0, reverse=True)  # the longest first
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        compilations = list(pool.map(functools.partial(compile_file, nvcc), files))
+    if arguments.build:
+        compilations = read_build(arguments.build, files)
+    else:
+        nvcc = find_nvcc()
+        if nvcc is None:
+            print("skipped: no nvcc; set CUDACXX or put it on the PATH")
+            return SKIPPED
+        files.sort(key=lambda file: file.stat().st_size if file.exists() else 0, reverse=True)  # the longest first
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            compilations = list(pool.map(functools.partial(compile_file, nvcc), files))
     kernels = [kernel for one in compilations for kernel in one.kernels]
     name_kernels(kernels)
     print_table(kernels)

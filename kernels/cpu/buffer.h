@@ -13,6 +13,7 @@ class Buffer {
   char* reserve(std::size_t bytes);
   /// What reserve(bytes) takes at least: whole pages.
   static std::size_t rounded(std::size_t bytes);
+  std::size_t capacity() const { return capacity_; }
 
  private:
   struct Free {

@@ -132,12 +132,23 @@ std::size_t CpuOps::register_weight(ConstTensorView weight) {
   return linear_->register_weight(weight);
 }
 
-std::size_t CpuOps::scratch_bytes(const Workload& workload) const {
-  std::size_t bytes = 0;
-  for (const Shape& weight : workload.linear_weights())
-    bytes = std::max(bytes, linear_->scratch_bytes(workload.activation, weight, workload.sequences * workload.positions));
-  return bytes;
+Linear::Scratch CpuOps::scratch(const Workload& workload) const {
+  Linear::Scratch most;
+  for (const Workload::Linear& linear : workload.linears()) {
+    const Linear::Scratch one = linear_->scratch(workload.activation, linear.weight, linear.rows);
+    most = {std::max(most.a, one.a), std::max(most.b, one.b)};
+  }
+  return most;
 }
+
+std::size_t CpuOps::scratch_bytes(const Workload& workload) const {
+  const Linear::Scratch both = scratch(workload);
+  return both.a + both.b;
+}
+
+void CpuOps::reserve_scratch(const Workload& workload) { linear_->reserve(scratch(workload)); }
+
+std::size_t CpuOps::taken_bytes() const { return allocated_ + linear_->taken_bytes(); }
 
 // ---- embedding -----------------------------------------------------------------------------------------------------
 

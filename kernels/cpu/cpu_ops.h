@@ -34,6 +34,8 @@ class CpuOps final : public Ops {
   std::size_t register_weight(ConstTensorView weight) override;
   std::size_t packed_bytes(DType dtype, Shape weight) const override { return linear_->packed_bytes(dtype, weight); }
   std::size_t scratch_bytes(const Workload& workload) const override;
+  void reserve_scratch(const Workload& workload) override;
+  std::size_t taken_bytes() const override;
 
   /// Throws ContractViolation for a token outside [0, rows of wte).
   void embedding_forward(ConstTensorView tokens, ConstTensorView wte, ConstTensorView wpe, std::int64_t first_position,
@@ -67,6 +69,8 @@ class CpuOps final : public Ops {
                         std::int64_t segment_count, const StepScalars* scalars) override;
 
  private:
+  Linear::Scratch scratch(const Workload& workload) const;
+
   std::unique_ptr<Linear> linear_;
   DeviceInfo device_;
   Workspace workspace_;

@@ -126,13 +126,25 @@ std::size_t Linear::packed_bytes(DType dtype, Shape weight) const {
   return panels(weight[0], weight[1]) + (kernels.packs_bf16 ? panels(weight[1], weight[0]) : 0);
 }
 
-std::size_t Linear::scratch_bytes(DType dtype, Shape weight, std::int64_t rows) const {
+Linear::Scratch Linear::scratch(DType dtype, Shape weight, std::int64_t rows) const {
   const GemmKernels& kernels = gemm_kernels(dtype);
   const std::int64_t n = weight[0], k = weight[1];
   const PackedSizes forward(kernels, rows, n, k), backward_input(kernels, rows, k, n), backward_weight(kernels, n, k, rows);
   const std::size_t a = std::max({forward.a_bytes, backward_input.a_bytes, backward_weight.a_bytes});
   const std::size_t b = std::max(kernels.packs_bf16 ? 0 : backward_input.b_bytes, backward_weight.b_bytes);
-  return Buffer::rounded(a) + Buffer::rounded(b);
+  return {Buffer::rounded(a), Buffer::rounded(b)};
+}
+
+void Linear::reserve(const Scratch& scratch) {
+  a_panels_.reserve(scratch.a);
+  b_panels_.reserve(scratch.b);
+}
+
+std::size_t Linear::taken_bytes() const {
+  std::size_t bytes = a_panels_.capacity() + b_panels_.capacity() + sums_.capacity();
+  for (const auto* packed : {&forward_, &backward_})
+    for (const auto& [address, entry] : *packed) bytes += entry.panels.capacity();
+  return bytes;
 }
 
 void Linear::written(const void* begin, std::size_t bytes) {

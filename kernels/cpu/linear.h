@@ -34,7 +34,14 @@ class Linear {
   /// See Ops.
   std::size_t register_weight(ConstTensorView weight);
   std::size_t packed_bytes(DType dtype, Shape weight) const;
-  std::size_t scratch_bytes(DType dtype, Shape weight, std::int64_t rows) const;
+  /// Bytes of panels that products pack for a moment.
+  struct Scratch {
+    std::size_t a = 0, b = 0;
+  };
+  Scratch scratch(DType dtype, Shape weight, std::int64_t rows) const;
+  void reserve(const Scratch& scratch);
+  /// Panels of weights and scratch.
+  std::size_t taken_bytes() const;
   /// Memory [begin, begin + bytes) was written: packed copies of weights that overlap it are stale.
   void written(const void* begin, std::size_t bytes);
 

@@ -43,9 +43,20 @@ CudaOps::~CudaOps() = default;
 
 // ---- memory and order ------------------------------------------------------------------------------------------------
 
-void* CudaOps::allocate(std::size_t bytes) { return device_->allocate(bytes); }
+void* CudaOps::allocate(std::size_t bytes) {
+  void* memory = device_->allocate(bytes);
+  allocations_.emplace(memory, bytes);
+  allocated_ += bytes;
+  return memory;
+}
 
-void CudaOps::release(void* memory) noexcept { device_->release(memory); }
+void CudaOps::release(void* memory) noexcept {
+  const auto found = allocations_.find(memory);
+  if (found == allocations_.end()) return;
+  allocated_ -= found->second;
+  allocations_.erase(found);
+  device_->release(memory);
+}
 
 void CudaOps::copy_to_device(void* device_to, const void* host_from, std::size_t bytes) {
   for (std::size_t done = 0; done < bytes;) {
@@ -112,14 +123,18 @@ std::size_t CudaOps::register_weight(ConstTensorView weight) {
 
 std::size_t CudaOps::packed_bytes(DType /*dtype*/, Shape /*weight*/) const { return 0; }
 
-std::size_t CudaOps::scratch_bytes(const Workload& workload) const {
-  const std::int64_t rows = workload.sequences * workload.positions;
-  const std::int64_t C = workload.n_embd;
-  return linear_.product_bytes() +
-         std::max({reduction_scratch_bytes(), layernorm_backward_scratch_bytes(rows, C), bias_gradient_scratch_bytes(rows, 4 * C),
-                   embedding_backward_scratch_bytes(rows, C),
+std::size_t CudaOps::workspace_bytes(const Workload& workload) const {
+  const std::int64_t R = workload.rows(), C = workload.n_embd;
+  return std::max({reduction_scratch_bytes(), layernorm_backward_scratch_bytes(R, C), bias_gradient_scratch_bytes(R, 4 * C),
+                   embedding_backward_scratch_bytes(R, C),
                    attention_backward_scratch_bytes(workload.sequences, workload.positions, C, workload.n_head)});
 }
+
+std::size_t CudaOps::scratch_bytes(const Workload& workload) const { return linear_.product_bytes() + workspace_bytes(workload); }
+
+void CudaOps::reserve_scratch(const Workload& workload) { workspace_.get(workspace_bytes(workload)); }
+
+std::size_t CudaOps::taken_bytes() const { return allocated_ + linear_.product_bytes() + workspace_.taken_bytes(); }
 
 // ---- embedding -------------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <functional>
 #include <memory>
+#include <unordered_map>
 
 #include <device/runtime.h>
 #include "kernels/cuda/linear.h"
@@ -32,6 +33,8 @@ class CudaOps final : public Ops {
   std::size_t register_weight(ConstTensorView weight) override;
   std::size_t packed_bytes(DType dtype, Shape weight) const override;
   std::size_t scratch_bytes(const Workload& workload) const override;
+  void reserve_scratch(const Workload& workload) override;
+  std::size_t taken_bytes() const override;
 
   void embedding_forward(ConstTensorView tokens, ConstTensorView wte, ConstTensorView wpe, std::int64_t first_position,
                          TensorView out) override;
@@ -73,6 +76,8 @@ class CudaOps final : public Ops {
     Event done;  // reached when the last copy into or out of `memory` is done
   };
 
+  std::size_t workspace_bytes(const Workload& workload) const;
+
   std::unique_ptr<Device> device_;
   Stream stream_;
   Workspace workspace_;
@@ -82,6 +87,8 @@ class CudaOps final : public Ops {
   std::size_t next_upload_ = 0;
   std::array<std::unique_ptr<Staging>, open_reads> reads_;
   std::uint64_t reads_started_ = 0;
+  std::unordered_map<void*, std::size_t> allocations_;  // bytes of each
+  std::size_t allocated_ = 0;
 };
 
 }  // namespace temper::TEMPER_BACKEND

@@ -24,14 +24,18 @@ class Workspace {
     if (bytes > bytes_) {
       buffers_.push_back(device_.allocate(bytes));
       bytes_ = bytes;
+      taken_ += bytes;
     }
     return buffers_.empty() ? nullptr : buffers_.back();
   }
+
+  std::size_t taken_bytes() const { return taken_; }
 
  private:
   Device& device_;
   std::vector<void*> buffers_;
   std::size_t bytes_ = 0;  // of the last one
+  std::size_t taken_ = 0;  // of all
 };
 
 /// `count` elements of `size` bytes, rounded up so that what follows is on a 256-byte boundary too.

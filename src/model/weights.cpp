@@ -52,13 +52,12 @@ Weights::Weights(const ModelConfig& config, Precision precision, Use use, Ops* o
     if (is_multiplied(parameter)) ops_->register_weight(weight(parameter));
 }
 
-void Weights::count_backend_memory(const Ops& ops, std::int64_t sequences, std::int64_t positions, DeviceMemory& memory) const {
+void Weights::count_backend_memory(const Ops& ops, const Workload& workload, DeviceMemory& memory) const {
   std::size_t packed = 0;
   for (const Parameter& parameter : layout_.parameters())
     if (is_multiplied(parameter)) packed += ops.packed_bytes(activation_type_, parameter.shape);
   memory.count("packed weights", packed);
-  memory.count("scratch", ops.scratch_bytes({activation_type_, sequences, positions, config_.n_embd, config_.n_head,
-                                             padded_vocab_size(config_)}));
+  memory.count("scratch", ops.scratch_bytes(workload));
 }
 
 ConstTensorView Weights::weight(const Parameter& parameter) const {

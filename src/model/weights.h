@@ -33,7 +33,7 @@ class Weights {
   TensorView low_precision() const { return low_precision_; }  ///< bf16 [flat_size]; absent in fp32
 
   /// Counts what `ops` takes by itself to train these weights on such micro-batches: packed copies, scratch.
-  void count_backend_memory(const Ops& ops, std::int64_t sequences, std::int64_t positions, DeviceMemory& memory) const;
+  void count_backend_memory(const Ops& ops, const Workload& workload, DeviceMemory& memory) const;
 
   /// GPT-2's initialisation: matrices and embeddings N(0, init_std), projections into the residual stream
   /// N(0, init_std / sqrt(2 n_layer)), biases 0, layer norm gains 1; padded vocabulary rows 0. Radford et al. 2019, section 2.3.

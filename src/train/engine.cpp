@@ -12,6 +12,17 @@ std::vector<OptimizedTensor> optimized_tensors(const ParameterLayout& layout) {
   return tensors;
 }
 
+Workload workload_of(const RunConfig& config, const Weights& weights) {
+  const std::int64_t rows = config.batch.micro_batch * config.model.n_ctx;
+  return {weights.activation_type(),
+          config.batch.micro_batch,
+          config.model.n_ctx,
+          config.model.n_embd,
+          config.model.n_head,
+          padded_vocab_size(config.model),
+          head_chunk_rows(config.model, weights.activation_type(), rows)};
+}
+
 }  // namespace
 
 Engine::Engine(const RunConfig& config, Ops* ops)
@@ -22,11 +33,13 @@ Engine::Engine(const RunConfig& config, Ops* ops)
       optimizer(config.optimizer, Schedule(config.schedule, total_steps(config)), optimized_tensors(weights.layout()),
                 {weights.master(), weights.gradients(), weights.low_precision()}, ops, memory),
       batch(config.batch.micro_batch, config.model.n_ctx, ops, memory) {
-  if (ops != nullptr) count_backend_memory(config, *ops);
+  if (ops == nullptr) return;
+  count_backend_memory(config, *ops);
+  ops->reserve_scratch(workload_of(config, weights));
 }
 
 void Engine::count_backend_memory(const RunConfig& config, const Ops& ops) {
-  weights.count_backend_memory(ops, config.batch.micro_batch, config.model.n_ctx, memory);
+  weights.count_backend_memory(ops, workload_of(config, weights), memory);
 }
 
 }  // namespace temper

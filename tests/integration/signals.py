@@ -6,6 +6,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from pathlib import Path
 
 from harness import Workspace, check, final_bytes, metrics, seed_of
 
@@ -15,6 +16,16 @@ def wait_for(condition, what: str, seconds: float = 60) -> None:
     while not condition():
         check(time.monotonic() < end, f"waited {seconds} s for {what}")
         time.sleep(0.002)
+
+
+def listens(process) -> bool:
+    """Whether the process has a handler for SIGTERM by now; before, a signal ends it as it ends any program."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except FileNotFoundError:
+        return True
+    caught = next((line for line in status.splitlines() if line.startswith("SigCgt:")), "SigCgt: 0")
+    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def main() -> None:
@@ -29,6 +40,7 @@ def main() -> None:
         while True:
             process = work.start("train", "config.json", "--out", "stopped", *resume)
             wait_for(lambda: process.poll() is not None or (work.folder / "stopped" / "metrics.jsonl").exists(), "the run to start")
+            wait_for(lambda: process.poll() is not None or listens(process), "the run to listen to signals")
             time.sleep(draw.uniform(0.0, 0.3))
             chosen = draw.choice([signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
             if stops < 12 and process.poll() is None:

@@ -142,6 +142,14 @@ TEST_P(Backends, ComputingActivationsAgainChangesNothing) {
   }
 }
 
+TEST_P(Backends, ThePlanIsWhatIsTaken) {
+  for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+    const ShortRun run(small_config(precision), GetParam().make(), 2);
+    const auto planned = static_cast<double>(run.engine.memory.total_bytes());
+    EXPECT_NEAR(static_cast<double>(run.ops->taken_bytes()), planned, 0.05 * planned);  // the project's bound
+  }
+}
+
 // The order in which CUDA threads, blocks and streams run is not the program's to choose.
 TEST(EmulatedBackend, NoOrderOfThreadsChangesABit) {
   ShortRun expected(small_config(Precision::bf16), make_emulated_ops({0, true, 1}), 2);

@@ -179,6 +179,13 @@ TEST_P(PlanTest, IsWhatAnEngineTakes) {
   }
 }
 
+TEST_P(PlanTest, IsWhatIsTakenAfterAStep) {
+  RunConfig config = tiny_config();
+  config.precision = GetParam();
+  const TinyEngine tiny(config, 2);
+  EXPECT_EQ(tiny.ops->taken_bytes(), tiny.engine.memory.total_bytes());
+}
+
 std::size_t resident_bytes() {
   malloc_trim(0);  // what earlier tests freed must not hide what comes
   std::ifstream file("/proc/self/statm");

@@ -183,7 +183,9 @@ TEST_P(PlanTest, IsWhatIsTakenAfterAStep) {
   RunConfig config = tiny_config();
   config.precision = GetParam();
   const TinyEngine tiny(config, 2);
-  EXPECT_EQ(tiny.ops->taken_bytes(), tiny.engine.memory.total_bytes());
+  const auto planned = static_cast<double>(tiny.engine.memory.total_bytes());
+  EXPECT_NEAR(static_cast<double>(tiny.ops->taken_bytes()), planned,
+              0.05 * planned);  // the project's bound; tiles of threads are not planned
 }
 
 std::size_t resident_bytes() {

@@ -3,7 +3,7 @@
 //
 //   struct LayernormKernels { void (*forward)(...); ... };
 //   namespace baseline { extern const LayernormKernels layernorm_kernels; }   // also avx2, avx512
-//   const LayernormKernels& layernorm_kernels();                              // of current_isa(); in cpu/dispatch_<family>.cpp
+//   const LayernormKernels& layernorm_kernels();                              // of current_isa(); by isa_table.h
 //
 // Code in cpu/isa uses no templates or inline functions of the standard library beyond arithmetic: what the linker merges
 // across objects could otherwise be taken from an object this machine cannot run.

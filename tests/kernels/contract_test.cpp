@@ -41,21 +41,29 @@ bool has_view(const OpCase& op_case, const TensorSpec& spec) {
 
 class Contract : public testing::TestWithParam<OpCase> {
  protected:
-  void refused(const Views& views, const std::string& what) {
+  static void refused(Ops& ops, const Views& views, const std::string& what) {
     try {
-      GetParam().run(backend_.ops(), views);
+      GetParam().run(ops, views);
       ADD_FAILURE() << GetParam().op << " accepted " << what;
     } catch (const ContractViolation& violation) {
       EXPECT_NE(std::string(violation.what()).find(GetParam().op), std::string::npos) << violation.what();
     }
   }
 
-  Backend backend_{best_cpu()};
+  static void wrong_tensors_are_refused(Ops& ops);
 };
 
 TEST_P(Contract, WrongTensorsAreRefused) {
+  for (const BackendChoice& choice : {best_cpu(), BackendChoice{BackendChoice::Kind::emulated, "emulated", cpu::best_isa(), {}}}) {
+    SCOPED_TRACE(choice.name);
+    Backend backend(choice);
+    wrong_tensors_are_refused(backend.ops());
+  }
+}
+
+void Contract::wrong_tensors_are_refused(Ops& ops) {
   const OpCase& op_case = GetParam();
-  CaseRun run(backend_.ops(), op_case, DType::f32);
+  CaseRun run(ops, op_case, DType::f32);
   for (const TensorSpec& spec : op_case.tensors) {
     if (!has_view(op_case, spec)) continue;
     const TensorView right = run.views()[spec.name];
@@ -66,14 +74,14 @@ TEST_P(Contract, WrongTensorsAreRefused) {
     };
     TensorView wrong = right;
     wrong.dtype = right.dtype == DType::i32 ? DType::f32 : DType::i32;
-    refused(with(wrong), spec.name + " of type " + name_of(wrong.dtype));
-    if (!spec.optional) refused(with({}), "absent " + spec.name);
+    refused(ops, with(wrong), spec.name + " of type " + name_of(wrong.dtype));
+    if (!spec.optional) refused(ops, with({}), "absent " + spec.name);
     if (spec.any_shape) continue;
     wrong = right;
     wrong.shape = with_rank_one_more(right.shape);
-    if (op_case.op != "sum") refused(with(wrong), spec.name + " " + wrong.shape.to_string());
+    if (op_case.op != "sum") refused(ops, with(wrong), spec.name + " " + wrong.shape.to_string());
     wrong.shape = with_last_extent(right.shape, 1);
-    if (!spec.any_columns) refused(with(wrong), spec.name + " " + wrong.shape.to_string());
+    if (!spec.any_columns) refused(ops, with(wrong), spec.name + " " + wrong.shape.to_string());
   }
 }
 

@@ -22,7 +22,6 @@ class SharedArena {
   /// For a new block: forgets the arrays of the last one, poisons everything and hands out the dynamic part.
   void begin_block(std::size_t dynamic_bytes);
   std::byte* dynamic() const { return base_; }
-  std::size_t dynamic_bytes() const { return dynamic_bytes_; }
 
   /// The array declared at `site`: the same memory for every thread of a block. Null when it does not fit.
   std::byte* declared(const void* site, std::size_t bytes, std::size_t alignment);
@@ -33,7 +32,6 @@ class SharedArena {
   }
   /// False when a gap between arrays was written.
   bool gaps_intact() const;
-  std::size_t used_bytes() const { return used_; }
 
  private:
   struct Array {

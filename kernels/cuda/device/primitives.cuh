@@ -31,13 +31,6 @@ __device__ __forceinline__ float exp2_approx(float x) {
   return y;
 }
 
-/// log2(x) with an absolute error of about 2^-22.
-__device__ __forceinline__ float log2_approx(float x) {
-  float y;
-  asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
 /// tanh with a relative error of 2^-11: for results that are rounded to bf16.
 __device__ __forceinline__ float tanh_approx(float x) {
   float y;

@@ -199,7 +199,6 @@ constexpr T max(T a, T b) {
 namespace temper::emulated {
 
 inline float exp2_approx(float x) { return std::exp2(x); }
-inline float log2_approx(float x) { return std::log2(x); }
 inline float tanh_approx(float x) { return std::tanh(x); }
 
 inline std::uint32_t pack_bf16(float low, float high) {

@@ -15,6 +15,8 @@ std::string describe(DType type, const Shape& shape) { return std::string(name_o
 /// The checks of one call. The activation type of the call is that of the tensor it is made with.
 class Call {
  public:
+  /// A call that has no activations.
+  explicit Call(const char* operation) : operation_(operation), act(DType::f32) {}
   Call(const char* operation, ConstTensorView first, const char* first_name) : operation_(operation), act(first.dtype) {
     if (!first.present()) fail(first_name, "absent", "it is required");
     if (act != DType::f32 && act != DType::bf16) fail(first_name, describe(act, first.shape), "its type must be f32 or bf16");
@@ -33,6 +35,10 @@ class Call {
 
   void optional(const char* name, ConstTensorView there, DType type, Shape shape) const {
     if (there.present()) tensor(name, there, type, shape);
+  }
+
+  void memory(const char* name, const void* there) const {
+    if (there == nullptr) fail(name, "null", "it is required");
   }
 
   template <typename Value>
@@ -56,6 +62,11 @@ class Call {
 
 void token_ids(const Call& call, ConstTensorView tokens, std::int64_t batch, std::int64_t length) {
   call.tensor("tokens", tokens, DType::i32, {batch, length});
+}
+
+void segment_table(const Call& call, const ParameterSegment* segments, std::int64_t segment_count) {
+  call.range("segment_count", segment_count, segment_count >= 0, "it must not be negative");
+  if (segment_count > 0) call.memory("segments", segments);
 }
 
 // [B,T,3C] or [B,T,3,H,D]: the same memory. Returns C.
@@ -268,19 +279,87 @@ void global_norm(ConstTensorView gradients, float max_norm, const StepScalars* s
   const Call call("global_norm", gradients, "gradients");
   call.tensor("gradients", gradients, DType::f32, gradients.shape);
   call.range("max_norm", max_norm, max_norm >= 0.0f, "it must be positive, or 0 for no clipping");
-  call.range("scalars", "null", scalars != nullptr, "it is required");
+  call.memory("scalars", scalars);
 }
 
-void optimizer_update(const UpdateRule& rule, const UpdateBuffers& buffers, const ParameterSegment* segments,
-                      std::int64_t segment_count, const StepScalars* scalars) {
-  const Call call("optimizer_update", {buffers.master, DType::f32, {}}, "buffers.master");
-  call.range("buffers.gradient", "null", buffers.gradient != nullptr, "it is required");
+void tensor_moments(const float* gradient, const ParameterSegment* segments, std::int64_t segment_count, const TensorMoments* out) {
+  const Call call("tensor_moments");
+  call.memory("gradient", gradient);
+  segment_table(call, segments, segment_count);
+  call.memory("out", out);
+}
+
+void tensor_scales(const ScaleSettings& settings, const TensorMoments* moments, const ParameterSegment* segments,
+                   std::int64_t segment_count, const StepScalars* scalars, const float* smoothed, const TensorScale* scales) {
+  const Call call("tensor_scales");
+  call.range("max_norm", settings.max_norm, settings.max_norm >= 0.0f, "it must be positive, or 0 for no clipping");
+  call.range("examples", settings.examples, settings.examples > 0.0f, "it must be positive");
+  call.range("smoothing", settings.smoothing, settings.smoothing >= 0.0f && settings.smoothing < 1.0f, "it must be in [0, 1)");
+  call.memory("moments", moments);
+  segment_table(call, segments, segment_count);
+  call.memory("scalars", scalars);
+  if (settings.correction != RateCorrection::none) call.memory("smoothed", smoothed);
+  call.memory("scales", scales);
+}
+
+void add_decay_gradient(const UpdateBuffers& buffers, const ParameterSegment* segments, std::int64_t segment_count,
+                        const StepScalars* scalars) {
+  const Call call("add_decay_gradient");
+  call.memory("buffers.master", buffers.master);
+  call.memory("buffers.gradient", buffers.gradient);
+  segment_table(call, segments, segment_count);
+  call.memory("scalars", scalars);
+}
+
+void optimizer_update(const UpdateRule& rule, const UpdateSettings& settings, const UpdateBuffers& buffers,
+                      const ParameterSegment* segments, std::int64_t segment_count, const StepScalars* scalars) {
+  const Call call("optimizer_update");
+  call.memory("buffers.master", buffers.master);
+  call.memory("buffers.gradient", buffers.gradient);
   const int states = std::visit([](const auto& named) { return named.states; }, rule);
   for (int i = 0; i < states; ++i)
     call.range("buffers.state", "null", buffers.state[i] != nullptr, "the rule keeps " + std::to_string(states) + " states");
-  call.range("segment_count", segment_count, segment_count >= 0, "it must not be negative");
-  call.range("segments", "null", segments != nullptr || segment_count == 0, "it is required");
-  call.range("scalars", "null", scalars != nullptr, "it is required");
+  const bool some_rows = buffers.row_norm != nullptr || buffers.row_mean_square != nullptr || buffers.row_work != nullptr;
+  const bool all_rows = buffers.row_norm != nullptr && buffers.row_mean_square != nullptr && buffers.row_work != nullptr;
+  call.range("one of buffers.row_norm, row_mean_square and row_work", "null", all_rows || !some_rows,
+             "control of norms needs all three");
+  call.range("settings.decay_form", "scaled_gradient",
+             settings.decay_form != DecayForm::scaled_gradient || std::holds_alternative<Adam>(rule),
+             "only Adam has the preconditioner that scales it");
+  call.range("settings.clip_value", settings.clip_value, settings.clip_value >= 0.0f, "it must be positive, or 0 for no clipping");
+  call.range("settings.averaging", settings.averaging, settings.averaging >= 0.0f && settings.averaging < 1.0f,
+             "it must be in [0, 1)");
+  segment_table(call, segments, segment_count);
+  call.memory("scalars", scalars);
+}
+
+void normalize(ConstTensorView x, ConstTensorView out) {
+  const Call call("normalize", out, "out");
+  call.tensor("x", x, DType::f32, out.shape);
+}
+
+void linear_combination(ConstTensorView x, ConstTensorView y, ConstTensorView out) {
+  const Call call("linear_combination", out, "out");
+  call.tensor("x", x, call.act, out.shape);
+  call.tensor("y", y, call.act, out.shape);
+}
+
+void update_statistics(const float* before, const float* after, const ParameterSegment* segments, std::int64_t segment_count,
+                       const StepScalars* scalars, const UpdateStatistics* out) {
+  const Call call("update_statistics");
+  call.memory("before", before);
+  call.memory("after", after);
+  segment_table(call, segments, segment_count);
+  call.memory("scalars", scalars);
+  call.memory("out", out);
+}
+
+void histogram(ConstTensorView x, ConstTensorView counts) {
+  const Call call("histogram", x, "x");
+  call.tensor("x", x, DType::f32, x.shape);
+  call.rank("counts", counts, 1);
+  call.tensor("counts", counts, DType::i32, {counts.shape[0]});
+  call.range("counts", counts.shape.to_string(), counts.shape[0] >= 1, "it must have a bin");
 }
 
 }  // namespace temper::contract

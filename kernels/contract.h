@@ -37,7 +37,19 @@ void attention_cached(ConstTensorView qkv, std::int64_t n_head, std::int64_t sta
 void cross_entropy(ConstTensorView logits, ConstTensorView targets, std::int64_t vocab_size, ConstTensorView losses);
 void sum(ConstTensorView x, ConstTensorView out);
 void global_norm(ConstTensorView gradients, float max_norm, const StepScalars* scalars);
-void optimizer_update(const UpdateRule& rule, const UpdateBuffers& buffers, const ParameterSegment* segments,
-                      std::int64_t segment_count, const StepScalars* scalars);
+// Segments lie in device memory: what is in them is the caller's to get right (the CPU backend looks all the same).
+void tensor_moments(const float* gradient, const ParameterSegment* segments, std::int64_t segment_count, const TensorMoments* out);
+/// `smoothed` may be null when no rate is corrected.
+void tensor_scales(const ScaleSettings& settings, const TensorMoments* moments, const ParameterSegment* segments,
+                   std::int64_t segment_count, const StepScalars* scalars, const float* smoothed, const TensorScale* scales);
+void add_decay_gradient(const UpdateBuffers& buffers, const ParameterSegment* segments, std::int64_t segment_count,
+                        const StepScalars* scalars);
+void optimizer_update(const UpdateRule& rule, const UpdateSettings& settings, const UpdateBuffers& buffers,
+                      const ParameterSegment* segments, std::int64_t segment_count, const StepScalars* scalars);
+void normalize(ConstTensorView x, ConstTensorView out);
+void linear_combination(ConstTensorView x, ConstTensorView y, ConstTensorView out);
+void update_statistics(const float* before, const float* after, const ParameterSegment* segments, std::int64_t segment_count,
+                       const StepScalars* scalars, const UpdateStatistics* out);
+void histogram(ConstTensorView x, ConstTensorView counts);
 
 }  // namespace temper::contract

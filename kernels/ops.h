@@ -22,6 +22,8 @@
 #include <span>
 #include <string>
 
+#include "kernels/noise_scale.h"
+#include "kernels/norm_control.h"
 #include "kernels/tensor.h"
 #include "kernels/update_rules.h"
 
@@ -45,6 +47,7 @@ struct DeviceInfo {
   int threads = 1;            ///< worker threads (cpu) or multiprocessors (cuda)
   bool asynchronous = false;  ///< calls return before their work is done
   bool bf16 = false;          ///< bf16 has hardware matmuls here; precision=bf16 is refused without
+  bool tf32 = false;          ///< f32 matmuls round their inputs to TF32, as CudaOptions asked
   std::size_t memory = 0;     ///< bytes of memory this device has
 };
 
@@ -57,6 +60,7 @@ struct Workload {
   std::int64_t n_head = 0;     ///< H
   std::int64_t padded_vocab_size = 0;
   std::int64_t head_rows = 0;  ///< rows of logits that are worked on at once
+  std::int64_t segments = 0;   ///< that the optimizer walks
 
   std::int64_t rows() const { return sequences * positions; }
 
@@ -71,12 +75,28 @@ struct Workload {
   }
 };
 
-/// The flat buffers that an optimizer update walks; element i of each belongs to parameter element i.
+/// What an optimizer update walks, in device memory; element i of the flat buffers belongs to parameter element i.
 struct UpdateBuffers {
-  float* master = nullptr;                        ///< f32 weights, read and written
-  const float* gradient = nullptr;                ///< f32, before clipping
+  float* master = nullptr;    ///< f32 weights, read and written
+  float* gradient = nullptr;  ///< f32, before clipping; where a segment is controlled its direction is left there
   float* state[3] = {nullptr, nullptr, nullptr};  ///< as many as the rule has states
   bfloat16* low_precision = nullptr;              ///< bf16 copy that the model reads; null when the model reads `master`
+  const TensorScale* scales = nullptr;            ///< one per segment (Ops::tensor_scales); null: all 1
+  // One per row of a controlled segment, from ParameterSegment::first_row on; null where no segment is controlled.
+  float* row_norm = nullptr;
+  float* row_mean_square = nullptr;
+  RowWork* row_work = nullptr;  ///< contents do not matter
+};
+
+/// What an update did to a segment: sums over its elements, w the weights before, dw = weights after - w. In double.
+struct UpdateStatistics {
+  double weight_squares;   ///< ||w||^2
+  double product;          ///< <w, dw>
+  double update_squares;   ///< ||dw||^2
+  double row_angles;       ///< sum over rows of the squared angle between row before and row after, in radians
+  double step_row_angles;  ///< the same for the step alone: with d w added to dw again, d = scalars->decay x weight_decay
+  double fourth_powers;    ///< of w
+  double largest;          ///< |w|
 };
 
 /// Work that Ops::replay met before. Belongs to one Ops and must not outlive it.
@@ -213,10 +233,40 @@ class Ops {
   /// `loss` must be there already). max_norm 0: no clipping.
   virtual void global_norm(ConstTensorView gradients, float max_norm, StepScalars* scalars) = 0;
 
-  /// One fused update over all segments: clip, moments, decay, master and low-precision write. Does nothing at all when
-  /// scalars->finite is 0. `segments` and `scalars` are device memory.
-  virtual void optimizer_update(const UpdateRule& rule, const UpdateBuffers& buffers, const ParameterSegment* segments,
-                                std::int64_t segment_count, const StepScalars* scalars) = 0;
+  /// out[i] = squares and product of segment i's gradient and `moment` (flat f32 buffers; moment null: gradient squares only).
+  virtual void tensor_moments(const float* gradient, const float* moment, const ParameterSegment* segments,
+                              std::int64_t segment_count, TensorMoments* out) = 0;
+
+  /// scales[i] = clip factor and rate of segment i (kernels/noise_scale.h) from moments[i], after global_norm. `smoothed` f32 [2
+  /// per segment] is kept between steps, 0 before the first. Matrices are segments of more than one row. Nothing is changed when
+  /// scalars->finite is 0.
+  virtual void tensor_scales(const ScaleSettings& settings, const TensorMoments* moments, const ParameterSegment* segments,
+                             std::int64_t segment_count, const StepScalars* scalars, float* smoothed, TensorScale* scales) = 0;
+
+  /// gradient += scalars->decay x weight_decay x master, segment by segment: L2 as part of the loss, before norms are taken.
+  virtual void add_decay_gradient(const UpdateBuffers& buffers, const ParameterSegment* segments, std::int64_t segment_count,
+                                  const StepScalars* scalars) = 0;
+
+  /// One fused update over all segments: clip, moments, direction, decay, master and low-precision write, as ElementUpdate
+  /// (kernels/update_rules.h) has it; controlled segments step as kernels/norm_control.h has it and have no decay. One launch where
+  /// no segment is controlled, at most three otherwise. Does nothing at all when scalars->finite is 0.
+  virtual void optimizer_update(const UpdateRule& rule, const UpdateSettings& settings, const UpdateBuffers& buffers,
+                                const ParameterSegment* segments, std::int64_t segment_count, const StepScalars* scalars) = 0;
+
+  /// out = x / (||x|| + 1e-7). x f32, out act, any equal shapes.
+  virtual void normalize(ConstTensorView x, TensorView out) = 0;
+  /// out = a x + b y; act, equal shapes; out may be x or y.
+  virtual void linear_combination(float a, ConstTensorView x, float b, ConstTensorView y, TensorView out) = 0;
+
+  // ---- diagnostics -------------------------------------------------------------------------------------------------
+
+  /// out[i] of segment i, from flat f32 buffers of the weights before and after a step. Angles are atan2 of sums in double.
+  virtual void update_statistics(const float* before, const float* after, const ParameterSegment* segments,
+                                 std::int64_t segment_count, const StepScalars* scalars, UpdateStatistics* out) = 0;
+
+  /// counts[b] = number of elements with scale * x in bin b of equal bins over [-6, 6); what lies outside counts in the first or
+  /// last bin. x f32, any shape; counts i32 [bins].
+  virtual void histogram(ConstTensorView x, float scale, TensorView counts) = 0;
 };
 
 /// The default backend: vector and AMX kernels, OpenMP loops.
@@ -225,9 +275,14 @@ std::unique_ptr<Ops> make_cpu_ops();
 /// True when this build and this machine can run the CUDA backend; otherwise `reason` says what is missing.
 bool cuda_available(std::string* reason);
 
-/// `algorithm_cache`: a file that remembers which of the library's matmul algorithms was fastest for each shape on this GPU.
-/// Without one nothing is timed and the library's own first choice is taken, so that the same inputs give the same bits in every
-/// process. Throws Unsupported with the reason when there is no GPU.
-std::unique_ptr<Ops> make_cuda_ops(const std::string& algorithm_cache = {});
+struct CudaOptions {
+  /// A file that remembers which of the library's matmul algorithms was fastest for each shape on this GPU. Without one nothing is
+  /// timed and the library's own first choice is taken, so that the same inputs give the same bits in every process.
+  std::string algorithm_cache;
+  bool tf32 = false;  ///< f32 matmuls may round their inputs to TF32 (10 bits of mantissa), which tensor cores multiply
+};
+
+/// Throws Unsupported with the reason when there is no GPU, or none that can do what is asked.
+std::unique_ptr<Ops> make_cuda_ops(const CudaOptions& options = {});
 
 }  // namespace temper

@@ -15,7 +15,8 @@ constexpr std::size_t guard_bytes = 256;
 constexpr std::byte guard{0xA5};
 constexpr std::byte poison{0xFF};         // NaN as f32 and as bf16
 constexpr std::int64_t period = 1000003;  // a prime: repeats fall differently in every row
-constexpr std::int64_t segment_fields = 5;
+constexpr std::size_t segment_fields = 8;
+constexpr std::size_t finite_field = 15;  // of StepScalars, its only integer
 
 bool absent(const TensorSpec& spec, DType activation) {
   return spec.content == Content::low_precision && activation != DType::bf16;
@@ -31,6 +32,7 @@ DType dtype_of_content(Content content, DType activation) {
     case Content::i32:
       return DType::i32;
     case Content::f32:
+    case Content::f64:
     case Content::step_scalars:
     case Content::segments:
       break;
@@ -39,9 +41,14 @@ DType dtype_of_content(Content content, DType activation) {
 }
 
 std::size_t bytes_of(const TensorSpec& spec, DType activation) {
-  if (spec.content == Content::segments) return static_cast<std::size_t>(spec.shape[0]) * sizeof(ParameterSegment);
-  return static_cast<std::size_t>(spec.shape.numel()) * size_of(dtype_of_content(spec.content, activation));
+  const auto count = static_cast<std::size_t>(spec.shape.numel());
+  if (spec.content == Content::segments) return count / segment_fields * sizeof(ParameterSegment);
+  if (spec.content == Content::f64) return count * sizeof(double);
+  return count * size_of(dtype_of_content(spec.content, activation));
 }
+
+// Doubles have no type at the interface: they are seen as twice as many floats, so that whoever copies them copies all.
+Shape shape_of(const TensorSpec& spec) { return spec.content == Content::f64 ? Shape{2 * spec.shape.numel()} : spec.shape; }
 
 template <typename T>
 void put(std::byte* to, std::size_t index, T value) {
@@ -55,31 +62,63 @@ T get(const std::byte* from, std::size_t index) {
   return value;
 }
 
+void set_field(ParameterSegment& segment, std::size_t field, double value) {
+  switch (field) {
+    case 0:
+      segment.offset = static_cast<std::int64_t>(value);
+      break;
+    case 1:
+      segment.rows = static_cast<std::int64_t>(value);
+      break;
+    case 2:
+      segment.columns = static_cast<std::int64_t>(value);
+      break;
+    case 3:
+      segment.first_row = static_cast<std::int64_t>(value);
+      break;
+    case 4:
+      segment.learning_rate_scale = static_cast<float>(value);
+      break;
+    case 5:
+      segment.weight_decay = static_cast<float>(value);
+      break;
+    case 6:
+      segment.control = static_cast<NormControl>(static_cast<std::int32_t>(value));
+      break;
+    default:
+      segment.per_row = static_cast<std::int32_t>(value);
+      break;
+  }
+}
+
+double field_of(const ParameterSegment& segment, std::size_t field) {
+  switch (field) {
+    case 0:
+      return static_cast<double>(segment.offset);
+    case 1:
+      return static_cast<double>(segment.rows);
+    case 2:
+      return static_cast<double>(segment.columns);
+    case 3:
+      return static_cast<double>(segment.first_row);
+    case 4:
+      return static_cast<double>(segment.learning_rate_scale);
+    case 5:
+      return static_cast<double>(segment.weight_decay);
+    case 6:
+      return static_cast<double>(segment.control);
+    default:
+      return static_cast<double>(segment.per_row);
+  }
+}
+
 void encode_one(const TensorSpec& spec, DType activation, std::byte* to, std::size_t i, double value) {
-  if (spec.content == Content::step_scalars && i == 7) return put(to, i, static_cast<std::int32_t>(value));
+  if (spec.content == Content::f64) return put(to, i, value);
+  if (spec.content == Content::step_scalars && i == finite_field) return put(to, i, static_cast<std::int32_t>(value));
   if (spec.content == Content::segments) {
-    ParameterSegment segment;
-    std::byte* place = to + i / segment_fields * sizeof(segment);
-    std::memcpy(&segment, place, sizeof(segment));
-    switch (i % segment_fields) {
-      case 0:
-        segment.offset = static_cast<std::int64_t>(value);
-        break;
-      case 1:
-        segment.rows = static_cast<std::int64_t>(value);
-        break;
-      case 2:
-        segment.columns = static_cast<std::int64_t>(value);
-        break;
-      case 3:
-        segment.learning_rate_scale = static_cast<float>(value);
-        break;
-      default:
-        segment.weight_decay = static_cast<float>(value);
-        break;
-    }
-    std::memcpy(place, &segment, sizeof(segment));
-    return;
+    auto segment = get<ParameterSegment>(to, i / segment_fields);
+    set_field(segment, i % segment_fields, value);
+    return put(to, i / segment_fields, segment);
   }
   switch (dtype_of_content(spec.content, activation)) {
     case DType::f32:
@@ -92,22 +131,9 @@ void encode_one(const TensorSpec& spec, DType activation, std::byte* to, std::si
 }
 
 double decode_one(const TensorSpec& spec, DType activation, const std::byte* from, std::size_t i) {
-  if (spec.content == Content::step_scalars && i == 7) return get<std::int32_t>(from, i);
-  if (spec.content == Content::segments) {
-    const auto segment = get<ParameterSegment>(from, i / segment_fields);
-    switch (i % segment_fields) {
-      case 0:
-        return static_cast<double>(segment.offset);
-      case 1:
-        return static_cast<double>(segment.rows);
-      case 2:
-        return static_cast<double>(segment.columns);
-      case 3:
-        return static_cast<double>(segment.learning_rate_scale);
-      default:
-        return static_cast<double>(segment.weight_decay);
-    }
-  }
+  if (spec.content == Content::f64) return get<double>(from, i);
+  if (spec.content == Content::step_scalars && i == finite_field) return get<std::int32_t>(from, i);
+  if (spec.content == Content::segments) return field_of(get<ParameterSegment>(from, i / segment_fields), i % segment_fields);
   switch (dtype_of_content(spec.content, activation)) {
     case DType::bf16:
       return static_cast<double>(to_float(get<bfloat16>(from, i)));
@@ -168,8 +194,10 @@ CaseRun::CaseRun(Ops& ops, const OpCase& op_case, DType activation, std::uint64_
     const std::vector<double> numbers = filling(spec, seed, static_cast<std::uint32_t>(t));
     const auto count = static_cast<std::size_t>(numbers.empty() ? 0 : spec.shape.numel());
     for (std::size_t i = 0; i < count; ++i) encode_one(spec, activation_, host.data(), i, numbers[i % numbers.size()]);
+    for (const Fill::Range& range : spec.fill.zeros)
+      for (std::int64_t i = range.first; i < range.last; ++i) encode_one(spec, activation_, host.data(), i, 0.0);
     tensors_.push_back({&spec, ops_.allocate(host.size()), std::move(host)});
-    views_.at(spec.name) = {tensors_.back().memory, dtype_of_content(spec.content, activation_), spec.shape};
+    views_.at(spec.name) = {tensors_.back().memory, dtype_of_content(spec.content, activation_), shape_of(spec)};
   }
   if (case_.derive) {
     Numbers numbers = filled();
@@ -200,7 +228,7 @@ const CaseRun::Tensor& CaseRun::tensor(const std::string& name) const {
 Numbers CaseRun::filled() const {
   Numbers numbers(activation_);
   for (const Tensor& each : tensors_) {
-    if (each.spec->role == Role::output)
+    if (each.spec->role == Role::output || each.spec->role == Role::scratch)
       numbers[each.spec->name].assign(static_cast<std::size_t>(each.spec->shape.numel()), 0.0);
     else
       numbers[each.spec->name] = decode(*each.spec, activation_, each.host.data());

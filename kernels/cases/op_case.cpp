@@ -87,6 +87,7 @@ double OpCase::bytes(DType activation) const {
     double element = 4;
     if (spec.content == Content::activation) element = static_cast<double>(size_of(activation));
     if (spec.content == Content::bf16) element = 2;
+    if (spec.content == Content::f64) element = 8;
     if (spec.content == Content::low_precision) element = activation == DType::bf16 ? 2 : 0;
     const double count = static_cast<double>(spec.touched >= 0 ? spec.touched : spec.shape.numel());
     total += element * count * (spec.role == Role::in_out ? 2 : 1);
@@ -102,6 +103,7 @@ std::vector<OpCase> all_cases(Size size, const Dimensions& dimensions) {
   add_attention_cases(cases, size, dimensions);
   add_cross_entropy_cases(cases, size, dimensions);
   add_optimizer_cases(cases, size, dimensions);
+  add_diagnostic_cases(cases, size, dimensions);
   add_memory_cases(cases, size, dimensions);
   for (OpCase& each : cases) {
     each.tolerance = tolerance_of(each.op);

@@ -19,9 +19,10 @@
 namespace temper {
 
 enum class Role : std::uint8_t {
-  input,   ///< must be unchanged afterwards
-  output,  ///< poisoned with NaN before the call
-  in_out,  ///< read and written: accumulated or changed in place
+  input,    ///< must be unchanged afterwards
+  output,   ///< poisoned with NaN before the call
+  in_out,   ///< read and written: accumulated or changed in place
+  scratch,  ///< poisoned as well; what it holds afterwards does not matter
 };
 
 /// What a tensor holds. `activation` is the type the case is run for, f32 or bf16.
@@ -31,8 +32,9 @@ enum class Content : std::uint8_t {
   f32,
   bf16,
   i32,
-  step_scalars,  ///< one StepScalars as 8 numbers in the order of its members
-  segments,      ///< ParameterSegments as rows of 5 numbers in the order of their members
+  f64,           ///< structs of doubles, as rows of their members; without a type at the interface
+  step_scalars,  ///< one StepScalars as 16 numbers in the order of its members
+  segments,      ///< ParameterSegments as rows of 8 numbers in the order of their members
 };
 
 /// What a tensor holds before the call.
@@ -41,6 +43,10 @@ struct Fill {
   double mean = 0.0, deviation = 1.0;  ///< normal
   std::int64_t lowest = 0, end = 0;    ///< integers, uniform in [lowest, end)
   std::vector<double> values;          ///< values
+  struct Range {
+    std::int64_t first, last;
+  };
+  std::vector<Range> zeros;  ///< elements [first, last) that are 0 whatever the kind
 };
 Fill normal(double mean, double deviation);
 Fill integers(std::int64_t lowest, std::int64_t end);
@@ -91,9 +97,10 @@ class Numbers {
   DType activation_ = DType::f32;
 };
 
-/// Relative error by norm, ||out - ref|| / ||ref||, that a tensor may have.
+/// Relative error by norm, ||out - ref|| / ||ref||, that a tensor may have; each number's own where they are of different kinds
+/// (step_scalars, f64).
 struct Tolerance {
-  double f32;            ///< f32 tensors of an f32 run
+  double f32;            ///< f32 tensors of an f32 run, and f64 ones
   double f32_from_bf16;  ///< f32 tensors of a bf16 run
   double bf16;           ///< bf16 tensors
 };
@@ -170,6 +177,7 @@ void add_linear_cases(std::vector<OpCase>& cases, Size size, const Dimensions& d
 void add_attention_cases(std::vector<OpCase>& cases, Size size, const Dimensions& dimensions);
 void add_cross_entropy_cases(std::vector<OpCase>& cases, Size size, const Dimensions& dimensions);
 void add_optimizer_cases(std::vector<OpCase>& cases, Size size, const Dimensions& dimensions);
+void add_diagnostic_cases(std::vector<OpCase>& cases, Size size, const Dimensions& dimensions);
 void add_memory_cases(std::vector<OpCase>& cases, Size size, const Dimensions& dimensions);
 
 /// The tolerance of an operation and why it is what it is.

@@ -1,102 +1,236 @@
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <variant>
 
 #include "kernels/cases/op_case.h"
+#include "kernels/cases/optimizer_numbers.h"
+#include "kernels/cases/optimizer_reference.h"
 #include "kernels/cases/text.h"
 
 namespace temper {
 
 namespace {
 
-// Places in StepScalars.
-enum Scalar { learning_rate, schedule, bias_correction1, bias_correction2, loss, gradient_norm, clip_factor, finite };
+// ---- optimizer_update
+// --------------------------------------------------------------------------------------------------------------
 
-struct Segment {
-  std::int64_t rows, columns;
-  double learning_rate_scale, weight_decay;
+struct NamedRule {
+  const char* name;
+  UpdateRule rule;
 };
 
-std::int64_t padded(std::int64_t elements) { return (elements + 63) / 64 * 64; }
+// Large epsilons, so that they count.
+const Adam adam = {0.95f, 0.1f};
+const std::vector<NamedRule> rules = {{"PlainGradient", PlainGradient{}},
+                                      {"Momentum", Momentum{}},
+                                      {"Momentum nesterov", Momentum{true}},
+                                      {"SignMomentum", SignMomentum{}},
+                                      {"SignMomentum nesterov", SignMomentum{true, 0.23f}},
+                                      {"Lion", Lion{}},
+                                      {"Adam", adam},
+                                      {"Adam epsilon inside", Adam{0.95f, 0.1f, true}},
+                                      {"Adam without first correction", Adam{0.95f, 0.1f, false, false}},
+                                      {"AdEMAMix", AdEMAMix{0.95f, 0.1f}},
+                                      {"ScheduleFree", ScheduleFree{0.95f, 0.1f}}};
 
-// The segments one after another, each from a multiple of 64, as the tensor of their members.
-std::vector<double> lay_out(const std::vector<Segment>& segments, std::int64_t* elements, std::int64_t* updated) {
-  std::vector<double> table;
-  *elements = *updated = 0;
-  for (const Segment& each : segments) {
-    table.insert(table.end(), {static_cast<double>(*elements), static_cast<double>(each.rows), static_cast<double>(each.columns),
-                               each.learning_rate_scale, each.weight_decay});
-    *elements += padded(each.rows * each.columns);
-    *updated += each.rows * each.columns;
-  }
-  return table;
+struct UpdateOptions {
+  std::string name;
+  UpdateSettings settings{};
+  bool scales = false;      ///< each tensor has a clip factor and a rate of its own
+  bool first_step = false;  ///< nothing is known of the rows yet
+  bool is_finite = true;
+};
+
+// What the rule keeps. Directions must not be so close to 0 that rounding decides their sign: gradients are small integers and
+// first moments -1, 0 or 1, which no rule's weights cancel to less than 0.01, but for 0 itself; AdEMAMix's slow moment is too small
+// to change that.
+std::vector<TensorSpec> states_of(const UpdateRule& rule, Shape flat) {
+  const TensorSpec first = in_out("state0", Content::f32, flat, integers(-1, 2));
+  const TensorSpec second = in_out("state1", Content::f32, flat, normal(1, 0.1));  // never negative
+  if (std::holds_alternative<AdEMAMix>(rule)) return {first, second, in_out("state2", Content::f32, flat, normal(0, 1e-4))};
+  if (std::holds_alternative<ScheduleFree>(rule))  // z and x lie near the weights
+    return {in_out("state0", Content::f32, flat, normal(0, 0.5)), second, in_out("state2", Content::f32, flat, normal(0, 0.5))};
+  if (std::holds_alternative<Adam>(rule)) return {first, second};
+  if (std::holds_alternative<PlainGradient>(rule)) return {};
+  return {first};
 }
 
-// PyTorch's AdamW, as torch.optim documents it.
-void adamw_reference(Numbers& n, const AdamW& rule) {
-  const auto &segments = n["segments"], &scalars = n["scalars"], &gradients = n["gradient"];
-  auto &master = n["master"], &first = n["state0"], &second = n["state1"], &low_precision = n["low_precision"];
-  if (scalars[finite] == 0) return;
-  const double beta1 = static_cast<double>(rule.beta1), beta2 = static_cast<double>(rule.beta2);
-  for (std::size_t segment = 0; segment < segments.size(); segment += 5) {
-    const auto begin = static_cast<std::int64_t>(segments[segment]);
-    const auto count = static_cast<std::int64_t>(segments[segment + 1] * segments[segment + 2]);
-    const double rate = scalars[learning_rate] * segments[segment + 3];
-    const double weight_decay = segments[segment + 4];
-    for (std::int64_t i = begin; i < begin + count; ++i) {
-      const double gradient = gradients[i] * scalars[clip_factor];
-      first[i] = beta1 * first[i] + (1 - beta1) * gradient;
-      second[i] = beta2 * second[i] + (1 - beta2) * gradient * gradient;
-      const double root = std::sqrt(second[i] / scalars[bias_correction2]) + static_cast<double>(rule.epsilon);
-      master[i] -= rate * weight_decay * master[i];
-      master[i] -= rate * first[i] / scalars[bias_correction1] / root;
-      if (!low_precision.empty()) low_precision[i] = master[i];
-    }
-  }
-}
-
-OpCase adamw(const std::vector<Segment>& segments, bool is_finite) {
-  const AdamW rule;
-  std::int64_t elements = 0, updated = 0;
-  const std::vector<double> table = lay_out(segments, &elements, &updated);
-  const auto count = static_cast<std::int64_t>(segments.size());
+OpCase update(const NamedRule& named, const UpdateOptions& options, const std::vector<Segment>& segments,
+              const std::vector<Fill::Range>& without_direction = {}) {
+  const Layout layout(segments);
+  const Shape flat = {layout.elements};
+  const bool controlled =
+      std::any_of(segments.begin(), segments.end(), [](const Segment& each) { return each.control != NormControl::none; });
   OpCase c;
   c.op = "optimizer_update";
-  c.shape = text("AdamW, ", updated, " parameters in ", count, " tensors", is_finite ? "" : ", not finite");
-  // Scalars of step 7 at rate 3e-4, gradients clipped to a third.
-  const std::vector<double> scalars = {3e-4, 1, 1 - std::pow(0.9, 7), 1 - std::pow(0.95, 7), 4, 3, 1.0 / 3, is_finite ? 1.0 : 0.0};
-  const Shape flat = {elements};
-  // The second moment starts at a constant: never negative.
-  c.tensors = {in_out("master", Content::f32, flat, normal(0, 0.02)),
-               input("gradient", Content::f32, flat, normal(0, 1e-3)),
-               in_out("state0", Content::f32, flat, normal(0, 1e-4)),
-               in_out("state1", Content::f32, flat, normal(1e-6, 1e-7)),
-               in_out("low_precision", Content::low_precision, flat, normal(0, 0.02)),
-               input("segments", Content::segments, {count, 5}, values(table)),
-               input("scalars", Content::step_scalars, {8}, values(scalars))};
-  for (TensorSpec& spec : c.tensors)
-    if (spec.shape == flat) spec.touched = spec.content == Content::low_precision ? updated / 2 : updated;  // written only
-  c.flops = 15.0 * static_cast<double>(updated);
-  c.run = [rule, count](Ops& ops, const Views& v) {
+  c.shape = text(named.name, ", ", options.name, ", ", layout.updated, " parameters in ", layout.count(), " tensors");
+  c.tensors = {
+      in_out("master", Content::f32, flat, normal(0, 0.5)),
+      controlled ? in_out("gradient", Content::f32, flat, integers(-3, 4)) : input("gradient", Content::f32, flat, integers(-3, 4)),
+      in_out("low_precision", Content::low_precision, flat, normal(0, 0.5))};
+  for (const TensorSpec& state : states_of(named.rule, flat)) c.tensors.push_back(state);
+  for (TensorSpec& spec : c.tensors) {
+    spec.touched = spec.content == Content::low_precision ? layout.updated / 2 : layout.updated;  // written only
+    if (spec.name != "master" && spec.name != "state1") spec.fill.zeros = without_direction;
+  }
+  if (layout.rows > 0) {
+    const Fill nothing_known = values({0});
+    c.tensors.push_back(in_out("row_norm", Content::f32, {layout.rows}, options.first_step ? nothing_known : normal(2, 0.1)));
+    c.tensors.push_back(
+        in_out("row_mean_square", Content::f32, {layout.rows}, options.first_step ? nothing_known : normal(1, 0.1)));
+    TensorSpec work = output("row_work", Content::f32, {layout.rows, static_cast<std::int64_t>(sizeof(RowWork) / sizeof(float))});
+    work.role = Role::scratch;
+    work.touched = 0;
+    c.tensors.push_back(work);
+  }
+  if (options.scales) c.tensors.push_back(input("scales", Content::f32, {layout.count(), 2}, normal(0.7, 0.05)));
+  c.tensors.push_back(layout.spec());
+  std::vector<double> scalars = step_seven();
+  if (options.settings.averaging == 0) scalars[rotation_correction] = 1;
+  if (options.first_step) scalars[rotation_correction] = 1 - static_cast<double>(options.settings.averaging);
+  scalars[finite] = options.is_finite ? 1 : 0;
+  c.tensors.push_back(input("scalars", Content::step_scalars, {16}, values(scalars)));
+
+  c.flops = 15.0 * static_cast<double>(layout.updated);
+  c.run = [rule = named.rule, settings = options.settings, count = layout.count()](Ops& ops, const Views& v) {
     UpdateBuffers buffers;
     buffers.master = v["master"].as<float>();
     buffers.gradient = v["gradient"].as<float>();
     buffers.state[0] = v["state0"].as<float>();
     buffers.state[1] = v["state1"].as<float>();
+    buffers.state[2] = v["state2"].as<float>();
     buffers.low_precision = v["low_precision"].as<bfloat16>();
-    ops.optimizer_update(rule, buffers, v["segments"].as<ParameterSegment>(), count, v["scalars"].as<StepScalars>());
+    buffers.scales = v["scales"].as<TensorScale>();
+    buffers.row_norm = v["row_norm"].as<float>();
+    buffers.row_mean_square = v["row_mean_square"].as<float>();
+    buffers.row_work = v["row_work"].as<RowWork>();
+    ops.optimizer_update(rule, settings, buffers, v["segments"].as<ParameterSegment>(), count, v["scalars"].as<StepScalars>());
   };
-  c.reference = [rule](Numbers& n) { adamw_reference(n, rule); };
+  c.reference = [rule = named.rule, settings = options.settings](Numbers& n) { reference::optimizer_update(n, rule, settings); };
   return c;
 }
+
+UpdateOptions with_form(const char* name, DecayForm form) {
+  UpdateOptions options{name};
+  options.settings.decay_form = form;
+  return options;
+}
+
+void add_uncontrolled(std::vector<OpCase>& cases) {
+  const std::vector<Segment> small = {{7, 19}, {1, 33, 0.5, 0}, {1, 1}, {5, 1, 2, 0.2}};
+  std::vector<UpdateOptions> all = {with_form("multiplicative", DecayForm::multiplicative),
+                                    with_form("cautious", DecayForm::cautious),
+                                    with_form("L2", DecayForm::gradient),
+                                    with_form("no decay", DecayForm::none),
+                                    with_form("clipped by value", DecayForm::gradient),
+                                    with_form("tensor scales", DecayForm::multiplicative)};
+  all[4].settings.clip_norm = false;
+  all[4].settings.clip_value = 1.5f;
+  all[5].scales = true;
+  for (const NamedRule& rule : rules) {
+    for (const UpdateOptions& options : all) cases.push_back(update(rule, options, small));
+    if (std::holds_alternative<Adam>(rule.rule))
+      cases.push_back(update(rule, with_form("scaled L2", DecayForm::scaled_gradient), small));
+  }
+  UpdateOptions broken{"not finite"};
+  broken.is_finite = false;
+  for (const UpdateOptions& options : {all[0], broken}) {
+    cases.push_back(update({"Adam", adam}, options, {{131, 257}, {1, 1023, 0.5, 0}}));
+    cases.push_back(update({"AdEMAMix", AdEMAMix{}}, options, {{131, 257}, {1, 1023, 0.5, 0}}));
+  }
+}
+
+void add_controlled(std::vector<OpCase>& cases) {
+  constexpr auto rotational = NormControl::rotational, relative = NormControl::relative;
+  const std::vector<Segment> small = {{5, 13, 1, 0, rotational, true},       // its third row has no direction
+                                      {1, 33},                               // between the others
+                                      {4, 9, 0.5, 0, rotational, false},     //
+                                      {6, 1, 1, 0, rotational, true},        // cannot turn
+                                      {3, 7, 1, 0, NormControl::direction},  //
+                                      {4, 10, 1, 0, relative, false},        //
+                                      {1, 41, 1, 0.1, rotational, false},    // decay is for directions alone
+                                      {5, 6, 2, 0, relative, true},          // its second row has no direction
+                                      {3, 8, 1, 0, rotational, false},       // no direction at all
+                                      {2, 5, 1, 0, relative, false},         // nor here
+                                      {1, 1}};
+  const std::vector<Segment> large = {{67, 770, 1, 0, rotational, true},
+                                      {33, 770, 1, 0, rotational, false},
+                                      {1, 770, 1, 0},
+                                      {2, 20001, 1, 0, relative, true},
+                                      {40, 515, 1, 0, relative, false}};
+  const std::vector<std::int64_t> at = Layout(small).offsets;
+  const std::vector<Fill::Range> zeros = {
+      {at[0] + 2 * 13, at[0] + 3 * 13}, {at[7] + 6, at[7] + 2 * 6}, {at[8], at[8] + 3 * 8}, {at[9], at[9] + 2 * 5}};
+  for (const NamedRule& rule : rules) {
+    if (std::holds_alternative<ScheduleFree>(rule.rule)) continue;  // cannot be controlled
+    for (const bool first_step : {true, false}) {
+      UpdateOptions options{text("controlled, ", first_step ? "first step" : "later step")};
+      options.first_step = first_step;
+      cases.push_back(update(rule, options, small, zeros));
+    }
+  }
+  for (const bool zero_mean : {true, false}) {
+    for (const float averaging : {0.0f, 0.9f}) {
+      for (const bool first_step : {true, false}) {
+        UpdateOptions options{text("controlled, zero_mean=", zero_mean, " averaging=", averaging, first_step ? " first step" : "")};
+        options.settings.zero_mean = zero_mean;
+        options.settings.averaging = averaging;
+        options.first_step = first_step;
+        cases.push_back(update({"SignMomentum nesterov", SignMomentum{true, 0.23f}}, options, small, zeros));
+        options.scales = true;
+        options.name += " tensor scales";
+        cases.push_back(update({"Adam", adam}, options, small, zeros));
+        if (!first_step) cases.push_back(update({"Adam", adam}, options, large));
+      }
+    }
+  }
+  UpdateOptions many_rows{"controlled, more rows than a GPU's steps take at once"};
+  many_rows.first_step = true;
+  cases.push_back(update({"Lion", Lion{}}, many_rows, {{600, 3, 1, 0, relative, false}, {8200, 2, 1, 0, relative, true}}));
+  UpdateOptions decayed{"controlled, L2 and clipped by value"};
+  decayed.settings.decay_form = DecayForm::gradient;
+  decayed.settings.clip_value = 0.75f;
+  cases.push_back(update({"Adam", adam}, decayed, small, zeros));
+  decayed.name = "controlled, not finite";
+  decayed.is_finite = false;
+  cases.push_back(update({"Adam", adam}, decayed, small, zeros));
+}
+
+OpCase add_decay_gradient(const std::vector<Segment>& segments) {
+  const Layout layout(segments);
+  OpCase c;
+  c.op = "add_decay_gradient";
+  c.shape = text(layout.updated, " parameters in ", layout.count(), " tensors");
+  c.tensors = {input("master", Content::f32, {layout.elements}, normal(0, 0.5)),
+               in_out("gradient", Content::f32, {layout.elements}, normal(0, 1e-3)), layout.spec(),
+               input("scalars", Content::step_scalars, {16}, values(step_seven()))};
+  for (int i = 0; i < 2; ++i) c.tensors[static_cast<std::size_t>(i)].touched = layout.updated;
+  c.flops = 2.0 * static_cast<double>(layout.updated);
+  c.run = [count = layout.count()](Ops& ops, const Views& v) {
+    UpdateBuffers buffers;
+    buffers.master = v["master"].as<float>();
+    buffers.gradient = v["gradient"].as<float>();
+    ops.add_decay_gradient(buffers, v["segments"].as<ParameterSegment>(), count, v["scalars"].as<StepScalars>());
+  };
+  c.reference = [](Numbers& n) {
+    for (const SegmentNumbers& segment : segments_of(n))
+      for (std::size_t i = segment.offset; i < segment.offset + segment.elements(); ++i)
+        n["gradient"][i] += n["scalars"][decay] * segment.weight_decay * n["master"][i];
+  };
+  return c;
+}
+
+// ---- norms and sums
+// ----------------------------------------------------------------------------------------------------------------
 
 OpCase global_norm(std::int64_t count, double max_norm) {
   OpCase c;
   c.op = "global_norm";
   c.shape = text("N=", count, " max_norm=", max_norm);
-  const std::vector<double> before = {3e-4, 1, 0.5, 0.3, 4, -1, -1, -1};
+  std::vector<double> before = step_seven();
+  for (const Scalar written : {gradient_norm, clip_factor, finite}) before[written] = -1;
   c.tensors = {input("gradients", Content::f32, {count}, normal(0, 1e-2)),
-               in_out("scalars", Content::step_scalars, {8}, values(before))};
+               in_out("scalars", Content::step_scalars, {16}, values(before))};
   c.tensors[0].any_shape = true;
   c.flops = 2.0 * static_cast<double>(count);
   c.run = [max_norm](Ops& ops, const Views& v) {
@@ -130,39 +264,82 @@ OpCase sum(std::int64_t count, Write write) {
   return c;
 }
 
-// GPT-2's parameter tensors: embeddings and matrices decay, vectors do not.
-std::vector<Segment> gpt2_segments(const Dimensions& d) {
-  const std::int64_t C = d.n_embd;
-  std::vector<Segment> segments = {{d.padded_vocab_size(), C, 1, 0.1}, {d.n_ctx, C, 1, 0.1}};
-  for (std::int64_t layer = 0; layer < d.layers; ++layer) {
-    for (const std::int64_t length : {C, C, 3 * C, C, C, C, 4 * C, C}) segments.push_back({1, length, 1, 0});
-    for (const std::int64_t outputs : {3 * C, C, 4 * C}) segments.push_back({outputs, C, 1, 0.1});
-    segments.push_back({C, 4 * C, 1, 0.1});
-  }
-  segments.push_back({1, C, 1, 0});
-  segments.push_back({1, C, 1, 0});
-  return segments;
+// ---- what an orthogonalised update is made with
+// ------------------------------------------------------------------------------------
+
+OpCase normalize(Shape shape, double deviation) {
+  OpCase c;
+  c.op = "normalize";
+  c.shape = text(shape.to_string(), deviation == 0 ? " of zeros" : "");
+  c.tensors = {input("x", Content::f32, shape, normal(0, deviation)), output("out", Content::activation, shape)};
+  c.tensors[1].exact_zeros = true;
+  c.flops = 3.0 * static_cast<double>(shape.numel());
+  c.run = [](Ops& ops, const Views& v) { ops.normalize(v["x"], v["out"]); };
+  c.reference = [](Numbers& n) {
+    double squares = 0;
+    for (const double value : n["x"]) squares += value * value;
+    for (std::size_t i = 0; i < n["x"].size(); ++i) n["out"][i] = n["x"][i] / (std::sqrt(squares) + 1e-7);
+  };
+  return c;
+}
+
+// `in_place` is the input that is overwritten, or "".
+OpCase linear_combination(Shape shape, const std::string& in_place) {
+  const float a = -4.775f, b = 2.0315f;
+  OpCase c;
+  c.op = "linear_combination";
+  c.shape = text(shape.to_string(), in_place.empty() ? "" : ", out is " + in_place);
+  for (const std::string name : {"x", "y"})
+    c.tensors.push_back(name == in_place ? in_out(name, Content::activation, shape, normal(0, 1))
+                                         : input(name, Content::activation, shape, normal(0, 1)));
+  const std::string out = in_place.empty() ? "out" : in_place;
+  if (in_place.empty()) c.tensors.push_back(output("out", Content::activation, shape));
+  c.flops = 3.0 * static_cast<double>(shape.numel());
+  c.run = [a, b, out](Ops& ops, const Views& v) { ops.linear_combination(a, v["x"], b, v["y"], v[out]); };
+  c.reference = [a, b, out](Numbers& n) {
+    for (std::size_t i = 0; i < n["x"].size(); ++i)
+      n[out][i] = static_cast<double>(a) * n["x"][i] + static_cast<double>(b) * n["y"][i];
+  };
+  return c;
+}
+
+void add_benchmarks(std::vector<OpCase>& cases, const Dimensions& d) {
+  const std::vector<Segment> segments = gpt2_segments(d);
+  for (const NamedRule& rule : std::vector<NamedRule>{{"Adam", Adam{}},
+                                                      {"Momentum", Momentum{}},
+                                                      {"Lion", Lion{}},
+                                                      {"AdEMAMix", AdEMAMix{}},
+                                                      {"ScheduleFree", ScheduleFree{}}})
+    cases.push_back(update(rule, {"multiplicative"}, segments));
+  cases.push_back(update({"Adam", Adam{}}, with_form("L2", DecayForm::gradient), segments));
+  cases.push_back(update({"SignMomentum", SignMomentum{}}, {"rotational rows"}, gpt2_segments(d, NormControl::rotational, true)));
+  cases.push_back(update({"Adam", Adam{}}, {"relative matrices"}, gpt2_segments(d, NormControl::relative, false)));
+  cases.push_back(add_decay_gradient(segments));
+  cases.push_back(global_norm(Layout(segments).elements, 1));
+  cases.push_back(sum(d.rows(), Write::overwrite));
+  const Shape matrix = {4 * d.n_embd, d.n_embd};
+  cases.push_back(normalize(matrix, 1));
+  cases.push_back(linear_combination(matrix, ""));
 }
 
 }  // namespace
 
 void add_optimizer_cases(std::vector<OpCase>& cases, Size size, const Dimensions& d) {
-  if (size == Size::benchmark) {
-    std::int64_t elements = 0, updated = 0;
-    const std::vector<Segment> segments = gpt2_segments(d);
-    lay_out(segments, &elements, &updated);
-    cases.push_back(adamw(segments, true));
-    cases.push_back(global_norm(elements, 1));
-    cases.push_back(sum(d.rows(), Write::overwrite));
-    return;
-  }
-  cases.push_back(adamw({{1, 1, 1, 0}}, true));
-  cases.push_back(adamw({{7, 19, 1, 0.1}, {1, 33, 0.5, 0}, {131, 257, 1, 0.1}}, true));
-  cases.push_back(adamw({{7, 19, 1, 0.1}, {1, 33, 0.5, 0}}, false));
+  if (size == Size::benchmark) return add_benchmarks(cases, d);
+  add_uncontrolled(cases);
+  add_controlled(cases);
+  cases.push_back(add_decay_gradient({{1, 1}}));
+  cases.push_back(add_decay_gradient({{7, 19}, {1, 33, 1, 0}, {131, 257, 1, 0.3}, {5, 1}}));
   for (const double max_norm : {0.0, 0.01, 1000.0}) cases.push_back(global_norm(1, max_norm));
   for (const double max_norm : {0.0, 1.0, 1000.0}) cases.push_back(global_norm(100003, max_norm));
   for (const Write write : {Write::overwrite, Write::accumulate})
     for (const std::int64_t count : {1, 1000, 100003}) cases.push_back(sum(count, write));
+  for (const Shape& shape : {Shape{1}, Shape{3, 37}, Shape{131, 257}}) {
+    cases.push_back(normalize(shape, 1));
+    for (const char* in_place : {"", "x", "y"}) cases.push_back(linear_combination(shape, in_place));
+  }
+  cases.push_back(normalize({3, 37}, 0));
+  cases.push_back(normalize({3, 37}, 1e-8));  // where 1e-7 counts
 }
 
 }  // namespace temper

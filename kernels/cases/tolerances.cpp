@@ -43,6 +43,19 @@ Tolerance tolerance_of(const std::string& op) {
       {"global_norm", {1e-7, 1e-7, exact}},
       // A handful of f32 operations on each number; the bf16 weights are rounded from f32 masters.
       {"optimizer_update", {2e-7, 2e-7, 4e-3}},
+      // A product and an addition.
+      {"add_decay_gradient", {1e-7, 1e-7, exact}},
+      // A norm in double, rounded, and a division.
+      {"normalize", {2e-7, 2e-7, 4e-3}},
+      // Two products and their sum, in f32, rounded once.
+      {"linear_combination", {2e-7, 2e-7, 4e-3}},
+      // Sums in double of up to 40000 terms; products cancel to a hundredth, squared angles to a millionth, of what is added.
+      {"tensor_moments", {1e-11, 1e-11, exact}},
+      {"update_statistics", {1e-8, 1e-8, exact}},
+      // Smoothed in f32; (R - rho) / (1 - R) multiplies that rounding by a few.
+      {"tensor_scales", {5e-7, 5e-7, exact}},
+      // Whole numbers.
+      {"histogram", {exact, exact, exact}},
       // Conversions are exact, or one rounding to nearest even that the reference makes too.
       {"cast", {exact, exact, exact}},
       {"copy", {exact, exact, exact}},

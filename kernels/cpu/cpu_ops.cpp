@@ -6,13 +6,16 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <span>
 #include <string>
 
 #include "kernels/check.h"
 #include "kernels/contract.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/cast.h"
+#include "kernels/cpu/combine.h"
 #include "kernels/cpu/cross_entropy.h"
+#include "kernels/cpu/diagnostics.h"
 #include "kernels/cpu/embedding.h"
 #include "kernels/cpu/gelu.h"
 #include "kernels/cpu/isa.h"
@@ -53,6 +56,32 @@ void check_ids(const char* what, ConstTensorView ids, std::int64_t lowest, std::
   const auto* bad = std::find_if(id, id + count, [&](std::int32_t value) { return value < lowest || value >= end; });
   throw ContractViolation(std::string(what) + " " + std::to_string(bad - id) + " is " + std::to_string(*bad) +
                           "; it must be from " + std::to_string(lowest) + " to " + std::to_string(end - 1));
+}
+
+using Segments = std::span<const ParameterSegment>;
+
+Segments checked(const char* operation, const ParameterSegment* segments, std::int64_t segment_count) {
+  const Segments all(segments, static_cast<std::size_t>(segment_count));
+  for (const ParameterSegment& segment : all) {
+    if (segment.offset >= 0 && segment.offset % 4 == 0 && segment.rows >= 0 && segment.columns >= 0) continue;
+    throw ContractViolation(std::string(operation) + ": a segment has offset " + std::to_string(segment.offset) + ", rows " +
+                            std::to_string(segment.rows) + " and columns " + std::to_string(segment.columns) +
+                            "; none may be negative and the offset must be a multiple of 4");
+  }
+  return all;
+}
+
+void check_control(const UpdateRule& rule, const UpdateBuffers& buffers, Segments segments) {
+  for (const ParameterSegment& segment : segments) {
+    if (segment.control == NormControl::none) continue;
+    const std::string which = "optimizer_update: the norm of the segment at " + std::to_string(segment.offset) + " is controlled";
+    if (std::holds_alternative<ScheduleFree>(rule))
+      throw ContractViolation(which + "; Schedule-Free has no direction that could be: its segments must have NormControl::none");
+    if (segment.control == NormControl::direction) continue;
+    if (buffers.row_norm == nullptr) throw ContractViolation(which + "; buffers.row_norm and its siblings must not be null");
+    if (segment.first_row < 0)
+      throw ContractViolation(which + " and its first_row is " + std::to_string(segment.first_row) + "; it must not be negative");
+  }
 }
 
 }  // namespace
@@ -252,23 +281,63 @@ void CpuOps::global_norm(ConstTensorView gradients, float max_norm, StepScalars*
   scalars->finite = std::isfinite(norm) && std::isfinite(scalars->loss) ? 1 : 0;
 }
 
-void CpuOps::optimizer_update(const UpdateRule& rule, const UpdateBuffers& buffers, const ParameterSegment* segments,
-                              std::int64_t segment_count, const StepScalars* scalars) {
-  contract::optimizer_update(rule, buffers, segments, segment_count, scalars);
+void CpuOps::tensor_moments(const float* gradient, const float* moment, const ParameterSegment* segments,
+                            std::int64_t segment_count, TensorMoments* out) {
+  contract::tensor_moments(gradient, segments, segment_count, out);
+  cpu::tensor_moments(gradient, moment, checked("tensor_moments", segments, segment_count), out);
+}
+
+void CpuOps::tensor_scales(const ScaleSettings& settings, const TensorMoments* moments, const ParameterSegment* segments,
+                           std::int64_t segment_count, const StepScalars* scalars, float* smoothed, TensorScale* scales) {
+  contract::tensor_scales(settings, moments, segments, segment_count, scalars, smoothed, scales);
   if (scalars->finite == 0) return;
-  const std::span<const ParameterSegment> all(segments, static_cast<std::size_t>(segment_count));
+  cpu::tensor_scales(settings, moments, checked("tensor_scales", segments, segment_count), *scalars, smoothed, scales);
+}
+
+void CpuOps::add_decay_gradient(const UpdateBuffers& buffers, const ParameterSegment* segments, std::int64_t segment_count,
+                                const StepScalars* scalars) {
+  contract::add_decay_gradient(buffers, segments, segment_count, scalars);
+  cpu::add_decay_gradient(buffers, checked("add_decay_gradient", segments, segment_count), *scalars);
+}
+
+void CpuOps::optimizer_update(const UpdateRule& rule, const UpdateSettings& settings, const UpdateBuffers& buffers,
+                              const ParameterSegment* segments, std::int64_t segment_count, const StepScalars* scalars) {
+  contract::optimizer_update(rule, settings, buffers, segments, segment_count, scalars);
+  if (scalars->finite == 0) return;
+  const Segments all = checked("optimizer_update", segments, segment_count);
+  check_control(rule, buffers, all);
+  cpu::optimizer_update(rule, settings, buffers, all, *scalars);
   for (const ParameterSegment& segment : all) {
-    if (segment.offset >= 0 && segment.offset % 64 == 0 && segment.rows >= 0 && segment.columns >= 0) continue;
-    throw ContractViolation("optimizer_update: a segment has offset " + std::to_string(segment.offset) + ", rows " +
-                            std::to_string(segment.rows) + " and columns " + std::to_string(segment.columns) +
-                            "; none may be negative and the offset must be a multiple of 64");
-  }
-  cpu::optimizer_update(rule, buffers, all, *scalars);
-  for (const ParameterSegment& segment : all) {
+    if (segment.control == NormControl::direction) continue;  // whoever makes the step writes the weight
     const auto elements = static_cast<std::size_t>(segment.rows * segment.columns);
     linear_->written(buffers.master + segment.offset, elements * sizeof(float));
     if (buffers.low_precision != nullptr) linear_->written(buffers.low_precision + segment.offset, elements * sizeof(bfloat16));
   }
+}
+
+void CpuOps::normalize(ConstTensorView x, TensorView out) {
+  contract::normalize(x, out);
+  cpu::normalize(x, out, workspace_);
+  linear_->written(out.data, out.bytes());
+}
+
+void CpuOps::linear_combination(float a, ConstTensorView x, float b, ConstTensorView y, TensorView out) {
+  contract::linear_combination(x, y, out);
+  cpu::linear_combination(a, x, b, y, out);
+  linear_->written(out.data, out.bytes());
+}
+
+// ---- diagnostics ---------------------------------------------------------------------------------------------------
+
+void CpuOps::update_statistics(const float* before, const float* after, const ParameterSegment* segments,
+                               std::int64_t segment_count, const StepScalars* scalars, UpdateStatistics* out) {
+  contract::update_statistics(before, after, segments, segment_count, scalars, out);
+  cpu::update_statistics(before, after, checked("update_statistics", segments, segment_count), *scalars, out);
+}
+
+void CpuOps::histogram(ConstTensorView x, float scale, TensorView counts) {
+  contract::histogram(x, counts);
+  cpu::histogram(x, scale, counts);
 }
 
 }  // namespace temper::cpu

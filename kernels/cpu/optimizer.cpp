@@ -1,47 +1,117 @@
 #include "kernels/cpu/optimizer.h"
 
-#include <algorithm>
 #include <vector>
 
-#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/pieces.h"
 
 namespace temper::cpu {
 
 namespace {
 
-// A piece of a segment small enough that threads stay evenly loaded, cut by the segment alone.
-struct Piece {
-  const ParameterSegment* segment;
-  std::int64_t first;
-  std::int64_t count;
-};
-
-std::vector<Piece> cut(std::span<const ParameterSegment> segments) {
-  std::vector<Piece> pieces;
-  for (const ParameterSegment& segment : segments) {
-    const std::int64_t elements = segment.rows * segment.columns;
-    for (std::int64_t first = 0; first < elements; first += block_elements)
-      pieces.push_back({&segment, first, std::min(block_elements, elements - first)});
-  }
-  return pieces;
+bool makes_controlled_step(const ParameterSegment& segment) {
+  return segment.control == NormControl::rotational || segment.control == NormControl::relative;
 }
+
+TensorScale scale_of(const UpdateBuffers& buffers, std::size_t segment) {
+  return buffers.scales == nullptr ? TensorScale{} : buffers.scales[segment];
+}
+
+// What is the same for all rules of a controlled segment's step.
+class ControlledSteps {
+ public:
+  ControlledSteps(const UpdateSettings& settings, const UpdateBuffers& buffers, std::span<const ParameterSegment> segments,
+                  const StepScalars& scalars)
+      : settings_(settings), buffers_(buffers), segments_(segments), scalars_(scalars) {}
+
+  /// A row whose directions were just written, and are in cache: its step or, where the matrix makes one, its sums.
+  void row(std::size_t index, std::int64_t row) const {
+    const ParameterSegment& segment = segments_[index];
+    const std::int64_t offset = segment.offset + row * segment.columns;
+    const RowSums sums = kernels_.row_sums(buffers_.master + offset, buffers_.gradient + offset, segment.columns);
+    if (segment.per_row != 0)
+      apply(step(index, row, sums), offset, segment.columns);
+    else
+      buffers_.row_work[segment.first_row + row].sums = sums;
+  }
+
+  /// All matrices, from the sums of their rows.
+  void matrices() const {
+    std::vector<Piece> pieces;
+    for (std::size_t index = 0; index < segments_.size(); ++index) {
+      const ParameterSegment& segment = segments_[index];
+      if (!makes_controlled_step(segment) || segment.per_row != 0 || segment.rows == 0) continue;
+      RowWork* work = buffers_.row_work + segment.first_row;
+      RowSums sums;
+      for (std::int64_t row = 0; row < segment.rows; ++row) sums.add(work[row].sums);
+      work[0].step = step(index, 0, sums);
+      cut_elements(pieces, segments_, index);
+    }
+    for_pieces(pieces, [&](const Piece& piece, std::size_t) {
+      const ParameterSegment& segment = segments_[piece.segment];
+      apply(buffers_.row_work[segment.first_row].step, segment.offset + piece.first, piece.count);
+    });
+  }
+
+ private:
+  LinearStep step(std::size_t index, std::int64_t row, const RowSums& sums) const {
+    const std::int64_t place = segments_[index].first_row + row;
+    return controlled_step(segments_[index], sums, scale_of(buffers_, index).rate, settings_, scalars_,
+                           {buffers_.row_norm + place, buffers_.row_mean_square + place});
+  }
+
+  void apply(const LinearStep& step, std::int64_t offset, std::int64_t count) const {
+    bfloat16* low_precision = buffers_.low_precision == nullptr ? nullptr : buffers_.low_precision + offset;
+    kernels_.step(step, buffers_.master + offset, buffers_.gradient + offset, low_precision, count);
+  }
+
+  const OptimizerKernels& kernels_ = optimizer_kernels();
+  const UpdateSettings& settings_;
+  const UpdateBuffers& buffers_;
+  std::span<const ParameterSegment> segments_;
+  const StepScalars& scalars_;
+};
 
 }  // namespace
 
-void optimizer_update(const UpdateRule& rule, const UpdateBuffers& buffers, std::span<const ParameterSegment> segments,
-                      const StepScalars& scalars) {
-  const std::vector<Piece> pieces = cut(segments);
-  const OptimizerKernels& kernels = optimizer_kernels();
+void optimizer_update(const UpdateRule& rule, const UpdateSettings& settings, const UpdateBuffers& buffers,
+                      std::span<const ParameterSegment> segments, const StepScalars& scalars) {
+  std::vector<Piece> pieces;  // rows of segments that make controlled steps, elements of all others
+  for (std::size_t index = 0; index < segments.size(); ++index)
+    makes_controlled_step(segments[index]) ? cut_rows(pieces, segments, index) : cut_elements(pieces, segments, index);
+  const ControlledSteps controlled(settings, buffers, segments, scalars);
   std::visit(
       [&]<typename Rule>(const Rule& named) {
-        const RuleKernel<Rule>& kernel = kernels;
-        parallel_blocks(static_cast<std::int64_t>(pieces.size()), 1, [&](std::int64_t first, std::int64_t) {
-          const Piece& piece = pieces[static_cast<std::size_t>(first)];
-          kernel.update(named, {buffers, piece.segment->offset + piece.first, piece.count,
-                                scalars.learning_rate * piece.segment->learning_rate_scale, piece.segment->weight_decay, scalars});
+        const RuleKernel<Rule>& kernel = optimizer_kernels();
+        for_pieces(pieces, [&](const Piece& piece, std::size_t) {
+          const ParameterSegment& segment = segments[piece.segment];
+          ElementUpdate<Rule> update(named, settings, scalars);
+          update.select(segment, scale_of(buffers, piece.segment));
+          if (segment.control == NormControl::none) {
+            kernel.update(update, buffers, segment.offset + piece.first, piece.count);
+          } else if (segment.control == NormControl::direction) {
+            kernel.direct(update, buffers, segment.offset + piece.first, piece.count);
+          } else {
+            for (std::int64_t row = piece.first; row < piece.first + piece.count; ++row) {
+              kernel.direct(update, buffers, segment.offset + row * segment.columns, segment.columns);
+              controlled.row(piece.segment, row);
+            }
+          }
         });
       },
       rule);
+  controlled.matrices();
+}
+
+void add_decay_gradient(const UpdateBuffers& buffers, std::span<const ParameterSegment> segments, const StepScalars& scalars) {
+  std::vector<Piece> pieces;
+  for (std::size_t index = 0; index < segments.size(); ++index)
+    if (segments[index].weight_decay != 0.0f) cut_elements(pieces, segments, index);
+  const OptimizerKernels& kernels = optimizer_kernels();
+  for_pieces(pieces, [&](const Piece& piece, std::size_t) {
+    const ParameterSegment& segment = segments[piece.segment];
+    const std::int64_t offset = segment.offset + piece.first;
+    kernels.add_scaled(scalars.decay * segment.weight_decay, buffers.master + offset, buffers.gradient + offset, piece.count);
+  });
 }
 
 }  // namespace temper::cpu

@@ -12,11 +12,14 @@
 #include "kernels/cuda/bias.h"
 #include "kernels/cuda/cast.h"
 #include "kernels/cuda/cross_entropy.h"
+#include "kernels/cuda/diagnostics.h"
 #include "kernels/cuda/embedding.h"
 #include "kernels/cuda/gelu.h"
 #include "kernels/cuda/layernorm.h"
+#include "kernels/cuda/linear_combination.h"
 #include "kernels/cuda/optimizer.h"
 #include "kernels/cuda/reduction.h"
+#include "kernels/cuda/tensor_moments.h"
 
 namespace temper::TEMPER_BACKEND {
 
@@ -127,7 +130,8 @@ std::size_t CudaOps::workspace_bytes(const Workload& workload) const {
   const std::int64_t R = workload.rows(), C = workload.n_embd;
   return std::max({reduction_scratch_bytes(), layernorm_backward_scratch_bytes(R, C), bias_gradient_scratch_bytes(R, 4 * C),
                    embedding_backward_scratch_bytes(R, C),
-                   attention_backward_scratch_bytes(workload.sequences, workload.positions, C, workload.n_head)});
+                   attention_backward_scratch_bytes(workload.sequences, workload.positions, C, workload.n_head),
+                   tensor_moments_scratch_bytes(workload.segments), update_statistics_scratch_bytes(workload.segments)});
 }
 
 std::size_t CudaOps::scratch_bytes(const Workload& workload) const { return linear_.product_bytes() + workspace_bytes(workload); }
@@ -245,11 +249,59 @@ void CudaOps::global_norm(ConstTensorView gradients, float max_norm, StepScalars
   TEMPER_BACKEND::global_norm(gradients, max_norm, scalars, workspace_, stream_);
 }
 
-void CudaOps::optimizer_update(const UpdateRule& rule, const UpdateBuffers& buffers, const ParameterSegment* segments,
-                               std::int64_t segment_count, const StepScalars* scalars) {
-  contract::optimizer_update(rule, buffers, segments, segment_count, scalars);
+void CudaOps::tensor_moments(const float* gradient, const float* moment, const ParameterSegment* segments,
+                             std::int64_t segment_count, TensorMoments* out) {
+  contract::tensor_moments(gradient, segments, segment_count, out);
+  const Range range("tensor_moments");
+  TEMPER_BACKEND::tensor_moments(gradient, moment, segments, segment_count, out, workspace_, stream_);
+}
+
+void CudaOps::tensor_scales(const ScaleSettings& settings, const TensorMoments* moments, const ParameterSegment* segments,
+                            std::int64_t segment_count, const StepScalars* scalars, float* smoothed, TensorScale* scales) {
+  contract::tensor_scales(settings, moments, segments, segment_count, scalars, smoothed, scales);
+  const Range range("tensor_scales");
+  TEMPER_BACKEND::tensor_scales(settings, moments, segments, segment_count, scalars, smoothed, scales, stream_);
+}
+
+void CudaOps::add_decay_gradient(const UpdateBuffers& buffers, const ParameterSegment* segments, std::int64_t segment_count,
+                                 const StepScalars* scalars) {
+  contract::add_decay_gradient(buffers, segments, segment_count, scalars);
+  const Range range("add_decay_gradient");
+  TEMPER_BACKEND::add_decay_gradient(buffers, segments, segment_count, scalars, stream_);
+}
+
+void CudaOps::optimizer_update(const UpdateRule& rule, const UpdateSettings& settings, const UpdateBuffers& buffers,
+                               const ParameterSegment* segments, std::int64_t segment_count, const StepScalars* scalars) {
+  contract::optimizer_update(rule, settings, buffers, segments, segment_count, scalars);
   const Range range("optimizer_update");
-  TEMPER_BACKEND::optimizer_update(rule, buffers, segments, segment_count, scalars, stream_);
+  TEMPER_BACKEND::optimizer_update(rule, settings, buffers, segments, segment_count, scalars, stream_);
+}
+
+void CudaOps::normalize(ConstTensorView x, TensorView out) {
+  contract::normalize(x, out);
+  const Range range("normalize");
+  TEMPER_BACKEND::normalize(x, out, workspace_, stream_);
+}
+
+void CudaOps::linear_combination(float a, ConstTensorView x, float b, ConstTensorView y, TensorView out) {
+  contract::linear_combination(x, y, out);
+  const Range range("linear_combination");
+  TEMPER_BACKEND::linear_combination(a, x, b, y, out, stream_);
+}
+
+// ---- diagnostics -----------------------------------------------------------------------------------------------------
+
+void CudaOps::update_statistics(const float* before, const float* after, const ParameterSegment* segments,
+                                std::int64_t segment_count, const StepScalars* scalars, UpdateStatistics* out) {
+  contract::update_statistics(before, after, segments, segment_count, scalars, out);
+  const Range range("update_statistics");
+  TEMPER_BACKEND::update_statistics(before, after, segments, segment_count, scalars, out, workspace_, stream_);
+}
+
+void CudaOps::histogram(ConstTensorView x, float scale, TensorView counts) {
+  contract::histogram(x, counts);
+  const Range range("histogram");
+  TEMPER_BACKEND::histogram(x, scale, counts, stream_);
 }
 
 }  // namespace temper::TEMPER_BACKEND

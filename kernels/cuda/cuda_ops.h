@@ -60,8 +60,19 @@ class CudaOps final : public Ops {
                      TensorView losses) override;
   void sum(ConstTensorView x, float scale, Write write, TensorView out) override;
   void global_norm(ConstTensorView gradients, float max_norm, StepScalars* scalars) override;
-  void optimizer_update(const UpdateRule& rule, const UpdateBuffers& buffers, const ParameterSegment* segments,
-                        std::int64_t segment_count, const StepScalars* scalars) override;
+  void tensor_moments(const float* gradient, const float* moment, const ParameterSegment* segments, std::int64_t segment_count,
+                      TensorMoments* out) override;
+  void tensor_scales(const ScaleSettings& settings, const TensorMoments* moments, const ParameterSegment* segments,
+                     std::int64_t segment_count, const StepScalars* scalars, float* smoothed, TensorScale* scales) override;
+  void add_decay_gradient(const UpdateBuffers& buffers, const ParameterSegment* segments, std::int64_t segment_count,
+                          const StepScalars* scalars) override;
+  void optimizer_update(const UpdateRule& rule, const UpdateSettings& settings, const UpdateBuffers& buffers,
+                        const ParameterSegment* segments, std::int64_t segment_count, const StepScalars* scalars) override;
+  void normalize(ConstTensorView x, TensorView out) override;
+  void linear_combination(float a, ConstTensorView x, float b, ConstTensorView y, TensorView out) override;
+  void update_statistics(const float* before, const float* after, const ParameterSegment* segments, std::int64_t segment_count,
+                         const StepScalars* scalars, UpdateStatistics* out) override;
+  void histogram(ConstTensorView x, float scale, TensorView counts) override;
 
  private:
   // Pinned host memory between the caller's and the device's: the caller may change its own as soon as an upload returns, and reads

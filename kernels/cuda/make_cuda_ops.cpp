@@ -3,8 +3,8 @@
 
 namespace temper {
 
-std::unique_ptr<Ops> make_cuda_ops(const std::string& algorithm_cache) {
-  return std::make_unique<cuda::CudaOps>(std::make_unique<cuda::Device>(algorithm_cache));
+std::unique_ptr<Ops> make_cuda_ops(const CudaOptions& options) {
+  return std::make_unique<cuda::CudaOps>(std::make_unique<cuda::Device>(options));
 }
 
 }  // namespace temper

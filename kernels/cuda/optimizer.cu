@@ -1,125 +1,195 @@
 #include "kernels/cuda/optimizer.h"
 
-#include <cmath>
 #include <cstdint>
-#include <utility>
 #include <variant>
 
+#include "kernels/cuda/norm_control.cuh"
+#include "kernels/cuda/segments.cuh"
 #include "kernels/cuda/vector.cuh"
 
 namespace temper::TEMPER_BACKEND {
 
 namespace {
 
-// A block updates `chunk` consecutive elements at a time: per thread two 16-byte loads of each f32 buffer, 128 bytes of AdamW in
-// flight, which four blocks per multiprocessor multiply to 128 KiB.
-constexpr int threads = 256;
-constexpr int blocks_per_multiprocessor = 4;
+// A block updates `chunk` consecutive elements at a time, a warp a row: per thread two 16-byte loads of each f32 buffer. With Adam
+// these are 128 bytes in flight, which eight blocks per multiprocessor multiply to 128 KiB. A third state and sums over rows take
+// registers, which leave room for fewer blocks, and 60 to 100 KiB.
+constexpr int threads = 128;
 constexpr int width = vector_width<float>;
 constexpr int vectors_per_thread = 2;
-constexpr std::int64_t chunk = std::int64_t{threads} * vectors_per_thread * width;
-
-template <typename Rule>
-struct Update {
-  Rule rule;
-  StepScalars scalars;
-  float rate, weight_decay;
-
-  __device__ __forceinline__ float operator()(float weight, float gradient, float (&state)[Rule::states]) const {
-    return call(weight, gradient * scalars.clip_factor, state, std::make_index_sequence<Rule::states>());
-  }
-  template <std::size_t... State>
-  __device__ __forceinline__ float call(float weight, float gradient, float (&state)[Rule::states],
-                                        std::index_sequence<State...>) const {
-    return rule.update(weight, gradient, &state[State]..., rate, weight_decay, scalars);
-  }
-};
-
-// Four neighbouring bf16 in one 8-byte store; a warp's stores fill whole sectors, as they would not with 16 bytes per thread and
-// every other one.
-__device__ __forceinline__ void store_low_precision(bfloat16* to, const float (&values)[width]) {
-  *reinterpret_cast<uint2*>(to) = {pack_bf16(values[0], values[1]), pack_bf16(values[2], values[3])};
+constexpr int chunk = threads * vectors_per_thread * width;
+constexpr int blocks_per_multiprocessor(int states, bool with_rows) {
+  if (with_rows) return states < 2 ? 5 : 4;
+  return states < 3 ? 8 : 5;
 }
 
-// Elements [first, first + chunk), as far as they are before `end`. `first` is a multiple of `width`.
-template <typename Rule>
-__device__ __forceinline__ void update_chunk(const Update<Rule>& update, const UpdateBuffers& buffers, std::int64_t first,
-                                             std::int64_t end) {
-  float weight[vectors_per_thread][width], gradient[vectors_per_thread][width], state[Rule::states][vectors_per_thread][width];
-  const auto place = [&](int i) { return first + (std::int64_t{i} * threads + threadIdx.x) * width; };
+enum class Target { weight, direction };  // what an element's update writes: weight and its bf16 copy, or the gradient's place
 
+// `groups` times `group` neighbouring elements, `step` from one group to the next, the first at `first`; groups that do not end
+// within `left` elements are left out. Groups of more than one element begin on 16-byte boundaries. `sums` may be null.
+template <Target target, int group, int groups, int step, typename Rule>
+__device__ __forceinline__ void update_elements(const ElementUpdate<Rule>& update, const UpdateBuffers& buffers, std::int64_t first,
+                                                int left, RowSums* sums) {
+  constexpr int states = Rule::states, kept = states > 0 ? states : 1;
+  float weight[groups][group], gradient[groups][group], state[kept][groups][group];
 #pragma unroll
-  for (int i = 0; i < vectors_per_thread; ++i) {
-    if (place(i) + width > end) continue;
-    load_vector_streaming(buffers.gradient + place(i), gradient[i]);
-    load_vector_streaming(buffers.master + place(i), weight[i]);
+  for (int i = 0; i < groups; ++i) {
+    if (i * step + group > left) continue;
+    load_elements_streaming(buffers.gradient + first + i * step, gradient[i]);
+    load_elements_streaming(buffers.master + first + i * step, weight[i]);
 #pragma unroll
-    for (int s = 0; s < Rule::states; ++s) load_vector_streaming(buffers.state[s] + place(i), state[s][i]);
+    for (int s = 0; s < states; ++s) load_elements_streaming(buffers.state[s] + first + i * step, state[s][i]);
   }
 #pragma unroll
-  for (int i = 0; i < vectors_per_thread; ++i) {
-    if (place(i) + width > end) continue;
+  for (int i = 0; i < groups; ++i) {
+    if (i * step + group > left) continue;
 #pragma unroll
-    for (int element = 0; element < width; ++element) {
-      float states[Rule::states];
+    for (int element = 0; element < group; ++element) {
+      float& w = weight[i][element];
+      float& g = gradient[i][element];
+      float own[kept];
 #pragma unroll
-      for (int s = 0; s < Rule::states; ++s) states[s] = state[s][i][element];
-      weight[i][element] = update(weight[i][element], gradient[i][element], states);
+      for (int s = 0; s < states; ++s) own[s] = state[s][i][element];
+      if constexpr (target == Target::weight) {
+        w = update(w, g, own);
+      } else {
+        g = update.direction(w, g, own);
+        if (sums != nullptr) sums->add(static_cast<double>(w), static_cast<double>(g));
+      }
 #pragma unroll
-      for (int s = 0; s < Rule::states; ++s) state[s][i][element] = states[s];
+      for (int s = 0; s < states; ++s) state[s][i][element] = own[s];
     }
-    store_vector_streaming(buffers.master + place(i), weight[i]);
+    if constexpr (target == Target::weight) {
+      store_elements_streaming(buffers.master + first + i * step, weight[i]);
+      if (buffers.low_precision != nullptr) store_low_precision(buffers.low_precision + first + i * step, weight[i]);
+    } else {
+      store_elements_streaming(buffers.gradient + first + i * step, gradient[i]);
+    }
 #pragma unroll
-    for (int s = 0; s < Rule::states; ++s) store_vector_streaming(buffers.state[s] + place(i), state[s][i]);
-    if (buffers.low_precision != nullptr) store_low_precision(buffers.low_precision + place(i), weight[i]);
+    for (int s = 0; s < states; ++s) store_elements_streaming(buffers.state[s] + first + i * step, state[s][i]);
   }
-
-  // Up to three elements behind the segment's last whole vector.
-  const std::int64_t last = end - end % width + threadIdx.x;
-  if (last >= end || last >= first + chunk) return;
-  float states[Rule::states];
-#pragma unroll
-  for (int s = 0; s < Rule::states; ++s) states[s] = buffers.state[s][last];
-  const float updated = update(buffers.master[last], buffers.gradient[last], states);
-  buffers.master[last] = updated;
-#pragma unroll
-  for (int s = 0; s < Rule::states; ++s) buffers.state[s][last] = states[s];
-  if (buffers.low_precision != nullptr) store_element(buffers.low_precision + last, updated);
 }
 
-// The chunks of all segments are numbered through; block b takes the chunks b, b + gridDim.x, ... So every block gets equally many,
-// and the host need not know the table. Walking it costs each block some hundred cached loads.
-template <typename Rule>
-__global__ void __launch_bounds__(threads, blocks_per_multiprocessor)
-    optimizer_update_kernel(Rule rule, UpdateBuffers buffers, const ParameterSegment* segments, std::int64_t segment_count,
-                            const StepScalars* scalars) {
+// By a block: `left` elements from `first`, a multiple of `width`, but at most a chunk.
+template <Target target, typename Rule>
+__device__ __forceinline__ void update_chunk(const ElementUpdate<Rule>& update, const UpdateBuffers& buffers, std::int64_t first,
+                                             int left) {
+  const int thread = static_cast<int>(threadIdx.x), whole = left - left % width;
+  update_elements<target, width, vectors_per_thread, threads * width>(update, buffers, first + thread * width,
+                                                                      whole - thread * width, nullptr);
+  // Up to three elements behind the segment's last whole vector.
+  if (thread < left - whole) update_elements<target, 1, 1, 1>(update, buffers, first + whole + thread, 1, nullptr);
+}
+
+// By a warp: moments and direction of a row, and its sums, which every lane gets.
+template <int group, typename Rule>
+__device__ __forceinline__ RowSums direct_row(const ElementUpdate<Rule>& update, const UpdateBuffers& buffers, std::int64_t first,
+                                              int columns) {
+  RowSums sums;
+  constexpr int step = 32 * group;
+#pragma unroll 1
+  for (int column = lane_of_warp() * group; column < columns; column += step * vectors_per_thread)
+    update_elements<Target::direction, group, vectors_per_thread, step>(update, buffers, first + column, columns - column, &sums);
+  return warp_sum(sums);
+}
+
+// Calls work(first, left) for this block's chunks of a segment, with the elements from the chunk's first to its last.
+template <typename Work>
+__device__ __forceinline__ void for_chunks(UnitWalk& walk, const ParameterSegment& segment, const Work& work) {
+  const std::int64_t elements = elements_of(segment);
+  walk.segment((elements + chunk - 1) / chunk, [&](std::int64_t number) {
+    work(segment.offset + number * chunk, static_cast<int>(min(elements - number * chunk, std::int64_t{chunk})));
+  });
+}
+
+template <typename Rule, bool with_rows>
+__global__ void __launch_bounds__(threads, blocks_per_multiprocessor(Rule::states, with_rows))
+    optimizer_update_kernel(Rule rule, UpdateSettings settings, UpdateBuffers buffers, const ParameterSegment* segments,
+                            std::int64_t segment_count, const StepScalars* scalars) {
   if (scalars->finite == 0) return;
-  Update<Rule> update{rule, *scalars, 0.0f, 0.0f};
-  std::int64_t next = blockIdx.x;  // this block's next chunk, counted from the segment's first
+  ElementUpdate<Rule> update(rule, settings, *scalars);
+  UnitWalk chunks = walk_by_blocks(), rows = walk_by_warps();
   for (std::int64_t s = 0; s < segment_count; ++s) {
     const ParameterSegment segment = segments[s];
-    const std::int64_t elements = segment.rows * segment.columns;
-    const std::int64_t chunks = (elements + chunk - 1) / chunk;
-    update.rate = update.scalars.learning_rate * segment.learning_rate_scale;
-    update.weight_decay = segment.weight_decay;
-    for (; next < chunks; next += gridDim.x)
-      update_chunk(update, buffers, segment.offset + next * chunk, segment.offset + elements);
-    next -= chunks;
+    update.select(segment, buffers.scales != nullptr ? buffers.scales[s] : TensorScale{});
+    if (with_rows && steps_by_rows(segment)) {
+      rows.segment(segment.rows, [&](std::int64_t row) {
+        const std::int64_t first = segment.offset + row * segment.columns;
+        const int columns = static_cast<int>(segment.columns);
+        const RowSums sums = columns % width == 0 ? direct_row<width>(update, buffers, first, columns)
+                                                  : direct_row<1>(update, buffers, first, columns);
+        if (lane_of_warp() == 0) buffers.row_work[segment.first_row + row].sums = sums;
+      });
+    } else if (segment.control == NormControl::direction) {
+      for_chunks(chunks, segment,
+                 [&](std::int64_t first, int left) { update_chunk<Target::direction>(update, buffers, first, left); });
+    } else {
+      for_chunks(chunks, segment,
+                 [&](std::int64_t first, int left) { update_chunk<Target::weight>(update, buffers, first, left); });
+    }
   }
+}
+
+// `groups` as in update_elements.
+template <int group, int groups, int step>
+__device__ __forceinline__ void add_decay(float decay, const UpdateBuffers& buffers, std::int64_t first, int left) {
+  float weight[groups][group], gradient[groups][group];
+#pragma unroll
+  for (int i = 0; i < groups; ++i) {
+    if (i * step + group > left) continue;
+    load_elements_streaming(buffers.gradient + first + i * step, gradient[i]);
+    load_elements_streaming(buffers.master + first + i * step, weight[i]);
+  }
+#pragma unroll
+  for (int i = 0; i < groups; ++i) {
+    if (i * step + group > left) continue;
+#pragma unroll
+    for (int element = 0; element < group; ++element) gradient[i][element] += decay * weight[i][element];
+    store_elements_streaming(buffers.gradient + first + i * step, gradient[i]);
+  }
+}
+
+__global__ void __launch_bounds__(threads) add_decay_gradient_kernel(UpdateBuffers buffers, const ParameterSegment* segments,
+                                                                     std::int64_t segment_count, const StepScalars* scalars) {
+  const int thread = static_cast<int>(threadIdx.x);
+  UnitWalk chunks = walk_by_blocks();
+  for (std::int64_t s = 0; s < segment_count; ++s) {
+    const ParameterSegment segment = segments[s];
+    const float decay = scalars->decay * segment.weight_decay;
+    if (decay == 0.0f) continue;
+    for_chunks(chunks, segment, [&](std::int64_t first, int left) {
+      const int whole = left - left % width;
+      add_decay<width, vectors_per_thread, threads * width>(decay, buffers, first + thread * width, whole - thread * width);
+      if (thread < left - whole) add_decay<1, 1, 1>(decay, buffers, first + whole + thread, 1);
+    });
+  }
+}
+
+// Every element, or row, is on its own, so the grid may follow the machine.
+LaunchShape resident_blocks(int per_multiprocessor, const Stream& stream) {
+  return {dim3(static_cast<unsigned>(stream.device().multiprocessors() * per_multiprocessor)), dim3(threads)};
 }
 
 }  // namespace
 
-void optimizer_update(const UpdateRule& rule, const UpdateBuffers& buffers, const ParameterSegment* segments,
-                      std::int64_t segment_count, const StepScalars* scalars, Stream& stream) {
-  // Every element is on its own, so the grid may follow the machine.
-  const LaunchShape shape = {dim3(static_cast<unsigned>(stream.device().multiprocessors() * blocks_per_multiprocessor)),
-                             dim3(threads)};
+void add_decay_gradient(const UpdateBuffers& buffers, const ParameterSegment* segments, std::int64_t segment_count,
+                        const StepScalars* scalars, Stream& stream) {
+  constexpr int blocks = 12;  // of 64 bytes per thread in flight
+  launch("add_decay_gradient", add_decay_gradient_kernel, resident_blocks(blocks, stream), stream, buffers, segments, segment_count,
+         scalars);
+}
+
+void optimizer_update(const UpdateRule& rule, const UpdateSettings& settings, const UpdateBuffers& buffers,
+                      const ParameterSegment* segments, std::int64_t segment_count, const StepScalars* scalars, Stream& stream) {
+  const bool with_rows = buffers.row_work != nullptr;
   std::visit(
       [&]<typename Rule>(const Rule& named) {
-        launch("optimizer_update", optimizer_update_kernel<Rule>, shape, stream, named, buffers, segments, segment_count, scalars);
+        launch("optimizer_update", with_rows ? optimizer_update_kernel<Rule, true> : optimizer_update_kernel<Rule, false>,
+               resident_blocks(blocks_per_multiprocessor(Rule::states, with_rows), stream), stream, named, settings, buffers,
+               segments, segment_count, scalars);
       },
       rule);
+  if (with_rows) make_controlled_steps(settings, buffers, segments, segment_count, scalars, stream);
 }
 
 }  // namespace temper::TEMPER_BACKEND

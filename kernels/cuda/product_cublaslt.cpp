@@ -156,9 +156,10 @@ void set_pointers(const Plan& plan, const ProductCall& call) {
   if (has_aux(call)) set(plan.operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, call.aux.data);
 }
 
-Operation make_operation(const ProductCall& call) {
+Operation make_operation(const ProductCall& call, bool tf32) {
   cublasLtMatmulDesc_t made = nullptr;
-  check_cublas(cublasLtMatmulDescCreate(&made, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
+  const cublasComputeType_t compute = tf32 && call.a.dtype == DType::f32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+  check_cublas(cublasLtMatmulDescCreate(&made, compute, CUDA_R_32F), "cublasLtMatmulDescCreate");
   Operation operation(made);
   set(operation, CUBLASLT_MATMUL_DESC_TRANSA, call.b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(operation, CUBLASLT_MATMUL_DESC_TRANSB, call.a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
@@ -242,7 +243,8 @@ std::string library_version() {
 }
 
 std::string machine_of(const Device& device) {
-  return device.info().name + ", " + std::to_string(device.multiprocessors()) + " multiprocessors, " + library_version();
+  return device.info().name + ", " + std::to_string(device.multiprocessors()) + " multiprocessors, " + library_version() +
+         (device.options().tf32 ? ", TF32" : "");
 }
 
 template <typename To, typename From>
@@ -261,7 +263,7 @@ struct Product::State {
         stream(on),
         handle(make_handle()),
         workspace(of.allocate(workspace_size)),
-        cache(of.algorithm_cache(), machine_of(of)) {}
+        cache(of.options().algorithm_cache, machine_of(of)) {}
   ~State() { device.release(workspace); }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
@@ -287,7 +289,7 @@ Plan& Product::State::plan_for(const Key& key, const ProductCall& call) {
   const auto found = plans.find(key);
   if (found != plans.end()) return found->second;
   Plan plan;
-  plan.operation = make_operation(call);
+  plan.operation = make_operation(call, device.options().tf32);
   plan.a = make_layout(call.a);
   plan.b = make_layout(call.b);
   plan.d = make_layout(call.d);

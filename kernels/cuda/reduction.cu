@@ -94,6 +94,35 @@ __global__ void __launch_bounds__(threads) finish_norm(const double* partial, in
   scalars->finite = is_finite(norm) && is_finite(scalars->loss) ? 1 : 0;
 }
 
+// Every block adds up the partials itself, which costs less than a launch more, and scales its share.
+template <int width, typename T>
+__global__ void __launch_bounds__(threads)
+    finish_normalize(const double* partial, int count, const float* x, std::int64_t elements, T* out) {
+  const float scale = static_cast<float>(1.0 / (std::sqrt(sum_of_partials(partial, count)) + 1e-7));
+  const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * threads * width;
+  for (std::int64_t first = (static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x) * width; first < elements;
+       first += stride) {
+    if (first + width <= elements) {
+      float values[width];
+      load_elements<width>(x + first, values);
+#pragma unroll
+      for (float& value : values) value *= scale;
+      store_elements<width>(out + first, values);
+    } else {
+      for (std::int64_t i = first; i < elements; ++i) store_element(out + i, x[i] * scale);
+    }
+  }
+}
+
+template <typename T>
+void launch_normalize(const double* partial, ConstTensorView x, TensorView out, Stream& stream) {
+  constexpr int vector_elements = 8;
+  const bool aligned = on_vector_boundaries({x.data, out.data});
+  launch("normalize", aligned ? finish_normalize<vector_elements, T> : finish_normalize<1, T>,
+         {dim3(static_cast<unsigned>(blocks_for(x.numel()))), dim3(threads)}, stream, partial, blocks_for(x.numel()), x.as<float>(),
+         x.numel(), out.as<T>());
+}
+
 template <typename Term>
 const double* reduce_to_partials(const char* name, ConstTensorView x, Workspace& workspace, Stream& stream) {
   auto* partial = static_cast<double*>(workspace.get(reduction_scratch_bytes()));
@@ -118,6 +147,14 @@ void global_norm(ConstTensorView gradients, float max_norm, StepScalars* scalars
   const double* partial = reduce_to_partials<Square>("global_norm", gradients, workspace, stream);
   launch("global_norm", finish_norm, {dim3(one_block), dim3(threads)}, stream, partial, blocks_for(gradients.numel()), max_norm,
          scalars);
+}
+
+void normalize(ConstTensorView x, TensorView out, Workspace& workspace, Stream& stream) {
+  const double* partial = reduce_to_partials<Square>("normalize", x, workspace, stream);
+  if (out.dtype == DType::bf16)
+    launch_normalize<bfloat16>(partial, x, out, stream);
+  else
+    launch_normalize<float>(partial, x, out, stream);
 }
 
 std::size_t reduction_scratch_bytes() { return scratch_size(most_blocks, sizeof(double)); }

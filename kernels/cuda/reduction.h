@@ -10,8 +10,9 @@ namespace temper::TEMPER_BACKEND {
 /// See Ops.
 void sum(ConstTensorView x, float scale, Write write, TensorView out, Workspace& workspace, Stream& stream);
 void global_norm(ConstTensorView gradients, float max_norm, StepScalars* scalars, Workspace& workspace, Stream& stream);
+void normalize(ConstTensorView x, TensorView out, Workspace& workspace, Stream& stream);
 
-/// What either takes of the workspace.
+/// What each takes of the workspace.
 std::size_t reduction_scratch_bytes();
 
 }  // namespace temper::TEMPER_BACKEND

@@ -53,7 +53,7 @@ void Event::synchronize() const { check(cudaEventSynchronize(event_), "cudaEvent
 
 // ---- Device ----------------------------------------------------------------------------------------------------------
 
-Device::Device(std::string algorithm_cache) : algorithm_cache_(std::move(algorithm_cache)) {
+Device::Device(CudaOptions options) : options_(std::move(options)) {
   std::string reason;
   if (!cuda_available(&reason)) throw Unsupported(reason);
   int ordinal = 0;
@@ -70,6 +70,9 @@ Device::Device(std::string algorithm_cache) : algorithm_cache_(std::move(algorit
                    version(runtime) + ", driver for CUDA " + version(driver);
   info_.threads = properties.multiProcessorCount;
   info_.bf16 = properties.major >= 8;
+  info_.tf32 = options_.tf32;
+  if (options_.tf32 && properties.major < 8)
+    throw Unsupported(info_.name + " has no TF32 (compute capability 8.0 and newer have)");
   info_.memory = properties.totalGlobalMem;
   shared_bytes_per_block_ = properties.sharedMemPerBlockOptin;
 }

@@ -118,6 +118,33 @@ __device__ __forceinline__ void store_elements(T* to, const float (&in)[width]) 
   }
 }
 
+/// One f32 or four from a 16-byte boundary, not read again soon.
+template <int width>
+__device__ __forceinline__ void load_elements_streaming(const float* from, float (&out)[width]) {
+  if constexpr (width == 1)
+    out[0] = __ldcs(from);
+  else
+    load_vector_streaming(from, out);
+}
+
+template <int width>
+__device__ __forceinline__ void store_elements_streaming(float* to, const float (&in)[width]) {
+  if constexpr (width == 1)
+    __stcs(to, in[0]);
+  else
+    store_vector_streaming(to, in);
+}
+
+/// The bf16 copy of such elements. Four are one 8-byte store: a warp's stores fill whole sectors, as they would not with 16 bytes
+/// per thread and every other one.
+template <int width>
+__device__ __forceinline__ void store_low_precision(bfloat16* to, const float (&in)[width]) {
+  if constexpr (width == 1)
+    store_element(to, in[0]);
+  else
+    *reinterpret_cast<uint2*>(to) = {pack_bf16(in[0], in[1]), pack_bf16(in[2], in[3])};
+}
+
 /// Whether all addresses are on 16-byte boundaries; a null pointer is.
 inline bool on_vector_boundaries(std::initializer_list<const void*> addresses) {
   std::uintptr_t low_bits = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <numeric>
 #include <utility>
 
@@ -30,11 +31,6 @@ void put_in_order(std::vector<unsigned>& items, std::uint64_t seed, std::uint64_
     if (word == 0) random = random_block(seed, RandomPurpose::benchmark, 0, index);
     std::swap(items[i - 1], items[random.word[word] % i]);
   }
-}
-
-std::string missing(const TransactionState& state) {
-  return "transaction barrier, initialised at " + to_string(state.site) + ", lacks " + std::to_string(state.pending_arrivals) +
-         " of " + std::to_string(state.arrivals) + " arrivals and " + std::to_string(state.pending_bytes) + " bytes";
 }
 
 }  // namespace
@@ -83,8 +79,7 @@ void Block::run(const std::string& kernel, Index3 grid, Index3 block, Index3 ind
   body_ = &body;
   execution_ = execution;
   fault_.clear();
-  barriers_.fill({});
-  transactions_.clear();
+  barrier_ = {};
   thread_count_ = std::size_t{block.x} * block.y * block.z;
   warp_count_ = (thread_count_ + 31) / 32;
   if (threads_.size() < thread_count_) threads_.resize(thread_count_);
@@ -139,15 +134,6 @@ void Block::check_end() const {
     throw KernelFault(place() + ": thread " + to_string(threads_[i].thread_index) +
                       " ended with asynchronous copies that it never waited for");
   }
-  for (std::size_t id = 0; id < barriers_.size(); ++id) {
-    const Barrier& barrier = barriers_[id];
-    if (barrier.arrived == 0) continue;
-    throw KernelFault(place() + ": ended with " + std::to_string(barrier.arrived) + " of " + std::to_string(barrier.expected) +
-                      " arrivals at barrier " + std::to_string(id) + " (" + to_string(barrier.site) + ")");
-  }
-  for (const auto& [address, state] : transactions_)
-    if (!state.copies.empty() || state.pending_bytes != 0)
-      throw KernelFault(place() + ": ended with bulk copies that nobody waited for; their " + missing(state));
   if (!arena_.gaps_intact()) throw KernelFault(place() + ": wrote behind the end of an array in shared memory");
 }
 
@@ -167,8 +153,6 @@ std::string Block::waiting_threads() const {
   for (const auto& [what, all] : groups)
     text +=
         "; " + std::to_string(all.size()) + " threads wait in " + what + " (the first is thread " + std::to_string(all[0]) + ")";
-  for (const auto& [address, state] : transactions_)
-    if (state.pending_arrivals < state.arrivals || state.pending_bytes != 0) text += "; a " + missing(state);
   if (ended > 0) text += "; " + std::to_string(ended) + " threads have ended";
   return text;
 }
@@ -198,49 +182,18 @@ void Block::fault(const std::string& what, Site site) {
   throw KernelFault(place() + ", thread " + to_string(current_thread().thread_index) + " at " + to_string(site) + ": " + what);
 }
 
-void Block::arrive(unsigned id, unsigned count, Site site) {
-  const CudaThread& thread = current_thread();
-  const auto name = [&] { return "barrier " + std::to_string(id); };
-  if (id >= barriers_.size()) fault(name() + " does not exist: there are " + std::to_string(barriers_.size()), site);
-  const unsigned expected = count == 0 ? static_cast<unsigned>(thread_count_) : count;
-  if (count % 32 != 0 || expected > thread_count_)
-    fault(name() + " for " + std::to_string(count) + " threads: allowed are multiples of 32 up to the block's " +
-              std::to_string(thread_count_),
+void Block::barrier(Site site) {
+  if (barrier_.arrived == 0) {
+    barrier_.site = site;
+    barrier_.first_thread = current_thread().linear;
+  } else if (!same_place(barrier_.site, site)) {
+    fault("divergence at a barrier: thread " + std::to_string(barrier_.first_thread) + " is in __syncthreads at " +
+              to_string(barrier_.site),
           site);
-
-  Barrier& barrier = barriers_[id];
-  std::uint32_t& lanes = barrier.lanes[thread.linear / 32];
-  const std::uint32_t bit = 1u << thread.lane();
-  if (barrier.arrived == 0) {
-    barrier.expected = expected;
-    barrier.site = site;
-    barrier.first_thread = thread.linear;
-  } else if (barrier.expected != expected) {
-    fault("comes to " + name() + " for " + std::to_string(expected) + " threads; thread " + std::to_string(barrier.first_thread) +
-              " came to it for " + std::to_string(barrier.expected) + " at " + to_string(barrier.site),
-          site);
-  } else if (count == 0 && !same_place(barrier.site, site)) {
-    fault("divergence at a barrier: thread " + std::to_string(barrier.first_thread) + " is in __syncthreads at " +
-              to_string(barrier.site),
-          site);
-  } else if ((lanes & bit) != 0) {
-    fault("comes to " + name() + " twice before the others have come once", site);
   }
-  lanes |= bit;
-  if (++barrier.arrived < barrier.expected) return;
-
-  for (std::size_t w = 0; w < warp_count_; ++w)
-    if (barrier.lanes[w] != 0 && barrier.lanes[w] != warps_[w].existing)
-      fault(name() + " was reached by some lanes of warp " + std::to_string(w) + " only; whole warps come to a barrier", site);
-  barrier.arrived = 0;
-  barrier.lanes.fill(0);
-  wake(&barrier);
-}
-
-void Block::barrier(unsigned id, unsigned count, Site site) {
-  arrive(id, count, site);
-  const Barrier& barrier = barriers_[id];
-  if (barrier.arrived != 0) sleep(&barrier, id == 0 ? "__syncthreads" : "a named barrier", site);
+  if (++barrier_.arrived < thread_count_) return sleep(&barrier_, "__syncthreads", site);
+  barrier_.arrived = 0;
+  wake(&barrier_);
 }
 
 // ---- warps -----------------------------------------------------------------------------------------------------------

@@ -3,11 +3,9 @@
 // and a block in which nothing can run any more are reported with the source line of every thread involved.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <source_location>
 #include <string>
@@ -64,16 +62,6 @@ struct AsyncCopy {
   std::size_t zero_bytes;  ///< set to zero behind them
 };
 
-/// An mbarrier of shared memory, see device/bulk_copy.cuh.
-struct TransactionState {
-  int arrivals = 0;  ///< in each phase
-  int pending_arrivals = 0;
-  std::int64_t pending_bytes = 0;  ///< announced and not copied; negative when copied before they are announced
-  int parity = 0;                  ///< of the present phase
-  std::vector<AsyncCopy> copies;   ///< lazy ones that nobody has waited for
-  Site site;                       ///< where it was initialised
-};
-
 class Block;
 
 struct CudaThread {
@@ -112,12 +100,9 @@ class Block {
   const Index3& index() const { return index_; }
   SharedArena& arena() { return arena_; }
   bool lazy_copies() const { return execution_.lazy_copies; }
-  std::map<const void*, TransactionState>& transactions() { return transactions_; }
 
-  /// Waits until `count` threads (0: all of the block) have come to barrier `id`.
-  void barrier(unsigned id, unsigned count, Site site);
-  /// Comes to barrier `id` without waiting.
-  void arrive(unsigned id, unsigned count, Site site);
+  /// Waits until all threads of the block have come.
+  void barrier(Site site);
   /// Joins the meeting of `mask`'s lanes; meeting.complete() tells whether this lane is the last one to come.
   WarpMeeting& join(const char* operation, std::uint32_t mask, Site site);
   void release(WarpMeeting& meeting);                      // the last lane, when `out` is filled
@@ -126,24 +111,21 @@ class Block {
 
   std::byte* shared_array(const void* declaration, std::size_t bytes, std::size_t alignment, Site site);
 
-  /// The calling thread waits until somebody wakes those who wait for `object`.
-  void sleep(const void* object, const char* name, Site site);
-  void wake(const void* object);
-
   /// Ends the block with a fault.
   [[noreturn]] void fault(const std::string& what, Site site);
 
  private:
   struct Barrier {
-    unsigned arrived = 0;
-    unsigned expected = 0;
-    std::array<std::uint32_t, 32> lanes{};  // of each warp, those that have come
+    std::size_t arrived = 0;
     Site site;
     unsigned first_thread = 0;
   };
 
   static void thread_body(void* argument);
   void make_order(std::uint64_t block_number);
+  /// The calling thread waits until somebody wakes those who wait for `object`.
+  void sleep(const void* object, const char* name, Site site);
+  void wake(const void* object);
   void check_end() const;
   std::string waiting_threads() const;
   std::string place() const;
@@ -159,8 +141,7 @@ class Block {
   std::vector<Warp> warps_;
   std::size_t warp_count_ = 0;
   std::vector<unsigned> warp_order_;
-  std::array<Barrier, 16> barriers_;
-  std::map<const void*, TransactionState> transactions_;
+  Barrier barrier_;
   std::string fault_;
 };
 

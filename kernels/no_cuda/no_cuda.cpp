@@ -13,6 +13,6 @@ bool cuda_available(std::string* reason) {
   return false;
 }
 
-std::unique_ptr<Ops> make_cuda_ops(const std::string& /*algorithm_cache*/) { throw Unsupported(why); }
+std::unique_ptr<Ops> make_cuda_ops(const CudaOptions& /*options*/) { throw Unsupported(why); }
 
 }  // namespace temper

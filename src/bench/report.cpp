@@ -163,7 +163,17 @@ SavedReport parse_report(const std::string& text, const std::string& source) {
   return report;
 }
 
-const char* name_of(Precision precision) { return precision == Precision::bf16 ? "bf16" : "fp32"; }
+const char* name_of(Precision precision) {
+  switch (precision) {
+    case Precision::fp32:
+      return "fp32";
+    case Precision::bf16:
+      return "bf16";
+    case Precision::tf32:
+      return "tf32";
+  }
+  return "";
+}
 
 std::string format_time(double seconds) {
   const char* unit = seconds < 1e-6 ? "ns" : seconds < 1e-3 ? "us" : seconds < 1.0 ? "ms" : "s";

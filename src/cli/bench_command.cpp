@@ -37,7 +37,7 @@ void add_workload(CLI::App& command, Arguments& arguments, std::string& model, s
   command.add_option("--model", model, "124m, 350m, 774m or 1558m")->capture_default_str();
   command.add_option("--batch", batch, "Sequences")->capture_default_str()->check(CLI::Range(1, largest));
   command.add_option("--context", context, "Tokens of a sequence")->capture_default_str()->check(CLI::Range(1, largest));
-  command.add_option("--precision", arguments.precision, "fp32 or bf16")->capture_default_str();
+  command.add_option("--precision", arguments.precision, "fp32, bf16 or tf32")->capture_default_str();
   command.add_option("--device", arguments.device, "auto, cpu or cuda")->capture_default_str();
   command.add_option("--json", arguments.json, "Also write the result to this file, in Google Benchmark's form");
 }

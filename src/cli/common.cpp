@@ -36,11 +36,15 @@ std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision) {
     throw Error(ExitCode::usage,
                 "device=cuda: " + reason + "; use device=cpu, or device=auto to take a GPU only where there is one");
   if (choice == DeviceChoice::automatic && !gpu) std::fprintf(stderr, "device=auto: using the CPU (%s)\n", reason.c_str());
-  std::unique_ptr<Ops> ops = gpu ? make_cuda_ops(algorithm_cache()) : make_cpu_ops();
+  std::unique_ptr<Ops> ops = gpu ? make_cuda_ops({algorithm_cache(), precision == Precision::tf32}) : make_cpu_ops();
   if (precision == Precision::bf16 && !ops->device().bf16)
     throw Error(ExitCode::usage, "precision=bf16: " + ops->device().name +
                                      " has no bf16 instructions (AMX or AVX512-BF16 on a CPU), so it would be slower than fp32; "
                                      "use precision=fp32");
+  if (precision == Precision::tf32 && !ops->device().tf32)
+    throw Error(ExitCode::usage,
+                "precision=tf32: " + ops->device().name +
+                    " has no TF32, which is a format of NVIDIA GPUs from compute capability 8.0; use precision=fp32");
   return ops;
 }
 
@@ -54,7 +58,8 @@ DeviceChoice parse_device(const std::string& text) {
 Precision parse_precision(const std::string& text) {
   if (text == "fp32") return Precision::fp32;
   if (text == "bf16") return Precision::bf16;
-  throw Error(ExitCode::usage, "--precision " + text + ": expected fp32 or bf16");
+  if (text == "tf32") return Precision::tf32;
+  throw Error(ExitCode::usage, "--precision " + text + ": expected fp32, bf16 or tf32");
 }
 
 std::string describe_device(const DeviceInfo& info) {

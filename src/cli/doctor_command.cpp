@@ -41,7 +41,7 @@ std::string report() {
   text += std::string("            precision bf16: ") + (info.bf16 ? "yes" : "no, this processor has neither AMX nor AVX512-BF16") +
           "\n";
   if (cuda) {
-    const std::unique_ptr<Ops> gpu = make_cuda_ops(algorithm_cache());
+    const std::unique_ptr<Ops> gpu = make_cuda_ops({algorithm_cache()});
     text += "cuda        " + gpu->device().name + ", " + std::to_string(gpu->device().threads) + " multiprocessors\n";
     text += "            " + gpu->device().features + "\n";
     text += "            memory " + format_bytes(gpu->device().memory) + "\n";

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "config/fields.h"
+#include "config/glob_factor.h"
 
 namespace temper {
 namespace {
@@ -86,16 +87,33 @@ bool assign(const TextKind& kind, RunConfig& config, const Value& value) {
   return true;
 }
 
-bool assign(const TextListKind& kind, RunConfig& config, const Value& value) {
+/// A list's elements; a value that is no list is one element.
+std::vector<Value> elements_of(const Value& value) {
   const auto* list = std::get_if<std::vector<Value>>(&value.data);
-  const std::vector<Value> elements = list != nullptr ? *list : std::vector<Value>{value};
+  return list != nullptr ? *list : std::vector<Value>{value};
+}
+
+bool assign(const TextListKind& kind, RunConfig& config, const Value& value) {
   std::vector<std::string> texts;
-  for (const Value& element : elements) {
+  for (const Value& element : elements_of(value)) {
     const auto* text = std::get_if<std::string>(&element.data);
     if (text == nullptr || text->empty() || !printable(*text)) return false;
+    if (!kind.names.empty() && std::find(kind.names.begin(), kind.names.end(), *text) == kind.names.end()) return false;
+    if (kind.is_glob_factor && !parse_glob_factor(*text)) return false;
     texts.push_back(*text);
   }
   kind.member.edit(config) = std::move(texts);
+  return true;
+}
+
+bool assign(const NumberListKind& kind, RunConfig& config, const Value& value) {
+  std::vector<double> numbers;
+  for (const Value& element : elements_of(value)) {
+    const std::optional<double> number = as_number(element);
+    if (!number || !(*number > kind.above && *number < kind.below)) return false;
+    numbers.push_back(*number);
+  }
+  kind.member.edit(config) = std::move(numbers);
   return true;
 }
 
@@ -108,12 +126,18 @@ bool assign(const ChoiceKind& kind, RunConfig& config, const Value& value) {
   return true;
 }
 
-std::string one_of(const std::vector<std::string_view>& names) {
-  std::string text = names.size() == 1 ? "" : "one of ";
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    text += std::string(i == 0 ? "" : ", ") + '"' + std::string(names[i]) + '"';
-  }
+std::string quoted(const std::vector<std::string_view>& names) {
+  std::string text;
+  for (const std::string_view name : names) text += std::string(text.empty() ? "" : ", ") + '"' + std::string(name) + '"';
   return text;
+}
+
+std::string one_of(const std::vector<std::string_view>& names) { return "one of " + quoted(names); }
+
+std::string text_list(const TextListKind& kind) {
+  if (!kind.names.empty()) return "a list of any of " + quoted(kind.names);
+  if (kind.is_glob_factor) return "\"GLOB=FACTOR\" with a number of at least 0 as FACTOR, or a list of them";
+  return "a path or glob, or a list of them, none of them empty";
 }
 
 /// A bound as people write it: 0, not 0.0.
@@ -137,6 +161,7 @@ Value get_field(const Field& field, const RunConfig& config) {
   return std::visit(Overloaded{
                         [&](const IntegerKind& kind) { return null_or(kind.member.read(config), kind.not_given); },
                         [&](const NumberKind& kind) { return null_or(kind.member.read(config), kind.not_given); },
+                        [&](const TextKind& kind) { return null_or(kind.member.read(config), kind.not_given); },
                         [&](const SeedKind& kind) {
                           const std::uint64_t seed = kind.member.read(config);
                           return seed <= INT64_MAX ? Value{static_cast<std::int64_t>(seed)} : Value{seed};
@@ -144,6 +169,11 @@ Value get_field(const Field& field, const RunConfig& config) {
                         [&](const TextListKind& kind) {
                           std::vector<Value> list;
                           for (const std::string& text : kind.member.read(config)) list.push_back({text});
+                          return Value{list};
+                        },
+                        [&](const NumberListKind& kind) {
+                          std::vector<Value> list;
+                          for (const double number : kind.member.read(config)) list.push_back({number});
                           return Value{list};
                         },
                         [&](const ChoiceKind& kind) {
@@ -176,6 +206,7 @@ std::string_view type_name(const Field& field) {
                         [](const NumberKind&) -> std::string_view { return "number"; },
                         [](const BooleanKind&) -> std::string_view { return "boolean"; },
                         [](const TextListKind&) -> std::string_view { return "string or list of strings"; },
+                        [](const NumberListKind&) -> std::string_view { return "number or list of numbers"; },
                         [](const auto&) -> std::string_view { return "string"; },
                     },
                     field.kind);
@@ -194,7 +225,10 @@ std::string allowed_values(const Field& field) {
                                    ? "1 to 128 letters, digits, '.', '_' and '-', the first a letter, a digit or '_'"
                                    : "UTF-8 text without control characters");
           },
-          [](const TextListKind&) { return std::string("a path or glob, or a list of them, none of them empty"); },
+          [](const TextListKind& kind) { return text_list(kind); },
+          [](const NumberListKind& kind) {
+            return "a number above " + bound(kind.above) + " and below " + bound(kind.below) + ", or a list of them";
+          },
           [](const ChoiceKind& kind) { return one_of(kind.names); },
       },
       field.kind);

@@ -54,9 +54,17 @@ struct TextKind {
   Member<std::string> member;
   std::vector<std::string_view> names = {};  ///< the allowed texts; empty: any without control characters
   bool is_folder_name = false;               ///< 1 to 128 letters, digits, '.', '_', '-', the first a letter, digit or '_'
+  std::optional<std::string> not_given = std::nullopt;
 };
 struct TextListKind {
   Member<std::vector<std::string>> member;
+  std::vector<std::string_view> names = {};  ///< the allowed elements; empty: any that are not empty
+  bool is_glob_factor = false;               ///< elements are "GLOB=FACTOR" (config/glob_factor.h)
+};
+/// Numbers above `above` and below `below`.
+struct NumberListKind {
+  Member<std::vector<double>> member;
+  double above, below;
 };
 struct ChoiceKind {
   int (*get)(const RunConfig&);  ///< the enumerator as an index into names
@@ -66,10 +74,10 @@ struct ChoiceKind {
 
 struct Field {
   std::string_view path;  ///< "optimizer.learning_rate", or "seed" at the top level
-  std::variant<IntegerKind, SeedKind, NumberKind, BooleanKind, TextKind, TextListKind, ChoiceKind> kind;
+  std::variant<IntegerKind, SeedKind, NumberKind, BooleanKind, TextKind, TextListKind, NumberListKind, ChoiceKind> kind;
   ResumeClass resume;
-  std::string_view help;              ///< one sentence with its unit, no full stop
-  std::string_view alternative = {};  ///< the field that says the same another way; at most one of the two is given
+  std::string_view help;        ///< one sentence with its unit, no full stop
+  std::string_view group = {};  ///< of the fields of a group, which exclude one another, at most one is given
 
   std::string_view section() const;  ///< "optimizer"; empty at the top level
   std::string_view key() const;      ///< "learning_rate"
@@ -86,6 +94,8 @@ const std::vector<Section>& config_sections();
 /// nullptr: no such field (or section).
 const Field* find_field(std::string_view path);
 const Section* find_section(std::string_view name);
+/// The other fields of a field's group; none where it has no group.
+std::vector<const Field*> alternatives(const Field& field);
 
 /// The field's value; null where it is not given.
 Value get_field(const Field& field, const RunConfig& config);
@@ -95,7 +105,7 @@ std::string set_field(const Field& field, RunConfig& config, const Value& value)
 /// Back to RunConfig's initialiser.
 void reset_field(const Field& field, RunConfig& config);
 
-/// "integer", "number", "boolean", "string", "string or list of strings".
+/// "integer", "number", "boolean", "string", "string or list of strings", "number or list of numbers".
 std::string_view type_name(const Field& field);
 /// What may stand there, as a phrase: "a number above 0 and at most 1", "one of adamw".
 std::string allowed_values(const Field& field);

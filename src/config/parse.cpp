@@ -43,17 +43,20 @@ std::string problem_with_value(const Entry& entry, RunConfig& config) {
   return "unknown key " + to_text({entry.path}) + "; " + suggestion_for(entry.path);
 }
 
-/// Of two fields that say the same thing, a layer may set one, and takes back the other.
+/// Of the fields that exclude one another a layer may set one, and takes back the others.
 void settle_alternatives(const std::map<std::string_view, const Entry*>& given, RunConfig& config,
                          std::vector<std::string>& problems) {
   for (const Field& field : config_fields()) {
-    const auto one = given.find(field.path), other = given.find(field.alternative);
-    if (field.alternative.empty() || one == given.end()) continue;
-    if (other == given.end()) {
-      reset_field(*find_field(field.alternative), config);
-    } else if (one->second < other->second) {
-      problems.push_back(other->second->where + ": " + std::string(field.alternative) + " and " + std::string(field.path) +
-                         " say the same thing; give only one of them");
+    const auto one = given.find(field.path);
+    if (one == given.end()) continue;
+    for (const Field* alternative : alternatives(field)) {
+      const auto other = given.find(alternative->path);
+      if (other == given.end()) {
+        reset_field(*alternative, config);
+      } else if (one->second < other->second) {
+        problems.push_back(other->second->where + ": " + std::string(alternative->path) + " and " + std::string(field.path) +
+                           " exclude one another; give only one of them");
+      }
     }
   }
 }
@@ -64,6 +67,11 @@ void apply(const std::vector<Entry>& entries, RunConfig& config, std::vector<std
   const Entry* refused_object = nullptr;
   for (const Entry& entry : entries) {
     if (refused_object != nullptr && is_inside(entry.path, refused_object->path)) continue;
+    const Field* taken_back = entry.is_object || !entry.value.is_null() ? nullptr : find_field(entry.path);
+    if (taken_back != nullptr) {  // null: as if nobody had given the key
+      reset_field(*taken_back, config);
+      continue;
+    }
     const std::string problem = entry.is_object ? problem_with_object(entry) : problem_with_value(entry, config);
     if (!problem.empty()) problems.push_back(entry.where + ": " + problem);
     if (entry.is_object && !problem.empty()) refused_object = &entry;

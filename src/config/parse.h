@@ -2,7 +2,7 @@
 //
 // A file is JSON with // comments. Its settings are applied in layers: RunConfig's defaults, then the files that "extends" names
 // (relative to the file that names them), then the file, then the overrides. A later layer replaces single keys, and lists whole.
-// Where two keys say the same thing (train.steps and train.tokens), a layer that sets one takes back the other of earlier layers.
+// Where keys exclude one another (train.steps and train.tokens), a layer that sets one takes back the others of earlier layers.
 // Paths to data stay as they are written, so they are relative to the working directory.
 //
 // Everything wrong is one Error(ExitCode::usage) that lists all of it: file, line, column, key, value, what is allowed.

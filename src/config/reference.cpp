@@ -8,7 +8,7 @@ namespace temper {
 namespace {
 
 constexpr std::string_view introduction =
-    R"(<!-- Made by `temper config reference > docs/configuration.md`; change src/config/fields.cpp instead of this page. -->
+    R"(<!-- Made by `temper config reference > docs/configuration.md`; change src/config/fields*.cpp instead of this page. -->
 # Configuration
 
 A run is described by one JSON file: `temper train configs/quickstart.json`. `configs/` holds complete examples.
@@ -23,11 +23,12 @@ A run is described by one JSON file: `temper train configs/quickstart.json`. `co
 ```
 
 - **Layers.** Defaults, then the files that `extends` names (in their order), then the file, then the command line. A later layer replaces
-  single keys; a list is replaced whole.
+  single keys; a list is replaced whole, and `null` takes a key back, as if no layer had given it.
 - **Overrides.** `temper train FILE optimizer.learning_rate=3e-4 data.train='["a.bin", "b.bin"]'`. A value is JSON; where text is expected it
   can be bare (`device=cpu`). The last of several overrides of a key wins.
-- **Either, or.** `train.steps` and `train.tokens`, and `schedule.warmup_steps` and `schedule.warmup_fraction`, say the same thing in two ways. A
-  layer that sets one takes back what an earlier layer set in the other; setting both in one layer is an error.
+- **Either, or.** `train.steps` and `train.tokens` exclude one another, as do `train.init_from` and `train.branch_from`, and
+  `schedule.warmup_steps`, `schedule.warmup_fraction` and `schedule.warmup_tokens`. A layer that sets one takes back what an earlier layer
+  set in the others; setting two in one layer is an error.
 - **Numbers.** An integer may be written `5e8`. NaN and Infinity are refused.
 - **Text.** `//` and `/* */` comments are allowed; trailing commas and keys given twice are not.
 - **Paths** to data are used as they are written, so a relative path is relative to the working directory.

@@ -36,16 +36,20 @@ void add_type(const TextKind& kind, Json& property) {
   if (!kind.names.empty()) property["enum"] = kind.names;
 }
 
-Json strings(const char* description) {
-  return {{"description", description},
-          {"type", {"string", "array"}},
-          {"minLength", 1},
-          {"items", {{"type", "string"}, {"minLength", 1}}}};
+/// `element`, or a list of it.
+Json one_or_list(const Json& element) { return Json::array({element, {{"type", "array"}, {"items", element}}}); }
+
+Json any_text() { return {{"type", "string"}, {"minLength", 1}}; }
+
+void add_type(const TextListKind& kind, Json& property) {
+  Json element = any_text();
+  if (!kind.names.empty()) element = {{"type", "string"}, {"enum", kind.names}};
+  if (kind.is_glob_factor) element["pattern"] = "^.+=([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][+-]?[0-9]+)?$";
+  property["anyOf"] = one_or_list(element);
 }
 
-void add_type(const TextListKind&, Json& property) {
-  const std::string description = property["description"];
-  property = strings(description.c_str());
+void add_type(const NumberListKind& kind, Json& property) {
+  property["anyOf"] = one_or_list({{"type", "number"}, {"exclusiveMinimum", kind.above}, {"exclusiveMaximum", kind.below}});
 }
 
 void add_type(const ChoiceKind& kind, Json& property) {
@@ -53,11 +57,19 @@ void add_type(const ChoiceKind& kind, Json& property) {
   property["enum"] = kind.names;
 }
 
+/// null takes a key of an extended file back.
+void allow_null(Json& property) {
+  if (property.contains("anyOf")) property["anyOf"].push_back({{"type", "null"}});
+  if (property.contains("type")) property["type"] = {property["type"], "null"};
+  if (property.contains("enum")) property["enum"].push_back(nullptr);
+}
+
 Json property_of(const Field& field) {
   Json property = {{"description", field.help}};
   std::visit([&](const auto& kind) { add_type(kind, property); }, field.kind);
   const Value initial = get_field(field, RunConfig{});
   if (!initial.is_null()) property["default"] = Json::parse(to_text(initial));
+  allow_null(property);
   return property;
 }
 
@@ -67,8 +79,9 @@ Json object_of(std::string_view section) {
   for (const Field& field : config_fields()) {
     if (field.section() != section) continue;
     object["properties"][std::string(field.key())] = property_of(field);
-    const Field* other = field.alternative.empty() ? nullptr : find_field(field.alternative);
-    if (other > &field) object["allOf"].push_back({{"not", {{"required", {field.key(), other->key()}}}}});
+    for (const Field* other : alternatives(field)) {
+      if (other > &field) object["allOf"].push_back({{"not", {{"required", {field.key(), other->key()}}}}});
+    }
   }
   return object;
 }
@@ -80,7 +93,9 @@ std::string config_schema() {
   schema.update(object_of(""));
   Json properties = {
       {"$schema", {{"description", "where an editor finds this schema; not read by temper"}, {"type", "string"}}},
-      {"extends", strings("configuration files to start from, relative to this one; this file's keys replace theirs")},
+      {"extends",
+       {{"description", "configuration files to start from, relative to this one; this file's keys replace theirs"},
+        {"anyOf", one_or_list(any_text())}}},
   };
   properties.update(schema["properties"]);
   for (const Section& section : config_sections()) {

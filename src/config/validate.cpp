@@ -1,8 +1,11 @@
 #include "config/validate.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "config/fields.h"
+#include "config/validate_optimizer.h"
+#include "config/validate_schedule.h"
 #include "io/error.h"
 
 namespace temper {
@@ -43,16 +46,16 @@ void check_heads(const ModelConfig& model, Problems& problems) {
   }
 }
 
-/// Fields that say the same thing in two ways; `needed`: one of them must be given.
+/// Fields that exclude one another, and the length of the run, which must be given.
 void check_alternatives(const RunConfig& config, Problems& problems) {
   for (const Field& field : config_fields()) {
-    if (field.alternative.empty()) continue;
-    const Field& other = *find_field(field.alternative);
-    if (&other < &field) continue;  // each pair once
-    const Value one = get_field(field, config), two = get_field(other, config);
-    if (!one.is_null() && !two.is_null()) {
-      problems.push_back(std::string(field.path) + " is " + to_text(one) + " and " + std::string(other.path) + " is " +
-                         to_text(two) + "; give only one of them");
+    for (const Field* other : alternatives(field)) {
+      if (other < &field) continue;  // each pair once
+      const Value one = get_field(field, config), two = get_field(*other, config);
+      if (!one.is_null() && !two.is_null()) {
+        problems.push_back(std::string(field.path) + " is " + to_text(one) + " and " + std::string(other->path) + " is " +
+                           to_text(two) + "; give only one of them");
+      }
     }
   }
   if (config.train.steps == 0 && config.train.tokens == 0) {
@@ -70,19 +73,11 @@ void check_batch(const RunConfig& config, Problems& problems) {
   }
 }
 
-void check_schedule(const RunConfig& config, Problems& problems) {
-  const std::int64_t steps = total_steps(config), warmup = warmup_steps(config);
-  if (warmup > steps) {
-    problems.push_back("schedule.warmup_steps is " + text(warmup) + ", but the run has " + text(steps) +
-                       " steps; shorten the warmup or lengthen the run");
-    return;
-  }
-  const double cooldown = config.schedule.cooldown_fraction * static_cast<double>(steps);
-  if (config.schedule.name == ScheduleName::wsd && static_cast<double>(warmup) + cooldown > static_cast<double>(steps)) {
-    problems.push_back("schedule: a warmup of " + text(warmup) + " steps and a cooldown of schedule.cooldown_fraction " +
-                       to_text({config.schedule.cooldown_fraction}) + " x " + text(steps) + " = " + to_text({cooldown}) +
-                       " steps do not fit into " + text(steps) + " steps; shorten one of them");
-  }
+void check_diagnostics(const RunConfig& config, Problems& problems) {
+  const std::int64_t sequences = config.diagnostics.representation_sequences;
+  if (config.diagnostics.representation_every > 0 && sequences > config.batch.micro_batch)
+    problems.push_back("diagnostics.representation_sequences is " + text(sequences) + ", but a forward pass has room for " +
+                       text(config.batch.micro_batch) + " (batch.micro_batch); lower it or raise batch.micro_batch");
 }
 
 }  // namespace
@@ -93,8 +88,10 @@ std::vector<std::string> config_problems(const RunConfig& config) {
   if (!problems.empty()) return problems;
   check_heads(config.model, problems);
   if (config.data.train.empty()) problems.push_back("data.train is empty; name at least one shard or glob");
-  check_batch(config, problems);
+  check_optimizer(config, problems);
   const std::size_t before = problems.size();
+  check_batch(config, problems);
+  check_diagnostics(config, problems);
   check_alternatives(config, problems);
   if (problems.size() == before) check_schedule(config, problems);
   return problems;
@@ -110,21 +107,52 @@ void refuse_problems(const std::vector<std::string>& problems) {
   throw Error(ExitCode::usage, message);
 }
 
-std::int64_t total_steps(const RunConfig& config) {
-  if (config.train.steps > 0) return config.train.steps;
-  return (config.train.tokens + config.batch.tokens_per_step - 1) / config.batch.tokens_per_step;
-}
+namespace {
 
-std::int64_t warmup_steps(const ScheduleConfig& schedule, std::int64_t total) {
-  if (schedule.warmup_steps >= 0) return schedule.warmup_steps;
-  if (schedule.warmup_fraction < 0) return 0;
-  return std::llround(schedule.warmup_fraction * static_cast<double>(total));
-}
+std::int64_t tokens_of_micro_batch(const RunConfig& config) { return config.batch.micro_batch * config.model.n_ctx; }
 
-std::int64_t warmup_steps(const RunConfig& config) { return warmup_steps(config.schedule, total_steps(config)); }
+std::int64_t rounded_up(std::int64_t number, std::int64_t unit) { return (number + unit - 1) / unit; }
+
+/// Nearest whole number to a / b, halves up; a and b positive.
+std::int64_t rounded(std::int64_t a, std::int64_t b) { return (2 * a + b) / (2 * b); }
+
+}  // namespace
 
 std::int64_t micro_batches_per_step(const RunConfig& config) {
-  return config.batch.tokens_per_step / (config.batch.micro_batch * config.model.n_ctx);
+  return config.batch.tokens_per_step / tokens_of_micro_batch(config);
+}
+
+std::int64_t micro_batches_at(const RunConfig& config, std::int64_t step) {
+  const std::int64_t growth = config.schedule.batch_warmup_steps, start = config.schedule.batch_start_tokens;
+  if (step >= growth) return micro_batches_per_step(config);
+  const std::int64_t tokens_times_growth = start * growth + (config.batch.tokens_per_step - start) * step;
+  return std::max<std::int64_t>(1, rounded(tokens_times_growth, tokens_of_micro_batch(config) * growth));
+}
+
+std::int64_t tokens_before(const RunConfig& config, std::int64_t step) {
+  const std::int64_t growing = std::min(step, config.schedule.batch_warmup_steps);
+  std::int64_t micro_batches = 0;
+  for (std::int64_t k = 0; k < growing; ++k) micro_batches += micro_batches_at(config, k);
+  return micro_batches * tokens_of_micro_batch(config) + (step - growing) * config.batch.tokens_per_step;
+}
+
+std::int64_t total_steps(const RunConfig& config) {
+  if (config.train.steps > 0) return config.train.steps;
+  std::int64_t left = config.train.tokens, steps = 0;
+  for (; steps < config.schedule.batch_warmup_steps && left > 0; ++steps)
+    left -= micro_batches_at(config, steps) * tokens_of_micro_batch(config);
+  return left > 0 ? steps + rounded_up(left, config.batch.tokens_per_step) : steps;
+}
+
+std::int64_t warmup_steps(const ScheduleConfig& schedule, std::int64_t total, std::int64_t tokens_per_step) {
+  if (schedule.warmup_steps >= 0) return schedule.warmup_steps;
+  if (schedule.warmup_tokens >= 0) return rounded_up(schedule.warmup_tokens, tokens_per_step);
+  if (schedule.warmup_fraction >= 0) return std::llround(schedule.warmup_fraction * static_cast<double>(total));
+  return 0;
+}
+
+std::int64_t warmup_steps(const RunConfig& config) {
+  return warmup_steps(config.schedule, total_steps(config), config.batch.tokens_per_step);
 }
 
 }  // namespace temper

@@ -19,14 +19,19 @@ void validate(const RunConfig& config);
 /// Throws Error(ExitCode::usage) with the lines; does nothing where there are none.
 void refuse_problems(const std::vector<std::string>& problems);
 
-// The following expect a configuration that passed validate().
+// The following expect a configuration that passed validate(). Steps count from 0.
 
-/// Optimizer steps of the run: train.steps, or train.tokens rounded up to whole steps.
+/// Optimizer steps of the run: train.steps, or those that train.tokens need, the last one rounded up.
 std::int64_t total_steps(const RunConfig& config);
-/// Steps of warmup in a run of `total` steps, 0 where none was asked for; a fraction is rounded to the nearest step.
-std::int64_t warmup_steps(const ScheduleConfig& schedule, std::int64_t total);
+/// Steps of warmup in a run of `total` steps, 0 where none was asked for; a fraction is rounded to the nearest step, tokens up.
+std::int64_t warmup_steps(const ScheduleConfig& schedule, std::int64_t total, std::int64_t tokens_per_step);
 std::int64_t warmup_steps(const RunConfig& config);
-/// Forward and backward passes of one optimizer step, over all ranks together.
+
+/// Forward and backward passes of an optimizer step, over all ranks together, once the batch has grown.
 std::int64_t micro_batches_per_step(const RunConfig& config);
+/// The same of one step: while the batch grows, as many as come nearest to its tokens, and at least one.
+std::int64_t micro_batches_at(const RunConfig& config, std::int64_t step);
+/// Tokens of all steps before `step`. Takes time in proportion to the steps over which the batch grows.
+std::int64_t tokens_before(const RunConfig& config, std::int64_t step);
 
 }  // namespace temper

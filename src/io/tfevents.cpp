@@ -8,6 +8,7 @@
 #include <charconv>
 #include <chrono>
 #include <cstring>
+#include <numeric>
 #include <system_error>
 
 #include "io/append_log.h"
@@ -67,6 +68,13 @@ void put_bytes(std::string& message, std::uint32_t field, std::string_view value
   message += value;
 }
 
+/// Repeated doubles, packed.
+void put_doubles(std::string& message, std::uint32_t field, const std::vector<double>& values) {
+  std::string all;
+  for (const double value : values) put_raw(all, value);
+  put_bytes(message, field, all);
+}
+
 // Field numbers of event.proto and summary.proto.
 namespace event {
 constexpr std::uint32_t wall_time = 1, step = 2, file_version = 3, summary = 5, session_log = 7;
@@ -79,7 +87,10 @@ namespace summary {
 constexpr std::uint32_t value = 1;
 }
 namespace summary_value {
-constexpr std::uint32_t tag = 1, simple_value = 2;
+constexpr std::uint32_t tag = 1, simple_value = 2, histo = 5;
+}
+namespace histogram {
+constexpr std::uint32_t min = 1, max = 2, num = 3, sum = 4, sum_squares = 5, bucket_limit = 6, bucket = 7;
 }
 
 double seconds_since_epoch() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
@@ -159,6 +170,27 @@ void EventFile::scalars(std::int64_t step, const std::vector<std::pair<std::stri
     std::string one;
     put_bytes(one, summary_value::tag, tag);
     put_float(one, summary_value::simple_value, static_cast<float>(value));
+    put_bytes(all, summary::value, one);
+  }
+  std::string message = begin_event(step);
+  put_bytes(message, event::summary, all);
+  state_->log.append(frame(message));
+}
+
+void EventFile::histograms(std::int64_t step, const std::vector<std::pair<std::string, EventHistogram>>& values) {
+  std::string all;
+  for (const auto& [tag, value] : values) {
+    std::string histo;
+    put_double(histo, histogram::min, value.min);
+    put_double(histo, histogram::max, value.max);
+    put_double(histo, histogram::num, std::accumulate(value.counts.begin(), value.counts.end(), 0.0));
+    put_double(histo, histogram::sum, value.sum);
+    put_double(histo, histogram::sum_squares, value.sum_squares);
+    put_doubles(histo, histogram::bucket_limit, value.limits);
+    put_doubles(histo, histogram::bucket, value.counts);
+    std::string one;
+    put_bytes(one, summary_value::tag, tag);
+    put_bytes(one, summary_value::histo, histo);
     put_bytes(all, summary::value, one);
   }
   std::string message = begin_event(step);

@@ -1,5 +1,5 @@
 // TensorBoard's event files: TFRecord frames (length, masked CRC-32C, payload, masked CRC-32C) around hand-encoded Event
-// messages (tensorflow/core/util/event.proto). Scalars only.
+// messages (tensorflow/core/util/event.proto): scalars and histograms.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,14 @@
 #include <vector>
 
 namespace temper {
+
+/// Counts of values in bins; bin i ends at limits[i] and begins where the one before ends (the first at `min`).
+struct EventHistogram {
+  double min = 0.0, max = 0.0;  ///< of the values
+  double sum = 0.0, sum_squares = 0.0;
+  std::vector<double> limits;
+  std::vector<double> counts;
+};
 
 class EventFile {
  public:
@@ -25,6 +33,7 @@ class EventFile {
   /// One event with all values of a step. A disk that is full or gone is reported once on stderr and never throws:
   /// training must not die of a log.
   void scalars(std::int64_t step, const std::vector<std::pair<std::string, double>>& values);
+  void histograms(std::int64_t step, const std::vector<std::pair<std::string, EventHistogram>>& values);
   /// Each event reaches the file at once; this waits until the disk has them.
   void flush();
 

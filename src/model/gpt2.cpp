@@ -118,13 +118,17 @@ void Gpt2::forward(ConstTensorView tokens) {
                                        value(p.ln_1.bias), residual_in(layer), rows(a.ln_1, {R, C}), rows(a.ln_1_mean, {R}),
                                        rows(a.ln_1_rstd, {R}));
     forward_inside(layer);
-    ops_->linear_forward(rows(a.fc, {R, 4 * C}), value(p.mlp_proj.weight), value(p.mlp_proj.bias), p.mlp_proj.epilogue(), branch,
-                         {});
+    linear(p.mlp_proj, p.mlp_proj.epilogue(), rows(a.fc, {R, 4 * C}), branch);
   }
   const BlockActivations& last = blocks_.back();
   ops_->residual_layernorm_forward(branch, rows(last.residual_middle, {R, C}), value(parameters_.ln_f.weight),
                                    value(parameters_.ln_f.bias), rows(last.residual_out, {R, C}), rows(ln_f_, {R, C}),
                                    rows(ln_f_mean_, {R}), rows(ln_f_rstd_, {R}));
+}
+
+void Gpt2::linear(const LinearParameters& parameters, Epilogue epilogue, ConstTensorView x, TensorView y, TensorView pre) {
+  if (observer_ != nullptr) (*observer_)(*parameters.weight, x);
+  ops_->linear_forward(x, value(parameters.weight), value(parameters.bias), epilogue, y, pre);
 }
 
 TensorView Gpt2::residual_in(std::size_t layer) const {
@@ -150,13 +154,12 @@ void Gpt2::forward_inside(std::size_t layer) {
   const TensorView attention = rows(a.attention, {R, C});
   const TensorView ln_2 = rows(a.ln_2, {R, C});
 
-  ops_->linear_forward(rows(a.ln_1, {R, C}), value(p.c_attn.weight), value(p.c_attn.bias), p.c_attn.epilogue(), qkv, {});
+  linear(p.c_attn, p.c_attn.epilogue(), rows(a.ln_1, {R, C}), qkv);
   ops_->attention_forward(qkv.reshaped({B_, T_, 3 * C}), H, attention.reshaped({B_, T_, C}), rows(a.lse, {B_, H, T_}));
-  ops_->linear_forward(attention, value(p.attn_proj.weight), value(p.attn_proj.bias), p.attn_proj.epilogue(), branch, {});
+  linear(p.attn_proj, p.attn_proj.epilogue(), attention, branch);
   ops_->residual_layernorm_forward(branch, residual_in(layer), value(p.ln_2.weight), value(p.ln_2.bias),
                                    rows(a.residual_middle, {R, C}), ln_2, rows(a.ln_2_mean, {R}), rows(a.ln_2_rstd, {R}));
-  ops_->linear_forward(ln_2, value(p.c_fc.weight), value(p.c_fc.bias), Epilogue::bias_gelu, rows(a.fc, {R, 4 * C}),
-                       rows(a.fc_pre, {R, 4 * C}));
+  linear(p.c_fc, Epilogue::bias_gelu, ln_2, rows(a.fc, {R, 4 * C}), rows(a.fc_pre, {R, 4 * C}));
 }
 
 void Gpt2::recompute_block(std::size_t layer) {
@@ -255,6 +258,12 @@ void Gpt2::forward_loss(ConstTensorView tokens, ConstTensorView targets, float l
 void Gpt2::forward_logits(ConstTensorView tokens, TensorView logits) {
   forward(tokens);
   ops_->linear_forward(rows(ln_f_, {B_ * T_, weights_.config().n_embd}), value(parameters_.wte), {}, Epilogue::none, logits, {});
+}
+
+void Gpt2::forward_observed(ConstTensorView tokens, const LinearObserver& observer) {
+  observer_ = &observer;
+  forward(tokens);
+  observer_ = nullptr;
 }
 
 }  // namespace temper

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "kernels/device_memory.h"
@@ -44,6 +45,9 @@ struct Gpt2Parameters {
   NormParameters ln_f;
 };
 
+/// Called in a forward pass before each linear layer of the blocks, with its weight and its input act [R,K].
+using LinearObserver = std::function<void(const Parameter& weight, ConstTensorView input)>;
+
 class Gpt2 {
  public:
   /// Takes memory for micro-batches of up to `sequences` x `positions` tokens. With `use` inference there is room for the
@@ -63,6 +67,9 @@ class Gpt2 {
   /// Forward pass alone; `logits` act [B*T, Vp] on the device. For tests and for looking at a model.
   void forward_logits(ConstTensorView tokens, TensorView logits);
 
+  /// Forward pass alone that shows what goes into the linear layers; what `observer` queues runs in between.
+  void forward_observed(ConstTensorView tokens, const LinearObserver& observer);
+
  private:
   /// What a block needs in its backward pass; it may share some of it with other blocks (Recompute). Act types [R,...] but for the
   /// f32 statistics.
@@ -77,6 +84,8 @@ class Gpt2 {
   };
 
   void forward(ConstTensorView tokens);
+  /// y = epilogue(x W^T + bias), seen by the observer if there is one.
+  void linear(const LinearParameters& parameters, Epilogue epilogue, ConstTensorView x, TensorView y, TensorView pre = {});
   /// A block from its first norm's output to GELU's.
   void forward_inside(std::size_t layer);
   void norm_of_input(std::size_t layer);
@@ -99,6 +108,7 @@ class Gpt2 {
   Ops* ops_;
   std::int64_t max_sequences_, max_positions_;
   std::int64_t B_ = 0, T_ = 0;  // of the micro-batch at hand
+  const LinearObserver* observer_ = nullptr;
 
   std::vector<BlockActivations> blocks_;
   TensorView embedded_;  // [R,C], the residual stream's beginning

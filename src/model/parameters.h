@@ -5,13 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "config/parameter_kind.h"
 #include "config/run_config.h"
 #include "kernels/tensor.h"
 
 namespace temper {
-
-/// What a parameter is; decay masks and per-kind rates go by it.
-enum class ParameterKind : std::uint8_t { embedding, matrix, bias, layernorm };
 
 struct Parameter {
   std::string name;  ///< Hugging Face's name, e.g. "transformer.h.0.attn.c_attn.weight"

@@ -34,6 +34,19 @@ void fill_normal(std::span<float> values, double standard_deviation, std::uint64
   }
 }
 
+/// Standard deviation of a matrix's or embedding's initial weights.
+double initial_deviation(const ModelConfig& config, const Parameter& parameter) {
+  if (parameter.kind == ParameterKind::embedding) return config.init_std;
+  const bool stacked = ends_with(parameter.name, ".c_attn.weight");  // queries, keys and values are matrices of their own
+  const double fan_in = static_cast<double>(parameter.shape[1]);
+  const double fan_out = static_cast<double>(parameter.shape[0]) / (stacked ? 3.0 : 1.0);
+  double deviation = config.init_std;
+  if (config.init == Initialization::xavier) deviation = std::sqrt(2.0 / (fan_in + fan_out));
+  if (config.init == Initialization::he) deviation = std::sqrt(2.0 / fan_in);
+  const bool into_residual = config.residual_scaling && ends_with(parameter.name, ".c_proj.weight");
+  return deviation * (into_residual ? 1.0 / std::sqrt(2.0 * static_cast<double>(config.n_layer)) : 1.0);
+}
+
 }  // namespace
 
 Weights::Weights(const ModelConfig& config, Precision precision, Use use, Ops* ops, DeviceMemory& memory)
@@ -81,10 +94,9 @@ void Weights::initialize(std::uint64_t seed) {
         break;
       case ParameterKind::embedding:
       case ParameterKind::matrix: {
-        const bool into_residual = ends_with(parameter.name, ".c_proj.weight");
-        const double scale = into_residual ? 1.0 / std::sqrt(2.0 * static_cast<double>(config_.n_layer)) : 1.0;
         const std::int64_t rows = parameter.name == "transformer.wte.weight" ? config_.vocab_size : parameter.shape[0];
-        fill_normal(values.first(static_cast<std::size_t>(rows * parameter.shape[1])), config_.init_std * scale, seed, index);
+        fill_normal(values.first(static_cast<std::size_t>(rows * parameter.shape[1])), initial_deviation(config_, parameter), seed,
+                    index);
         break;
       }
     }

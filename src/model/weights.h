@@ -35,8 +35,10 @@ class Weights {
   /// Counts what `ops` takes by itself to train these weights on such micro-batches: packed copies, scratch.
   void count_backend_memory(const Ops& ops, const Workload& workload, DeviceMemory& memory) const;
 
-  /// GPT-2's initialisation: matrices and embeddings N(0, init_std), projections into the residual stream
-  /// N(0, init_std / sqrt(2 n_layer)), biases 0, layer norm gains 1; padded vocabulary rows 0. Radford et al. 2019, section 2.3.
+  /// Embeddings N(0, init_std), biases 0, layer norm gains 1, padded vocabulary rows 0. Matrices by model.init: N(0, init_std) as
+  /// GPT-2 has it, sqrt(2/(fan-in + fan-out)) (Xavier; Glorot & Bengio 2010) or sqrt(2/fan-in) (He et al., arXiv 1502.01852) in
+  /// place of init_std; with model.residual_scaling projections into the residual stream get that divided by sqrt(2 n_layer)
+  /// (Radford et al. 2019, section 2.3).
   void initialize(std::uint64_t seed);
 
   /// Sets every master from the host, parameter by parameter (`fill` writes numel() values), then the low-precision copy.

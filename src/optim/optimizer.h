@@ -1,74 +1,132 @@
-// The optimizer: which parameters decay, the moments, and one fused update a step.
+// The optimizer: states, and from gradients to new weights in a few launches. What is done with each tensor stands in
+// optim/pipeline.h, the numbers of each step in optim/hyperparameters.h, the maths in kernels/update_rules.h.
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "config/run_config.h"
 #include "kernels/device_memory.h"
 #include "kernels/ops.h"
+#include "optim/hyperparameters.h"
+#include "optim/muon.h"
+#include "optim/pipeline.h"
 #include "optim/schedule.h"
 
 namespace temper {
 
-/// One parameter tensor as the optimizer sees it; the caller (who knows the model) describes it.
-struct OptimizedTensor {
-  std::string name;
-  Shape shape;
-  std::int64_t offset;  ///< in the flat buffers
-};
-
 /// The flat buffers an optimizer works on, all of flat_size elements.
 struct OptimizedBuffers {
   TensorView master;         ///< f32
-  TensorView gradients;      ///< f32
+  TensorView gradients;      ///< f32; overwritten by steps, and used between them by Schedule-Free
   TensorView low_precision;  ///< bf16 or absent
 };
 
 class Optimizer {
  public:
-  /// Takes memory for the states, all zero. With `ops` null only the plan is counted.
+  /// Takes memory for the states, all zero. `examples`: sequences in a batch, which optimizer.rate_correction wants to know. With
+  /// `ops` null only the plan is counted. Throws Error(ExitCode::usage) where a name pattern matches no tensor.
   Optimizer(const OptimizerConfig& config, const Schedule& schedule, std::vector<OptimizedTensor> tensors, OptimizedBuffers buffers,
-            Ops* ops, DeviceMemory& memory);
+            std::int64_t examples, Ops* ops, DeviceMemory& memory);
 
-  /// Where the step's loss belongs: f32 [1] on the device, written before step() is called.
+  // ---- a step ------------------------------------------------------------------------------------------------------
+
+  /// Where the step's loss belongs: f32 [1] on the device, written between begin_step() and finish_step().
   TensorView loss() const;
 
-  /// Writes the host's part of the scalars (rate and bias corrections of update k). Call before the step's forward pass.
+  /// Writes the host's part of the scalars of update k. Call before the step's forward pass.
   void begin_step(std::int64_t k);
-  /// Global norm, clip factor, fused update. Nothing is changed when loss or norm is not finite.
+  /// Decay in the gradient, norms, clipping, update. Nothing is changed when loss or norm is not finite. Only queues work on the
+  /// device, the same at each step (Ops::replay).
   void finish_step();
   /// Starts to read what the step measured: loss, norm, clip factor and whether the update was made.
-  std::uint64_t start_read() const { return ops_->start_read(scalars_.data, sizeof(StepScalars)); }
+  std::uint64_t start_read() const { return ops_->start_read(scalars(), sizeof(StepScalars)); }
   /// Waits for the step behind which that read was started.
   StepScalars finish_read(std::uint64_t read) const;
 
-  double learning_rate(std::int64_t k) const;
+  /// Updates that the states saw before this run's update 0 (a branched run).
+  void set_earlier_updates(std::int64_t updates) { earlier_ = updates; }
 
-  /// States by name ("exp_avg", "exp_avg_sq"), each flat like the weights: for checkpoints.
+  // ---- the weights that count --------------------------------------------------------------------------------------
+
+  /// Puts what is to be evaluated and saved where the model reads it, until the next begin_step(): under Schedule-Free the average
+  /// of the weights, else they are there already. Uses the gradients' memory.
+  void show_average();
+  /// Puts the weights back at which gradients are taken, bit for bit.
+  void show_training_point();
+
+  // ---- for checkpoints ---------------------------------------------------------------------------------------------
+
+  /// A named piece of device memory, "transformer.wte.weight.exp_avg", f32: together with the weights all that a step depends on.
+  /// Under Schedule-Free they are to be read, and written, while the average is shown.
   struct State {
     std::string name;
     TensorView values;
   };
   const std::vector<State>& states() const { return states_; }
+  /// Call after weights and states were set from a checkpoint.
+  void restored();
+
+  // ---- for logs and diagnostics ------------------------------------------------------------------------------------
+
   const std::vector<OptimizedTensor>& tensors() const { return tensors_; }
+  const Hyperparameters& hyperparameters() const { return hyperparameters_; }
+  double learning_rate(std::int64_t k) const { return hyperparameters_.learning_rate(k); }
+  const OptimizedBuffers& buffers() const { return buffers_; }
+  /// Of the last step, on the device.
+  const StepScalars* scalars() const { return static_cast<const StepScalars*>(scalars_.data); }
+  /// Segments that the update walks: for Workload.
+  std::int64_t segment_count() const { return static_cast<std::int64_t>(pipeline_.segments.size()); }
+
+  /// StepScalars::decay times this is the share of itself that a weight at this place of the flat buffers loses beside the step; 0
+  /// where decay goes another way.
+  float decay_of(std::int64_t offset) const;
+  /// The first moment of all gradients, f32 flat; absent where the rule has none.
+  TensorView first_moment() const;
+  /// How that moment averages gradients after update k, whose scalars these are: m = beta m + weight g, decayed = beta^t. Absent
+  /// where there is none, or not one for all tensors.
+  struct Average {
+    double beta, weight, decayed;
+  };
+  std::optional<Average> average_of(const StepScalars& scalars, std::int64_t k) const;
+  /// Standard deviation of the Gaussian prior that L2 stands for at this place at update k, when the loss is a mean over `tokens`:
+  /// 1/sqrt(tokens lambda). Absent for other decay.
+  std::optional<double> prior_deviation(std::int64_t offset, std::int64_t k, double tokens) const;
 
  private:
+  void add_states(DeviceMemory& memory);
+  void name_states();
+  void upload_segments();
+  void start_average();
+  void refresh_low_precision();
+  void scale_tensors();
+  void update(const UpdatePart& part);
+  void orthogonalize();
+  bool averages_weights() const;
+  StepScalars* scalars_of(const UpdatePart& part) const;
+  const ParameterSegment* device_segments(std::int64_t first) const;
+
   OptimizerConfig config_;
-  Schedule schedule_;
-  UpdateRule rule_;
   std::vector<OptimizedTensor> tensors_;
   OptimizedBuffers buffers_;
   Ops* ops_;
-  std::vector<State> states_;
-  TensorView segments_;  // bytes of ParameterSegment[tensors]
-  TensorView scalars_;   // bytes of StepScalars
-};
+  Pipeline pipeline_;
+  Hyperparameters hyperparameters_;
+  std::optional<Hyperparameters> beside_muon_;
+  ScaleSettings scale_settings_;
+  std::int64_t earlier_ = 0;
+  bool average_started_ = false;
+  bool average_shown_ = false;
 
-/// True for tensors that weight decay acts on: those of two or more dimensions (matrices and embeddings; no biases, no
-/// layer norms), as GPT-2's successors all do.
-bool decays(const OptimizedTensor& tensor);
+  std::vector<State> states_;
+  std::vector<TensorView> flat_states_;               // f32 flat, as many as the rule with most has
+  TensorView row_norm_, row_mean_square_, row_work_;  // where rows are controlled
+  TensorView moments_, smoothed_, scales_;            // where tensors have factors of their own
+  std::optional<NewtonSchulz> newton_schulz_;
+  TensorView segments_;  // ParameterSegment each
+  TensorView scalars_;   // StepScalars; two of them beside Muon
+};
 
 }  // namespace temper

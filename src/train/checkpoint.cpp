@@ -24,7 +24,7 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-constexpr int format_version = 1;
+constexpr int format_version = 2;
 constexpr const char* state_file = "trainer.json";
 constexpr const char* optimizer_file = "optimizer.safetensors";
 constexpr const char* trash_prefix = ".trash-";
@@ -48,8 +48,6 @@ bool older(const fs::path& a, const fs::path& b) {
   return left.size() != right.size() ? left.size() < right.size() : left < right;
 }
 
-std::string state_name(const OptimizedTensor& tensor, const Optimizer::State& state) { return tensor.name + "." + state.name; }
-
 Json optional_number(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
 
 std::optional<double> read_optional(const Json& json) {
@@ -62,6 +60,12 @@ Json to_json(const TrainerState& state, const std::map<std::string, std::string>
   json["step"] = state.step;
   json["next_window"] = state.next_window;
   json["metrics_bytes"] = state.metrics_bytes;
+  json["diagnostics_bytes"] = state.diagnostics_bytes;
+  json["earlier_updates"] = state.earlier_updates;
+  json["noise"] = {{"moment_signal", state.noise.moment_signal},
+                   {"moment_noise", state.noise.moment_noise},
+                   {"signal", state.noise.signal},
+                   {"noise", state.noise.noise}};
   json["train_seconds"] = state.train_seconds;
   json["first_val_loss"] = optional_number(state.first_val_loss);
   json["best_val_loss"] = optional_number(state.best_val_loss);
@@ -73,7 +77,8 @@ Json to_json(const TrainerState& state, const std::map<std::string, std::string>
                        {"tokens", record.tokens},
                        {"loss", optional_number(record.loss)},
                        {"grad_norm", optional_number(record.gradient_norm)},
-                       {"lr", record.learning_rate}};
+                       {"lr", record.learning_rate},
+                       {"update", record.update}};
   }
   json["data_fingerprint"] = state.data_fingerprint;
   json["tokenizer_hash"] = state.tokenizer_hash;
@@ -87,6 +92,13 @@ TrainerState from_json(const Json& json) {
   state.step = json.at("step").get<std::int64_t>();
   state.next_window = json.at("next_window").get<std::int64_t>();
   state.metrics_bytes = json.at("metrics_bytes").get<std::uint64_t>();
+  state.diagnostics_bytes = json.at("diagnostics_bytes").get<std::uint64_t>();
+  state.earlier_updates = json.at("earlier_updates").get<std::int64_t>();
+  const Json& noise = json.at("noise");
+  state.noise.moment_signal = noise.at("moment_signal").get<double>();
+  state.noise.moment_noise = noise.at("moment_noise").get<double>();
+  state.noise.signal = noise.at("signal").get<double>();
+  state.noise.noise = noise.at("noise").get<double>();
   state.train_seconds = json.at("train_seconds").get<double>();
   state.first_val_loss = read_optional(json.at("first_val_loss"));
   state.best_val_loss = read_optional(json.at("best_val_loss"));
@@ -98,6 +110,7 @@ TrainerState from_json(const Json& json) {
     record.loss = read_optional(pending.at("loss"));
     record.gradient_norm = read_optional(pending.at("grad_norm"));
     record.learning_rate = pending.at("lr").get<double>();
+    record.update = pending.at("update").get<std::vector<std::pair<std::string, double>>>();
     state.pending = record;
   }
   state.data_fingerprint = json.at("data_fingerprint").get<std::string>();
@@ -108,30 +121,28 @@ TrainerState from_json(const Json& json) {
 
 std::string save_optimizer(const fs::path& path, const Optimizer& optimizer, Ops& ops) {
   std::vector<TensorEntry> entries;
-  for (const OptimizedTensor& tensor : optimizer.tensors()) {
-    for (const Optimizer::State& state : optimizer.states()) {
-      TensorEntry entry;
-      entry.name = state_name(tensor, state);
-      entry.dtype = "F32";
-      for (int axis = 0; axis < tensor.shape.rank(); ++axis) entry.shape.push_back(tensor.shape[axis]);
-      entries.push_back(std::move(entry));
-    }
+  for (const Optimizer::State& state : optimizer.states()) {
+    TensorEntry entry;
+    entry.name = state.name;
+    entry.dtype = "F32";
+    const Shape& shape = state.values.shape;
+    for (int axis = 0; axis < shape.rank(); ++axis) entry.shape.push_back(shape[axis]);
+    entries.push_back(std::move(entry));
   }
   SafetensorsWriter writer(path, std::move(entries), {{"format", "pt"}});
   std::vector<float> values;
-  for (const OptimizedTensor& tensor : optimizer.tensors()) {
-    values.resize(static_cast<std::size_t>(tensor.shape.numel()));
-    for (const Optimizer::State& state : optimizer.states()) {
-      ops.copy_to_host(values.data(), state.values.as<float>() + tensor.offset, values.size() * sizeof(float));
-      writer.write(values.data(), values.size() * sizeof(float));
-    }
+  for (const Optimizer::State& state : optimizer.states()) {
+    values.resize(static_cast<std::size_t>(state.values.numel()));
+    ops.copy_to_host(values.data(), state.values.data, state.values.bytes());
+    writer.write(values.data(), state.values.bytes());
   }
   return writer.close();
 }
 
 std::uint64_t estimated_bytes(const Weights& weights, const Optimizer& optimizer) {
-  const auto parameters = static_cast<std::uint64_t>(weights.layout().flat_size());
-  return parameters * sizeof(float) * (1 + optimizer.states().size()) + (std::uint64_t{8} << 20);  // tokenizer and headers
+  std::uint64_t bytes = weights.master().bytes() + (std::uint64_t{8} << 20);  // tokenizer and headers
+  for (const Optimizer::State& state : optimizer.states()) bytes += state.values.bytes();
+  return bytes;
 }
 
 /// Gives the finished folder its name. When a checkpoint of that step exists (an evaluation interrupted twice, or a damaged one
@@ -159,8 +170,9 @@ CheckpointFolder::CheckpointFolder(fs::path folder, std::int64_t keep) : folder_
   if (error) throw Error(ExitCode::io, folder_.string() + ": could not be made: " + error.message());
 }
 
-fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weights, const Optimizer& optimizer, Ops& ops,
+fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weights, Optimizer& optimizer, Ops& ops,
                                 const Tokenizer* tokenizer) {
+  optimizer.show_average();
   remove_leftovers();
   const std::uint64_t needed = estimated_bytes(weights, optimizer);
   const std::uint64_t available = free_bytes(folder_);
@@ -299,21 +311,20 @@ TrainerState verify_checkpoint(const fs::path& checkpoint) {
 void load_checkpoint(const fs::path& checkpoint, Weights& weights, Optimizer& optimizer, Ops& ops) {
   load_hf_model(checkpoint, weights);
   const SafetensorsFile file(checkpoint / optimizer_file);
-  const std::size_t expected = optimizer.tensors().size() * optimizer.states().size();
+  const std::size_t expected = optimizer.states().size();
   if (file.tensors().size() != expected)
     throw Error(ExitCode::checkpoint, (checkpoint / optimizer_file).string() + ": holds " + std::to_string(file.tensors().size()) +
                                           " tensors where this run's optimizer has " + std::to_string(expected));
-  for (const OptimizedTensor& tensor : optimizer.tensors()) {
-    for (const Optimizer::State& state : optimizer.states()) {
-      const std::vector<float> values = file.read_f32(state_name(tensor, state));
-      if (static_cast<std::int64_t>(values.size()) != tensor.shape.numel())
-        throw Error(ExitCode::checkpoint, (checkpoint / optimizer_file).string() + ": " + state_name(tensor, state) + " has " +
-                                              std::to_string(values.size()) + " values, expected " +
-                                              std::to_string(tensor.shape.numel()));
-      ops.copy_to_device(state.values.as<float>() + tensor.offset, values.data(), values.size() * sizeof(float));
-      ops.synchronize();
-    }
+  for (const Optimizer::State& state : optimizer.states()) {
+    const std::vector<float> values = file.read_f32(state.name);
+    if (static_cast<std::int64_t>(values.size()) != state.values.numel())
+      throw Error(ExitCode::checkpoint, (checkpoint / optimizer_file).string() + ": " + state.name + " has " +
+                                            std::to_string(values.size()) + " values, expected " +
+                                            std::to_string(state.values.numel()));
+    ops.copy_to_device(state.values.data, values.data(), state.values.bytes());
+    ops.synchronize();
   }
+  optimizer.restored();
 }
 
 }  // namespace temper

@@ -7,10 +7,12 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/tokenizer.h"
 #include "model/weights.h"
+#include "optim/diagnostics.h"
 #include "optim/optimizer.h"
 
 namespace temper {
@@ -22,14 +24,18 @@ struct StepRecord {
   std::optional<double> loss;
   std::optional<double> gradient_norm;
   double learning_rate = 0.0;
+  std::vector<std::pair<std::string, double>> update;  ///< what diagnostics say of the update, where it was measured
 };
 
 /// All of a run's state that is not a tensor.
 struct TrainerState {
-  std::int64_t step = 0;            ///< updates made
-  std::int64_t next_window = 0;     ///< the first training window not yet used
-  std::uint64_t metrics_bytes = 0;  ///< length of metrics.jsonl at the save
-  double train_seconds = 0.0;       ///< time in steps so far, over all sessions of the run
+  std::int64_t step = 0;                ///< updates made
+  std::int64_t next_window = 0;         ///< the first training window not yet used
+  std::uint64_t metrics_bytes = 0;      ///< length of metrics.jsonl at the save
+  std::uint64_t diagnostics_bytes = 0;  ///< and of diagnostics.jsonl
+  std::int64_t earlier_updates = 0;     ///< that the optimizer's moments saw before the run's step 0 (train.branch_from)
+  NoiseAverages noise;
+  double train_seconds = 0.0;  ///< time in steps so far, over all sessions of the run
   std::optional<double> first_val_loss;
   std::optional<double> best_val_loss;
   std::optional<double> last_val_loss;
@@ -46,8 +52,9 @@ class CheckpointFolder {
 
   /// Writes step-NNNNNNNN.tmp, makes it durable, renames it, then removes the oldest beyond `keep`. Any failure leaves every
   /// committed checkpoint as it was and throws Error(ExitCode::io). Checks free space first, and clears away what a killed save
-  /// left behind, so only one process may save into a folder. Returns the checkpoint's folder.
-  std::filesystem::path save(const TrainerState& state, const Weights& weights, const Optimizer& optimizer, Ops& ops,
+  /// left behind, so only one process may save into a folder. Returns the checkpoint's folder. The model saved is the one that
+  /// Optimizer::show_average() shows, and stays shown.
+  std::filesystem::path save(const TrainerState& state, const Weights& weights, Optimizer& optimizer, Ops& ops,
                              const Tokenizer* tokenizer);
 
   /// Committed checkpoints, oldest first.

@@ -49,7 +49,9 @@ std::optional<DevicePeak> published_peak(const DeviceInfo& device) {
 std::optional<double> model_flops_utilisation(const DeviceInfo& device, DType activation, double flops_per_second) {
   const std::optional<DevicePeak> peak = published_peak(device);
   if (!peak) return std::nullopt;
-  return flops_per_second / (activation == DType::bf16 ? peak->bf16_flops_per_second : peak->f32_flops_per_second);
+  if (activation == DType::bf16) return flops_per_second / peak->bf16_flops_per_second;
+  // Every data sheet of the table gives TF32 half the rate of bf16.
+  return flops_per_second / (device.tf32 ? peak->bf16_flops_per_second / 2 : peak->f32_flops_per_second);
 }
 
 }  // namespace temper

@@ -1,14 +1,19 @@
-// The run's record for machines: metrics.jsonl, one line a step, and TensorBoard events with the same numbers.
+// The run's record for machines: metrics.jsonl, one line a step; diagnostics.jsonl, one line for each step that was measured more
+// closely; and TensorBoard events with the same numbers.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "io/json_lines.h"
 #include "io/tfevents.h"
+#include "model/representation.h"
+#include "optim/diagnostics.h"
 #include "train/checkpoint.h"
 #include "train/evaluation.h"
 #include "train/progress.h"
@@ -24,20 +29,37 @@ struct StepMeasurements {
   double seconds = 0.0;       ///< time in steps since the run began
 };
 
+/// What was measured of an update, as far as it was due.
+struct Diagnosed {
+  std::optional<StepDiagnostics> update;
+  std::vector<RepresentationChange::Layer> representation;
+  std::vector<WeightHistogram> histograms;
+};
+/// The few numbers of it that stand in the step's own line.
+std::vector<std::pair<std::string, double>> summary_of(const Diagnosed& diagnosed);
+
+/// Lengths of a run's log files, as a checkpoint records them.
+struct LogBytes {
+  std::uint64_t metrics = 0;
+  std::uint64_t diagnostics = 0;
+};
+
 class Metrics {
  public:
-  /// Keeps the first `keep_bytes` of an existing metrics.jsonl, so that no step appears twice after a resume; `first_step` is
-  /// the first step still to be recorded.
-  Metrics(const std::filesystem::path& run_directory, std::uint64_t keep_bytes, std::int64_t first_step, bool tensorboard);
+  /// Keeps the first bytes of existing files, so that no step appears twice after a resume; `first_step` is the first step still to
+  /// be recorded. diagnostics.jsonl is there once something was measured for it.
+  Metrics(const std::filesystem::path& run_directory, LogBytes keep, std::int64_t first_step, bool tensorboard);
 
   void write(const StepRecord& record, const StepMeasurements& measurements);
+  void write_diagnostics(const StepRecord& record, const Diagnosed& diagnosed);
   /// Makes what was written durable, before a checkpoint records bytes().
-  void sync() { lines_.sync(); }
-  /// Bytes of metrics.jsonl so far.
-  std::uint64_t bytes() const { return lines_.size(); }
+  void sync();
+  LogBytes bytes() const;
 
  private:
+  std::filesystem::path run_directory_;
   JsonLinesFile lines_;
+  std::optional<JsonLinesFile> diagnostics_;
   std::unique_ptr<EventFile> events_;
 };
 

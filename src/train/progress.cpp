@@ -121,10 +121,13 @@ std::string draw_chart(const std::vector<ChartSeries>& series, int columns, int 
     }
   }
 
+  // Losses in decimals; rates and decays, which are small, and counts of tokens in powers of ten.
+  const double largest = std::max(std::abs(y_low), std::abs(y_high));
+  const char* label = largest >= 0.1 && largest < 1e4 ? "%8.3f ┤" : "%8.2e ┤";
   std::string text;
   for (int row = 0; row < rows; ++row) {
     const double y = y_high - (y_high - y_low) * row / (rows - 1);
-    text += row % 3 == 0 || row == rows - 1 ? format("%8.3f ┤", y) : std::string("         │");
+    text += row % 3 == 0 || row == rows - 1 ? format(label, y) : std::string("         │");
     text += grid[static_cast<std::size_t>(row)] + "\n";
   }
   text += "         └";

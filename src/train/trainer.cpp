@@ -52,14 +52,23 @@ class Trainer {
   void start_or_resume(bool resume, const std::vector<std::string>& allowed_changes);
   void check_tokenizer() const;
   void initialize_weights();
+  void branch();
+  void hold_batch();
   void start_training_step();
   bool finish_training_step();
+  void diagnose(StepRecord& record, std::int64_t micro_batches, DueDiagnostics due);
   bool evaluate(StepMeasurements& measurements);
   bool record_step(const StepRecord& record);
   void save();
   TrainSummary finish(bool interrupted);
 
   bool checkpoint_due(std::int64_t step) const { return config_.checkpoint.every > 0 && step % config_.checkpoint.every == 0; }
+  /// What is due of update number `step` from 1; the first is always measured, since large first updates are what one looks for.
+  DueDiagnostics diagnostics_due(std::int64_t step) const {
+    const auto due = [&](std::int64_t every) { return every > 0 && (step % every == 0 || step == 1); };
+    const DiagnosticsConfig& wanted = config_.diagnostics;
+    return {due(wanted.every), due(wanted.representation_every), due(wanted.histogram_every)};
+  }
   bool evaluation_due(std::int64_t step) const {
     return val_ && (step == steps_ || step == 0 || (config_.eval.every > 0 && step % config_.eval.every == 0));
   }
@@ -72,7 +81,6 @@ class Trainer {
   std::optional<BatchSource> val_;
   std::vector<MultipleChoiceItem> hellaswag_;
   std::int64_t steps_;
-  std::int64_t micro_batches_;
   Engine engine_;
   CheckpointFolder checkpoints_;
   Progress progress_;
@@ -89,6 +97,8 @@ class Trainer {
   struct StartedStep {
     StepRecord record;
     std::uint64_t read;
+    std::int64_t micro_batches;
+    DueDiagnostics due;
   };
   std::deque<StartedStep> started_;
   std::chrono::steady_clock::time_point interval_begin_;  // since when the oldest of them has been worked on
@@ -101,7 +111,6 @@ Trainer::Trainer(const TrainOptions& options, Ops& ops)
       tokenizer_(config_.data.tokenizer.empty() ? std::nullopt : std::optional(Tokenizer::load(config_.data.tokenizer))),
       train_(batch_settings(config_, config_.data.train, config_.data.shuffle)),
       steps_(total_steps(config_)),
-      micro_batches_(micro_batches_per_step(config_)),
       engine_(config_, &ops),
       checkpoints_(directory_.path() / "checkpoints", config_.checkpoint.keep),
       progress_(steps_, config_.log.every) {
@@ -143,6 +152,7 @@ void Trainer::start_or_resume(bool resume, const std::vector<std::string>& allow
   if (!checkpoint) {
     if (resume) progress_.note("no checkpoint yet in " + directory_.path().string() + ": starting at step 0");
     initialize_weights();
+    if (!config_.train.branch_from.empty()) branch();
     if (val_) state_.pending = StepRecord{};  // the loss of the untrained model
   } else {
     TrainerState saved = verify_checkpoint(*checkpoint);
@@ -155,9 +165,12 @@ void Trainer::start_or_resume(bool resume, const std::vector<std::string>& allow
     progress_.note("resuming " + checkpoint->string() + " at step " + std::to_string(state_.step) + " of " +
                    std::to_string(steps_));
   }
+  engine_.optimizer.set_earlier_updates(state_.earlier_updates);
+  if (config_.diagnostics.representation_every > 0) hold_batch();
   write_file_atomically(directory_.path() / "config.json", state_.config_json);
   const std::int64_t first_redone = !checkpoint ? 0 : state_.pending ? state_.step : state_.step + 1;
-  metrics_.emplace(directory_.path(), state_.metrics_bytes, first_redone, config_.log.tensorboard);
+  metrics_.emplace(directory_.path(), LogBytes{state_.metrics_bytes, state_.diagnostics_bytes}, first_redone,
+                   config_.log.tensorboard);
 }
 
 void Trainer::initialize_weights() {
@@ -183,25 +196,52 @@ void Trainer::initialize_weights() {
   load_hf_model(folder, engine_.weights);
 }
 
+/// Takes weights, moments and place in the data from another run's checkpoint; this run's schedule begins at its own step 0.
+void Trainer::branch() {
+  const fs::path from = config_.train.branch_from;
+  const TrainerState saved = verify_checkpoint(from);
+  if (saved.data_fingerprint != state_.data_fingerprint)
+    throw Error(ExitCode::data,
+                "train.branch_from: " + from.string() + " was trained on other data than data.train names; name the same shards");
+  load_checkpoint(from, engine_.weights, engine_.optimizer, ops_);
+  state_.next_window = saved.next_window;
+  state_.earlier_updates = saved.earlier_updates + saved.step;
+}
+
+/// Uploads what the representation change is measured on: the first validation windows, or training ones where there are none.
+void Trainer::hold_batch() {
+  const std::int64_t sequences = config_.diagnostics.representation_sequences;
+  Batch batch;
+  (val_ ? *val_ : train_).read(0, sequences, batch);
+  engine_.held->upload(batch, sequences, config_.model.n_ctx);
+  ops_.synchronize();
+}
+
 void Trainer::start_training_step() {
   if (started_.empty()) interval_begin_ = std::chrono::steady_clock::now();
   const std::int64_t B = config_.batch.micro_batch;
-  const std::uint64_t read = engine_.start_step(state_.step, micro_batches_, config_.batch.tokens_per_step, [&] {
-    train_.read_prefetched(state_.next_window, B, host_batch_);
-    state_.next_window += B;
-    engine_.batch.upload(host_batch_, B, config_.model.n_ctx);
-  });
+  const std::int64_t micro_batches = micro_batches_at(config_, state_.step);
+  const DueDiagnostics due = diagnostics_due(state_.step + 1);
+  const std::uint64_t read = engine_.start_step(
+      state_.step, micro_batches,
+      [&] {
+        train_.read_prefetched(state_.next_window, B, host_batch_);
+        state_.next_window += B;
+        engine_.batch.upload(host_batch_, B, config_.model.n_ctx);
+      },
+      due);
   StepRecord record;
   record.learning_rate = engine_.optimizer.learning_rate(state_.step);
   record.step = ++state_.step;
   record.tokens = state_.next_window * config_.model.n_ctx;
-  started_.push_back({record, read});
+  started_.push_back({record, read, micro_batches, due});
 }
 
 /// Waits for the oldest started step and records it. False: a signal came while it was evaluated.
 bool Trainer::finish_training_step() {
-  StepRecord record = started_.front().record;
-  const StepScalars scalars = engine_.finish_step(started_.front().read);
+  const StartedStep started = started_.front();
+  StepRecord record = started.record;
+  const StepScalars scalars = engine_.finish_step(started.read);
   started_.pop_front();
   if (scalars.finite == 0) {
     const std::string stands =
@@ -213,24 +253,41 @@ bool Trainer::finish_training_step() {
   }
   record.loss = scalars.loss;
   record.gradient_norm = scalars.gradient_norm;
+  if (started.due.any()) diagnose(record, started.micro_batches, started.due);
 
   const auto now = std::chrono::steady_clock::now();
   const double seconds = std::chrono::duration<double>(now - interval_begin_).count();
   interval_begin_ = now;
   state_.train_seconds += seconds;
-  tokens_per_second_ = static_cast<double>(config_.batch.tokens_per_step) / seconds;
+  tokens_per_second_ = static_cast<double>(started.micro_batches * config_.batch.micro_batch * config_.model.n_ctx) / seconds;
   progress_.step(record, tokens_per_second_,
                  state_.train_seconds / static_cast<double>(record.step) * static_cast<double>(steps_ - record.step));
   return record_step(record);
 }
 
+/// Measures what is due of the update just made and writes it; its summary goes into the record, whose line is written later.
+void Trainer::diagnose(StepRecord& record, std::int64_t micro_batches, DueDiagnostics due) {
+  Diagnosed diagnosed;
+  const std::int64_t k = record.step - 1;
+  if (due.update) diagnosed.update = engine_.diagnostics->read(k, micro_batches, config_.batch.micro_batch, state_.noise);
+  if (due.representation)
+    diagnosed.representation =
+        engine_.representation->measure(engine_.model, engine_.held->tokens(), engine_.diagnostics->weights_before());
+  if (due.histograms)
+    diagnosed.histograms = engine_.diagnostics->histograms(k, static_cast<double>(tokens_before(config_, steps_)));
+  record.update = summary_of(diagnosed);
+  metrics_->write_diagnostics(record, diagnosed);
+}
+
 bool Trainer::evaluate(StepMeasurements& measurements) {
+  engine_.optimizer.show_average();
   const auto showing = [&](const char* what) {
     return [this, what](double share) {
       progress_.activity(what, share);
       return !StopSignals::requested();
     };
   };
+  engine_.optimizer.show_average();
   measurements.val_loss = validation_loss(engine_.model, *val_, config_.batch.micro_batch, config_.model.n_ctx,
                                           config_.eval.batches, engine_.batch, ops_, showing("validating"));
   if (!measurements.val_loss) return false;
@@ -280,7 +337,9 @@ bool Trainer::record_step(const StepRecord& record) {
 
 void Trainer::save() {
   metrics_->sync();
-  state_.metrics_bytes = metrics_->bytes();
+  state_.metrics_bytes = metrics_->bytes().metrics;
+  state_.diagnostics_bytes = metrics_->bytes().diagnostics;
+  engine_.optimizer.show_average();
   last_checkpoint_ = checkpoints_.save(state_, engine_.weights, engine_.optimizer, ops_, tokenizer_ ? &*tokenizer_ : nullptr);
   saved_step_ = state_.pending ? -1 : state_.step;
 }
@@ -291,7 +350,8 @@ TrainSummary Trainer::run() {
   while (state_.step < steps_) {
     const bool stop = StopSignals::requested();
     if (!stop) start_training_step();
-    const bool weights_wanted = stop || state_.step == steps_ || evaluation_due(state_.step) || checkpoint_due(state_.step);
+    const bool weights_wanted = stop || state_.step == steps_ || evaluation_due(state_.step) || checkpoint_due(state_.step) ||
+                                diagnostics_due(state_.step).any();
     while (started_.size() > (weights_wanted ? 0 : ahead))
       if (!finish_training_step()) return finish(true);
     if (stop) return finish(true);
@@ -350,6 +410,7 @@ std::string describe_run(const RunConfig& config, const Ops& ops, const std::str
   plan.count_backend_memory(config, ops);
   const double tokens = static_cast<double>(config.batch.tokens_per_step);
   const double steps = static_cast<double>(total_steps(config));
+  const double all_tokens = static_cast<double>(tokens_before(config, total_steps(config)));
   const double flops = training_flops_per_token(config.model);
   char text[512];
   std::snprintf(text, sizeof(text),
@@ -361,9 +422,9 @@ std::string describe_run(const RunConfig& config, const Ops& ops, const std::str
                 static_cast<long long>(config.model.n_embd), static_cast<long long>(config.model.n_ctx),
                 static_cast<long long>(config.model.vocab_size), static_cast<long long>(padded_vocab_size(config.model)),
                 format_count(static_cast<double>(plan.weights.layout().parameter_count())).c_str(), format_count(steps).c_str(),
-                format_count(tokens).c_str(), static_cast<long long>(micro_batches_per_step(config)),
+                format_count(tokens).c_str(), static_cast<long long>(micro_batches_at(config, total_steps(config) - 1)),
                 static_cast<long long>(config.batch.micro_batch), static_cast<long long>(config.model.n_ctx),
-                format_count(steps * tokens).c_str(), flops / 1e6, flops * tokens * steps);
+                format_count(all_tokens).c_str(), flops / 1e6, flops * all_tokens);
   std::string out = "device      " + device + "\n" + text + "memory\n";
   for (const MemoryGroup& group : plan.memory.plan()) {
     std::snprintf(text, sizeof(text), "  %-24s %12s\n", group.name.c_str(), format_bytes(group.bytes).c_str());

@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <map>
 #include <set>
 #include <utility>
+
+#include "config/glob_factor.h"
 
 namespace temper {
 namespace {
@@ -46,7 +49,21 @@ TEST(Fields, EveryMemberOfEveryStructHasARow) {
   EXPECT_EQ(rows("eval"), members<EvalConfig>());
   EXPECT_EQ(rows("checkpoint"), members<CheckpointConfig>());
   EXPECT_EQ(rows("log"), members<LogConfig>());
+  EXPECT_EQ(rows("diagnostics"), members<DiagnosticsConfig>());
   EXPECT_EQ(rows("") + config_sections().size(), members<RunConfig>());
+}
+
+TEST(Fields, GroupsOfAlternatives) {
+  const auto names = [](std::string_view path) {
+    std::set<std::string_view> paths;
+    for (const Field* other : alternatives(*find_field(path))) paths.insert(other->path);
+    return paths;
+  };
+  using Paths = std::set<std::string_view>;
+  EXPECT_EQ(names("train.steps"), Paths{"train.tokens"});
+  EXPECT_EQ(names("train.branch_from"), Paths{"train.init_from"});
+  EXPECT_EQ(names("schedule.warmup_fraction"), (Paths{"schedule.warmup_steps", "schedule.warmup_tokens"}));
+  EXPECT_EQ(names("seed"), Paths{});
 }
 
 TEST(Fields, PathsAreUniqueAndSectionsKnownAndTogether) {
@@ -57,11 +74,11 @@ TEST(Fields, PathsAreUniqueAndSectionsKnownAndTogether) {
     EXPECT_FALSE(field.help.empty()) << field.path;
     EXPECT_EQ(find_field(field.path), &field);
     if (order.empty() || order.back() != field.section()) order.push_back(field.section());
-    if (!field.alternative.empty()) {
-      ASSERT_NE(find_field(field.alternative), nullptr) << field.path;
-      EXPECT_EQ(find_field(field.alternative)->alternative, field.path);
-      EXPECT_EQ(find_field(field.alternative)->section(), field.section());
+    for (const Field* other : alternatives(field)) {
+      EXPECT_EQ(other->section(), field.section()) << field.path;  // as the schema relies on
+      EXPECT_TRUE(get_field(field, RunConfig{}).is_null()) << field.path;
     }
+    EXPECT_EQ(field.group.empty(), alternatives(field).empty()) << field.path << " is a group of one";
   }
   std::vector<std::string_view> expected = {""};
   for (const Section& section : config_sections()) expected.push_back(section.name);
@@ -71,12 +88,21 @@ TEST(Fields, PathsAreUniqueAndSectionsKnownAndTogether) {
 /// A value the field takes and does not have in RunConfig{}.
 Value another_value(const Field& field) {
   const Value initial = get_field(field, RunConfig{});
+  if (const auto* kind = std::get_if<IntegerKind>(&field.kind)) return {kind->min + 7};
+  if (const auto* kind = std::get_if<NumberKind>(&field.kind)) return {kind->min + 0.125};
+  if (const auto* kind = std::get_if<TextListKind>(&field.kind)) {
+    if (!kind->names.empty()) return {std::vector<Value>{{std::string(kind->names.back())}}};
+    if (kind->is_glob_factor) return {std::vector<Value>{{"*.wte.*=0.5"}, {"*=2"}}};
+    return {std::vector<Value>{{"x.bin"}, {"y*.bin"}}};
+  }
+  if (const auto* choice = std::get_if<ChoiceKind>(&field.kind)) {
+    const Value last{std::string(choice->names.back())};
+    return last == initial ? Value{std::string(choice->names.front())} : last;
+  }
   const std::string_view type = type_name(field);
   if (type == "integer") return {std::int64_t{7}};
-  if (type == "number") return {0.125};
+  if (type == "number or list of numbers") return {std::vector<Value>{{0.125}, {0.5}}};
   if (type == "boolean") return {!std::get<bool>(initial.data)};
-  if (type == "string or list of strings") return {std::vector<Value>{{"x.bin"}, {"y*.bin"}}};
-  if (const auto* choice = std::get_if<ChoiceKind>(&field.kind)) return {std::string(choice->names.back())};
   if (field.path == "data.format") return {"raw_u16"};
   return {"something"};
 }
@@ -113,24 +139,160 @@ TEST(Fields, AFieldIsWhereItsNameSays) {
   EXPECT_EQ(config.model.n_embd, 64);
 }
 
-TEST(Fields, EnumeratorsHaveTheirNames) {
-  const auto name = [](std::string_view path, auto change) {
+/// The names of all enumerators of a choice, in their order.
+template <class Access, class Enum>
+void expect_names(std::string_view path, Access access, const std::vector<Enum>& enumerators, const std::string& expected) {
+  const Field& field = *find_field(path);
+  EXPECT_EQ(std::get<ChoiceKind>(field.kind).names.size(), enumerators.size()) << path;
+  std::string names;
+  for (const Enum enumerator : enumerators) {
     RunConfig config;
-    change(config);
-    return std::get<std::string>(get_field(*find_field(path), config).data);
-  };
-  EXPECT_EQ(name("schedule.name", [](RunConfig& c) { c.schedule.name = ScheduleName::constant; }), "constant");
-  EXPECT_EQ(name("schedule.name", [](RunConfig& c) { c.schedule.name = ScheduleName::linear; }), "linear");
-  EXPECT_EQ(name("schedule.name", [](RunConfig& c) { c.schedule.name = ScheduleName::cosine; }), "cosine");
-  EXPECT_EQ(name("schedule.name", [](RunConfig& c) { c.schedule.name = ScheduleName::wsd; }), "wsd");
-  EXPECT_EQ(name("device", [](RunConfig& c) { c.device = DeviceChoice::automatic; }), "auto");
-  EXPECT_EQ(name("device", [](RunConfig& c) { c.device = DeviceChoice::cpu; }), "cpu");
-  EXPECT_EQ(name("device", [](RunConfig& c) { c.device = DeviceChoice::cuda; }), "cuda");
-  EXPECT_EQ(name("precision", [](RunConfig& c) { c.precision = Precision::fp32; }), "fp32");
-  EXPECT_EQ(name("precision", [](RunConfig& c) { c.precision = Precision::bf16; }), "bf16");
-  EXPECT_EQ(name("optimizer.name", [](RunConfig& c) { c.optimizer.name = OptimizerName::adamw; }), "adamw");
-  EXPECT_EQ(name("optimizer.decay", [](RunConfig& c) { c.optimizer.decay = DecayMode::none; }), "none");
-  EXPECT_EQ(name("optimizer.decay", [](RunConfig& c) { c.optimizer.decay = DecayMode::decoupled; }), "decoupled");
+    access(config) = enumerator;
+    names += (names.empty() ? "" : " ") + std::get<std::string>(get_field(field, config).data);
+  }
+  EXPECT_EQ(names, expected) << path;
+}
+
+TEST(Fields, ChoicesOfTheRunHaveTheirNames) {
+  {
+    using enum DeviceChoice;
+    expect_names(
+        "device", [](auto& c) -> auto& { return c.device; }, std::vector{automatic, cpu, cuda}, "auto cpu cuda");
+  }
+  {
+    using enum Precision;
+    expect_names(
+        "precision", [](auto& c) -> auto& { return c.precision; }, std::vector{fp32, bf16, tf32}, "fp32 bf16 tf32");
+  }
+  {
+    using enum Initialization;
+    expect_names(
+        "model.init", [](auto& c) -> auto& { return c.model.init; }, std::vector{gpt2, xavier, he}, "gpt2 xavier he");
+  }
+  {
+    using enum Recompute;
+    expect_names(
+        "train.recompute", [](auto& c) -> auto& { return c.train.recompute; }, std::vector{none, gelu_layernorm, block},
+        "none gelu_layernorm block");
+  }
+}
+
+TEST(Fields, ChoicesOfTheScheduleHaveTheirNames) {
+  {
+    using enum ScheduleName;
+    expect_names(
+        "schedule.name", [](auto& c) -> auto& { return c.schedule.name; },
+        std::vector{constant, linear, cosine, step, wsd, inverse_sqrt, restarts, power},
+        "constant linear cosine step wsd inverse_sqrt restarts power");
+  }
+  {
+    using enum WarmupShape;
+    expect_names(
+        "schedule.warmup_shape", [](auto& c) -> auto& { return c.schedule.warmup_shape; }, std::vector{linear, exponential, cosine},
+        "linear exponential cosine");
+  }
+  {
+    using enum WarmupFirst;
+    expect_names(
+        "schedule.warmup_first", [](auto& c) -> auto& { return c.schedule.warmup_first; }, std::vector{zero, one_step, percent},
+        "zero one_step percent");
+  }
+  {
+    using enum CooldownShape;
+    expect_names(
+        "schedule.cooldown_shape", [](auto& c) -> auto& { return c.schedule.cooldown_shape; },
+        std::vector{linear, one_minus_sqrt, cosine, one_minus_square, mirror_cosine, exponential},
+        "linear one_minus_sqrt cosine one_minus_square mirror_cosine exponential");
+  }
+}
+
+TEST(Fields, ChoicesOfTheOptimizerHaveTheirNames) {
+  {
+    using enum OptimizerName;
+    expect_names(
+        "optimizer.name", [](auto& c) -> auto& { return c.optimizer.name; },
+        std::vector{sgd, sgdw, adam, adamw, lion, nesterov_lion, liona, lionar, adamh, muon, ademamix, schedule_free_adamw},
+        "sgd sgdw adam adamw lion nesterov_lion liona lionar adamh muon ademamix schedule_free_adamw");
+  }
+  {
+    using enum EpsilonPlacement;
+    expect_names(
+        "optimizer.eps_placement", [](auto& c) -> auto& { return c.optimizer.eps_placement; }, std::vector{outside, inside},
+        "outside inside");
+  }
+  {
+    using enum BiasCorrection;
+    expect_names(
+        "optimizer.bias_correction", [](auto& c) -> auto& { return c.optimizer.bias_correction; }, std::vector{both, second},
+        "both second");
+  }
+  {
+    using enum InverseBiasCorrection;
+    expect_names(
+        "optimizer.inverse_bias_correction", [](auto& c) -> auto& { return c.optimizer.inverse_bias_correction; },
+        std::vector{none, linear, root}, "none linear root");
+  }
+  {
+    using enum SignScale;
+    expect_names(
+        "optimizer.sign_scale", [](auto& c) -> auto& { return c.optimizer.sign_scale; }, std::vector{noise, norm_matched, one},
+        "noise norm_matched one");
+  }
+  {
+    using enum DecayMode;
+    expect_names(
+        "optimizer.decay", [](auto& c) -> auto& { return c.optimizer.decay; },
+        std::vector{by_name, none, l2, decoupled, independent, normalized, scale_adjusted, cautious},
+        "by_name none l2 decoupled independent normalized scale_adjusted cautious");
+  }
+  {
+    using enum L2Stage;
+    expect_names(
+        "optimizer.l2_stage", [](auto& c) -> auto& { return c.optimizer.l2_stage; }, std::vector{before_clipping, after_clipping},
+        "before_clipping after_clipping");
+  }
+  {
+    using enum DecaySchedule;
+    expect_names(
+        "optimizer.decay_schedule", [](auto& c) -> auto& { return c.optimizer.decay_schedule; },
+        std::vector{constant, follow_rate, linear, cosine}, "constant follow_rate linear cosine");
+  }
+  {
+    using enum ClipMode;
+    expect_names(
+        "optimizer.clip_mode", [](auto& c) -> auto& { return c.optimizer.clip_mode; }, std::vector{global, tensor, value},
+        "global tensor value");
+  }
+  {
+    using enum NormControlChoice;
+    expect_names(
+        "optimizer.norm_control", [](auto& c) -> auto& { return c.optimizer.norm_control; },
+        std::vector{by_name, none, rotational, relative}, "by_name none rotational relative");
+  }
+  {
+    using enum Granularity;
+    expect_names(
+        "optimizer.norm_granularity", [](auto& c) -> auto& { return c.optimizer.norm_granularity; },
+        std::vector{by_name, row, matrix}, "by_name row matrix");
+  }
+  {
+    using enum RotationSchedule;
+    expect_names(
+        "optimizer.rotation_schedule", [](auto& c) -> auto& { return c.optimizer.rotation_schedule; }, std::vector{root, linear},
+        "root linear");
+  }
+  {
+    using enum RateCorrectionChoice;
+    expect_names(
+        "optimizer.rate_correction", [](auto& c) -> auto& { return c.optimizer.rate_correction; },
+        std::vector{none, gradient, momentum}, "none gradient momentum");
+  }
+  {
+    using enum MuonScale;
+    expect_names(
+        "optimizer.muon_scale", [](auto& c) -> auto& { return c.optimizer.muon_scale; }, std::vector{shape, match_rms},
+        "shape match_rms");
+  }
 }
 
 TEST(Fields, RangesHoldAtTheirEnds) {
@@ -146,12 +308,45 @@ TEST(Fields, RangesHoldAtTheirEnds) {
   EXPECT_TRUE(takes_value("optimizer.beta1", {0.0}));
   EXPECT_FALSE(takes_value("optimizer.beta1", {1.0}));
   EXPECT_FALSE(takes_value("optimizer.learning_rate", {0.0}));
+  EXPECT_FALSE(takes_value("optimizer.beta1", {-1.0}));  // the struct's "not given" cannot be written
+  EXPECT_FALSE(takes_value("optimizer.other_learning_rate", {-1.0}));
+  EXPECT_TRUE(takes_value("schedule.cycle_growth", {1.0}));
+  EXPECT_FALSE(takes_value("schedule.cycle_growth", {0.99}));
   EXPECT_TRUE(takes_value("optimizer.grad_clip", {0.0}));
   EXPECT_FALSE(takes_value("optimizer.grad_clip", {-1e-9}));
   EXPECT_TRUE(takes_value("schedule.warmup_fraction", {1.0}));
   EXPECT_FALSE(takes_value("schedule.warmup_steps", {std::int64_t{-1}}));  // the struct's "not given" cannot be written
   EXPECT_FALSE(takes_value("optimizer.grad_clip", {std::numeric_limits<double>::infinity()}));
   EXPECT_FALSE(takes_value("optimizer.grad_clip", {std::numeric_limits<double>::quiet_NaN()}));
+}
+
+TEST(Fields, ListsHoldWhatTheirRowAllows) {
+  const auto takes_value = [](std::string_view path, Value value) {
+    RunConfig config;
+    return set_field(*find_field(path), config, value).empty();
+  };
+  const auto list = [](std::vector<Value> values) { return Value{std::move(values)}; };
+  EXPECT_TRUE(takes_value("schedule.milestones", {0.5}));  // one number is a list of one
+  EXPECT_TRUE(takes_value("schedule.milestones", list({{0.25}, {0.5}})));
+  EXPECT_FALSE(takes_value("schedule.milestones", list({{0.25}, {1.0}})));
+  EXPECT_FALSE(takes_value("schedule.milestones", list({{0.25}, {std::int64_t{0}}})));
+  EXPECT_FALSE(takes_value("schedule.milestones", list({{0.25}, {"0.5"}})));
+  EXPECT_FALSE(takes_value("schedule.milestones", list({{std::numeric_limits<double>::quiet_NaN()}})));
+
+  EXPECT_TRUE(takes_value("optimizer.decay_on", {"biases"}));
+  EXPECT_TRUE(takes_value("optimizer.decay_on", list({})));
+  EXPECT_FALSE(takes_value("optimizer.decay_on", list({{"matrices"}, {"weights"}})));
+
+  for (const char* path : {"optimizer.decay_factors", "optimizer.rate_factors"}) {
+    for (const char* text : {"*.wte.*=0.5", "*=0", "a=b=1e-3", "h.?.attn=.5"}) EXPECT_TRUE(takes_value(path, {text})) << text;
+    for (const char* text : {"*.wte.*", "=1", "*=", "*=-1", "*=x", "*=1x", "*= 1", "*=nan", "*=inf", "*=1e999", "*=-0"})
+      EXPECT_FALSE(takes_value(path, {text})) << text;
+    EXPECT_FALSE(takes_value(path, {0.5}));
+  }
+  const auto read = parse_glob_factor("a=b=1e-3");
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->glob, "a=b");
+  EXPECT_EQ(read->factor, 1e-3);
 }
 
 TEST(Fields, IntegersMayBeWrittenAsIntegralNumbers) {
@@ -172,8 +367,11 @@ TEST(Fields, WhatIsAllowedIsSaidInWords) {
       {"optimizer.learning_rate", "a number above 0 and at most 1000"},
       {"optimizer.grad_clip", "a number of at least 0"},
       {"schedule.min_ratio", "a number from 0 to 1"},
-      {"optimizer.name", "\"adamw\""},
-      {"precision", "one of \"fp32\", \"bf16\""},
+      {"precision", "one of \"fp32\", \"bf16\", \"tf32\""},
+      {"schedule.milestones", "a number above 0 and below 1, or a list of them"},
+      {"optimizer.decay_on", "a list of any of \"embeddings\", \"matrices\", \"biases\", \"layernorms\""},
+      {"optimizer.rate_factors", "\"GLOB=FACTOR\" with a number of at least 0 as FACTOR, or a list of them"},
+      {"data.train", "a path or glob, or a list of them, none of them empty"},
       {"log.tensorboard", "true or false"},
   };
   for (const auto& [path, text] : expected) EXPECT_EQ(allowed_values(*find_field(path)), text);

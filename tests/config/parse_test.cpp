@@ -75,7 +75,6 @@ TEST_F(Parse, WrongTypesAndRangesNameFilePositionValueAndWhatIsAllowed) {
   expect_parts(error(",\n\"seed\": \"x\""), {"run.json:2:1: ", "seed is \"x\"", "an integer from 0"});
   expect_parts(error(", \"model\": {\"n_layer\": 2.5}"), {"model.n_layer is 2.5", "integer"});
   expect_parts(error(", \"model\": {\"bias\": 1}"), {"model.bias is 1", "true or false"});
-  expect_parts(error(", \"model\": {\"bias\": null}"), {"model.bias is null"});
   expect_parts(error(", \"model\": 3"), {"model is 3", "n_layer, n_head"});
   expect_parts(error(", \"model\": [3]"), {"model is [3]"});
   expect_parts(error(", \"seed\": {\"a\": 1}"), {"seed is an object"});
@@ -83,6 +82,16 @@ TEST_F(Parse, WrongTypesAndRangesNameFilePositionValueAndWhatIsAllowed) {
   expect_parts(error(", \"name\": \"../x\""), {"name is \"../x\"", "letters"});
   expect_parts(error(", \"eval\": {\"hellaswag\": \"a\\u0000b\"}"), {"eval.hellaswag", "control characters"});
   EXPECT_EQ(error(", \"seed\": {\"a\": 1}").find("seed.a"), std::string::npos);  // one cause, one line
+}
+
+TEST_F(Parse, NullTakesBackWhatAnotherLayerGave) {
+  const RunConfig config =
+      load(",\n\"optimizer\": {\"beta1\": 0.8, \"eps\": 1e-6}, \"schedule\": {\"warmup_steps\": 3}",
+           {"optimizer.beta1=null", "optimizer.eps=null", "schedule.warmup_fraction=null"});
+  EXPECT_EQ(config.optimizer.beta1, -1.0);
+  EXPECT_EQ(config.optimizer.eps, OptimizerConfig{}.eps);
+  EXPECT_EQ(config.schedule.warmup_steps, 3);  // null gives nothing that would exclude it
+  expect_parts(usage_error([&] { load(", \"optimizer\": null"); }), {"optimizer is null"});
 }
 
 TEST_F(Parse, EveryProblemOfAFileIsTold) {
@@ -165,6 +174,36 @@ TEST_F(Extends, ALayerThatSetsOneOfTwoAlternativesTakesBackTheOther) {
                {"override train.tokens=4: train.tokens and train.steps", "only one"});
 }
 
+TEST_F(Extends, OfThreeThatExcludeOneAnotherTheLatestLayerWins) {
+  write("base.json", R"({"data": {"train": "a.bin"}, "train": {"steps": 7, "init_from": "m"}, "schedule": {"warmup_steps": 3}})");
+  const auto run = write("run.json", R"({"extends": "base.json", "schedule": {"warmup_fraction": 0.5}})");
+  const RunConfig config = load_config(run, {"schedule.warmup_tokens=1e6", "train.branch_from=c"});
+  EXPECT_EQ(config.schedule.warmup_steps, -1);
+  EXPECT_EQ(config.schedule.warmup_fraction, -1.0);
+  EXPECT_EQ(config.schedule.warmup_tokens, 1'000'000);
+  EXPECT_EQ(config.train.init_from, "");
+  EXPECT_EQ(config.train.branch_from, "c");
+  const std::string message = usage_error([&] {
+    load_config(run, {"schedule.warmup_tokens=1", "schedule.warmup_steps=2", "train.branch_from=c", "train.init_from=d"});
+  });
+  expect_parts(message, {"2 problems", "override schedule.warmup_steps=2: schedule.warmup_steps and schedule.warmup_tokens exclude",
+                         "override train.init_from=d: train.init_from and train.branch_from exclude", "only one"});
+}
+
+TEST_F(Overrides, ListsOfNumbersAndFactors) {
+  const RunConfig config = load("", {"schedule.name=step", "schedule.milestones=[0.5, 0.75]", "optimizer.decay_factors=*.wte.*=0",
+                                     "optimizer.rate_factors=[\"a=1\", \"b=2\"]", "optimizer.decay_on=matrices"});
+  EXPECT_EQ(config.schedule.milestones, (std::vector<double>{0.5, 0.75}));
+  EXPECT_EQ(config.optimizer.decay_factors, std::vector<std::string>{"*.wte.*=0"});
+  EXPECT_EQ(config.optimizer.rate_factors, (std::vector<std::string>{"a=1", "b=2"}));
+  EXPECT_EQ(config.optimizer.decay_on, std::vector<std::string>{"matrices"});
+  EXPECT_EQ(load("", {"schedule.name=step", "schedule.milestones=0.5"}).schedule.milestones, std::vector<double>{0.5});
+  const auto error = [&](const std::string& text) { return usage_error([&] { load("", {text}); }); };
+  expect_parts(error("schedule.milestones=[0.5, 2]"), {"schedule.milestones is [0.5, 2]", "below 1"});
+  expect_parts(error("optimizer.decay_factors=*.wte.*"), {"optimizer.decay_factors is \"*.wte.*\"", "GLOB=FACTOR"});
+  expect_parts(error("optimizer.decay_on=weights"), {"optimizer.decay_on is \"weights\"", "\"layernorms\""});
+}
+
 TEST_F(Overrides, ValuesAreJsonOrBareText) {
   const RunConfig config = load(
       "", {"optimizer.learning_rate=3e-4", "device=cpu", "precision=\"bf16\"", "model.bias=false", "seed=7", "name=true",
@@ -220,6 +259,9 @@ TEST_F(Suggestions, FindWhatWasMeant) {
   meant("batch.batch_size", "batch.micro_batch");
   meant("schedule.warmup", "schedule.warmup_steps");
   meant("optimizer.betas", "optimizer.beta1");
+  meant("optimizer.mu", "optimizer.momentum");
+  meant("schedule.T_mult", "schedule.cycle_growth");
+  meant("schedule.lr_decay_iters", "schedule.horizon_steps");
   meant("dtype", "precision");
   meant("sed", "seed");
   meant("checkpoint.keeep", "checkpoint.keep");
@@ -227,7 +269,7 @@ TEST_F(Suggestions, FindWhatWasMeant) {
 
 TEST_F(Suggestions, NothingNearListsTheKeys) {
   const std::string message = usage_error([&] { load("", {"optimizer.quux_frobnicate=1"}); });
-  expect_parts(message, {"keys of optimizer: name, learning_rate, beta1"});
+  expect_parts(message, {"keys of optimizer: name, learning_rate, other_learning_rate, beta1"});
   EXPECT_EQ(message.find("did you mean"), std::string::npos) << message;
   expect_parts(usage_error([&] { load("", {"zzzzzzzzzzzz=1"}); }), {"known at the top level: name, seed", "checkpoint"});
   const std::string long_key = std::string(100000, 'x').append("=1");

@@ -1,44 +1,140 @@
 #include "config/resolved.h"
 
+#include <set>
+
 #include "config/validate.h"
 #include "config_files.h"
 
 namespace temper {
 namespace {
 
-/// Valid, and different from RunConfig{} in every field that can be given together.
-RunConfig changed_everywhere() {
-  RunConfig config;
-  config.name = "other.run-1";
-  config.seed = UINT64_MAX;
-  config.device = DeviceChoice::cpu;
-  config.precision = Precision::bf16;
-  config.model = {2, 2, 32, 64, 300, false, 1.0 / 3.0};
-  config.data = {{"a \"quoted\" \xc3\xa9.bin", "b*.bin"}, {"v.bin"}, "tok", true, "raw_u16"};
-  config.batch = {1280, 5};
-  config.train.tokens = 12'345'678'901;
-  config.train.init_from = "runs/a model";
-  config.train.recompute = Recompute::block;
-  config.optimizer = {OptimizerName::adamw, 0.1 + 0.2, 0.8, 0.999, 1e-12, 5e-324, DecayMode::none, 0.0};
-  config.schedule = {ScheduleName::wsd, -1, 1e-3, 1.0 / 7.0, 0.3};
-  config.eval = {3, 0, "h.bin", 17};
-  config.checkpoint = {5, 9};
-  config.log = {2, false};
-  return config;
+/// Valid configurations; each field differs from RunConfig{} in at least one of them.
+std::vector<RunConfig> changed_everywhere() {
+  RunConfig first;
+  first.name = "other.run-1";
+  first.seed = UINT64_MAX;
+  first.device = DeviceChoice::cpu;
+  first.precision = Precision::bf16;
+  first.model = {2, 2, 32, 64, 300, false, 1.0 / 3.0, Initialization::he, false};
+  first.data = {{"a \"quoted\" \xc3\xa9.bin", "b*.bin"}, {"v.bin"}, "tok", true, "raw_u16"};
+  first.batch = {1280, 5};
+  first.train.tokens = 12'345'678'901;
+  first.train.branch_from = "runs/a checkpoint";
+  first.train.recompute = Recompute::block;
+  first.eval = {3, 0, "h.bin", 17};
+  first.checkpoint = {5, 9};
+  first.log = {2, false};
+  first.diagnostics = {1, 2, 3, 4, 50};
+
+  OptimizerConfig& adam = first.optimizer;
+  adam.name = OptimizerName::adam;
+  adam.learning_rate = 0.1 + 0.2;
+  adam.beta1 = 0.8;
+  adam.beta2 = 0.999;
+  adam.eps = 1e-12;
+  adam.eps_placement = EpsilonPlacement::inside;
+  adam.bias_correction = BiasCorrection::second;
+  adam.weight_decay = 5e-324;
+  adam.decay = DecayMode::l2;
+  adam.l2_stage = L2Stage::before_clipping;
+  adam.decay_schedule = DecaySchedule::cosine;
+  adam.decay_on = {"biases"};
+  adam.decay_factors = {"*.wte.*=0.5", "*=2"};
+  adam.rate_factors = {"*=1e-3"};
+  adam.depth_rate_factor = 0.9;
+  adam.clip_mode = ClipMode::tensor;
+
+  ScheduleConfig& wsd = first.schedule;
+  wsd.name = ScheduleName::wsd;
+  wsd.warmup_fraction = 1e-3;
+  wsd.warmup_shape = WarmupShape::cosine;
+  wsd.warmup_first = WarmupFirst::zero;
+  wsd.min_ratio = 1.0 / 7.0;
+  wsd.cooldown_fraction = 0.3;
+  wsd.cooldown_shape = CooldownShape::exponential;
+  wsd.momentum_warmup_steps = 7;
+  wsd.momentum_start = 0.5;
+  wsd.momentum_cooldown_steps = 8;
+  wsd.batch_warmup_steps = 9;
+  wsd.batch_start_tokens = 640;
+
+  std::vector<RunConfig> all = {first};
+  const auto with = [&](auto change) {
+    all.push_back(valid_config());
+    change(all.back());
+  };
+  with([](RunConfig& c) {
+    c.train.init_from = "runs/a model";
+    c.optimizer.name = OptimizerName::lionar;
+    c.optimizer.momentum = 0.98;
+    c.optimizer.nesterov = true;
+    c.optimizer.inverse_bias_correction = InverseBiasCorrection::root;
+    c.optimizer.sign_scale = SignScale::norm_matched;
+    c.optimizer.grad_clip = 0.0;
+    c.optimizer.norm_control = NormControlChoice::rotational;
+    c.optimizer.norm_granularity = Granularity::matrix;
+    c.optimizer.rotation_zero_mean = false;
+    c.optimizer.rotation_averaging = 0.0;
+    c.optimizer.rotation_embeddings = false;
+    c.optimizer.rotation_schedule = RotationSchedule::linear;
+    c.optimizer.rate_correction = RateCorrectionChoice::momentum;
+    c.optimizer.rate_correction_smoothing = 0.5;
+    c.schedule.warmup_steps = 3;
+    c.schedule.horizon_steps = 1005;
+  });
+  with([](RunConfig& c) {
+    c.optimizer.name = OptimizerName::ademamix;
+    c.optimizer.beta3 = 0.99;
+    c.optimizer.ademamix_alpha = 2.0;
+    c.optimizer.ademamix_warmup_steps = 3;
+    c.schedule.name = ScheduleName::step;
+    c.schedule.warmup_tokens = 7;
+    c.schedule.milestones = {1.0 / 3.0, 0.5};
+    c.schedule.step_factor = 0.5;
+  });
+  with([](RunConfig& c) {
+    c.optimizer.name = OptimizerName::muon;
+    c.optimizer.other_learning_rate = 0.7;
+    c.optimizer.muon_iterations = 6;
+    c.optimizer.muon_scale = MuonScale::match_rms;
+    c.schedule.name = ScheduleName::restarts;
+    c.schedule.cycle_steps = 6;
+    c.schedule.cycle_growth = 1.5;
+  });
+  with([](RunConfig& c) {
+    c.optimizer.name = OptimizerName::sgd;
+    c.optimizer.dampening = 0.5;
+    c.schedule.name = ScheduleName::power;
+    c.schedule.power = 1.0;
+    c.schedule.power_scale = 2.0;
+  });
+  with([](RunConfig& c) {
+    c.optimizer.name = OptimizerName::sgdw;
+    c.optimizer.momentum_includes_rate = false;
+  });
+  with([](RunConfig& c) {
+    c.optimizer.name = OptimizerName::schedule_free_adamw;
+    c.optimizer.averaging_power = 1.0;
+    c.schedule.name = ScheduleName::constant;
+  });
+  return all;
 }
 
 TEST(Resolved, ReadsBackToTheSameConfiguration) {
-  const RunConfig config = changed_everywhere();
-  const auto differences = compare(RunConfig{}, config);
-  // every field but the two that stay "not given" and the optimizer's only name
-  EXPECT_EQ(differences.size(), config_fields().size() - 3);
+  std::set<std::string_view> changed;
+  for (const RunConfig& config : changed_everywhere()) {
+    for (const FieldDifference& difference : compare(RunConfig{}, config)) changed.insert(difference.path);
+    const std::string text = config_to_json(config);
+    const RunConfig again = config_from_json(text, "resolved");
+    EXPECT_TRUE(compare(config, again).empty());
+    EXPECT_EQ(config_to_json(again), text);
+  }
+  for (const Field& field : config_fields()) EXPECT_TRUE(changed.contains(field.path)) << field.path;
 
-  const std::string text = config_to_json(config);
-  const RunConfig again = config_from_json(text, "resolved");
-  EXPECT_TRUE(compare(config, again).empty());
-  EXPECT_EQ(again.optimizer.weight_decay, 5e-324);
-  EXPECT_EQ(again.schedule.min_ratio, 1.0 / 7.0);
-  EXPECT_EQ(config_to_json(again), text);
+  const RunConfig first = config_from_json(config_to_json(changed_everywhere()[0]), "resolved");
+  EXPECT_EQ(first.optimizer.weight_decay, 5e-324);
+  EXPECT_EQ(first.schedule.min_ratio, 1.0 / 7.0);
+  EXPECT_EQ(first.optimizer.decay_factors, (std::vector<std::string>{"*.wte.*=0.5", "*=2"}));
 }
 
 TEST(Resolved, IsAFileThatLoads) {
@@ -56,7 +152,8 @@ TEST(Resolved, HasTheTablesOrderAndLeavesOutWhatIsNotGiven) {
     at = next;
   }
   EXPECT_EQ(text.find("tokens\""), std::string::npos);
-  EXPECT_EQ(text.find("warmup"), std::string::npos);
+  for (const char* key : {"\"warmup_steps", "warmup_fraction", "warmup_tokens", "init_from", "branch_from", "beta1", "cycle_steps"})
+    EXPECT_EQ(text.find(key), std::string::npos) << key;
   EXPECT_NE(text.find("\"learning_rate\": 0.0006"), std::string::npos);
 }
 
@@ -94,7 +191,8 @@ TEST(Compare, ClassesFollowWhatAFieldDoesToTheWeights) {
     } else if (field.section() == "optimizer" || field.section() == "schedule" || field.section() == "train") {
       EXPECT_EQ(field.resume, ResumeClass::trajectory) << field.path;
     }
-    if (field.section() == "eval" || field.section() == "checkpoint" || field.section() == "log") {
+    if (field.section() == "eval" || field.section() == "checkpoint" || field.section() == "log" ||
+        field.section() == "diagnostics") {
       EXPECT_EQ(field.resume, ResumeClass::free) << field.path;
     }
   }

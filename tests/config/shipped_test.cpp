@@ -96,9 +96,16 @@ TEST_F(Schema, AgreesWithTheLoaderThroughPythonJsonschema) {
   for (const fs::path& path : shipped_configs()) {
     write("accept/" + path.filename().string(), nlohmann::json::parse(text_of(path), nullptr, true, true).dump());
   }
-  const std::vector<std::string> accepted = {R"({})", R"({"extends": ["a.json"], "train": {"tokens": 5e8}})",
-                                             R"({"data": {"train": ["a", "b"], "val": "c"}})",
-                                             R"({"seed": 18446744073709551615, "name": "a.b-c_1"})"};
+  const std::vector<std::string> accepted = {
+      R"({})",
+      R"({"extends": ["a.json"], "train": {"tokens": 5e8}})",
+      R"({"data": {"train": ["a", "b"], "val": "c"}})",
+      R"({"schedule": {"milestones": [0.25, 0.5]}})",
+      R"({"schedule": {"milestones": 0.5, "warmup_tokens": 3}})",
+      R"({"optimizer": {"decay_on": "biases", "rate_factors": ["*=0.5", "a=.5", "b=1e-3", "c=2."]}})",
+      R"({"optimizer": {"beta1": null, "decay": null, "decay_on": null}})",
+      R"({"optimizer": {"decay_on": []}, "train": {"branch_from": "a"}})",
+      R"({"seed": 18446744073709551615, "name": "a.b-c_1"})"};
   const std::vector<std::string> refused = {R"({"optimizer": {"lr": 1}})",
                                             R"({"modle": {}})",
                                             R"({"optimizer": {"learning_rate": 0}})",
@@ -111,6 +118,18 @@ TEST_F(Schema, AgreesWithTheLoaderThroughPythonJsonschema) {
                                             R"({"data": {"format": "x"}})",
                                             R"({"train": {"steps": 1, "tokens": 1}})",
                                             R"({"schedule": {"warmup_steps": 1, "warmup_fraction": 0.1}})",
+                                            R"({"schedule": {"warmup_tokens": 1, "warmup_fraction": 0.1}})",
+                                            R"({"schedule": {"warmup_tokens": 1, "warmup_steps": 1}})",
+                                            R"({"train": {"init_from": "a", "branch_from": "b"}})",
+                                            R"({"schedule": {"milestones": [0.25, 1]}})",
+                                            R"({"schedule": {"milestones": "0.5"}})",
+                                            R"({"schedule": {"cycle_growth": 0.5}})",
+                                            R"({"optimizer": {"decay_on": ["weights"]}})",
+                                            R"({"optimizer": {"decay_factors": ["a"]}})",
+                                            R"({"optimizer": {"decay_factors": "a=-1"}})",
+                                            R"({"optimizer": {"rate_factors": ["a=1x"]}})",
+                                            R"({"optimizer": {"beta1": -1}})",
+                                            R"({"optimizer": {"name": "AdamW"}})",
                                             R"({"name": "../x"})",
                                             R"({"model": 3})",
                                             R"({"checkpoint": {"keep": 0}})",

@@ -45,20 +45,6 @@ TEST(Validate, AStepIsWholeMicroBatches) {
   EXPECT_EQ(small.find(" or "), std::string::npos) << small;  // 0 is no remedy
 }
 
-TEST(Validate, WarmupIsGivenOnceAndFits) {
-  expect_parts(problem_after([](RunConfig& c) {
-                 c.schedule.warmup_steps = 5;
-                 c.schedule.warmup_fraction = 0.5;
-               }),
-               {"schedule.warmup_steps is 5 and schedule.warmup_fraction is 0.5"});
-  expect_parts(problem_after([](RunConfig& c) { c.schedule.warmup_steps = 1001; }), {"1001", "1000 steps"});
-  expect_parts(problem_after([](RunConfig& c) {
-                 c.schedule.name = ScheduleName::wsd;
-                 c.schedule.warmup_steps = 900;
-               }),
-               {"warmup of 900", "0.2 x 1000", "1000 steps"});
-}
-
 TEST(Validate, DataIsNamed) {
   expect_parts(problem_after([](RunConfig& c) { c.data.train.clear(); }), {"data.train is empty"});
 }
@@ -93,18 +79,6 @@ TEST(Derived, StepsComeFromTokensRoundedUp) {
   config.train.tokens = 1;
   EXPECT_EQ(total_steps(config), 1);
 }
-
-TEST(Derived, WarmupIsStepsOrAShareOrNone) {
-  RunConfig config = valid_config();
-  EXPECT_EQ(warmup_steps(config), 0);
-  config.schedule.warmup_fraction = 0.0126;
-  EXPECT_EQ(warmup_steps(config), 13);
-  config.schedule.warmup_fraction = -1;
-  config.schedule.warmup_steps = 42;
-  EXPECT_EQ(warmup_steps(config), 42);
-}
-
-TEST(Derived, MicroBatchesOfAStep) { EXPECT_EQ(micro_batches_per_step(valid_config()), 128); }
 
 }  // namespace
 }  // namespace temper

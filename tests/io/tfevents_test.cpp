@@ -118,6 +118,21 @@ TEST(EventFile, FramesHoldVersionAndScalars) {
   EXPECT_EQ(static_cast<std::int64_t>(field(events[2], 2)->varint), -1);
 }
 
+TEST(EventFile, HistogramsArePackedDoubles) {
+  const TemporaryFolder folder;
+  EventFile(folder.path(), 0).histograms(4, {{"weights/a", {-1.0, 2.0, 3.0, 5.0, {0.0, 2.0}, {1.0, 4.0}}}});
+  const std::string value = field(field(payloads(files_in(folder.path())[0])[1], 5)->bytes, 1)->bytes;
+  EXPECT_EQ(field(value, 1)->bytes, "weights/a");
+  const std::string histogram = field(value, 5)->bytes;
+  const std::vector<double> numbers = {-1.0, 2.0, 5.0, 3.0, 5.0};  // min, max, count, sum, sum of squares
+  for (std::uint64_t number = 1; number <= 5; ++number)
+    EXPECT_EQ(raw<double>(field(histogram, number)->bytes, 0), numbers[number - 1]) << number;
+  ASSERT_EQ(field(histogram, 6)->bytes.size(), 16u);
+  EXPECT_EQ(raw<double>(field(histogram, 6)->bytes, 8), 2.0);
+  ASSERT_EQ(field(histogram, 7)->bytes.size(), 16u);
+  EXPECT_EQ(raw<double>(field(histogram, 7)->bytes, 8), 4.0);
+}
+
 TEST(EventFile, AResumedRunStartsWithASessionLog) {
   const TemporaryFolder folder;
   { EventFile(folder.path(), 0).scalars(7, {{"a", 1}}); }

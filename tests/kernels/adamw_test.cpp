@@ -45,13 +45,13 @@ class Parameters {
   void global_norm(float max_norm) {
     ops_.global_norm({gradient_.data(), DType::f32, {static_cast<std::int64_t>(count_)}}, max_norm, scalars_.data());
   }
-  void update(const AdamW& rule) {
+  void update(const Adam& rule) {
     UpdateBuffers buffers;
     buffers.master = master_.data();
     buffers.gradient = gradient_.data();
     buffers.state[0] = first_.data();
     buffers.state[1] = second_.data();
-    ops_.optimizer_update(rule, buffers, segment_.data(), 1, scalars_.data());
+    ops_.optimizer_update(rule, UpdateSettings{}, buffers, segment_.data(), 1, scalars_.data());
   }
 
   std::vector<float> master() { return master_.read(); }
@@ -66,11 +66,13 @@ class Parameters {
   OnDevice<StepScalars> scalars_;
 };
 
-StepScalars scalars_of_step(int step, const AdamW& rule, float rate) {
+StepScalars scalars_of_step(int step, const Adam& rule, float rate) {
   StepScalars scalars = {};
   scalars.learning_rate = rate;
-  scalars.schedule = 1.0f;
-  scalars.bias_correction1 = static_cast<float>(1 - std::pow(static_cast<double>(rule.beta1), step));
+  scalars.decay = rate;
+  scalars.beta1 = 0.9f;
+  scalars.gradient_weight = 0.1f;
+  scalars.bias_correction1 = static_cast<float>(1 - std::pow(0.9, step));
   scalars.bias_correction2 = static_cast<float>(1 - std::pow(static_cast<double>(rule.beta2), step));
   scalars.clip_factor = 1.0f;
   scalars.finite = 1;
@@ -84,10 +86,10 @@ TEST_P(AdamWTest, FollowsPyTorch) {
   const std::vector<std::vector<double>> expected = {
       {.989, -1.988000001, .489500001, 3.007},          {.987428139, -1.988477131, .479010502, 3.013993}, {}, {}, {},
       {.9736885, -1.985925686, .470970332, 2.998973322}};
-  const AdamW rule;
+  const Adam rule;
   Values start(4);
   start.master = {1, -2, .5f, 3};
-  Parameters p(backend_.ops(), start, {0, 2, 2, 1.0f, 0.1f});
+  Parameters p(backend_.ops(), start, {0, 2, 2, 0, 1.0f, 0.1f, NormControl::none, 0});
   for (std::size_t step = 0; step < gradients.size(); ++step) {
     p.set_gradient(gradients[step]);
     p.set_scalars(scalars_of_step(static_cast<int>(step) + 1, rule, 0.01f));
@@ -100,7 +102,7 @@ TEST_P(AdamWTest, FollowsPyTorch) {
 }
 
 TEST_P(AdamWTest, FollowsDoublePrecisionFor100Steps) {
-  const AdamW rule;
+  const Adam rule;
   const std::size_t count = 517;
   Values values(count);
   std::vector<double> weight(count), first(count), second(count);
@@ -108,9 +110,8 @@ TEST_P(AdamWTest, FollowsDoublePrecisionFor100Steps) {
     return uniform_open(random_block(5, RandomPurpose::benchmark, step, i).word[0]) - 0.5f;
   };
   for (std::size_t i = 0; i < count; ++i) weight[i] = values.master[i] = draw(0, i);
-  Parameters p(backend_.ops(), values, {0, 11, 47, 0.5f, 0.1f});
-  const double rate = 0.5 * static_cast<double>(1e-2f), beta1 = static_cast<double>(rule.beta1),
-               beta2 = static_cast<double>(rule.beta2);
+  Parameters p(backend_.ops(), values, {0, 11, 47, 0, 0.5f, 0.05f, NormControl::none, 0});
+  const double rate = 0.5 * static_cast<double>(1e-2f), beta1 = 0.9, beta2 = static_cast<double>(rule.beta2);
   for (int step = 1; step <= 100; ++step) {
     StepScalars scalars = scalars_of_step(step, rule, 1e-2f);
     scalars.clip_factor = 0.25f;
@@ -149,14 +150,14 @@ TEST_P(AdamWTest, NothingIsTouchedWhenTheStepIsNotFinite) {
     Values before(100);
     for (std::size_t i = 0; i < 100; ++i) before.master[i] = before.first[i] = before.second[i] = static_cast<float>(i) + 1;
     before.gradient[63] = broken.gradient;
-    Parameters p(backend_.ops(), before, {0, 1, 100, 1.0f, 0.1f});
-    StepScalars scalars = scalars_of_step(1, AdamW{}, 0.1f);
+    Parameters p(backend_.ops(), before, {0, 1, 100, 0, 1.0f, 0.1f, NormControl::none, 0});
+    StepScalars scalars = scalars_of_step(1, Adam{}, 0.1f);
     scalars.loss = broken.loss;
     p.set_scalars(scalars);
     p.global_norm(1.0f);
     const bool finite = broken.gradient == 1e30f;
     EXPECT_EQ(p.scalars().finite, finite ? 1 : 0);
-    p.update(AdamW{});
+    p.update(Adam{});
     EXPECT_EQ(p.master() == before.master, !finite);
     EXPECT_EQ(p.first() == before.first, !finite);
     EXPECT_EQ(p.second() == before.second, !finite);

@@ -1,8 +1,10 @@
 // Calls that break kernels/ops.h are refused before anything is touched.
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "kernels/cases/case_run.h"
 #include "kernels/check.h"
@@ -33,10 +35,11 @@ Shape with_rank_one_more(const Shape& shape) {
   }
 }
 
-// Raw memory (StepScalars, segments, flat buffers of the optimizer) has neither shape nor type at the interface.
+// Raw memory (StepScalars, flat buffers of the optimizer and all that goes with segments) has neither shape nor type at the
+// interface.
 bool has_view(const OpCase& op_case, const TensorSpec& spec) {
-  if (spec.content == Content::step_scalars || spec.content == Content::segments) return false;
-  return op_case.op != "optimizer_update" && op_case.op != "copy" && op_case.op != "zero";
+  if (spec.content == Content::step_scalars || op_case.find("segments") != nullptr) return false;
+  return op_case.op != "copy" && op_case.op != "zero";
 }
 
 class Contract : public testing::TestWithParam<OpCase> {
@@ -148,18 +151,87 @@ TEST_F(ContractMessages, PositionsBeyondTheContext) {
 TEST_F(ContractMessages, OptimizerArguments) {
   UpdateBuffers buffers;
   buffers.master = floats_;
-  const ParameterSegment segment = {32, 1, 4, 1.0f, 0.0f};
+  UpdateSettings settings;
+  ParameterSegment segment = {2, 1, 4, 0, 1.0f, 0.0f, NormControl::none, 0};
   scalars_.finite = 1;
-  auto update = [&] { ops_.optimizer_update(AdamW{}, buffers, &segment, 1, &scalars_); };
+  UpdateRule rule = Adam{};
+  auto update = [&] { ops_.optimizer_update(rule, settings, buffers, &segment, 1, &scalars_); };
   EXPECT_EQ(message_of(update), "optimizer_update: buffers.gradient is null; it is required");
   buffers.gradient = floats_;
   EXPECT_EQ(message_of(update), "optimizer_update: buffers.state is null; the rule keeps 2 states");
-  buffers.state[0] = buffers.state[1] = floats_;
-  EXPECT_NE(message_of(update).find("has offset 32"), std::string::npos) << message_of(update);
+  buffers.state[0] = buffers.state[1] = buffers.state[2] = floats_;
+  EXPECT_NE(message_of(update).find("has offset 2, rows 1 and columns 4"), std::string::npos) << message_of(update);
+
+  segment.offset = 4;
+  segment.control = NormControl::relative;
+  EXPECT_EQ(message_of(update),
+            "optimizer_update: the norm of the segment at 4 is controlled; buffers.row_norm and its siblings must not be null");
+  buffers.row_norm = floats_;
+  EXPECT_EQ(message_of(update),
+            "optimizer_update: one of buffers.row_norm, row_mean_square and row_work is null; control of norms needs all three");
+  buffers.row_mean_square = floats_;
+  RowWork work;
+  buffers.row_work = &work;
+  segment.first_row = -1;
+  EXPECT_EQ(message_of(update),
+            "optimizer_update: the norm of the segment at 4 is controlled and its first_row is -1; it must not be negative");
+  rule = ScheduleFree{};
+  EXPECT_EQ(
+      message_of(update),
+      "optimizer_update: the norm of the segment at 4 is controlled; Schedule-Free has no direction that could be: its segments "
+      "must have NormControl::none");
+
+  rule = AdEMAMix{};
+  settings.decay_form = DecayForm::scaled_gradient;
+  EXPECT_EQ(message_of(update),
+            "optimizer_update: settings.decay_form is scaled_gradient; only Adam has the preconditioner that scales it");
+  settings = {};
+  settings.clip_value = -1.0f;
+  EXPECT_EQ(message_of(update), "optimizer_update: settings.clip_value is -1; it must be positive, or 0 for no clipping");
+  settings = {};
+  settings.averaging = 1.0f;
+  EXPECT_EQ(message_of(update), "optimizer_update: settings.averaging is 1; it must be in [0, 1)");
   EXPECT_EQ(message_of([&] {
               ops_.global_norm({floats_, DType::f32, {4}}, -1.0f, &scalars_);
             }),
             "global_norm: max_norm is -1; it must be positive, or 0 for no clipping");
+}
+
+TEST_F(ContractMessages, OperationsOnSegments) {
+  const ParameterSegment segment = {2, 1, 4, 0, 1.0f, 0.0f, NormControl::none, 0};
+  UpdateBuffers buffers;
+  buffers.master = floats_;
+  TensorMoments moments;
+  TensorScale scale;
+  UpdateStatistics statistics{};
+  ScaleSettings settings;
+  auto scales = [&](float* smoothed) { ops_.tensor_scales(settings, &moments, &segment, 1, &scalars_, smoothed, &scale); };
+  EXPECT_EQ(message_of([&] { ops_.tensor_moments(nullptr, floats_, &segment, 1, &moments); }),
+            "tensor_moments: gradient is null; it is required");
+  EXPECT_EQ(message_of([&] { ops_.tensor_moments(floats_, floats_, nullptr, 1, &moments); }),
+            "tensor_moments: segments is null; it is required");
+  EXPECT_EQ(message_of([&] { ops_.tensor_moments(floats_, floats_, &segment, -1, &moments); }),
+            "tensor_moments: segment_count is -1; it must not be negative");
+  EXPECT_EQ(message_of([&] { ops_.add_decay_gradient(buffers, &segment, 1, &scalars_); }),
+            "add_decay_gradient: buffers.gradient is null; it is required");
+  EXPECT_EQ(message_of([&] { ops_.update_statistics(floats_, nullptr, &segment, 1, &scalars_, &statistics); }),
+            "update_statistics: after is null; it is required");
+  for (const auto& call :
+       std::vector<std::function<void()>>{[&] { ops_.tensor_moments(floats_, floats_, &segment, 1, &moments); },
+                                          [&] { ops_.update_statistics(floats_, floats_, &segment, 1, &scalars_, &statistics); },
+                                          [&] {
+                                            scalars_.finite = 1;
+                                            scales(nullptr);
+                                          }})
+    EXPECT_NE(message_of(call).find("has offset 2"), std::string::npos) << message_of(call);
+  settings.correction = RateCorrection::gradient;
+  EXPECT_EQ(message_of([&] { scales(nullptr); }), "tensor_scales: smoothed is null; it is required");
+  settings.smoothing = 1.0f;
+  EXPECT_EQ(message_of([&] { scales(floats_); }), "tensor_scales: smoothing is 1; it must be in [0, 1)");
+  EXPECT_EQ(message_of([&] {
+              ops_.histogram({floats_, DType::f32, {4}}, 1.0f, {ids_, DType::i32, {0}});
+            }),
+            "histogram: counts is [0]; it must have a bin");
 }
 
 TEST_F(ContractMessages, BiasWithoutItsEpilogue) {

@@ -20,8 +20,10 @@ std::vector<std::vector<std::byte>> results(const OpCase& op_case, CaseRun& run)
   run.reset();
   run();
   std::vector<std::vector<std::byte>> all;
-  for (const TensorSpec& spec : op_case.tensors)
-    if (spec.role != Role::input && run.views()[spec.name].present()) all.push_back(run.read_bytes(spec.name));
+  for (const TensorSpec& spec : op_case.tensors) {
+    const bool written = spec.role == Role::output || spec.role == Role::in_out;
+    if (written && run.views()[spec.name].present()) all.push_back(run.read_bytes(spec.name));
+  }
   return all;
 }
 

@@ -106,6 +106,9 @@ class SmallModel {
     return cut;
   }
 
+  /// Tokens on the device as [B,T].
+  ConstTensorView upload(const Tokens& tokens, std::int64_t B) { return tokens_.reshaped(batch(tokens, tokens, B)); }
+
   std::vector<float> gradient(const Parameter& parameter) { return read(weights.gradient(parameter)); }
   std::vector<float> all_gradients() { return read(weights.gradients()); }
 

@@ -1,118 +1,49 @@
-// The optimizer over flat buffers: which tensors decay, clipping, bias corrections, and what a step that is not finite leaves.
+// The optimizer over flat buffers: clipping, what a step that is not finite leaves, states and resuming, the average that
+// Schedule-Free shows, and what logs and diagnostics are told.
 #include "optim/optimizer.h"
 
-#include <gtest/gtest.h>
-
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <memory>
+
+#include "golden_systems.h"
 
 namespace temper {
 namespace {
 
-constexpr std::int64_t matrix_at = 0, matrix_size = 12, bias_at = 64, bias_size = 5, flat_size = 128;
+using enum OptimizerName;
+
 constexpr float infinity = std::numeric_limits<float>::infinity();
 constexpr float not_a_number = std::numeric_limits<float>::quiet_NaN();
 
-OptimizerConfig plain_config() {
-  OptimizerConfig config;
-  config.learning_rate = 0.1;
-  config.weight_decay = 0.5;
-  config.grad_clip = 0.0;
+/// A matrix "w" [3,4] and a vector "b" [5].
+std::vector<OptimizedTensor> matrix_and_vector() {
+  return {{"w", {3, 4}, 0, ParameterKind::matrix, 0}, {"b", {5}, 0, ParameterKind::bias, 0}};
+}
+constexpr std::size_t count = 17;
+
+OptimizerConfig adamw_config() {
+  OptimizerConfig config = bare(adamw, 0.1, 0.5);
   return config;
 }
 
-/// A matrix "w" [3,4] and a vector "b" [5] in flat buffers of 128 elements; the rest is padding.
-class Buffers {
- public:
-  explicit Buffers(const OptimizerConfig& config, bool low_precision = false,
-                   ScheduleConfig schedule = {.name = ScheduleName::constant})
-      : ops_(make_cpu_ops()),
-        memory_(ops_.get()),
-        buffers_{memory_.add("test", DType::f32, {flat_size}), memory_.add("test", DType::f32, {flat_size}),
-                 low_precision ? memory_.add("test", DType::bf16, {flat_size}) : TensorView{}},
-        optimizer(config, Schedule(schedule, 100), {{"w", {3, 4}, matrix_at}, {"b", {bias_size}, bias_at}}, buffers_, ops_.get(),
-                  memory_) {
-    set_weights(std::vector<float>(flat_size, 1.0f));
-    set_gradients(std::vector<float>(flat_size, 0.0f));
-  }
-
-  void set_weights(const std::vector<float>& values) {
-    ops_->copy_to_device(buffers_.master.data, values.data(), values.size() * sizeof(float));
-    if (buffers_.low_precision.present()) ops_->cast(buffers_.master, buffers_.low_precision);
-  }
-  void set_gradients(const std::vector<float>& values) {
-    ops_->copy_to_device(buffers_.gradients.data, values.data(), values.size() * sizeof(float));
-  }
-  std::vector<float> weights() { return download<float>(buffers_.master); }
-  std::vector<bfloat16> low_precision() { return download<bfloat16>(buffers_.low_precision); }
-  std::vector<float> state(std::size_t index) { return download<float>(optimizer.states()[index].values); }
-
-  StepScalars step(std::int64_t k, float loss = 1.0f) {
-    optimizer.begin_step(k);
-    ops_->copy_to_device(optimizer.loss().data, &loss, sizeof(loss));
-    optimizer.finish_step();
-    return optimizer.finish_read(optimizer.start_read());
-  }
-
- private:
-  template <typename T>
-  std::vector<T> download(ConstTensorView view) {
-    std::vector<T> values(static_cast<std::size_t>(view.numel()));
-    ops_->copy_to_host(values.data(), view.data, view.bytes());
-    return values;
-  }
-
-  std::unique_ptr<Ops> ops_;
-  DeviceMemory memory_;
-  OptimizedBuffers buffers_;
-
- public:
-  Optimizer optimizer;
-};
-
-template <typename T>
-bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
-}
-
 /// Gradients of norm 5: 3 in the matrix, 4 in the vector.
-std::vector<float> gradients_of_norm_5() {
-  std::vector<float> gradients(flat_size, 0.0f);
-  gradients[matrix_at + 7] = 3.0f;
-  gradients[bias_at + 2] = -4.0f;
+Numbers gradients_of_norm_5() {
+  Numbers gradients(count, 0.0);
+  gradients[7] = 3.0;
+  gradients[14] = -4.0;
   return gradients;
 }
 
-TEST(Optimizer, OnlyTensorsOfTwoDimensionsDecay) {
-  EXPECT_TRUE(decays({"w", {3, 4}, 0}));
-  EXPECT_FALSE(decays({"b", {5}, 0}));
-
-  Buffers buffers(plain_config());
-  buffers.step(0);  // no gradient, so nothing but decay moves a weight: 1 - 0.1 * 0.5 * 1
-  const std::vector<float> weights = buffers.weights();
-  for (std::int64_t i = 0; i < matrix_size; ++i) EXPECT_FLOAT_EQ(weights[static_cast<std::size_t>(matrix_at + i)], 0.95f) << i;
-  for (std::int64_t i = matrix_size; i < flat_size; ++i) EXPECT_EQ(weights[static_cast<std::size_t>(i)], 1.0f) << i;
-}
-
-TEST(Optimizer, NothingDecaysWhenDecayIsOff) {
-  OptimizerConfig config = plain_config();
-  config.decay = DecayMode::none;
-  Buffers buffers(config);
-  buffers.step(0);
-  EXPECT_EQ(buffers.weights(), std::vector<float>(flat_size, 1.0f));
-}
+// ---- clipping ------------------------------------------------------------------------------------------------------------------
 
 TEST(Optimizer, ClipFactorIsTheSmallerOfOneAndTheRatio) {
   const auto clip_factor = [](double grad_clip) {
-    OptimizerConfig config = plain_config();
+    OptimizerConfig config = adamw_config();
     config.grad_clip = grad_clip;
-    Buffers buffers(config);
-    buffers.set_gradients(gradients_of_norm_5());
-    const StepScalars scalars = buffers.step(0);
+    OptimizerRun run(config, matrix_and_vector(), Numbers(count, 1.0));
+    const StepScalars scalars = run.step(0, gradients_of_norm_5());
     EXPECT_EQ(scalars.gradient_norm, 5.0f);
     EXPECT_EQ(scalars.finite, 1);
     return scalars.clip_factor;
@@ -125,143 +56,303 @@ TEST(Optimizer, ClipFactorIsTheSmallerOfOneAndTheRatio) {
 }
 
 TEST(Optimizer, MomentsSeeTheClippedGradient) {
-  OptimizerConfig config = plain_config();
-  config.grad_clip = 1.0;
-  Buffers buffers(config);
-  buffers.set_gradients(gradients_of_norm_5());
-  buffers.step(0);
-  EXPECT_FLOAT_EQ(buffers.state(0)[matrix_at + 7], 0.1f * 0.6f);
-  EXPECT_FLOAT_EQ(buffers.state(1)[bias_at + 2], 0.05f * 0.64f);
+  const auto moments = [](ClipMode mode) {
+    OptimizerConfig config = adamw_config();
+    config.grad_clip = 1.0;
+    config.clip_mode = mode;
+    OptimizerRun run(config, matrix_and_vector(), Numbers(count, 1.0));
+    run.step(0, gradients_of_norm_5());
+    return std::array{run.state("w.exp_avg")[7], run.state("b.exp_avg")[2], run.state("b.exp_avg_sq")[2]};
+  };
+  const double f32 = 1e-7;
+  const auto global = moments(ClipMode::global), tensor = moments(ClipMode::tensor), value = moments(ClipMode::value);
+  EXPECT_NEAR(global[0], 0.1 * 0.6, f32);
+  EXPECT_NEAR(global[2], 0.05 * 0.64, f32);
+  for (const auto& each : {tensor, value}) {  // both tensors have one gradient, larger than 1
+    EXPECT_NEAR(each[0], 0.1, f32);
+    EXPECT_NEAR(each[1], -0.1, f32);
+  }
 }
 
 TEST(Optimizer, NormOfNothingIsNoNumberOfHarm) {
-  OptimizerConfig config = plain_config();
+  OptimizerConfig config = adamw_config();
   config.grad_clip = 1.0;
-  Buffers buffers(config);
-  const StepScalars scalars = buffers.step(0);
-  EXPECT_EQ(scalars.gradient_norm, 0.0f);
-  EXPECT_EQ(scalars.clip_factor, 1.0f);
-  EXPECT_EQ(scalars.finite, 1);
-}
-
-TEST(Optimizer, StatesHavePyTorchsNamesAndStartAtZero) {
-  Buffers buffers(plain_config());
-  ASSERT_EQ(buffers.optimizer.states().size(), 2u);
-  EXPECT_EQ(buffers.optimizer.states()[0].name, "exp_avg");
-  EXPECT_EQ(buffers.optimizer.states()[1].name, "exp_avg_sq");
-  for (const std::size_t index : {0u, 1u}) EXPECT_EQ(buffers.state(index), std::vector<float>(flat_size, 0.0f));
-}
-
-TEST(Optimizer, ScalarsCarryRateAndBiasCorrections) {
-  ScheduleConfig schedule;
-  schedule.name = ScheduleName::linear;
-  schedule.warmup_steps = 10;
-  Buffers buffers(plain_config(), false, schedule);
-  for (const std::int64_t k : {0, 1, 9, 55, 99}) {
-    const StepScalars scalars = buffers.step(k, 2.5f);
-    EXPECT_FLOAT_EQ(scalars.bias_correction1, static_cast<float>(1.0 - std::pow(0.9, k + 1))) << k;
-    EXPECT_FLOAT_EQ(scalars.bias_correction2, static_cast<float>(1.0 - std::pow(0.95, k + 1))) << k;
-    const double multiplier = k < 10 ? static_cast<double>(k + 1) / 10.0 : 1.0 - static_cast<double>(k - 10) / 90.0;
-    EXPECT_FLOAT_EQ(scalars.schedule, static_cast<float>(multiplier)) << k;
-    EXPECT_FLOAT_EQ(scalars.learning_rate, static_cast<float>(0.1 * multiplier)) << k;
-    EXPECT_DOUBLE_EQ(buffers.optimizer.learning_rate(k), 0.1 * multiplier) << k;
-    EXPECT_EQ(scalars.loss, 2.5f);
+  for (const ClipMode mode : {ClipMode::global, ClipMode::tensor, ClipMode::value}) {
+    config.clip_mode = mode;
+    OptimizerRun run(config, matrix_and_vector(), Numbers(count, 1.0));
+    const StepScalars scalars = run.step(0, Numbers(count, 0.0));
+    EXPECT_EQ(scalars.gradient_norm, 0.0f);
+    EXPECT_EQ(scalars.clip_factor, 1.0f);
+    EXPECT_EQ(scalars.finite, 1);
+    for (const double weight : run.weights()) EXPECT_TRUE(std::isfinite(weight));
   }
 }
 
-// Worked out from the equations of Loshchilov & Hutter in double precision.
-TEST(Optimizer, FollowsAdamW) {
-  Buffers buffers(plain_config());
-  double weight = 1.0, m = 0.0, v = 0.0;
-  for (std::int64_t k = 0; k < 5; ++k) {
-    const double gradient = 0.3 - 0.2 * static_cast<double>(k);
-    std::vector<float> gradients(flat_size, 0.0f);
-    gradients[matrix_at] = static_cast<float>(gradient);
-    buffers.set_gradients(gradients);
-    buffers.step(k);
-    const double t = static_cast<double>(k + 1);
-    m = 0.9 * m + 0.1 * gradient;
-    v = 0.95 * v + 0.05 * gradient * gradient;
-    weight -= 0.1 * 0.5 * weight + 0.1 * (m / (1 - std::pow(0.9, t))) / (std::sqrt(v / (1 - std::pow(0.95, t))) + 1e-8);
-    EXPECT_NEAR(buffers.weights()[matrix_at], weight, 2e-6) << k;  // f32 against f64
+// ---- a step as a whole
+// ------------------------------------------------------------------------------------------------------------
+
+class Systems : public testing::TestWithParam<std::string> {
+ protected:
+  const Golden golden;
+  const RunConfig config = config_of(golden, GetParam());
+
+  std::unique_ptr<OptimizerRun> make(std::unique_ptr<Ops> ops) const {
+    const auto initial = golden.read<float>("initial");
+    return std::make_unique<OptimizerRun>(std::move(ops), config.optimizer, golden.tensors(),
+                                          Numbers(initial.begin(), initial.end()), config.schedule, config.train.steps,
+                                          golden.table.at("examples"), true);
   }
+  Numbers gradients(std::int64_t k) const {
+    const auto all = golden.read<float>("gradients");
+    const auto size = static_cast<std::ptrdiff_t>(all.size()) / config.train.steps;
+    return {all.begin() + k * size, all.begin() + (k + 1) * size};
+  }
+  /// Everything a step depends on, and the model's copy of it.
+  static std::vector<std::vector<float>> contents(OptimizerRun& run) {
+    run.optimizer.show_average();
+    std::vector<std::vector<float>> all = {run.flat(run.buffers().master)};
+    for (const Optimizer::State& state : run.optimizer.states()) all.push_back(run.flat(state.values));
+    std::vector<float> low_precision;
+    for (const bfloat16 one : run.flat<bfloat16>(run.buffers().low_precision)) low_precision.push_back(to_float(one));
+    all.push_back(low_precision);
+    return all;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(All, Systems, testing::ValuesIn(systems()), [](const auto& info) { return info.param; });
+
+TEST_P(Systems, ResumeInMidRunIsBitIdentical) {
+  const auto whole = make(make_cpu_ops());
+  std::vector<std::vector<float>> saved;
+  for (std::int64_t k = 0; k < 14; ++k) {
+    if (k == 7) saved = contents(*whole);
+    whole->step(k, gradients(k));
+  }
+  const auto resumed = make(make_cpu_ops());
+  Numbers other = resumed->weights();
+  for (double& one : other) one *= 3.0;
+  resumed->set_weights(other);
+  resumed->step(0, gradients(50));  // states that must be overwritten
+  resumed->ops().copy_to_device(resumed->buffers().master.data, saved[0].data(), saved[0].size() * sizeof(float));
+  for (std::size_t i = 0; i < resumed->optimizer.states().size(); ++i)
+    resumed->ops().copy_to_device(resumed->optimizer.states()[i].values.data, saved[i + 1].data(),
+                                  saved[i + 1].size() * sizeof(float));
+  resumed->optimizer.restored();
+  for (std::int64_t k = 7; k < 14; ++k) resumed->step(k, gradients(k));
+  const auto expected = contents(*whole), found = contents(*resumed);
+  ASSERT_EQ(found.size(), expected.size());
+  for (std::size_t i = 0; i < found.size(); ++i)
+    EXPECT_EQ(std::memcmp(found[i].data(), expected[i].data(), expected[i].size() * sizeof(float)), 0)
+        << (i == 0 || i + 1 == found.size() ? "weights" : whole->optimizer.states()[i - 1].name);
 }
 
-TEST(Optimizer, WhatIsNotFiniteLeavesEveryBitAlone) {
-  Buffers buffers(plain_config(), true);
-  buffers.set_gradients(gradients_of_norm_5());
-  ASSERT_EQ(buffers.step(0).finite, 1);
-  const std::vector<float> weights = buffers.weights(), first = buffers.state(0), second = buffers.state(1);
-  const std::vector<bfloat16> low_precision = buffers.low_precision();
-
+TEST_P(Systems, WhatIsNotFiniteLeavesEveryBitAlone) {
+  const auto run = make(make_cpu_ops());
+  for (std::int64_t k = 0; k < 3; ++k) ASSERT_EQ(run->step(k, gradients(k)).finite, 1);
+  run->optimizer.show_average();
+  const auto before = contents(*run);
+  const auto expect_untouched = [&](const char* what) {
+    const auto after = contents(*run);
+    for (std::size_t i = 0; i < before.size(); ++i)
+      EXPECT_EQ(std::memcmp(after[i].data(), before[i].data(), before[i].size() * sizeof(float)), 0) << what << " " << i;
+  };
   struct Case {
+    const char* what;
     float loss, gradient;
   };
   const float huge = std::numeric_limits<float>::max();
-  const std::array<Case, 5> cases = {
-      Case{not_a_number, 1.0f}, {infinity, 1.0f}, {1.0f, not_a_number}, {1.0f, -infinity}, {-infinity, infinity}};
-  for (const Case& one : cases) {
-    std::vector<float> gradients(flat_size, 0.5f);
-    gradients[bias_at + 4] = one.gradient;
-    buffers.set_gradients(gradients);
-    EXPECT_EQ(buffers.step(1, one.loss).finite, 0) << one.loss << " " << one.gradient;
-    EXPECT_TRUE(same_bits(buffers.weights(), weights)) << one.loss << " " << one.gradient;
-    EXPECT_TRUE(same_bits(buffers.state(0), first)) << one.loss << " " << one.gradient;
-    EXPECT_TRUE(same_bits(buffers.state(1), second)) << one.loss << " " << one.gradient;
-    EXPECT_TRUE(same_bits(buffers.low_precision(), low_precision)) << one.loss << " " << one.gradient;
+  for (const Case& one : {Case{"loss NaN", not_a_number, 1.0f}, Case{"loss infinite", infinity, 1.0f},
+                          Case{"gradient NaN", 1.0f, not_a_number}, Case{"gradient infinite", 1.0f, -infinity}}) {
+    Numbers g = gradients(3);
+    g[9] = static_cast<double>(one.gradient);
+    EXPECT_EQ(run->step(3, g, one.loss).finite, 0) << one.what;
+    expect_untouched(one.what);
   }
-
   // Finite gradients whose norm f32 cannot hold are as little use.
-  buffers.set_gradients(std::vector<float>(flat_size, huge));
-  EXPECT_EQ(buffers.step(1).finite, 0);
-  EXPECT_TRUE(same_bits(buffers.weights(), weights));
-
-  buffers.set_gradients(gradients_of_norm_5());
-  EXPECT_EQ(buffers.step(1).finite, 1) << "one bad step must not stop the next";
-  EXPECT_FALSE(same_bits(buffers.weights(), weights));
+  EXPECT_EQ(run->step(3, Numbers(gradients(3).size(), static_cast<double>(huge))).finite, 0);
+  expect_untouched("norm too large");
+  EXPECT_EQ(run->step(3, gradients(3)).finite, 1) << "one bad step must not stop the next";
+  EXPECT_NE(contents(*run), before);
 }
 
-TEST(Optimizer, LowPrecisionCopyFollowsTheMaster) {
-  Buffers buffers(plain_config(), true);
+TEST_P(Systems, ModelReadsTheRoundedMaster) {
+  const auto run = make(make_cpu_ops());
+  const auto agree = [&](const std::string& when) {
+    const auto master = run->flat(run->buffers().master);
+    const auto low_precision = run->flat<bfloat16>(run->buffers().low_precision);
+    for (const std::size_t place : run->places())
+      ASSERT_EQ(low_precision[place].bits, to_bfloat16(master[place]).bits) << when << " " << place;
+  };
   for (std::int64_t k = 0; k < 3; ++k) {
-    buffers.set_gradients(gradients_of_norm_5());
-    buffers.step(k);
-    const std::vector<float> weights = buffers.weights();
-    const std::vector<bfloat16> low_precision = buffers.low_precision();
-    for (const auto& [at, size] : {std::pair{matrix_at, matrix_size}, {bias_at, bias_size}}) {
-      for (std::int64_t i = at; i < at + size; ++i) {
-        const auto index = static_cast<std::size_t>(i);
-        EXPECT_EQ(to_float(low_precision[index]), to_float(to_bfloat16(weights[index]))) << k << " " << i;
-      }
-    }
+    run->step(k, gradients(k));
+    agree("after a step");
+    run->optimizer.show_average();
+    agree("average");
+    run->optimizer.show_training_point();
+    agree("training point");
   }
 }
 
-TEST(Optimizer, PaddingIsNeverTouched) {
-  Buffers buffers(plain_config());
-  buffers.set_gradients(std::vector<float>(flat_size, 1.0f));
-  buffers.step(0);
-  const std::vector<float> weights = buffers.weights(), first = buffers.state(0);
-  for (std::size_t i = 0; i < flat_size; ++i) {
-    const auto at = static_cast<std::int64_t>(i);
-    if (at < matrix_at + matrix_size || (at >= bias_at && at < bias_at + bias_size)) continue;
-    EXPECT_EQ(weights[i], 1.0f) << i;
-    EXPECT_EQ(first[i], 0.0f) << i;
+TEST_P(Systems, PaddingIsNeverTouched) {
+  const auto run = make(make_cpu_ops());
+  for (std::int64_t k = 0; k < 2; ++k) run->step(k, gradients(k));
+  for (const bool average : {false, true}) {
+    if (average) run->optimizer.show_average();
+    std::vector<float> master = run->flat(run->buffers().master);
+    for (const std::size_t place : run->places()) master[place] = 0.0f;
+    EXPECT_EQ(master, std::vector<float>(master.size(), 0.0f));
   }
 }
 
-TEST(Optimizer, PlanCountsWhatIsTaken) {
-  std::vector<MemoryGroup> plans[2];
-  const std::unique_ptr<Ops> ops = make_cpu_ops();
-  for (const bool real : {false, true}) {
-    DeviceMemory memory(real ? ops.get() : nullptr);
-    const TensorView flat = memory.add("test", DType::f32, {flat_size});
-    const Optimizer optimizer(plain_config(), Schedule({}, 10), {{"w", {3, 4}, 0}}, {flat, flat, {}}, real ? ops.get() : nullptr,
-                              memory);
-    plans[real ? 1 : 0] = memory.plan();
+TEST_P(Systems, PlanWithoutADeviceIsThePlanWithOne) {
+  const auto run = make(make_cpu_ops());
+  DeviceMemory memory(nullptr);
+  const TensorView flat = memory.add("test", DType::f32, run->buffers().master.shape);
+  memory.add("test", DType::f32, flat.shape);
+  const TensorView low_precision = memory.add("test", DType::bf16, flat.shape);
+  const Optimizer optimizer(config.optimizer, Schedule(config.schedule, config.train.steps, 1), run->optimizer.tensors(),
+                            {flat, flat, low_precision}, 1, nullptr, memory);
+  ASSERT_EQ(memory.plan().size(), run->memory().plan().size());
+  for (std::size_t i = 0; i < memory.plan().size(); ++i)
+    EXPECT_EQ(memory.plan()[i].bytes, run->memory().plan()[i].bytes) << memory.plan()[i].name;
+  EXPECT_EQ(optimizer.segment_count(), run->optimizer.segment_count());
+}
+
+TEST_P(Systems, StepsCanBeRecorded) {
+  // Recorded on one backend and made directly on another: what is queued must not depend on the step.
+  const auto direct = make(make_emulated_ops({1, true, 2})), recorded = make(make_emulated_ops({1, true, 2}));
+  Recording recording;
+  for (std::int64_t k = 0; k < 4; ++k) {
+    direct->step(k, gradients(k));
+    recorded->step(k, gradients(k), 1.0f, &recording);
   }
-  ASSERT_EQ(plans[0].size(), plans[1].size());
-  for (std::size_t i = 0; i < plans[0].size(); ++i) EXPECT_EQ(plans[0][i].bytes, plans[1][i].bytes) << plans[0][i].name;
+  EXPECT_EQ(contents(*recorded), contents(*direct));
+}
+
+// ---- states
+// -------------------------------------------------------------------------------------------------------------------------
+
+TEST(Optimizer, StatesHavePyTorchsNames) {
+  const auto names = [](OptimizerConfig config) {
+    OptimizerRun run(config, matrix_and_vector(), Numbers(count, 1.0));
+    std::vector<std::string> all;
+    for (const Optimizer::State& state : run.optimizer.states()) all.push_back(state.name);
+    return all;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(names(bare(adamw, 0.1)), (Names{"w.exp_avg", "w.exp_avg_sq", "b.exp_avg", "b.exp_avg_sq"}));
+  EXPECT_EQ(names(bare(sgd, 0.1)), (Names{"w.momentum_buffer", "b.momentum_buffer"}));
+  EXPECT_EQ(names(bare(lion, 0.1)), (Names{"w.exp_avg", "b.exp_avg"}));
+  EXPECT_EQ(names(bare(muon, 0.1)), (Names{"w.momentum_buffer", "b.exp_avg", "b.exp_avg_sq"}));
+  EXPECT_EQ(names(bare(lionar, 0.1, 0.1)), (Names{"w.exp_avg", "w.row_norm", "w.row_mean_square", "b.exp_avg"}));
+  EXPECT_EQ(names(bare(adamh, 0.1)), (Names{"w.exp_avg", "w.exp_avg_sq", "w.row_norm", "b.exp_avg", "b.exp_avg_sq"}));
+  EXPECT_EQ(names(bare(schedule_free_adamw, 0.1)), (Names{"w.z", "w.exp_avg_sq", "w.y", "b.z", "b.exp_avg_sq", "b.y"}));
+  OptimizerConfig plain = bare(sgd, 0.1);
+  plain.momentum = 0.0;
+  EXPECT_EQ(names(plain), Names());
+  OptimizerConfig corrected = bare(adamw, 0.1);
+  corrected.rate_correction = RateCorrectionChoice::gradient;
+  EXPECT_EQ(names(corrected)[2], "w.smoothed_noise");
+}
+
+TEST(Optimizer, StatesStartAtZeroAndHaveTheirTensorsShape) {
+  OptimizerRun run(bare(ademamix, 0.1), matrix_and_vector(), Numbers(count, 1.0));
+  ASSERT_EQ(run.optimizer.states().size(), 6u);
+  for (const Optimizer::State& state : run.optimizer.states()) {
+    EXPECT_EQ(state.values.shape, state.name[0] == 'w' ? Shape({3, 4}) : Shape({5})) << state.name;
+    for (const float one : run.flat(state.values)) EXPECT_EQ(one, 0.0f) << state.name;
+  }
+}
+
+TEST(Optimizer, NormsAreHeldFromTheFirstStepOn) {
+  OptimizerRun run(bare(lionar, 0.1, 0.1), matrix_and_vector(), Numbers(count, 2.0));
+  Normal random(3);
+  run.step(0, random(count));
+  run.set_weights(random(count));  // whatever happens to the weights
+  run.step(1, random(count));
+  for (const double one : run.state("w.row_norm")) EXPECT_NEAR(one, 4.0, 1e-6);
+}
+
+// ---- Schedule-Free
+// ----------------------------------------------------------------------------------------------------------------------
+
+TEST(Optimizer, TheAverageIsShownUntilTheNextStep) {
+  OptimizerRun run(bare(schedule_free_adamw, 0.1), matrix_and_vector(), Numbers(count, 1.0));
+  Normal random(5);
+  run.optimizer.show_average();
+  EXPECT_EQ(run.weights(), Numbers(count, 1.0)) << "before any step it is the weights";
+  for (int k = 0; k < 3; ++k) run.step(k, random(count));
+  const Numbers y = run.weights();
+  run.optimizer.show_average();
+  const Numbers x = run.weights();
+  EXPECT_NE(x, y);
+  run.optimizer.show_average();
+  EXPECT_EQ(run.weights(), x) << "twice is once";
+  run.optimizer.show_training_point();
+  EXPECT_EQ(run.weights(), y);
+  run.optimizer.show_average();
+  run.optimizer.begin_step(3);
+  EXPECT_EQ(run.weights(), y);
+}
+
+TEST(Optimizer, OtherRulesShowTheirWeights) {
+  OptimizerRun run(adamw_config(), matrix_and_vector(), Numbers(count, 1.0));
+  run.step(0, gradients_of_norm_5());
+  const Numbers weights = run.weights();
+  const std::vector<float> gradients = run.flat(run.buffers().gradients);
+  run.optimizer.show_average();
+  EXPECT_EQ(run.weights(), weights);
+  EXPECT_EQ(run.flat(run.buffers().gradients), gradients);
+}
+
+TEST(Optimizer, EarlierUpdatesCount) {
+  OptimizerRun run(adamw_config(), matrix_and_vector(), Numbers(count, 1.0));
+  run.optimizer.set_earlier_updates(6);
+  EXPECT_FLOAT_EQ(run.step(0, gradients_of_norm_5()).bias_correction1, static_cast<float>(1.0 - std::pow(0.9, 7)));
+}
+
+// ---- logs and diagnostics
+// ----------------------------------------------------------------------------------------------------------------
+
+TEST(Optimizer, SaysWhatDecays) {
+  const auto decay = [](const OptimizerConfig& config, std::int64_t offset) {
+    OptimizerRun run(config, matrix_and_vector(), Numbers(count, 1.0));
+    return run.optimizer.decay_of(offset);
+  };
+  EXPECT_EQ(decay(adamw_config(), 0), 0.5f);
+  EXPECT_EQ(decay(adamw_config(), 11), 0.5f);
+  EXPECT_EQ(decay(adamw_config(), 64), 0.0f);  // the vector
+  EXPECT_EQ(decay(bare(adam, 0.1, 0.5), 0), 0.0f) << "L2 is in the gradient";
+  EXPECT_EQ(decay(bare(lionar, 0.1, 0.5), 0), 0.0f) << "the norm is held";
+  EXPECT_EQ(decay(bare(muon, 0.1, 0.5), 0), 0.5f);
+}
+
+TEST(Optimizer, SaysHowItsFirstMomentAverages) {
+  const auto average = [](const OptimizerConfig& config, std::int64_t k) {
+    OptimizerRun run(config, matrix_and_vector(), Numbers(count, 1.0));
+    EXPECT_EQ(run.optimizer.first_moment().present(), config.name != schedule_free_adamw);
+    const StepScalars scalars = run.step(k, gradients_of_norm_5());
+    return run.optimizer.average_of(scalars, k);
+  };
+  const auto of_adamw = average(adamw_config(), 4);
+  ASSERT_TRUE(of_adamw);
+  EXPECT_NEAR(of_adamw->beta, 0.9, 1e-7);
+  EXPECT_NEAR(of_adamw->weight, 0.1, 1e-7);
+  EXPECT_NEAR(of_adamw->decayed, std::pow(0.9, 5), 1e-7);
+  const auto of_sgd = average(bare(sgd, 0.1), 4);
+  EXPECT_EQ(of_sgd->weight, 1.0);
+  const auto of_lion = average(bare(lion, 0.1), 4);
+  EXPECT_EQ(of_lion->beta, 0.99);
+  EXPECT_NEAR(of_lion->decayed, std::pow(0.99, 5), 1e-12);
+  EXPECT_FALSE(average(bare(schedule_free_adamw, 0.1), 4));
+  EXPECT_FALSE(average(bare(muon, 0.1), 4)) << "two momenta";
+  EXPECT_FALSE(average(bare(sgdw, 0.1), 4)) << "rates are in it";
+}
+
+TEST(Optimizer, SaysWhichPriorL2StandsFor) {
+  OptimizerRun run(bare(adam, 0.1, 1e-3), matrix_and_vector(), Numbers(count, 1.0));
+  EXPECT_NEAR(*run.optimizer.prior_deviation(3, 0, 1e6), 1.0 / std::sqrt(1e3), 1e-7);
+  EXPECT_FALSE(run.optimizer.prior_deviation(64, 0, 1e6)) << "the vector has none";
+  EXPECT_FALSE(OptimizerRun(adamw_config(), matrix_and_vector(), Numbers(count, 1.0)).optimizer.prior_deviation(3, 0, 1e6));
 }
 
 }  // namespace

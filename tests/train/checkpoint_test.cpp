@@ -18,6 +18,9 @@ TrainerState tiny_state(std::int64_t step) {
   state.next_window = 4 * step;
   state.metrics_bytes = 12345;
   state.train_seconds = 0.1;  // not a binary fraction: must come back bit for bit
+  state.diagnostics_bytes = 77;
+  state.earlier_updates = 5;
+  state.noise = {0.1, 0.2, 0.3, 0.7};
   state.first_val_loss = 5.5;
   state.best_val_loss = 1.0 / 3.0;
   state.config_json = config_to_json(tiny_config());
@@ -32,12 +35,19 @@ void expect_equal(const StepRecord& a, const StepRecord& b) {
   EXPECT_EQ(a.loss, b.loss);
   EXPECT_EQ(a.gradient_norm, b.gradient_norm);
   EXPECT_EQ(a.learning_rate, b.learning_rate);
+  EXPECT_EQ(a.update, b.update);
 }
 
 void expect_equal(const TrainerState& a, const TrainerState& b) {
   EXPECT_EQ(a.step, b.step);
   EXPECT_EQ(a.next_window, b.next_window);
   EXPECT_EQ(a.metrics_bytes, b.metrics_bytes);
+  EXPECT_EQ(a.diagnostics_bytes, b.diagnostics_bytes);
+  EXPECT_EQ(a.earlier_updates, b.earlier_updates);
+  EXPECT_EQ(a.noise.moment_signal, b.noise.moment_signal);
+  EXPECT_EQ(a.noise.moment_noise, b.noise.moment_noise);
+  EXPECT_EQ(a.noise.signal, b.noise.signal);
+  EXPECT_EQ(a.noise.noise, b.noise.noise);
   EXPECT_EQ(a.train_seconds, b.train_seconds);
   EXPECT_EQ(a.first_val_loss, b.first_val_loss);
   EXPECT_EQ(a.best_val_loss, b.best_val_loss);
@@ -100,11 +110,11 @@ TEST_F(CheckpointTest, InterruptedEvaluationComesBack) {
   TrainerState state = tiny_state(9);
   state.first_val_loss.reset();
   state.last_val_loss = 0.7;
-  state.pending = StepRecord{9, 288, 4.75, 0.1, 3e-4};
+  state.pending = StepRecord{9, 288, 4.75, 0.1, 3e-4, {{"step_angle", 0.1}}};
   auto& optimizer = tiny.engine.optimizer;
   expect_equal(verify_checkpoint(checkpoints.save(state, tiny.engine.weights, optimizer, *tiny.ops, nullptr)), state);
 
-  state.pending = StepRecord{0, 0, std::nullopt, std::nullopt, 0.0};  // of the untrained model
+  state.pending = StepRecord{0, 0, std::nullopt, std::nullopt, 0.0, {}};  // of the untrained model
   expect_equal(verify_checkpoint(checkpoints.save(state, tiny.engine.weights, optimizer, *tiny.ops, nullptr)), state);
 }
 
@@ -252,7 +262,7 @@ TEST_F(CheckpointTest, AForgedStateIsRefused) {
   expect_refused({"damaged"}, [](Json& json) { json["step"] = "six"; });
   expect_refused({"no hash of config.json"}, [](Json& json) { json["files"] = 3; });
   expect_refused({"damaged"}, [](Json& json) { json.erase("data_fingerprint"); });
-  expect_refused({"format_version", "2"}, [](Json& json) { json["format_version"] = 2; });
+  expect_refused({"format_version", "3"}, [](Json& json) { json["format_version"] = 3; });
   overwrite(path / "trainer.json", "[]");
   expect_error(ExitCode::checkpoint, {"damaged"}, [&] { verify_checkpoint(path); });
 }

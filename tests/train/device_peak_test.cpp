@@ -40,6 +40,9 @@ TEST(DevicePeak, UtilisationIsAShareOfTheTypesPeak) {
   device.name = "NVIDIA H200";
   EXPECT_DOUBLE_EQ(*model_flops_utilisation(device, DType::bf16, 494.7e12), 0.5);
   EXPECT_DOUBLE_EQ(*model_flops_utilisation(device, DType::f32, 33.45e12), 0.5);
+  DeviceInfo tf32 = device;
+  tf32.tf32 = true;
+  EXPECT_DOUBLE_EQ(*model_flops_utilisation(tf32, DType::f32, 494.7e12), 1.0);
 }
 
 }  // namespace

@@ -17,9 +17,9 @@ std::vector<std::string> keys(const Json& line) {
   return found;
 }
 
-std::vector<Json> lines(const std::filesystem::path& run) {
+std::vector<Json> lines(const std::filesystem::path& run, const char* name = "metrics.jsonl") {
   std::vector<Json> found;
-  std::ifstream file(run / "metrics.jsonl");
+  std::ifstream file(run / name);
   for (std::string line; std::getline(file, line);) found.push_back(Json::parse(line));
   return found;
 }
@@ -34,12 +34,12 @@ StepMeasurements measured(double seconds, std::optional<double> val_loss, std::o
 
 TEST(Metrics, KeysAndTheirOrder) {
   const TemporaryFolder run;
-  Metrics metrics(run.path(), 0, 0, false);
-  metrics.write({0, 0, std::nullopt, std::nullopt, 0.0}, measured(0.0, 5.5));
-  metrics.write({1, 32, 5.25, 0.5, 6e-4}, measured(0.032, {}, 1000.0));
+  Metrics metrics(run.path(), {}, 0, false);
+  metrics.write({0, 0, std::nullopt, std::nullopt, 0.0, {}}, measured(0.0, 5.5));
+  metrics.write({1, 32, 5.25, 0.5, 6e-4, {}}, measured(0.032, {}, 1000.0));
   StepMeasurements all = measured(0.064, 4.75, 2000.0);
   all.hellaswag = MultipleChoiceScore{10, 0.3, 0.2};
-  metrics.write({2, 64, 5.0, 0.25, 6e-4}, all);
+  metrics.write({2, 64, 5.0, 0.25, 6e-4, {}}, all);
 
   const std::vector<Json> written = lines(run.path());
   ASSERT_EQ(written.size(), 3u);
@@ -62,21 +62,73 @@ TEST(Metrics, KeysAndTheirOrder) {
 
 TEST(Metrics, AResumedRunKeepsWhatItsCheckpointKnew) {
   const TemporaryFolder run;
-  std::uint64_t known = 0;
+  LogBytes known;
   {
-    Metrics metrics(run.path(), 0, 0, true);
-    metrics.write({1, 32, 5.0, 0.5, 6e-4}, {});
+    Metrics metrics(run.path(), {}, 0, true);
+    metrics.write({1, 32, 5.0, 0.5, 6e-4, {}}, {});
     metrics.sync();
     known = metrics.bytes();
-    metrics.write({2, 64, 4.0, 0.5, 6e-4}, {});
+    metrics.write({2, 64, 4.0, 0.5, 6e-4, {}}, {});
   }
   EXPECT_TRUE(std::filesystem::is_directory(run / "tensorboard"));
   Metrics metrics(run.path(), known, 2, false);
-  EXPECT_EQ(metrics.bytes(), known);
-  metrics.write({2, 64, 3.0, 0.5, 6e-4}, {});
+  EXPECT_EQ(metrics.bytes().metrics, known.metrics);
+  metrics.write({2, 64, 3.0, 0.5, 6e-4, {}}, {});
   const std::vector<Json> written = lines(run.path());
   ASSERT_EQ(written.size(), 2u);
   EXPECT_EQ(written[1]["loss"], 3.0);
+}
+
+Diagnosed some_diagnostics() {
+  Diagnosed diagnosed;
+  UpdateDiagnostics one{};
+  one.name = "transformer.h.0.attn.c_attn.weight.q";
+  one.weight_norm = 2.0;
+  one.step_row_angle = 0.25;
+  diagnosed.update = StepDiagnostics{one, {one}, {one}, {}};
+  diagnosed.update->noise.batch_critical_batch = 12.5;
+  diagnosed.representation = {{"transformer.h.0.attn.c_attn.weight", 0.3, 0.1}, {"transformer.h.0.mlp.c_fc.weight", 0.4, 0.1}};
+  diagnosed.histograms = {{"transformer.wpe.weight", 0.02, std::nullopt, 0.01, {1, 2}}};
+  return diagnosed;
+}
+
+TEST(Metrics, DiagnosticsHaveAFileOfTheirOwnAndASummaryInTheLine) {
+  const TemporaryFolder run;
+  Metrics metrics(run.path(), {}, 0, true);
+  EXPECT_FALSE(std::filesystem::exists(run / "diagnostics.jsonl"));
+  StepRecord record{1, 32, 5.0, 0.5, 6e-4, summary_of(some_diagnostics())};
+  metrics.write_diagnostics(record, some_diagnostics());
+  metrics.write(record, {});
+
+  const Json line = lines(run.path())[0];
+  EXPECT_EQ(line["step_angle"], 0.25);
+  EXPECT_EQ(line["critical_batch"], 12.5);
+  EXPECT_FALSE(line.contains("moment_snr"));  // was not measured
+  EXPECT_DOUBLE_EQ(line["representation_change"].get<double>(), std::sqrt((0.09 + 0.16) / 2));
+  const std::vector<Json> written = lines(run.path(), "diagnostics.jsonl");
+  ASSERT_EQ(written.size(), 1u);
+  EXPECT_EQ(keys(written[0]),
+            (std::vector<std::string>{"step", "lr", "all", "noise", "layers", "tensors", "representation", "histograms"}));
+  EXPECT_EQ(written[0]["tensors"]["h.0.attn.c_attn.weight.q"]["weight_norm"], 2.0);
+  EXPECT_EQ(written[0]["noise"]["batch_snr"], nullptr);
+  EXPECT_EQ(written[0]["representation"]["h.0.mlp.c_fc.weight"]["change"], 0.4);
+  EXPECT_EQ(written[0]["histograms"]["wpe.weight"]["counts"], (std::vector<int>{1, 2}));
+}
+
+TEST(Metrics, AResumedRunCutsItsDiagnosticsToo) {
+  const TemporaryFolder run;
+  LogBytes known;
+  {
+    Metrics metrics(run.path(), {}, 0, false);
+    metrics.write_diagnostics({1, 32, 5.0, 0.5, 6e-4, {}}, some_diagnostics());
+    metrics.sync();
+    known = metrics.bytes();
+    metrics.write_diagnostics({2, 64, 5.0, 0.5, 6e-4, {}}, some_diagnostics());
+  }
+  { const Metrics metrics(run.path(), known, 2, false); }
+  EXPECT_EQ(lines(run.path(), "diagnostics.jsonl").size(), 1u);
+  { const Metrics metrics(run.path(), {}, 0, false); }
+  EXPECT_TRUE(lines(run.path(), "diagnostics.jsonl").empty());
 }
 
 TEST(Metrics, CurvesPassOverLinesTheyCannotRead) {

@@ -60,6 +60,16 @@ TEST(Progress, ChartColumnsAreMeans) {
   EXPECT_NE(chart.find("   2.000 ┤* "), std::string::npos) << chart;  // the axis spans 5 to 0
 }
 
+TEST(Progress, ChartOfSmallOrLargeNumbersIsLabelledInPowersOfTen) {
+  EXPECT_EQ(draw_chart({{"rate", '*', {{0, 6e-4}, {1, 0}}}}, 2, 2, "steps"),
+            "6.00e-04 ┤* \n"
+            "0.00e+00 ┤ *\n"
+            "         └──\n"
+            "          0 1 steps\n"
+            "          * rate   \n");
+  EXPECT_NE(draw_chart({{"tokens", '*', {{0, 524288}, {1, 0}}}}, 2, 2, "steps").find("5.24e+05 ┤* "), std::string::npos);
+}
+
 TEST(Progress, ChartPassesOverWhatIsNotFinite) {
   const double none = std::numeric_limits<double>::quiet_NaN();
   EXPECT_EQ(draw_chart({{"loss", '.', {{0, 2}, {1, none}, {2, 1}}}}, 3, 2, "steps"),

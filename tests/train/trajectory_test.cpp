@@ -2,8 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "model/hf_format.h"
-#include "optim/optimizer.h"
 #include "tests/model/golden_model.h"
+#include "train/engine.h"
 
 namespace temper {
 namespace {
@@ -31,14 +31,11 @@ TEST_P(Trajectory, LossesFollowPyTorchs) {
 
   SmallModel small(read_hf_config(folder), Precision::fp32, static_cast<std::int64_t>(steps[0].at("inputs").size()));
   load_hf_model(folder, small.weights);
-  std::vector<OptimizedTensor> tensors;
-  for (const Parameter& parameter : small.weights.layout().parameters())
-    tensors.push_back({parameter.name, parameter.shape, parameter.offset});
   ScheduleConfig constant;
   constant.name = ScheduleName::constant;
-  Optimizer optimizer(optimizer_config(golden.at("optimizer")), Schedule(constant, 50), tensors,
-                      {small.weights.master(), small.weights.gradients(), small.weights.low_precision()}, small.ops.get(),
-                      small.memory);
+  Optimizer optimizer(
+      optimizer_config(golden.at("optimizer")), Schedule(constant, 50, 1), optimized_tensors(small.weights.layout()),
+      {small.weights.master(), small.weights.gradients(), small.weights.low_precision()}, 1, small.ops.get(), small.memory);
 
   for (std::size_t k = 0; k < steps.size(); ++k) {
     const GoldenTokens tokens(steps[k]);

@@ -8,40 +8,127 @@ namespace temper::cpu::TEMPER_ISA {
 
 namespace {
 
+// Calls body(update) with the form of decay known to the compiler, so that loops over elements do not ask for it.
+template <typename Rule, typename Body>
+TEMPER_INLINE void with_known_form(ElementUpdate<Rule> update, const Body& body) {
+  switch (update.settings.decay_form) {
+    case DecayForm::none:
+    case DecayForm::multiplicative:
+      update.settings.decay_form = DecayForm::multiplicative;
+      return body(update);
+    case DecayForm::cautious:
+      update.settings.decay_form = DecayForm::cautious;
+      return body(update);
+    case DecayForm::gradient:
+      update.settings.decay_form = DecayForm::gradient;
+      return body(update);
+    case DecayForm::scaled_gradient:
+      update.settings.decay_form = DecayForm::scaled_gradient;
+      return body(update);
+  }
+}
+
+// One element's update, or its direction, with the numbers that the rule keeps of it. Functions of their own, so that `kept` is no
+// array of the vector loop's.
+template <typename Rule, typename... State>
+TEMPER_INLINE float update_element(const ElementUpdate<Rule>& update, float weight, float gradient, State*... state) {
+  float kept[] = {*state..., 0.0f};
+  const float moved = update(weight, gradient, kept);
+  int number = 0;
+  ((*state = kept[number++]), ...);
+  return moved;
+}
+template <typename Rule, typename... State>
+TEMPER_INLINE float direct_element(const ElementUpdate<Rule>& update, float weight, float gradient, State*... state) {
+  float kept[] = {*state..., 0.0f};
+  const float direction = update.direction(weight, gradient, kept);
+  int number = 0;
+  ((*state = kept[number++]), ...);
+  return direction;
+}
+
 // The rule's scalar text becomes vector code: `flatten` pulls it into the loop, and `simd` promises that no buffer overlaps
 // another.
 template <typename Rule, std::size_t... State>
-__attribute__((flatten)) void update_elements(const Rule& rule_in, const UpdateBlock& block, std::index_sequence<State...>) {
-  const Rule rule = rule_in;
-  const StepScalars scalars = block.scalars;
-  const float rate = block.learning_rate;
-  const float weight_decay = block.weight_decay;
-  const float clip_factor = scalars.clip_factor;
-  float* const master = block.buffers.master + block.offset;
-  const float* const gradient = block.buffers.gradient + block.offset;
-  float* const state[] = {(block.buffers.state[State] + block.offset)...};
-  bfloat16* const low_precision = block.buffers.low_precision == nullptr ? nullptr : block.buffers.low_precision + block.offset;
-
+__attribute__((flatten)) void update_elements(const ElementUpdate<Rule>& given, const UpdateBuffers& buffers, std::int64_t offset,
+                                              std::int64_t count, std::index_sequence<State...>) {
+  float* const master = buffers.master + offset;
+  const float* const gradient = buffers.gradient + offset;
+  [[maybe_unused]] float* const state[] = {(buffers.state[State] + offset)..., nullptr};
+  with_known_form(given, [&](const ElementUpdate<Rule>& update) {
 #pragma omp simd
-  for (std::int64_t i = 0; i < block.count; ++i)
-    master[i] = rule.update(master[i], clip_factor * gradient[i], (state[State] + i)..., rate, weight_decay, scalars);
+    for (std::int64_t i = 0; i < count; ++i) master[i] = update_element(update, master[i], gradient[i], (state[State] + i)...);
+  });
 
-  if (low_precision == nullptr) return;
-  for_registers(block.count, [&](std::int64_t i, auto part, int) { store(low_precision + i, load(master + i, part), part); });
+  if (buffers.low_precision == nullptr) return;
+  bfloat16* const low_precision = buffers.low_precision + offset;
+  for_registers(count, [&](std::int64_t i, auto part, int) { store(low_precision + i, load(master + i, part), part); });
+}
+
+template <typename Rule, std::size_t... State>
+__attribute__((flatten)) void direct_elements(const ElementUpdate<Rule>& given, const UpdateBuffers& buffers, std::int64_t offset,
+                                              std::int64_t count, std::index_sequence<State...>) {
+  const float* const master = buffers.master + offset;
+  float* const gradient = buffers.gradient + offset;
+  [[maybe_unused]] float* const state[] = {(buffers.state[State] + offset)..., nullptr};
+  with_known_form(given, [&](const ElementUpdate<Rule>& update) {
+#pragma omp simd
+    for (std::int64_t i = 0; i < count; ++i) gradient[i] = direct_element(update, master[i], gradient[i], (state[State] + i)...);
+  });
 }
 
 template <typename Rule>
-void update(const Rule& rule, const UpdateBlock& block) {
-  update_elements(rule, block, std::make_index_sequence<Rule::states>());
+void update(const ElementUpdate<Rule>& update, const UpdateBuffers& buffers, std::int64_t offset, std::int64_t count) {
+  update_elements(update, buffers, offset, count, std::make_index_sequence<Rule::states>());
+}
+
+template <typename Rule>
+void direct(const ElementUpdate<Rule>& update, const UpdateBuffers& buffers, std::int64_t offset, std::int64_t count) {
+  direct_elements(update, buffers, offset, count, std::make_index_sequence<Rule::states>());
+}
+
+RowSums row_sums(const float* weights, const float* directions, std::int64_t count) {
+  Doubles weight[2] = {}, weight_squares[2] = {}, direction[2] = {}, direction_squares[2] = {}, product[2] = {};
+  for_registers(count, [&](std::int64_t i, auto part, int) {
+    const DoublesPair w = in_double(load(weights + i, part)), u = in_double(load(directions + i, part));
+    for (int half = 0; half < 2; ++half) {
+      weight[half] += w.half[half];
+      weight_squares[half] += w.half[half] * w.half[half];
+      direction[half] += u.half[half];
+      direction_squares[half] += u.half[half] * u.half[half];
+      product[half] += w.half[half] * u.half[half];
+    }
+  });
+  RowSums sums;
+  sums.weight = sum_of_lanes(weight[0] + weight[1]);
+  sums.weight_squares = sum_of_lanes(weight_squares[0] + weight_squares[1]);
+  sums.direction = sum_of_lanes(direction[0] + direction[1]);
+  sums.direction_squares = sum_of_lanes(direction_squares[0] + direction_squares[1]);
+  sums.product = sum_of_lanes(product[0] + product[1]);
+  return sums;
+}
+
+void step(const LinearStep& step, float* weights, const float* directions, bfloat16* low_precision, std::int64_t count) {
+  const float keep = step.keep, add = step.add, shift = step.shift;
+  for_registers(count, [&](std::int64_t i, auto part, int) {
+    const Floats weight = keep * load(weights + i, part) + add * load(directions + i, part) + shift;
+    store(weights + i, weight, part);
+    if (low_precision != nullptr) store(low_precision + i, weight, part);
+  });
+}
+
+void add_scaled(float scale, const float* from, float* to, std::int64_t count) {
+  for_registers(count,
+                [&](std::int64_t i, auto part, int) { store(to + i, load(to + i, part) + scale * load(from + i, part), part); });
 }
 
 template <typename... Rules>
 constexpr RuleKernels<std::variant<Rules...>> kernels_of(const std::variant<Rules...>*) {
-  return {RuleKernel<Rules>{update<Rules>}...};
+  return {RuleKernel<Rules>{update<Rules>, direct<Rules>}...};
 }
 
 }  // namespace
 
-const OptimizerKernels optimizer_kernels = kernels_of(static_cast<const UpdateRule*>(nullptr));
+const OptimizerKernels optimizer_kernels = {kernels_of(static_cast<const UpdateRule*>(nullptr)), row_sums, step, add_scaled};
 
 }  // namespace temper::cpu::TEMPER_ISA

@@ -6,20 +6,6 @@ namespace temper::cpu::TEMPER_ISA {
 
 namespace {
 
-using Doubles = double __attribute__((vector_size(4 * lanes)));  // one register
-
-struct DoublesPair {
-  Doubles half[2];
-};
-
-TEMPER_INLINE DoublesPair in_double(Floats value) {
-  using Wide = double __attribute__((vector_size(8 * lanes)));
-  const Wide wide = __builtin_convertvector(value, Wide);
-  DoublesPair pair;
-  __builtin_memcpy(&pair, &wide, sizeof(pair));
-  return pair;
-}
-
 // Eight places of the block are read side by side: one core waits for memory when it reads a single run of addresses, and
 // eight sums hide the latency of the additions besides.
 constexpr int runs = 8;
@@ -41,9 +27,7 @@ TEMPER_INLINE double reduce(const float* values, std::int64_t count, const Term&
   });
   Doubles joined{};
   for (int run = 0; run < runs; ++run) joined += total[run];
-  double sum = 0.0;
-  for (int lane = 0; lane < lanes / 2; ++lane) sum += joined[lane];
-  return sum;
+  return sum_of_lanes(joined);
 }
 
 double sum(const float* values, std::int64_t count) {

@@ -27,13 +27,29 @@ using Ints = std::int32_t __attribute__((vector_size(4 * lanes)));
 using Words = std::uint32_t __attribute__((vector_size(4 * lanes)));
 using Halfwords = std::uint16_t __attribute__((vector_size(2 * lanes)));
 
+/// One register of doubles, half as many; a register of floats in double is two of them.
+using Doubles = double __attribute__((vector_size(4 * lanes)));
+struct DoublesPair {
+  Doubles half[2];
+};
+
 /// How many of a register's lanes hold elements of the row.
 struct AllLanes {};
 struct FirstLanes {
   int count;
 };
+TEMPER_INLINE int lanes_of(AllLanes) { return lanes; }
+TEMPER_INLINE int lanes_of(FirstLanes part) { return part.count; }
 
 TEMPER_INLINE Floats broadcast(float value) { return Floats{} + value; }
+
+TEMPER_INLINE DoublesPair in_double(Floats value) {
+  using Wide = double __attribute__((vector_size(8 * lanes)));
+  const Wide wide = __builtin_convertvector(value, Wide);
+  DoublesPair pair;
+  __builtin_memcpy(&pair, &wide, sizeof(pair));
+  return pair;
+}
 
 TEMPER_INLINE Ints lane_numbers() {
   Ints numbers;
@@ -121,6 +137,12 @@ TEMPER_INLINE float maximum_of_lanes(Floats value) {
   const Ints numbers = lane_numbers();
   for (int distance = lanes / 2; distance > 0; distance /= 2) value = maximum(value, __builtin_shuffle(value, numbers ^ distance));
   return value[0];
+}
+
+TEMPER_INLINE double sum_of_lanes(Doubles value) {
+  double sum = 0.0;
+  for (int lane = 0; lane < lanes / 2; ++lane) sum += value[lane];
+  return sum;
 }
 
 /// Four registers that take turns, since one alone would wait for its previous addition.

@@ -20,7 +20,7 @@ enum class ProductEpilogue : std::uint8_t {
   bias_gradient,  ///< bias = sums of `a` over the axis that the product sums over; needs a transposed and overwrites
 };
 
-/// d[M,N] = or += op(a) op(b), sums in f32 (f32 operands: full f32, no TF32).
+/// d[M,N] = or += op(a) op(b), sums in f32. f32 operands are rounded to TF32 only where CudaOptions asks for it.
 struct ProductCall {
   std::int64_t m = 0, n = 0, k = 0;
   ConstTensorView a;  ///< [M,K], or [K,M] when a_transposed
@@ -35,7 +35,7 @@ struct ProductCall {
 };
 
 /// Which of the library's algorithms carries a call out is decided when a call of its shape first runs. With a cache file
-/// (Device::algorithm_cache) the fastest of its candidates is timed on that call and kept there; the file then decides. Without
+/// (CudaOptions::algorithm_cache) the fastest of its candidates is timed on that call and kept there; the file then decides. Without
 /// one, and while a graph is recorded, nothing is timed.
 class Product {
  public:

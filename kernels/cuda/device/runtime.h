@@ -79,9 +79,8 @@ class Event {
 
 class Device {
  public:
-  /// The current CUDA device. `algorithm_cache`: the file in which chosen matmul algorithms are kept (product.h); empty: none.
-  /// Throws Unsupported with the reason when there is no device.
-  explicit Device(std::string algorithm_cache = {});
+  /// The current CUDA device. Throws Unsupported with the reason when there is none, or it cannot do what `options` ask for.
+  explicit Device(CudaOptions options = {});
 
   /// On 256-byte boundaries, contents undefined.
   void* allocate(std::size_t bytes);
@@ -94,12 +93,12 @@ class Device {
   int multiprocessors() const { return info_.threads; }
   /// What one block may have, dynamic and declared together.
   std::size_t shared_bytes_per_block() const { return shared_bytes_per_block_; }
-  const std::string& algorithm_cache() const { return algorithm_cache_; }
+  const CudaOptions& options() const { return options_; }
 
  private:
   DeviceInfo info_;
   std::size_t shared_bytes_per_block_ = 0;
-  std::string algorithm_cache_;
+  CudaOptions options_;
 };
 
 struct LaunchShape {

@@ -96,7 +96,7 @@ T shuffle(const char* name, std::uint32_t mask, T value, int from, Site site) {
 }  // namespace temper::emulated
 
 inline void __syncthreads(temper::emulated::Site site = temper::emulated::Site::current()) {
-  temper::emulated::current_thread().block->barrier(0, 0, site);
+  temper::emulated::current_thread().block->barrier(site);
 }
 
 inline void __syncwarp(std::uint32_t mask = ~0u, temper::emulated::Site site = temper::emulated::Site::current()) {

@@ -1,0 +1,216 @@
+// Sums over parameter segments, what follows from them, and histograms.
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/cases/op_case.h"
+#include "kernels/cases/optimizer_numbers.h"
+#include "kernels/cases/text.h"
+
+namespace temper {
+
+namespace {
+
+OpCase tensor_moments(const std::vector<Segment>& segments, bool with_moment) {
+  const Layout layout(segments);
+  OpCase c;
+  c.op = "tensor_moments";
+  c.shape = text(layout.updated, " parameters in ", layout.count(), " tensors", with_moment ? "" : ", gradient alone");
+  c.tensors = {input("gradient", Content::f32, {layout.elements}, normal(0.1, 1)), layout.spec(),
+               output("out", Content::f64, {layout.count(), 3})};
+  c.tensors[0].touched = layout.updated;
+  if (with_moment) {
+    c.tensors.push_back(input("moment", Content::f32, {layout.elements}, normal(0.1, 0.3)));
+    c.tensors.back().touched = layout.updated;
+  }
+  c.flops = (with_moment ? 6.0 : 2.0) * static_cast<double>(layout.updated);
+  c.run = [count = layout.count()](Ops& ops, const Views& v) {
+    ops.tensor_moments(v["gradient"].as<float>(), v["moment"].as<float>(), v["segments"].as<ParameterSegment>(), count,
+                       v["out"].as<TensorMoments>());
+  };
+  c.reference = [](Numbers& n) {
+    const auto &gradient = n["gradient"], &moment = n["moment"];
+    std::size_t at = 0;
+    for (const SegmentNumbers& segment : segments_of(n)) {
+      double* sums = n["out"].data() + at;
+      at += 3;
+      for (std::size_t i = segment.offset; i < segment.offset + segment.elements(); ++i) {
+        sums[0] += gradient[i] * gradient[i];
+        if (moment.empty()) continue;
+        sums[1] += gradient[i] * moment[i];
+        sums[2] += moment[i] * moment[i];
+      }
+    }
+  };
+  return c;
+}
+
+// The correction that a rate gets where the gradient's signal is `phi` times an example's noise, from the cosine between an update
+// and an example's gradient.
+double rate_of(RateCorrection kind, double phi, double B, double b) {
+  if (kind == RateCorrection::gradient) return std::sqrt((1 + phi) / (1 + B * phi));
+  const auto cosine = [&](double signal) {
+    return (signal + (1 - b) / B) / std::sqrt((signal + (1 - b) / ((1 + b) * B)) * (1 + signal));
+  };
+  return std::min(1.0, cosine(0) / cosine(phi));
+}
+
+void tensor_scales_reference(Numbers& n, const ScaleSettings& settings) {
+  const auto &t = n["scalars"], &moments = n["moments"];
+  auto &smoothed = n["smoothed"], &scales = n["scales"];
+  if (t[finite] == 0) return;
+  const double max_norm = static_cast<double>(settings.max_norm), keep = static_cast<double>(settings.smoothing);
+  const double b = t[beta1], bt = 1 - t[bias_correction1];
+  std::size_t index = 0;
+  for (const SegmentNumbers& segment : segments_of(n)) {
+    const double gg = moments[3 * index], gm = moments[3 * index + 1], mm = moments[3 * index + 2];
+    double* mean = smoothed.data() + 2 * index;
+    double* scale = scales.data() + 2 * index;
+    ++index;
+    scale[0] = max_norm > 0 && std::sqrt(gg) > max_norm ? max_norm / std::sqrt(gg) : 1;
+    scale[1] = 1;
+    if (settings.correction == RateCorrection::none || segment.rows == 1) continue;
+    // || (b m + weight c g) (1-b)/weight / (1 - b^t) ||^2 beside || c g ||^2
+    const double c = t[clip_factor] * scale[0], weight = t[gradient_weight];
+    const double first = b * b * mm + 2 * b * weight * c * gm + weight * weight * c * c * gg;
+    const double to_corrected = (1 - b) / weight / (1 - bt);
+    const double G = c * c * gg, M = first * to_corrected * to_corrected, rho = (1 - b) * (1 + bt) / ((1 + b) * (1 - bt));
+    mean[0] = keep * mean[0] + (1 - keep) * (M - rho * G);
+    mean[1] = keep * mean[1] + (1 - keep) * (G - M);
+    if (G == 0 && mean[1] == 0) continue;
+    const double q = mean[1] <= 1e-5 * (1 - keep) * G ? 1e6 : std::min(1e6, std::max(0.0, mean[0] / mean[1]));
+    const double B = static_cast<double>(settings.examples);
+    scale[1] = rate_of(settings.correction, q / B, B, b);
+  }
+}
+
+OpCase tensor_scales(const ScaleSettings& settings, const char* name, bool is_finite) {
+  // Of each segment ||g||^2, <g,m>, ||m||^2: signal and noise, signal alone (R > 1), noise alone, a vector, no gradient.
+  const std::vector<double> moments = {9, 0.6, 0.25, 4, 9, 25, 36, 0, 0.01, 9, 0.6, 0.25, 0, 0, 0};
+  const Layout layout({{3, 4}, {2, 5}, {7, 1}, {1, 40}, {2, 2}});
+  OpCase c;
+  c.op = "tensor_scales";
+  c.shape = text(name, is_finite ? "" : ", not finite");
+  std::vector<double> scalars = step_seven();
+  scalars[finite] = is_finite ? 1 : 0;
+  c.tensors = {input("moments", Content::f64, {layout.count(), 3}, values(moments)), layout.spec(),
+               input("scalars", Content::step_scalars, {16}, values(scalars)),
+               in_out("smoothed", Content::f32, {layout.count(), 2}, values({0.02, 0.05, 0.3, 0.2, 0, 0.3, 0.7, 0.8, 0, 0})),
+               in_out("scales", Content::f32, {layout.count(), 2}, normal(1, 0.1))};
+  c.run = [settings, count = layout.count()](Ops& ops, const Views& v) {
+    ops.tensor_scales(settings, v["moments"].as<TensorMoments>(), v["segments"].as<ParameterSegment>(), count,
+                      v["scalars"].as<StepScalars>(), v["smoothed"].as<float>(), v["scales"].as<TensorScale>());
+  };
+  c.reference = [settings](Numbers& n) { tensor_scales_reference(n, settings); };
+  return c;
+}
+
+// A row's part of the sums of UpdateStatistics. The angle is that of the part of dw across w.
+void add_row(const std::vector<double>& before, const std::vector<double>& after, std::size_t first, std::size_t count, double d,
+             double* sums) {
+  double ww = 0, wd = 0, dd = 0, fourth = 0, largest = 0;
+  for (std::size_t i = first; i < first + count; ++i) {
+    const double w = before[i], dw = after[i] - w;
+    ww += w * w;
+    wd += w * dw;
+    dd += dw * dw;
+    fourth += w * w * w * w;
+    largest = std::max(largest, std::abs(w));
+  }
+  double across = 0;
+  for (std::size_t i = first; i < first + count && ww > 0; ++i) across += std::pow(after[i] - before[i] - before[i] * wd / ww, 2);
+  const double height = std::sqrt(across), width = std::sqrt(ww);
+  sums[0] += ww;
+  sums[1] += wd;
+  sums[2] += dd;
+  if (ww > 0) sums[3] += std::pow(std::atan2(height, width + wd / width), 2);
+  if (ww > 0) sums[4] += std::pow(std::atan2(height, width * (1 + d) + wd / width), 2);
+  sums[5] += fourth;
+  sums[6] = std::max(sums[6], largest);
+}
+
+OpCase update_statistics(const std::vector<Segment>& segments, double change) {
+  const Layout layout(segments);
+  OpCase c;
+  c.op = "update_statistics";
+  c.shape = text(layout.updated, " parameters in ", layout.count(), " tensors, change ", change);
+  c.tensors = {input("before", Content::f32, {layout.elements}, normal(0, 1)),
+               input("after", Content::f32, {layout.elements}, normal(0, 1)), layout.spec(),
+               input("scalars", Content::step_scalars, {16}, values(step_seven())),
+               output("out", Content::f64, {layout.count(), 7})};
+  for (std::size_t i = 0; i < 2; ++i) c.tensors[i].touched = layout.updated;
+  c.flops = 10.0 * static_cast<double>(layout.updated);
+  c.derive = [change](Numbers& n) {
+    for (std::size_t i = 0; i < n["after"].size(); ++i)
+      n["after"][i] = (1 - 0.3 * change) * n["before"][i] + change * n["after"][i];
+  };
+  c.run = [count = layout.count()](Ops& ops, const Views& v) {
+    ops.update_statistics(v["before"].as<float>(), v["after"].as<float>(), v["segments"].as<ParameterSegment>(), count,
+                          v["scalars"].as<StepScalars>(), v["out"].as<UpdateStatistics>());
+  };
+  c.reference = [](Numbers& n) {
+    double* sums = n["out"].data();
+    for (const SegmentNumbers& segment : segments_of(n)) {
+      for (std::size_t row = 0; row < segment.rows; ++row)
+        add_row(n["before"], n["after"], segment.offset + row * segment.columns, segment.columns,
+                n["scalars"][decay] * segment.weight_decay, sums);
+      sums += 7;
+    }
+  };
+  return c;
+}
+
+OpCase histogram(std::int64_t count, std::int64_t bins, double deviation) {
+  const float scale = 0.75f;
+  OpCase c;
+  c.op = "histogram";
+  c.shape = text("N=", count, " bins=", bins, " deviation=", deviation);
+  c.tensors = {input("x", Content::f32, {count}, normal(0, deviation)), output("counts", Content::i32, {bins})};
+  c.tensors[0].any_shape = true;
+  c.tensors[1].any_columns = true;
+  c.flops = 4.0 * static_cast<double>(count);
+  // On a grid whose points lie inside bins, so that no rounding decides where an element counts: scale * x is an odd multiple of
+  // 3/512, and boundaries are multiples of 12 / bins.
+  c.derive = [](Numbers& n) {
+    for (double& x : n["x"]) x = (std::floor(x * 64) + 0.5) / 64;
+  };
+  c.run = [scale](Ops& ops, const Views& v) { ops.histogram(v["x"], scale, v["counts"]); };
+  c.reference = [scale, bins](Numbers& n) {
+    for (const double x : n["x"]) {
+      const double bin = std::floor((static_cast<double>(scale) * x + 6) / 12 * static_cast<double>(bins));
+      ++n["counts"][static_cast<std::size_t>(std::clamp(bin, 0.0, static_cast<double>(bins - 1)))];
+    }
+  };
+  return c;
+}
+
+}  // namespace
+
+void add_diagnostic_cases(std::vector<OpCase>& cases, Size size, const Dimensions& d) {
+  if (size == Size::benchmark) {
+    const std::vector<Segment> segments = gpt2_segments(d);
+    cases.push_back(tensor_moments(segments, true));
+    cases.push_back(tensor_moments(segments, false));
+    cases.push_back(update_statistics(segments, 1e-3));
+    cases.push_back(histogram(Layout(segments).elements, 64, 2));
+    return;
+  }
+  const std::vector<Segment> small = {{7, 19}, {1, 33, 1, 0}, {1, 1}, {6, 1}, {3, 2}};
+  const std::vector<Segment> large = {{131, 257}, {1, 1023, 1, 0}, {2, 20001}};
+  for (const std::vector<Segment>& segments : {small, large}) {
+    for (const bool with_moment : {true, false}) cases.push_back(tensor_moments(segments, with_moment));
+    for (const double change : {1.0, 1e-3}) cases.push_back(update_statistics(segments, change));
+  }
+  cases.push_back(update_statistics({{33000, 2}}, 1));  // more rows than a backend sums side by side
+  for (const bool is_finite : {true, false}) {
+    cases.push_back(tensor_scales({2.5f, RateCorrection::none, 1, 0.95f}, "clipped", is_finite));
+    cases.push_back(tensor_scales({0, RateCorrection::gradient, 8, 0.9f}, "corrected for gradients", is_finite));
+    cases.push_back(tensor_scales({2.5f, RateCorrection::momentum, 8, 0}, "clipped, corrected for averages", is_finite));
+  }
+  cases.push_back(histogram(1, 1, 1));
+  cases.push_back(histogram(1000, 7, 1));
+  cases.push_back(histogram(100003, 64, 2));
+  cases.push_back(histogram(70001, 257, 10));
+  cases.push_back(histogram(5003, 2500, 2));
+}
+
+}  // namespace temper

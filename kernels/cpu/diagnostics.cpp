@@ -1,0 +1,92 @@
+#include "kernels/cpu/diagnostics.h"
+
+#include <cmath>
+#include <vector>
+
+#include "kernels/cpu/pieces.h"
+
+namespace temper::cpu {
+
+void tensor_moments(const float* gradient, const float* moment, std::span<const ParameterSegment> segments, TensorMoments* out) {
+  std::vector<Piece> pieces;
+  for (std::size_t index = 0; index < segments.size(); ++index) cut_elements(pieces, segments, index);
+  std::vector<TensorMoments> sums(pieces.size());
+  const DiagnosticKernels& kernels = diagnostic_kernels();
+  for_pieces(pieces, [&](const Piece& piece, std::size_t number) {
+    const std::int64_t offset = segments[piece.segment].offset + piece.first;
+    sums[number] = kernels.moments(gradient + offset, moment == nullptr ? nullptr : moment + offset, piece.count);
+  });
+  std::fill(out, out + segments.size(), TensorMoments{});
+  for (std::size_t number = 0; number < pieces.size(); ++number) {
+    TensorMoments& total = out[pieces[number].segment];
+    total.gradient_squares += sums[number].gradient_squares;
+    total.product += sums[number].product;
+    total.moment_squares += sums[number].moment_squares;
+  }
+}
+
+void tensor_scales(const ScaleSettings& settings, const TensorMoments* moments, std::span<const ParameterSegment> segments,
+                   const StepScalars& scalars, float* smoothed, TensorScale* scales) {
+  for (std::size_t index = 0; index < segments.size(); ++index) {
+    float* both = smoothed == nullptr ? nullptr : smoothed + 2 * index;
+    scales[index] = tensor_scale(settings, moments[index], segments[index].rows > 1, scalars, both);
+  }
+}
+
+void update_statistics(const float* before, const float* after, std::span<const ParameterSegment> segments,
+                       const StepScalars& scalars, UpdateStatistics* out) {
+  std::vector<Piece> pieces;
+  for (std::size_t index = 0; index < segments.size(); ++index) cut_rows(pieces, segments, index);
+  std::vector<UpdateStatistics> sums(pieces.size());
+  const DiagnosticKernels& kernels = diagnostic_kernels();
+  for_pieces(pieces, [&](const Piece& piece, std::size_t number) {
+    const ParameterSegment& segment = segments[piece.segment];
+    const double decay = static_cast<double>(scalars.decay) * static_cast<double>(segment.weight_decay);
+    UpdateStatistics total{};
+    for (std::int64_t row = piece.first; row < piece.first + piece.count; ++row) {
+      const std::int64_t offset = segment.offset + row * segment.columns;
+      const ChangeSums one = kernels.change(before + offset, after + offset, segment.columns);
+      // ||w|| ||dw|| times the sine of the angle between them; adding a multiple of w to dw leaves it as it is.
+      const double across = std::sqrt(std::max(0.0, one.weight_squares * one.update_squares - one.product * one.product));
+      const double along = one.weight_squares + one.product;
+      const double angle = std::atan2(across, along), step_angle = std::atan2(across, along + decay * one.weight_squares);
+      total.weight_squares += one.weight_squares;
+      total.product += one.product;
+      total.update_squares += one.update_squares;
+      total.row_angles += angle * angle;
+      total.step_row_angles += step_angle * step_angle;
+      total.fourth_powers += one.fourth_powers;
+      total.largest = std::max(total.largest, one.largest);
+    }
+    sums[number] = total;
+  });
+  std::fill(out, out + segments.size(), UpdateStatistics{});
+  for (std::size_t number = 0; number < pieces.size(); ++number) {
+    UpdateStatistics& total = out[pieces[number].segment];
+    const UpdateStatistics& one = sums[number];
+    total.weight_squares += one.weight_squares;
+    total.product += one.product;
+    total.update_squares += one.update_squares;
+    total.row_angles += one.row_angles;
+    total.step_row_angles += one.step_row_angles;
+    total.fourth_powers += one.fourth_powers;
+    total.largest = std::max(total.largest, one.largest);
+  }
+}
+
+void histogram(ConstTensorView x, float scale, TensorView counts) {
+  constexpr std::int64_t most_blocks = 64;
+  const std::int64_t count = x.numel(), bins = counts.numel();
+  const std::int64_t block = std::max(block_elements, block_count(count, most_blocks));
+  const std::int64_t copies = block_count(count, block) * histogram_copies;
+  std::vector<std::int32_t> parts(static_cast<std::size_t>(copies * bins));
+  const DiagnosticKernels& kernels = diagnostic_kernels();
+  parallel_blocks(count, block, [&](std::int64_t first, std::int64_t last) {
+    kernels.histogram(x.as<float>() + first, last - first, scale, bins, parts.data() + first / block * histogram_copies * bins);
+  });
+  auto* total = counts.as<std::int32_t>();
+  std::fill(total, total + bins, 0);
+  for (std::int64_t i = 0; i < copies * bins; ++i) total[i % bins] += parts[static_cast<std::size_t>(i)];
+}
+
+}  // namespace temper::cpu

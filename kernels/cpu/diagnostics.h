@@ -1,0 +1,43 @@
+// Sums over parameter segments and histograms in the CPU backend. Sums are in double: pieces cut by the segments alone, each summed
+// by one thread, then added in order. Arguments are checked by the caller.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/cpu/isa_table.h"
+#include "kernels/ops.h"
+
+namespace temper::cpu {
+
+/// As Ops::tensor_moments.
+void tensor_moments(const float* gradient, const float* moment, std::span<const ParameterSegment> segments, TensorMoments* out);
+/// As Ops::tensor_scales, when scalars.finite is not 0.
+void tensor_scales(const ScaleSettings& settings, const TensorMoments* moments, std::span<const ParameterSegment> segments,
+                   const StepScalars& scalars, float* smoothed, TensorScale* scales);
+/// As Ops::update_statistics.
+void update_statistics(const float* before, const float* after, std::span<const ParameterSegment> segments,
+                       const StepScalars& scalars, UpdateStatistics* out);
+/// As Ops::histogram.
+void histogram(ConstTensorView x, float scale, TensorView counts);
+
+// ---- what is compiled per instruction set --------------------------------------------------------------------------
+
+/// Sums over elements of weights w and their change dw.
+struct ChangeSums {
+  double weight_squares, product, update_squares, fourth_powers, largest;
+};
+
+struct DiagnosticKernels {
+  /// `moment` may be null.
+  TensorMoments (*moments)(const float* gradient, const float* moment, std::int64_t count);
+  ChangeSums (*change)(const float* before, const float* after, std::int64_t count);
+  /// Counts into `histogram_copies` histograms of `bins` counts each, one behind the other, whose sum is wanted.
+  void (*histogram)(const float* x, std::int64_t count, float scale, std::int64_t bins, std::int32_t* counts);
+};
+
+inline constexpr std::int64_t histogram_copies = 4;  // so that equal neighbours do not wait for each other's count
+
+TEMPER_ISA_TABLE(DiagnosticKernels, diagnostic_kernels)
+
+}  // namespace temper::cpu

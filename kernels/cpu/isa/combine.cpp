@@ -1,0 +1,44 @@
+#include "kernels/cpu/combine.h"
+
+#include "kernels/cpu/isa/vector.h"
+
+namespace temper::cpu::TEMPER_ISA {
+
+namespace {
+
+template <typename T>
+void divide_elements(const float* x, float divisor, T* out, std::int64_t count) {
+  for_registers(count, [&](std::int64_t i, auto part, int) { store(out + i, load(x + i, part) / divisor, part); });
+}
+
+template <typename T>
+void combine_elements(float a, const T* x, float b, const T* y, T* out, std::int64_t count) {
+  for_registers(count,
+                [&](std::int64_t i, auto part, int) { store(out + i, a * load(x + i, part) + b * load(y + i, part), part); });
+}
+
+void divide(const float* x, float divisor, DType type, void* out, std::int64_t first, std::int64_t last) {
+  if (type == DType::bf16)
+    divide_elements(x + first, divisor, static_cast<bfloat16*>(out) + first, last - first);
+  else
+    divide_elements(x + first, divisor, static_cast<float*>(out) + first, last - first);
+}
+
+template <typename T>
+void combine_range(float a, const void* x, float b, const void* y, void* out, std::int64_t first, std::int64_t last) {
+  combine_elements(a, static_cast<const T*>(x) + first, b, static_cast<const T*>(y) + first, static_cast<T*>(out) + first,
+                   last - first);
+}
+
+void combine(DType type, float a, const void* x, float b, const void* y, void* out, std::int64_t first, std::int64_t last) {
+  if (type == DType::bf16)
+    combine_range<bfloat16>(a, x, b, y, out, first, last);
+  else
+    combine_range<float>(a, x, b, y, out, first, last);
+}
+
+}  // namespace
+
+const CombineKernels combine_kernels = {divide, combine};
+
+}  // namespace temper::cpu::TEMPER_ISA

@@ -1,0 +1,178 @@
+#include <cmath>
+#include <cstdint>
+
+#include "kernels/cuda/diagnostics.h"
+#include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/segments.cuh"
+#include "kernels/cuda/vector.cuh"
+
+namespace temper::TEMPER_BACKEND {
+
+namespace {
+
+// A warp sums a slice of rows at a time, 128 bytes per lane in flight. Slices follow from a segment's number of rows alone: at most
+// `most_slices`, so that the partial sums of any model have a place, and at least four rows each, whose angles are computed side
+// by side.
+constexpr int threads = 256;
+constexpr int blocks_per_multiprocessor = 2;
+constexpr int width = vector_width<float>;
+constexpr int vectors_per_lane = 4;
+constexpr std::int64_t least_rows = 4;
+constexpr std::int64_t most_slices = 1024;
+
+struct Slices {
+  std::int64_t rows, count;  // rows of each but the last, which has what is left
+};
+
+__device__ __forceinline__ Slices slices_of(std::int64_t rows) {
+  const std::int64_t each = max((rows + most_slices - 1) / most_slices, least_rows);
+  return {each, (rows + each - 1) / each};
+}
+
+// Of one row.
+struct RowProducts {
+  double weight_squares = 0.0, product = 0.0, update_squares = 0.0;
+};
+
+// Of one lane: what needs no row, and angles of the rows that the lane took.
+struct Collected {
+  double weight_squares = 0.0, product = 0.0, update_squares = 0.0;
+  double row_angles = 0.0, step_row_angles = 0.0, fourth_powers = 0.0;
+  float largest = 0.0f;
+
+  // ww dd - <w,dw>^2 is the same whether a multiple of w is added to dw or not.
+  __device__ __forceinline__ void add_row(const RowProducts& row, double decay) {
+    weight_squares += row.weight_squares;
+    product += row.product;
+    update_squares += row.update_squares;
+    const double across = std::sqrt(std::fmax(0.0, row.weight_squares * row.update_squares - row.product * row.product));
+    const double along = row.weight_squares + row.product;
+    const double angle = std::atan2(across, along), step_angle = std::atan2(across, along + decay * row.weight_squares);
+    row_angles += angle * angle;
+    step_row_angles += step_angle * step_angle;
+  }
+};
+
+// By a warp: a row; every lane gets its products. Powers and the largest stay with the lanes.
+template <int group>
+__device__ __forceinline__ RowProducts sum_row(const float* before, const float* after, int columns, Collected& collected) {
+  RowProducts sums;
+  constexpr int step = 32 * group;
+#pragma unroll 1
+  for (int column = lane_of_warp() * group; column < columns; column += vectors_per_lane * step) {
+    float old_weights[vectors_per_lane][group], new_weights[vectors_per_lane][group];
+#pragma unroll
+    for (int i = 0; i < vectors_per_lane; ++i) {
+      if (column + i * step >= columns) continue;
+      load_elements_streaming(before + column + i * step, old_weights[i]);
+      load_elements_streaming(after + column + i * step, new_weights[i]);
+    }
+#pragma unroll
+    for (int i = 0; i < vectors_per_lane; ++i) {
+      if (column + i * step >= columns) continue;
+#pragma unroll
+      for (int element = 0; element < group; ++element) {
+        const double w = static_cast<double>(old_weights[i][element]);
+        const double dw = static_cast<double>(new_weights[i][element]) - w;
+        const double squared = w * w;
+        sums.weight_squares += squared;
+        sums.product += w * dw;
+        sums.update_squares += dw * dw;
+        collected.fourth_powers += squared * squared;
+        collected.largest = max(collected.largest, std::abs(old_weights[i][element]));
+      }
+    }
+  }
+  return {warp_reduce(sums.weight_squares, Add{}), warp_reduce(sums.product, Add{}), warp_reduce(sums.update_squares, Add{})};
+}
+
+// By a warp: rows [first, end) of a segment. Every lane gets the totals.
+__device__ __forceinline__ UpdateStatistics sum_slice(const float* before, const float* after, const ParameterSegment& segment,
+                                                      std::int64_t first, std::int64_t end, double decay) {
+  Collected collected;
+  RowProducts mine;  // of the row whose angle this lane computes
+  int rows_held = 0;
+  const int columns = static_cast<int>(segment.columns);
+  for (std::int64_t row = first; row < end; ++row) {
+    const std::int64_t begin = segment.offset + row * segment.columns;
+    const RowProducts sums = columns % width == 0 ? sum_row<width>(before + begin, after + begin, columns, collected)
+                                                  : sum_row<1>(before + begin, after + begin, columns, collected);
+    if (lane_of_warp() == rows_held) mine = sums;
+    if (++rows_held < 32 && row + 1 < end) continue;
+    if (lane_of_warp() < rows_held) collected.add_row(mine, decay);
+    rows_held = 0;
+  }
+  const auto total = [](double value) { return warp_reduce(value, Add{}); };
+  return {total(collected.weight_squares),
+          total(collected.product),
+          total(collected.update_squares),
+          total(collected.row_angles),
+          total(collected.step_row_angles),
+          total(collected.fourth_powers),
+          static_cast<double>(warp_reduce(collected.largest, Maximum{}))};
+}
+
+__global__ void __launch_bounds__(threads, blocks_per_multiprocessor)
+    update_statistics_partials(const float* before, const float* after, const ParameterSegment* segments,
+                               std::int64_t segment_count, const StepScalars* scalars, UpdateStatistics* partials) {
+  UnitWalk walk = walk_by_warps();
+  for (std::int64_t s = 0; s < segment_count; ++s) {
+    const ParameterSegment segment = segments[s];
+    const double decay = static_cast<double>(scalars->decay) * static_cast<double>(segment.weight_decay);
+    const Slices slices = slices_of(segment.rows);
+    walk.segment(slices.count, [&](std::int64_t slice) {
+      const std::int64_t first = slice * slices.rows, end = min(first + slices.rows, segment.rows);
+      const UpdateStatistics sums = sum_slice(before, after, segment, first, end, decay);
+      if (lane_of_warp() == 0) partials[s * most_slices + slice] = sums;
+    });
+  }
+}
+
+// Block s adds up segment s.
+__global__ void __launch_bounds__(threads)
+    finish_update_statistics(const UpdateStatistics* partials, const ParameterSegment* segments, UpdateStatistics* out) {
+  TEMPER_SHARED(double, scratch, [6 * 32]);
+  TEMPER_SHARED(float, largest_scratch, [32]);
+  const std::int64_t count = slices_of(segments[blockIdx.x].rows).count;
+  partials += blockIdx.x * most_slices;
+  UpdateStatistics sums = {};
+  float largest = 0.0f;
+  for (std::int64_t slice = threadIdx.x; slice < count; slice += threads) {
+    const UpdateStatistics& one = partials[slice];
+    sums.weight_squares += one.weight_squares;
+    sums.product += one.product;
+    sums.update_squares += one.update_squares;
+    sums.row_angles += one.row_angles;
+    sums.step_row_angles += one.step_row_angles;
+    sums.fourth_powers += one.fourth_powers;
+    largest = max(largest, static_cast<float>(one.largest));
+  }
+  const auto total = [&](double value, int number) { return block_reduce(value, scratch + 32 * number, Add{}); };
+  sums = {total(sums.weight_squares, 0),
+          total(sums.product, 1),
+          total(sums.update_squares, 2),
+          total(sums.row_angles, 3),
+          total(sums.step_row_angles, 4),
+          total(sums.fourth_powers, 5),
+          static_cast<double>(block_reduce(largest, largest_scratch, Maximum{}))};
+  if (threadIdx.x == 0) out[blockIdx.x] = sums;
+}
+
+}  // namespace
+
+void update_statistics(const float* before, const float* after, const ParameterSegment* segments, std::int64_t segment_count,
+                       const StepScalars* scalars, UpdateStatistics* out, Workspace& workspace, Stream& stream) {
+  if (segment_count == 0) return;
+  auto* partials = static_cast<UpdateStatistics*>(workspace.get(update_statistics_scratch_bytes(segment_count)));
+  const auto blocks = static_cast<unsigned>(stream.device().multiprocessors() * blocks_per_multiprocessor);
+  launch("update_statistics", update_statistics_partials, {dim3(blocks), dim3(threads)}, stream, before, after, segments,
+         segment_count, scalars, partials);
+  launch("update_statistics", finish_update_statistics, {dim3(static_cast<unsigned>(segment_count)), dim3(threads)}, stream,
+         partials, segments, out);
+}
+
+std::size_t update_statistics_scratch_bytes(std::int64_t segment_count) {
+  return scratch_size(segment_count * most_slices, sizeof(UpdateStatistics));
+}
+
+}  // namespace temper::TEMPER_BACKEND

@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Writes the Linux kernel's documentation (English prose with some code and tables, 21 MB) as train.jsonl and val.jsonl.
+
+The text comes from Debian's package linux-doc-6.1 (GPL-2), which is downloaded with apt and unpacked, not installed. A line is one
+document, its reStructuredText source. Translations are left out. Which documents validate, one in twenty, and the order follow from
+the documents' names, so the same package gives the same files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+PACKAGE = "linux-doc-6.1"
+HELD_OUT = 20  # one document in so many
+
+
+def download(folder: Path) -> None:
+    """Puts the package into the folder; a machine whose package lists are missing or old gets them first."""
+    command = ["apt-get", "download", "-q", PACKAGE]
+    quiet = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    if subprocess.run(command, **quiet).returncode != 0:
+        subprocess.run(["apt-get", "update", "-q"], **quiet)
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+
+def documents(root: Path) -> list[tuple[str, str]]:
+    """(name, text) in an order that mixes the subjects."""
+    found = []
+    for path in root.rglob("*.rst.gz"):
+        name = path.relative_to(root).as_posix()
+        if "/translations/" not in f"/{name}":
+            found.append((hashlib.sha256(name.encode()).hexdigest(), gzip.decompress(path.read_bytes()).decode("utf-8")))
+    return sorted(found)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where train.jsonl and val.jsonl go")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        try:
+            download(Path(temporary))
+            (package,) = Path(temporary).glob("*.deb")
+            subprocess.run(["dpkg", "-x", package, f"{temporary}/unpacked"], check=True)
+        except (OSError, ValueError, subprocess.CalledProcessError) as error:
+            print(f"linux_doc.py: {PACKAGE} could not be fetched with apt ({error}); any text of 20 MB serves as well", file=sys.stderr)
+            return 1
+        (root,) = Path(temporary, "unpacked/usr/share/doc").glob("*/Documentation")
+        all_documents = documents(root)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    with open(arguments.folder / "train.jsonl", "w", encoding="utf-8") as train, open(arguments.folder / "val.jsonl", "w", encoding="utf-8") as val:
+        for key, text in all_documents:
+            out = val if int(key[:8], 16) % HELD_OUT == 0 else train
+            out.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
+    print(f"{len(all_documents)} documents, {sum(len(text) for _, text in all_documents) / 1e6:.1f} million characters")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+#include "config/validate_schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <initializer_list>
+
+#include "config/fields.h"
+#include "config/validate.h"
+
+namespace temper {
+namespace {
+
+using Problems = std::vector<std::string>;
+
+std::string text(std::int64_t number) { return std::to_string(number); }
+std::string text(double number) { return to_text({number}); }
+
+std::string three_digits(double number) {
+  char digits[32];
+  std::snprintf(digits, sizeof(digits), "%.3g", number);
+  return digits;
+}
+
+std::string warmup_as_given(const ScheduleConfig& schedule, std::int64_t warmup) {
+  if (schedule.warmup_tokens >= 0)
+    return "schedule.warmup_tokens is " + text(schedule.warmup_tokens) + " = " + text(warmup) + " steps";
+  return "schedule.warmup_steps is " + text(warmup);
+}
+
+/// Keys that were set although nothing reads them.
+void check_unread(const RunConfig& config, Problems& problems) {
+  const ScheduleConfig& schedule = config.schedule;
+  const auto refuse_unless = [&](bool read, const char* path, const std::string& readers) {
+    const Field& field = *find_field(path);
+    const Value value = get_field(field, config), initial = get_field(field, RunConfig{});
+    if (read || value == initial) return;
+    problems.push_back(std::string(path) + " is " + to_text(value) + " with schedule.name " +
+                       to_text(get_field(*find_field("schedule.name"), config)) + ": nothing reads it there, it is for " + readers +
+                       "; " + (initial.is_null() ? "remove it" : "set it back to " + to_text(initial)) + " or choose one of those");
+  };
+  const auto is = [&](std::initializer_list<ScheduleName> names) {
+    return std::find(names.begin(), names.end(), schedule.name) != names.end();
+  };
+  using enum ScheduleName;
+  refuse_unless(is({linear, cosine, wsd, restarts}), "schedule.min_ratio", "linear, cosine, wsd and restarts");
+  refuse_unless(is({linear, cosine}), "schedule.horizon_steps", "linear and cosine");
+  for (const char* path : {"schedule.cooldown_fraction", "schedule.cooldown_shape"}) refuse_unless(is({wsd}), path, "wsd");
+  for (const char* path : {"schedule.milestones", "schedule.step_factor"}) refuse_unless(is({step}), path, "step");
+  for (const char* path : {"schedule.cycle_steps", "schedule.cycle_growth"}) refuse_unless(is({restarts}), path, "restarts");
+  for (const char* path : {"schedule.power", "schedule.power_scale"}) refuse_unless(is({power}), path, "power");
+  refuse_unless(schedule.momentum_warmup_steps + schedule.momentum_cooldown_steps > 0, "schedule.momentum_start",
+                "schedule.momentum_warmup_steps and schedule.momentum_cooldown_steps above 0");
+}
+
+/// The growing batch, on which the number of steps depends.
+void check_batch_warmup(const RunConfig& config, Problems& problems) {
+  const ScheduleConfig& schedule = config.schedule;
+  if (schedule.batch_warmup_steps == 0) {
+    if (schedule.batch_start_tokens > 0)
+      problems.push_back("schedule.batch_start_tokens is " + text(schedule.batch_start_tokens) +
+                         ", but schedule.batch_warmup_steps is 0; give both or neither");
+    return;
+  }
+  const std::string growth = "schedule.batch_warmup_steps is " + text(schedule.batch_warmup_steps);
+  if (schedule.batch_start_tokens == 0)
+    problems.push_back(growth + ", but schedule.batch_start_tokens is not given; say how many tokens the first step has");
+  if (schedule.batch_start_tokens >= config.batch.tokens_per_step)
+    problems.push_back("schedule.batch_start_tokens is " + text(schedule.batch_start_tokens) +
+                       ", not below batch.tokens_per_step = " + text(config.batch.tokens_per_step) +
+                       ", so the batch could not grow; lower it");
+  if (schedule.warmup_tokens >= 0)
+    problems.push_back(growth + " and schedule.warmup_tokens " + text(schedule.warmup_tokens) +
+                       ", but while the batch grows steps differ in tokens; give the warmup as schedule.warmup_steps or "
+                       "schedule.warmup_fraction");
+}
+
+void check_warmups(const RunConfig& config, std::int64_t steps, std::int64_t warmup, Problems& problems) {
+  const ScheduleConfig& schedule = config.schedule;
+  const std::string run = "the run has " + text(steps) + " steps";
+  if (warmup > steps)
+    problems.push_back(warmup_as_given(schedule, warmup) + ", but " + run + "; shorten the warmup or lengthen the run");
+  if (warmup > 0 && schedule.warmup_shape == WarmupShape::exponential && schedule.warmup_first == WarmupFirst::zero)
+    problems.push_back(
+        "schedule.warmup_shape is exponential, which cannot start from schedule.warmup_first zero; use percent, which starts at "
+        "0.01");
+  if (schedule.batch_warmup_steps > steps)
+    problems.push_back("schedule.batch_warmup_steps is " + text(schedule.batch_warmup_steps) + ", but " + run +
+                       "; shorten the growth of the batch or lengthen the run");
+  if (schedule.momentum_warmup_steps + schedule.momentum_cooldown_steps > steps)
+    problems.push_back("schedule.momentum_warmup_steps " + text(schedule.momentum_warmup_steps) +
+                       " and schedule.momentum_cooldown_steps " + text(schedule.momentum_cooldown_steps) + " do not fit, since " +
+                       run + "; shorten one of them");
+}
+
+void check_horizon(const ScheduleConfig& schedule, std::int64_t steps, std::int64_t warmup, Problems& problems) {
+  const std::int64_t horizon = schedule.horizon_steps;
+  if (horizon == 0) return;
+  if (horizon <= warmup) {
+    problems.push_back("schedule.horizon_steps is " + text(horizon) + ", within the warmup of " + text(warmup) +
+                       " steps; raise it, or leave it away to end with the run");
+  } else if (horizon < steps && schedule.min_ratio == 0.0) {
+    problems.push_back("schedule.horizon_steps is " + text(horizon) + " with schedule.min_ratio 0, so the last " +
+                       text(steps - horizon) + " of " + text(steps) +
+                       " steps would have rate 0; give a min_ratio above 0 or a horizon of at least " + text(steps));
+  }
+}
+
+void check_cooldown(const ScheduleConfig& schedule, std::int64_t steps, std::int64_t warmup, Problems& problems) {
+  const std::int64_t cooldown = std::llround(schedule.cooldown_fraction * static_cast<double>(steps));
+  if (warmup + cooldown > steps)
+    problems.push_back("schedule: a warmup of " + text(warmup) + " steps and a cooldown of schedule.cooldown_fraction " +
+                       text(schedule.cooldown_fraction) + " x " + text(steps) + " = " + text(cooldown) + " steps do not fit into " +
+                       text(steps) + " steps; shorten one of them");
+  if (schedule.cooldown_shape == CooldownShape::exponential && schedule.min_ratio == 0.0)
+    problems.push_back(
+        "schedule.cooldown_shape is exponential, which never reaches schedule.min_ratio 0; give a min_ratio above 0, such as 0.01");
+}
+
+void check_milestones(const ScheduleConfig& schedule, std::int64_t steps, std::int64_t warmup, Problems& problems) {
+  const std::vector<double>& milestones = schedule.milestones;
+  if (milestones.empty()) problems.push_back("schedule.milestones is empty; name at least one, or use schedule.name constant");
+  for (std::size_t i = 0; i < milestones.size(); ++i) {
+    const std::int64_t at = std::llround(milestones[i] * static_cast<double>(steps));
+    if (i > 0 && milestones[i] <= milestones[i - 1])
+      problems.push_back("schedule.milestones has " + text(milestones[i]) + " after " + text(milestones[i - 1]) +
+                         "; write them in rising order");
+    if (at < warmup)
+      problems.push_back("schedule.milestones has " + text(milestones[i]) + ", which is step " + text(at) + " of " + text(steps) +
+                         ", within the warmup of " + text(warmup) + " steps; shorten the warmup or drop the rate later");
+  }
+}
+
+void check_cycles(const ScheduleConfig& schedule, std::int64_t steps, std::int64_t warmup, Problems& problems) {
+  if (schedule.cycle_steps == 0) {
+    problems.push_back("schedule.cycle_steps is not given; schedule.name restarts needs the length of the first cycle");
+  } else if (warmup + schedule.cycle_steps > steps) {
+    problems.push_back("schedule.cycle_steps is " + text(schedule.cycle_steps) + ", but after a warmup of " + text(warmup) +
+                       " steps the run has " + text(steps - warmup) + " left; shorten the cycle or lengthen the run");
+  }
+}
+
+/// A curve that is below 1 where the warmup ends would drop from the peak at once.
+void check_power(const ScheduleConfig& schedule, std::int64_t steps, std::int64_t warmup, Problems& problems) {
+  const double left = std::pow(static_cast<double>(steps - warmup), schedule.power);
+  if (steps > warmup && schedule.power_scale * left < 1.0)
+    problems.push_back("schedule: power_scale " + text(schedule.power_scale) + " x (" + text(steps - warmup) +
+                       " steps after warmup) to the power of " + text(schedule.power) + " is " +
+                       three_digits(schedule.power_scale * left) +
+                       ", so the rate would drop as the warmup ends; lengthen the run or raise schedule.power_scale to " +
+                       three_digits(1.01 / left) + " or more");
+}
+
+}  // namespace
+
+void check_schedule(const RunConfig& config, Problems& problems) {
+  check_unread(config, problems);
+  const std::size_t before = problems.size();
+  check_batch_warmup(config, problems);
+  if (problems.size() > before) return;  // without it the number of steps is not known
+
+  const ScheduleConfig& schedule = config.schedule;
+  const std::int64_t steps = total_steps(config), warmup = warmup_steps(config);
+  check_warmups(config, steps, warmup, problems);
+  if (warmup > steps) return;
+  switch (schedule.name) {
+    case ScheduleName::constant:
+    case ScheduleName::inverse_sqrt:
+      return;
+    case ScheduleName::linear:
+    case ScheduleName::cosine:
+      return check_horizon(schedule, steps, warmup, problems);
+    case ScheduleName::step:
+      return check_milestones(schedule, steps, warmup, problems);
+    case ScheduleName::wsd:
+      return check_cooldown(schedule, steps, warmup, problems);
+    case ScheduleName::restarts:
+      return check_cycles(schedule, steps, warmup, problems);
+    case ScheduleName::power:
+      return check_power(schedule, steps, warmup, problems);
+  }
+}
+
+}  // namespace temper

@@ -1,0 +1,87 @@
+#include "model/representation.h"
+
+#include <cmath>
+
+#include "kernels/check.h"
+
+namespace temper {
+
+namespace {
+
+constexpr std::int64_t sums_per_matrix = 4, segments_per_matrix = 2;
+
+template <typename Struct>
+TensorView add_structs(DeviceMemory& memory, std::int64_t count) {
+  return memory.add("diagnostics", DType::f32, {count * static_cast<std::int64_t>((sizeof(Struct) + 3) / 4)});
+}
+
+double ratio(double numerator, double denominator) { return denominator > 0.0 ? std::sqrt(numerator / denominator) : 0.0; }
+
+}  // namespace
+
+RepresentationChange::RepresentationChange(const Weights& weights, std::int64_t sequences, std::int64_t positions, Ops* ops,
+                                           DeviceMemory& memory)
+    : weights_(weights), ops_(ops), rows_(sequences * positions) {
+  for (const Parameter& parameter : weights.layout().parameters())
+    if (parameter.kind == ParameterKind::matrix) matrices_.push_back(&parameter);
+  const Shape widest = {rows_, 4 * weights.config().n_embd};
+  if (weights.activation_type() != DType::f32) input_ = memory.add("diagnostics", DType::f32, widest);
+  output_ = memory.add("diagnostics", DType::f32, widest);
+  const auto count = static_cast<std::int64_t>(matrices_.size());
+  segments_ = add_structs<ParameterSegment>(memory, segments_per_matrix * count);
+  squares_ = add_structs<TensorMoments>(memory, sums_per_matrix * count);
+}
+
+std::vector<RepresentationChange::Layer> RepresentationChange::measure(Gpt2& model, ConstTensorView tokens,
+                                                                       ConstTensorView before) {
+  const std::int64_t R = tokens.numel();
+  require(R <= rows_, "RepresentationChange: the batch is larger than the memory taken for it");
+  const TensorView difference = weights_.gradients();
+  ops_->linear_combination(1.0f, weights_.master(), -1.0f, before, difference);
+
+  std::vector<ParameterSegment> segments(matrices_.size() * segments_per_matrix);
+  for (std::size_t i = 0; i < matrices_.size(); ++i) {
+    ParameterSegment& outputs = segments[2 * i];
+    outputs.rows = R;
+    outputs.columns = matrices_[i]->shape[0];
+    ParameterSegment& itself = segments[2 * i + 1];
+    itself.offset = matrices_[i]->offset;
+    itself.rows = matrices_[i]->shape[0];
+    itself.columns = matrices_[i]->shape[1];
+  }
+  ops_->copy_to_device(segments_.data, segments.data(), segments.size() * sizeof(ParameterSegment));
+
+  const auto* on_device = static_cast<const ParameterSegment*>(segments_.data);
+  auto* squares = static_cast<TensorMoments*>(squares_.data);
+  std::size_t next = 0;  // the model visits its matrices in the order of its layout
+  model.forward_observed(tokens, [&](const Parameter& weight, ConstTensorView x) {
+    require(next < matrices_.size() && matrices_[next] == &weight, "RepresentationChange: matrices come in another order");
+    const ParameterSegment* outputs = on_device + 2 * next;
+    const ParameterSegment* itself = outputs + 1;
+    TensorMoments* out = squares + sums_per_matrix * next++;
+    if (x.dtype != DType::f32) {
+      const TensorView as_f32 = {input_.data, DType::f32, x.shape};
+      ops_->cast(x, as_f32);
+      x = as_f32;
+    }
+    const TensorView y = {output_.data, DType::f32, {R, weight.shape[0]}};
+    for (const ConstTensorView& flat : {before, ConstTensorView(difference)}) {
+      ops_->linear_forward(x, {flat.as<float>() + weight.offset, DType::f32, weight.shape}, {}, Epilogue::none, y, {});
+      ops_->tensor_moments(y.as<float>(), nullptr, outputs, 1, out);
+      ops_->tensor_moments(flat.as<float>(), nullptr, itself, 1, out + 2);
+      ++out;
+    }
+  });
+
+  std::vector<TensorMoments> all(matrices_.size() * sums_per_matrix);
+  ops_->copy_to_host(all.data(), squares_.data, all.size() * sizeof(TensorMoments));
+  std::vector<Layer> layers;
+  for (std::size_t i = 0; i < matrices_.size(); ++i) {
+    const TensorMoments* sums = all.data() + sums_per_matrix * i;
+    layers.push_back({matrices_[i]->name, ratio(sums[1].gradient_squares, sums[0].gradient_squares),
+                      ratio(sums[3].gradient_squares, sums[2].gradient_squares)});
+  }
+  return layers;
+}
+
+}  // namespace temper

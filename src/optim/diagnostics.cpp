@@ -1,0 +1,237 @@
+#include "optim/diagnostics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+namespace temper {
+
+namespace {
+
+constexpr double noise_memory = 0.9;  // what NoiseAverages keep at each measurement
+
+TensorView add_structs(DeviceMemory& memory, std::size_t bytes) {
+  return memory.add("diagnostics", DType::f32, {static_cast<std::int64_t>((bytes + 3) / 4)});
+}
+
+template <typename Struct>
+std::vector<Struct> download(Ops& ops, TensorView from, std::size_t count) {
+  std::vector<Struct> all(count);
+  ops.copy_to_host(all.data(), from.data, count * sizeof(Struct));
+  return all;
+}
+
+/// What is measured of a tensor, or the sum over several.
+struct Sums {
+  double gradient_squares = 0.0, moment_product = 0.0, moment_squares = 0.0;
+  double weight_squares = 0.0, update_squares = 0.0, update_product = 0.0;
+  double step_squares = 0.0, step_product = 0.0;
+  double row_angles = 0.0, step_row_angles = 0.0, rows = 0.0;
+  double elements = 0.0, fourth_powers = 0.0, largest = 0.0;
+
+  Sums() = default;
+  /// `decay`: the share of themselves that the weights lost, which is no part of the step.
+  Sums(const ParameterSegment& segment, const TensorMoments& moments, const UpdateStatistics& update, double decay)
+      : gradient_squares(moments.gradient_squares),
+        moment_product(moments.product),
+        moment_squares(moments.moment_squares),
+        weight_squares(update.weight_squares),
+        update_squares(update.update_squares),
+        update_product(update.product),
+        step_squares(update.update_squares + 2.0 * decay * update.product + decay * decay * update.weight_squares),
+        step_product(update.product + decay * update.weight_squares),
+        row_angles(update.row_angles),
+        step_row_angles(update.step_row_angles),
+        rows(static_cast<double>(segment.rows)),
+        elements(static_cast<double>(segment.rows * segment.columns)),
+        fourth_powers(update.fourth_powers),
+        largest(update.largest) {}
+
+  void add(const Sums& other) {
+    for (double Sums::*member : {&Sums::gradient_squares, &Sums::moment_product, &Sums::moment_squares, &Sums::weight_squares,
+                                 &Sums::update_squares, &Sums::update_product, &Sums::step_squares, &Sums::step_product,
+                                 &Sums::row_angles, &Sums::step_row_angles, &Sums::rows, &Sums::elements, &Sums::fourth_powers})
+      this->*member += other.*member;
+    largest = std::max(largest, other.largest);
+  }
+};
+
+double ratio(double numerator, double denominator) { return denominator > 0.0 ? numerator / denominator : 0.0; }
+
+/// Angle between w and w + dw. Not by acos, which loses all digits of small angles.
+double angle(double weight_squares, double product, double update_squares) {
+  const double across = std::sqrt(std::max(0.0, weight_squares * update_squares - product * product));
+  return std::atan2(across, weight_squares + product);
+}
+
+UpdateDiagnostics derive(std::string name, const Sums& sums, double learning_rate) {
+  UpdateDiagnostics out{};
+  out.name = std::move(name);
+  out.gradient_norm = std::sqrt(sums.gradient_squares);
+  out.weight_norm = std::sqrt(sums.weight_squares);
+  out.update_norm = std::sqrt(sums.update_squares);
+  out.step_norm = std::sqrt(std::max(0.0, sums.step_squares));
+  out.relative_update = ratio(out.update_norm, out.weight_norm);
+  out.angle = angle(sums.weight_squares, sums.update_product, sums.update_squares);
+  out.row_angle = std::sqrt(sums.row_angles / sums.rows);
+  out.step_angle = angle(sums.weight_squares, sums.step_product, sums.step_squares);
+  out.step_row_angle = std::sqrt(sums.step_row_angles / sums.rows);
+  out.effective_rate = ratio(learning_rate, out.weight_norm);
+  out.alignment = ratio(sums.moment_product, std::sqrt(sums.gradient_squares * sums.moment_squares));
+  out.moment_ratio = ratio(std::sqrt(sums.moment_squares), out.gradient_norm);
+  out.excess_kurtosis =
+      sums.weight_squares > 0.0 ? sums.elements * sums.fourth_powers / (sums.weight_squares * sums.weight_squares) - 3.0 : 0.0;
+  out.largest_weight = sums.largest;
+  return out;
+}
+
+void follow(double& average, double value, bool first) {
+  average = first ? value : noise_memory * average + (1.0 - noise_memory) * value;
+}
+
+/// "c_attn.weight.q": matrices stacked in one tensor are the three of a qkv weight.
+std::string name_of(const OptimizedTensor& tensor, std::int64_t part) {
+  return tensor.stacked == 1 ? tensor.name : tensor.name + "." + "qkv"[part];
+}
+
+}  // namespace
+
+Diagnostics::Diagnostics(const Optimizer& optimizer, std::int64_t histogram_bins, Ops* ops, DeviceMemory& memory)
+    : optimizer_(optimizer), ops_(ops), bins_(histogram_bins) {
+  for (const OptimizedTensor& tensor : optimizer.tensors()) {
+    const std::int64_t rows = tensor.shape.rank() >= 2 ? tensor.shape.rows() : 1;
+    const std::int64_t columns = tensor.shape.numel() / rows;
+    for (std::int64_t part = 0; part < tensor.stacked; ++part) {
+      ParameterSegment segment{};
+      segment.rows = rows / tensor.stacked;
+      segment.columns = columns;
+      segment.offset = tensor.offset + part * segment.rows * columns;
+      segment.learning_rate_scale = 1.0f;
+      segment.weight_decay = optimizer.decay_of(segment.offset);
+      tensors_.push_back({name_of(tensor, part), tensor.layer, segment});
+    }
+  }
+  before_ = memory.add("diagnostics", DType::f32, optimizer.buffers().master.shape);
+  segments_ = add_structs(memory, tensors_.size() * sizeof(ParameterSegment));
+  small_moments_ = add_structs(memory, tensors_.size() * sizeof(TensorMoments));
+  moments_ = add_structs(memory, tensors_.size() * sizeof(TensorMoments));
+  statistics_ = add_structs(memory, tensors_.size() * sizeof(UpdateStatistics));
+  counts_ = memory.add("diagnostics", DType::i32, {bins_});
+  if (ops == nullptr) return;
+
+  std::vector<ParameterSegment> segments;
+  for (const Tensor& tensor : tensors_) segments.push_back(tensor.segment);
+  ops->copy_to_device(segments_.data, segments.data(), segments.size() * sizeof(ParameterSegment));
+}
+
+void Diagnostics::measure_moments(const float* moment, TensorView out) {
+  ops_->tensor_moments(optimizer_.buffers().gradients.as<float>(), moment, static_cast<const ParameterSegment*>(segments_.data),
+                       static_cast<std::int64_t>(tensors_.size()), static_cast<TensorMoments*>(out.data));
+}
+
+void Diagnostics::after_first_micro_batch() { measure_moments(nullptr, small_moments_); }
+
+void Diagnostics::before_update() {
+  const TensorView moment = optimizer_.first_moment();
+  measure_moments(moment.present() ? moment.as<float>() : nullptr, moments_);
+  const TensorView master = optimizer_.buffers().master;
+  ops_->copy(before_.data, master.data, master.bytes());
+}
+
+void Diagnostics::after_update() {
+  ops_->update_statistics(before_.as<float>(), optimizer_.buffers().master.as<float>(),
+                          static_cast<const ParameterSegment*>(segments_.data), static_cast<std::int64_t>(tensors_.size()),
+                          optimizer_.scalars(), static_cast<UpdateStatistics*>(statistics_.data));
+}
+
+StepDiagnostics Diagnostics::read(std::int64_t k, std::int64_t micro_batches, std::int64_t micro_batch, NoiseAverages& averages) {
+  const auto moments = download<TensorMoments>(*ops_, moments_, tensors_.size());
+  const auto statistics = download<UpdateStatistics>(*ops_, statistics_, tensors_.size());
+  StepScalars scalars{};
+  ops_->copy_to_host(&scalars, optimizer_.scalars(), sizeof(scalars));
+  const double rate = optimizer_.learning_rate(k);
+
+  StepDiagnostics out;
+  Sums all;
+  std::map<std::int64_t, Sums> layers;
+  for (std::size_t i = 0; i < tensors_.size(); ++i) {
+    const Tensor& tensor = tensors_[i];
+    const double decay = static_cast<double>(scalars.decay) * static_cast<double>(tensor.segment.weight_decay);
+    const Sums sums(tensor.segment, moments[i], statistics[i], decay);
+    out.tensors.push_back(derive(tensor.name, sums, rate));
+    all.add(sums);
+    if (tensor.layer >= 0) layers[tensor.layer].add(sums);
+  }
+  for (const auto& [layer, sums] : layers) out.layers.push_back(derive("layer " + std::to_string(layer), sums, rate));
+  out.all = derive("all", all, rate);
+
+  // The gradient as the moment takes it, and the moment as this step makes it.
+  const double examples = static_cast<double>(micro_batches * micro_batch);
+  if (const std::optional<Optimizer::Average> average = optimizer_.average_of(scalars, k)) {
+    const double clip = static_cast<double>(scalars.clip_factor), beta = average->beta, weight = 1.0 - beta;
+    const double gradient = clip * clip * all.gradient_squares;
+    const double to_average = weight / average->weight;  // the kept moment may weigh gradients otherwise
+    const double corrected = 1.0 - average->decayed;
+    const double moment = (beta * beta * to_average * to_average * all.moment_squares +
+                           2.0 * beta * weight * clip * to_average * all.moment_product + weight * weight * gradient) /
+                          (corrected * corrected);
+    // At the first step the moment is the gradient: nothing is known of noise, and both differences are rounding.
+    if (average->decayed < beta) {
+      follow(averages.moment_signal, moment - noise_share(beta, average->decayed) * gradient, averages.moment_noise == 0.0);
+      follow(averages.moment_noise, gradient - moment, averages.moment_noise == 0.0);
+      out.noise.moment_snr = signal_to_noise(averages.moment_signal, averages.moment_noise);
+      if (*out.noise.moment_snr > 0.0) out.noise.moment_critical_batch = examples / *out.noise.moment_snr;
+    }
+  }
+  if (micro_batches > 1) {
+    const auto small = download<TensorMoments>(*ops_, small_moments_, tensors_.size());
+    double small_squares = 0.0;  // of the first micro-batch's part of the mean; as a mean of its own it is that many times larger
+    for (const TensorMoments& one : small) small_squares += one.gradient_squares;
+    const double parts = static_cast<double>(micro_batches), small_examples = static_cast<double>(micro_batch);
+    small_squares *= parts * parts;
+    const double signal = (examples * all.gradient_squares - small_examples * small_squares) / (examples - small_examples);
+    const double noise = (small_squares - all.gradient_squares) / (1.0 / small_examples - 1.0 / examples);
+    const bool first = averages.signal == 0.0 && averages.noise == 0.0;
+    follow(averages.signal, signal, first);
+    follow(averages.noise, noise, first);
+    if (averages.signal > 0.0 && averages.noise > 0.0) {
+      out.noise.batch_critical_batch = averages.noise / averages.signal;
+      out.noise.batch_snr = examples / *out.noise.batch_critical_batch;
+    }
+  }
+  return out;
+}
+
+std::vector<WeightHistogram> Diagnostics::histograms(std::int64_t k, double tokens) {
+  const auto segments = static_cast<std::int64_t>(tensors_.size());
+  const float* master = optimizer_.buffers().master.as<float>();
+  ops_->tensor_moments(master, nullptr, static_cast<const ParameterSegment*>(segments_.data), segments,
+                       static_cast<TensorMoments*>(moments_.data));
+  const auto squares = download<TensorMoments>(*ops_, moments_, tensors_.size());
+
+  std::vector<WeightHistogram> all;
+  for (std::size_t i = 0; i < tensors_.size(); ++i) {
+    const ParameterSegment& segment = tensors_[i].segment;
+    const std::int64_t elements = segment.rows * segment.columns;
+    if (segment.rows == 1 || squares[i].gradient_squares == 0.0) continue;
+    WeightHistogram one;
+    one.name = tensors_[i].name;
+    one.deviation = std::sqrt(squares[i].gradient_squares / static_cast<double>(elements));
+    one.prior_deviation = optimizer_.prior_deviation(segment.offset, k, tokens);
+    ops_->histogram({master + segment.offset, DType::f32, {elements}}, static_cast<float>(1.0 / one.deviation), counts_);
+    one.counts = download<std::int32_t>(*ops_, counts_, static_cast<std::size_t>(bins_));
+
+    std::int64_t below = 0;
+    one.distance = 0.0;
+    for (std::int64_t bin = 0; bin + 1 < bins_; ++bin) {
+      below += one.counts[static_cast<std::size_t>(bin)];
+      const double edge = -6.0 + 12.0 * static_cast<double>(bin + 1) / static_cast<double>(bins_);
+      const double gaussian = 0.5 * std::erfc(-edge / std::sqrt(2.0));
+      one.distance = std::max(one.distance, std::abs(static_cast<double>(below) / static_cast<double>(elements) - gaussian));
+    }
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+}  // namespace temper

@@ -1,0 +1,103 @@
+// What an update did, measured on the device: norms, angles, alignment of gradient and moment, noise of the gradient, histograms of
+// weights. Kosson et al., arXiv 2410.23922 and 2305.17212 (angles); McCandlish et al., arXiv 1812.06162 (noise scale).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/device_memory.h"
+#include "kernels/ops.h"
+#include "optim/optimizer.h"
+
+namespace temper {
+
+/// One tensor, the tensors of one layer together, or all of them. A packed qkv weight counts as three tensors.
+struct UpdateDiagnostics {
+  std::string name;                   ///< "transformer.h.0.attn.c_attn.weight.q", "layer 0", "all"
+  double gradient_norm;               ///< before clipping
+  double weight_norm;                 ///< before the update, as all that follows
+  double update_norm;                 ///< of what was added to the weights
+  double step_norm;                   ///< of that without the decay
+  double relative_update;             ///< update_norm / weight_norm
+  double angle, row_angle;            ///< radians that the update turned the tensor and, root mean square, its rows
+  double step_angle, step_row_angle;  ///< of the step without the decay
+  double effective_rate;              ///< learning rate / weight_norm
+  double alignment;                   ///< cosine of gradient and first moment before the update; 0 where there is no moment
+  double moment_ratio;                ///< norm of the first moment / gradient_norm
+  double excess_kurtosis;             ///< of the weights about 0; 0 for a Gaussian
+  double largest_weight;              ///< |w|
+};
+
+/// Running means over measured steps from which ratios are taken; part of a run's state.
+struct NoiseAverages {
+  double moment_signal = 0.0,
+         moment_noise = 0.0;         ///< ||m-hat||^2 - share ||g||^2 and ||g||^2 - ||m-hat||^2 (kernels/noise_scale.h)
+  double signal = 0.0, noise = 0.0;  ///< |G|^2 and tr(Sigma) per example, from batches of two sizes
+};
+
+/// Signal and noise of the gradient; an example is a sequence.
+struct NoiseDiagnostics {
+  std::optional<double> moment_snr;             ///< q = B |G|^2 / tr(Sigma) of the batch, from ||m-hat||^2 / ||g||^2
+  std::optional<double> moment_critical_batch;  ///< sequences at which q would be 1
+  std::optional<double> batch_snr;              ///< the same from the first micro-batch and the whole batch
+  std::optional<double> batch_critical_batch;
+};
+
+/// A matrix's weights in units of their root mean square.
+struct WeightHistogram {
+  std::string name;
+  double deviation;                       ///< root mean square of the weights
+  std::optional<double> prior_deviation;  ///< of the Gaussian that the decay stands for; see Optimizer::prior_deviation
+  double distance;                        ///< largest distance between the distribution functions of weights and N(0, deviation^2)
+  std::vector<std::int32_t> counts;       ///< equal bins over [-6, 6) deviations
+};
+
+struct StepDiagnostics {
+  UpdateDiagnostics all;
+  std::vector<UpdateDiagnostics> layers;  ///< blocks 0, 1, ...
+  std::vector<UpdateDiagnostics> tensors;
+  NoiseDiagnostics noise;
+};
+
+class Diagnostics {
+ public:
+  /// Takes all memory it will need; with `ops` null only the plan is counted.
+  Diagnostics(const Optimizer& optimizer, std::int64_t histogram_bins, Ops* ops, DeviceMemory& memory);
+
+  // Around the update of a measured step, in this order; they queue work.
+  void after_first_micro_batch();
+  void before_update();
+  void after_update();
+
+  /// Weights before the last measured update, f32 flat.
+  ConstTensorView weights_before() const { return before_; }
+
+  /// Waits, and returns what was measured about update k. `micro_batches` of `micro_batch` sequences each made its gradient.
+  StepDiagnostics read(std::int64_t k, std::int64_t micro_batches, std::int64_t micro_batch, NoiseAverages& averages);
+
+  /// Waits. Histograms of the weights as they are now, of all tensors of more than one row, after update k of a run of `tokens`.
+  std::vector<WeightHistogram> histograms(std::int64_t k, double tokens);
+
+ private:
+  struct Tensor {
+    std::string name;
+    std::int64_t layer;
+    ParameterSegment segment;
+  };
+  void measure_moments(const float* moment, TensorView out);
+
+  std::vector<Tensor> tensors_;
+  const Optimizer& optimizer_;
+  Ops* ops_;
+  std::int64_t bins_;
+  TensorView before_;         // f32 flat
+  TensorView segments_;       // ParameterSegment each
+  TensorView small_moments_;  // TensorMoments each, of the first micro-batch
+  TensorView moments_;        // TensorMoments each
+  TensorView statistics_;     // UpdateStatistics each
+  TensorView counts_;         // i32 [bins]
+};
+
+}  // namespace temper

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/cpu/pieces.h"
+#include "kernels/cpu/reduce.h"
 
 namespace temper::cpu {
 
@@ -11,10 +12,12 @@ void tensor_moments(const float* gradient, const float* moment, std::span<const 
   std::vector<Piece> pieces;
   for (std::size_t index = 0; index < segments.size(); ++index) cut_elements(pieces, segments, index);
   std::vector<TensorMoments> sums(pieces.size());
-  const DiagnosticKernels& kernels = diagnostic_kernels();
   for_pieces(pieces, [&](const Piece& piece, std::size_t number) {
     const std::int64_t offset = segments[piece.segment].offset + piece.first;
-    sums[number] = kernels.moments(gradient + offset, moment == nullptr ? nullptr : moment + offset, piece.count);
+    if (moment == nullptr)
+      sums[number].gradient_squares = reduce_kernels().sum_of_squares(gradient + offset, piece.count);
+    else
+      sums[number] = diagnostic_kernels().moments(gradient + offset, moment + offset, piece.count);
   });
   std::fill(out, out + segments.size(), TensorMoments{});
   for (std::size_t number = 0; number < pieces.size(); ++number) {
@@ -78,15 +81,15 @@ void histogram(ConstTensorView x, float scale, TensorView counts) {
   constexpr std::int64_t most_blocks = 64;
   const std::int64_t count = x.numel(), bins = counts.numel();
   const std::int64_t block = std::max(block_elements, block_count(count, most_blocks));
-  const std::int64_t copies = block_count(count, block) * histogram_copies;
-  std::vector<std::int32_t> parts(static_cast<std::size_t>(copies * bins));
+  const std::int64_t blocks = block_count(count, block);
+  std::vector<std::int32_t> parts(static_cast<std::size_t>(blocks * bins));
   const DiagnosticKernels& kernels = diagnostic_kernels();
   parallel_blocks(count, block, [&](std::int64_t first, std::int64_t last) {
-    kernels.histogram(x.as<float>() + first, last - first, scale, bins, parts.data() + first / block * histogram_copies * bins);
+    kernels.histogram(x.as<float>() + first, last - first, scale, bins, parts.data() + first / block * bins);
   });
   auto* total = counts.as<std::int32_t>();
   std::fill(total, total + bins, 0);
-  for (std::int64_t i = 0; i < copies * bins; ++i) total[i % bins] += parts[static_cast<std::size_t>(i)];
+  for (std::int64_t i = 0; i < blocks * bins; ++i) total[i % bins] += parts[static_cast<std::size_t>(i)];
 }
 
 }  // namespace temper::cpu

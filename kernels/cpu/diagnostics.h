@@ -29,14 +29,11 @@ struct ChangeSums {
 };
 
 struct DiagnosticKernels {
-  /// `moment` may be null.
   TensorMoments (*moments)(const float* gradient, const float* moment, std::int64_t count);
   ChangeSums (*change)(const float* before, const float* after, std::int64_t count);
-  /// Counts into `histogram_copies` histograms of `bins` counts each, one behind the other, whose sum is wanted.
+  /// Adds to the `bins` counts.
   void (*histogram)(const float* x, std::int64_t count, float scale, std::int64_t bins, std::int32_t* counts);
 };
-
-inline constexpr std::int64_t histogram_copies = 4;  // so that equal neighbours do not wait for each other's count
 
 TEMPER_ISA_TABLE(DiagnosticKernels, diagnostic_kernels)
 

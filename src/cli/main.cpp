@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
   temper::add_import_command(app);
   temper::add_export_command(app);
   temper::add_bench_command(app);
+  temper::add_sweep_command(app, exit_code);
   temper::add_config_command(app);
   temper::add_doctor_command(app);
 

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "config/json_tree.h"
 #include "config/value.h"
 
 namespace temper {
@@ -16,8 +17,11 @@ struct Entry {
   bool is_object = false;  ///< its members follow as entries of their own
 };
 
-/// Reads a JSON object with // and /* */ comments. Keys given twice are added to `problems`, each with both positions. Text that
-/// is not JSON (NaN, Infinity and anything after the closing brace included): Error(ExitCode::usage) "label:line:column: why".
+/// The members of an object in their order, those of its objects under dotted paths. Keys with a dot in them are added to
+/// `problems`. A list of anything but plain values: Error(ExitCode::usage).
+std::vector<Entry> flatten(const JsonNode& object, std::vector<std::string>& problems);
+
+/// flatten(read_json_tree(...)).
 std::vector<Entry> read_entries(std::string_view text, const std::string& label, std::vector<std::string>& problems);
 
 /// One JSON value without an object in it; false: `text` is something else.

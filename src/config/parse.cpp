@@ -203,4 +203,10 @@ RunConfig config_from_json(std::string_view text, const std::string& label) {
   return checked(std::move(config), label, std::move(problems));
 }
 
+RunConfig config_with(RunConfig config, const std::vector<Entry>& layer, const std::string& label) {
+  std::vector<std::string> problems;
+  apply(layer, config, problems);
+  return checked(std::move(config), label, std::move(problems));
+}
+
 }  // namespace temper

@@ -17,10 +17,15 @@
 
 namespace temper {
 
+struct Entry;  // config/json_entries.h
+
 /// `overrides` are "section.key=value"; a value is JSON, or the bare text where the field takes text. Validated.
 RunConfig load_config(const std::filesystem::path& path, const std::vector<std::string>& overrides = {});
 
 /// A configuration that extends nothing, as config_to_json writes it; `label` names the text in errors. Validated.
 RunConfig config_from_json(std::string_view text, const std::string& label);
+
+/// `config` with one more layer on top; `label` names the result in errors. Validated.
+RunConfig config_with(RunConfig config, const std::vector<Entry>& layer, const std::string& label);
 
 }  // namespace temper

@@ -16,8 +16,9 @@ ALLOWED = {
     "optim": {"io", "config", "kernels"},
     "model": {"io", "config", "kernels"},
     "train": {"io", "config", "kernels", "data", "optim", "model"},
+    "sweep": {"io", "config", "kernels", "data", "optim", "model", "train"},
     "bench": {"io", "config", "kernels", "data", "optim", "model", "train"},
-    "cli": {"io", "config", "kernels", "data", "optim", "model", "train", "bench"},
+    "cli": {"io", "config", "kernels", "data", "optim", "model", "train", "sweep", "bench"},
 }
 BACKENDS = re.compile(r"kernels/(cpu|cuda|emulated|no_cuda)/|make_(cpu|cuda)_ops")
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)

@@ -6,29 +6,35 @@ namespace temper::cpu::TEMPER_ISA {
 
 namespace {
 
+constexpr int runs = 4;
+
+TEMPER_INLINE double joined(const Doubles (&total)[runs]) { return sum_of_lanes((total[0] + total[1]) + (total[2] + total[3])); }
+
 TensorMoments moments(const float* gradient, const float* moment, std::int64_t count) {
-  Doubles gradient_squares[2] = {}, product[2] = {}, moment_squares[2] = {};
-  for_registers(count, [&](std::int64_t i, auto part, int) {
-    const DoublesPair g = in_double(load(gradient + i, part));
-    for (int half = 0; half < 2; ++half) gradient_squares[half] += g.half[half] * g.half[half];
-    if (moment == nullptr) return;
-    const DoublesPair m = in_double(load(moment + i, part));
+  Doubles gradient_squares[runs] = {}, product[runs] = {}, moment_squares[runs] = {};
+  for_runs<runs>(count, [&](std::int64_t i, auto part, int run) {
+    const DoublesPair g = in_double(load(gradient + i, part)), m = in_double(load(moment + i, part));
     for (int half = 0; half < 2; ++half) {
-      product[half] += g.half[half] * m.half[half];
-      moment_squares[half] += m.half[half] * m.half[half];
+      gradient_squares[run] += g.half[half] * g.half[half];
+      product[run] += g.half[half] * m.half[half];
+      moment_squares[run] += m.half[half] * m.half[half];
     }
   });
   TensorMoments sums;
-  sums.gradient_squares = sum_of_lanes(gradient_squares[0] + gradient_squares[1]);
-  sums.product = sum_of_lanes(product[0] + product[1]);
-  sums.moment_squares = sum_of_lanes(moment_squares[0] + moment_squares[1]);
+  sums.gradient_squares = joined(gradient_squares);
+  sums.product = joined(product);
+  sums.moment_squares = joined(moment_squares);
   return sums;
 }
+
+constexpr std::int64_t ahead = 1024;  // elements
 
 ChangeSums change(const float* before, const float* after, std::int64_t count) {
   Doubles weight_squares[2] = {}, product[2] = {}, update_squares[2] = {}, fourth_powers[2] = {};
   Floats largest{};
   for_registers(count, [&](std::int64_t i, auto part, int) {
+    __builtin_prefetch(before + i + ahead);
+    __builtin_prefetch(after + i + ahead);
     const Floats weight = load(before + i, part);
     largest = maximum(largest, maximum(weight, -weight));
     const DoublesPair w = in_double(weight), a = in_double(load(after + i, part));
@@ -45,17 +51,22 @@ ChangeSums change(const float* before, const float* after, std::int64_t count) {
           static_cast<double>(maximum_of_lanes(largest))};
 }
 
+// First the places of a few elements, in vectors, then their counts, one by one.
 void histogram(const float* x, std::int64_t count, float scale, std::int64_t bins, std::int32_t* counts) {
+  constexpr std::int64_t chunk = 512;
   const float to_bins = static_cast<float>(bins) / 12.0f;
-  const float last = static_cast<float>(bins - 1);
-  for_registers(count, [&](std::int64_t i, auto part, int) {
-    const Floats place = (scale * load(x + i, part) + 6.0f) * to_bins;
-    const Floats inside = place > 0.0f ? place : Floats{};  // NaN counts in the first bin
-    const Ints bin = __builtin_convertvector(inside < last ? inside : broadcast(last), Ints);
-    std::int32_t places[lanes];  // one lane after another out of the register would take longer
-    __builtin_memcpy(places, &bin, sizeof(bin));
-    for (int lane = 0; lane < lanes_of(part); ++lane) ++counts[lane % histogram_copies * bins + places[lane]];
-  });
+  const Floats last = broadcast(static_cast<float>(bins - 1));
+  std::int32_t places[chunk];
+  for (std::int64_t first = 0; first < count; first += chunk) {
+    const std::int64_t length = count - first < chunk ? count - first : chunk;
+    for_registers(length, [&](std::int64_t i, auto part, int) {
+      const Floats place = (scale * load(x + first + i, part) + 6.0f) * to_bins;
+      const Floats inside = place > 0.0f ? place : Floats{};  // NaN counts in the first bin
+      const Ints bin = __builtin_convertvector(inside < last ? inside : last, Ints);
+      __builtin_memcpy(places + i, &bin, sizeof(bin));
+    });
+    for (std::int64_t i = 0; i < length; ++i) ++counts[places[i]];
+  }
 }
 
 }  // namespace

@@ -38,8 +38,6 @@ struct AllLanes {};
 struct FirstLanes {
   int count;
 };
-TEMPER_INLINE int lanes_of(AllLanes) { return lanes; }
-TEMPER_INLINE int lanes_of(FirstLanes part) { return part.count; }
 
 TEMPER_INLINE Floats broadcast(float value) { return Floats{} + value; }
 
@@ -165,6 +163,16 @@ TEMPER_INLINE void for_registers(std::int64_t count, const Body& body) {
   }
   for (; i + lanes <= count; i += lanes) body(i, AllLanes{}, 0);
   if (i < count) body(i, FirstLanes{static_cast<int>(count - i)}, 0);
+}
+
+/// Calls body(i, lanes there, run) for the elements of [0, count) at `runs` places side by side: one core waits for memory when it
+/// reads a single run of addresses, and as many sums hide the latency of additions.
+template <int runs, typename Body>
+TEMPER_INLINE void for_runs(std::int64_t count, const Body& body) {
+  const std::int64_t length = count / (runs * lanes) * lanes;
+  for (std::int64_t i = 0; i < length; i += lanes)
+    for (int run = 0; run < runs; ++run) body(run * length + i, AllLanes{}, run);
+  for_registers(count - runs * length, [&](std::int64_t i, auto part, int) { body(runs * length + i, part, 0); });
 }
 
 /// exp for x <= 88: exp(x) = 2^n exp(r) with n the integer nearest to x / ln 2 and |r| <= ln(2)/2, where the Taylor polynomial of

@@ -1,0 +1,191 @@
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <set>
+#include <thread>
+
+#include "cli/commands.h"
+#include "data/shard.h"
+#include "io/file.h"
+#include "sweep/local_executor.h"
+#include "sweep/scheduler.h"
+#include "sweep/tables.h"
+#include "train/engine.h"
+#include "train/progress.h"
+
+namespace temper {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct SweepArguments {
+  std::string sweep;
+  std::string out;
+  bool dry_run = false;
+  bool status = false;
+  bool retry_failed = false;
+};
+
+/// The GPUs a process started now would see.
+std::vector<std::string> visible_gpus() {
+  std::vector<std::string> gpus;
+  if (const char* listed = std::getenv("CUDA_VISIBLE_DEVICES")) {
+    std::string name;
+    for (const char* at = listed;; ++at) {
+      if (*at != ',' && *at != '\0') {
+        name += *at;
+        continue;
+      }
+      if (!name.empty()) gpus.push_back(name);
+      name.clear();
+      if (*at == '\0') return gpus;
+    }
+  }
+  while (fs::exists("/dev/nvidia" + std::to_string(gpus.size()))) gpus.push_back(std::to_string(gpus.size()));
+  return gpus;
+}
+
+LocalMachine this_machine() {
+  LocalMachine machine;
+  machine.program = "/proc/self/exe";  // which stays this program when the file is replaced by a newer one
+  for (char** entry = environ; *entry != nullptr; ++entry) machine.environment.emplace_back(*entry);
+  machine.cores = std::max(1u, std::thread::hardware_concurrency());
+  machine.gpus = visible_gpus();
+  return machine;
+}
+
+/// Trials that have the memory of a device to themselves together.
+std::int64_t sharing_a_device(const SweepResources& resources, const Ops& ops) {
+  if (ops.device().backend == "cpu" || resources.gpus_per_trial == 0) return resources.trials_at_once;
+  return std::clamp(static_cast<std::int64_t>(1.0 / resources.gpus_per_trial), std::int64_t{1}, resources.trials_at_once);
+}
+
+/// What the trials need of this machine beside processors; devices are opened to ask them, and given back.
+class Needs {
+ public:
+  std::size_t memory_of(const RunConfig& config) {
+    Engine plan(config, nullptr);
+    plan.count_backend_memory(config, device(config));
+    return plan.memory.total_bytes();
+  }
+
+  /// Refuses trials without data, without their device, or without room side by side.
+  void check(const Sweep& sweep) {
+    std::set<std::vector<std::string>> looked_for;
+    for (const Trial& trial : sweep.rungs.back()) {
+      const RunConfig& config = trial.config;
+      for (const auto* files : {&config.data.train, &config.data.val}) {
+        if (looked_for.insert(*files).second) expand_globs(*files);
+      }
+      const std::size_t room = device(config).device().memory;
+      const auto together = static_cast<std::size_t>(sharing_a_device(sweep.file.resources, device(config)));
+      const std::size_t memory = memory_of(config);
+      if (room == 0 || memory * together <= room) continue;
+      throw Error(ExitCode::usage, describe(sweep.file, sweep.configurations[trial.configuration]) + ": a trial takes " +
+                                       format_bytes(memory) + ", " + std::to_string(together) +
+                                       " of them side by side do not fit into " + format_bytes(room) + " of " +
+                                       device(config).device().name + "; lower resources.trials_at_once or batch.micro_batch");
+    }
+  }
+
+ private:
+  const Ops& device(const RunConfig& config) {
+    std::unique_ptr<Ops>& ops = devices_[{config.device, config.precision}];
+    if (!ops) ops = open_device(config.device, config.precision);
+    return *ops;
+  }
+
+  std::map<std::pair<DeviceChoice, Precision>, std::unique_ptr<Ops>> devices_;
+};
+
+void report_end(const Sweep& sweep, const SweepOutcome& outcome, ExitCode& exit_code) {
+  const SweepPlan plan = read_plan(sweep);
+  write_tables(sweep, plan);
+  write_output(results_markdown(sweep, plan));
+  std::fprintf(stderr, "%s%stables and best.json in %s\n", status_text(sweep, plan).c_str(), timing_text(sweep, plan).c_str(),
+               sweep.folder.c_str());
+  if (outcome.interrupted) {
+    std::fputs("stopped by a signal, the trials have saved; run the same command to go on\n", stderr);
+    exit_code = ExitCode::saved;
+    return;
+  }
+  if (outcome.out_of_seconds)
+    throw Error(ExitCode::usage, "budget.seconds is spent and " + std::to_string(outcome.left) +
+                                     " trials are left; raise the budget and run the same command to go on");
+  if (outcome.failed > 0)
+    throw Error(ExitCode::unexpected, std::to_string(outcome.failed) + " trials failed; failure.json in their folders says how, " +
+                                          "--retry-failed runs them again");
+}
+
+/// Folders of trials that the sweep file no longer asks for, or never did.
+std::size_t others(const Sweep& sweep) {
+  std::set<std::string> known;
+  for (const auto& rung : sweep.rungs) {
+    for (const Trial& trial : rung) known.insert(trial.id);
+  }
+  std::size_t count = 0;
+  std::error_code absent;
+  for (const fs::directory_entry& entry : fs::directory_iterator(sweep.folder / "trials", absent)) {
+    count += !known.contains(entry.path().filename().string());
+  }
+  return count;
+}
+
+void run(const SweepArguments& arguments, ExitCode& exit_code) {
+  const bool folder_given = fs::is_directory(arguments.sweep);
+  const fs::path file = folder_given ? fs::path(arguments.sweep) / "sweep.json" : fs::path(arguments.sweep);
+  fs::path out = arguments.out;
+  if (out.empty()) out = folder_given ? fs::path(arguments.sweep) : fs::path("sweeps") / file.stem();
+  const Sweep sweep = make_sweep(load_sweep(file), out);
+  if (arguments.status) {
+    const SweepPlan plan = read_plan(sweep);
+    if (fs::is_directory(out)) write_tables(sweep, plan);
+    write_output(results_markdown(sweep, plan) + status_text(sweep, plan));
+    return;
+  }
+  {
+    Needs needs;
+    if (arguments.dry_run) {
+      write_output(cost_text(sweep, read_plan(sweep), [&](const RunConfig& config) { return needs.memory_of(config); }));
+      return;
+    }
+    needs.check(sweep);
+  }
+  LocalExecutor executor(this_machine(), sweep.file.resources);
+  fs::create_directories(out / "trials");
+  const FolderLock lock(out);
+  write_file_atomically(out / "sweep.json", sweep_to_json(sweep.file));
+  if (const std::size_t count = others(sweep)) {
+    std::fprintf(stderr, "%zu folders in %s are of trials that this sweep does not ask for; they stay and are in no table\n", count,
+                 (out / "trials").c_str());
+  }
+  const SweepOutcome outcome = run_sweep(sweep, executor, arguments.retry_failed);
+  report_end(sweep, outcome, exit_code);
+}
+
+}  // namespace
+
+void add_sweep_command(CLI::App& app, ExitCode& exit_code) {
+  auto arguments = std::make_shared<SweepArguments>();
+  CLI::App* command = app.add_subcommand("sweep", "Train every configuration a sweep file asks for, and rank them");
+  command->add_option("sweep", arguments->sweep, "Sweep file (JSON), or the folder of a sweep")->required();
+  command->add_option("--out", arguments->out, "Folder of the sweep (default: sweeps/NAME of the file)");
+  command->add_flag("--dry-run", arguments->dry_run, "List the trials and what they cost, and stop");
+  command->add_flag("--status", arguments->status, "Print how far the sweep is and its table so far, and stop");
+  command->add_flag("--retry-failed", arguments->retry_failed, "Run trials again that have failed");
+  command->footer(
+      "Examples:\n  temper sweep configs/sweeps/quickstart-decay-warmup.json --dry-run\n"
+      "  temper sweep configs/sweeps/quickstart-decay-warmup.json --out sweeps/decay\n"
+      "  temper sweep sweeps/decay --status\n"
+      "The same command goes on with a sweep that was stopped or whose file has grown. docs/sweeps.md has the format.\n"
+      "Exit codes: 0 all trials finished, 1 some failed, 2 sweep file or budget, 8 disk, 75 stopped by a signal, run again to go "
+      "on.");
+  command->callback([arguments, &exit_code] { run(*arguments, exit_code); });
+}
+
+}  // namespace temper

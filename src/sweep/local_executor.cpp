@@ -1,0 +1,148 @@
+#include "sweep/local_executor.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <csignal>
+#include <cstring>
+
+#include "io/descriptor.h"
+#include "io/error.h"
+
+namespace temper {
+namespace {
+
+/// `environment` with NAME=VALUE in place of what it says of NAME.
+std::vector<std::string> with(std::vector<std::string> environment, const std::string& name, const std::string& value) {
+  std::erase_if(environment, [&](const std::string& entry) { return entry.starts_with(name + "="); });
+  environment.push_back(name + "=" + value);
+  return environment;
+}
+
+/// The GPUs of slot `index`, as CUDA_VISIBLE_DEVICES lists them.
+std::string gpus_of(std::size_t index, double each, const std::vector<std::string>& gpus) {
+  if (each < 1.0) return gpus[index / static_cast<std::size_t>(std::llround(1.0 / each))];
+  const auto many = static_cast<std::size_t>(each);
+  std::string list;
+  for (std::size_t i = index * many; i < (index + 1) * many; ++i) list += (list.empty() ? "" : ",") + gpus[i];
+  return list;
+}
+
+std::vector<char*> pointers(const std::vector<std::string>& texts) {
+  std::vector<char*> all;
+  for (const std::string& text : texts) all.push_back(const_cast<char*>(text.c_str()));  // execve writes to none of them
+  all.push_back(nullptr);
+  return all;
+}
+
+void check(const LocalMachine& machine, const SweepResources& resources) {
+  const std::int64_t threads = resources.trials_at_once * resources.threads_per_trial;
+  if (threads > machine.cores) {
+    throw Error(ExitCode::usage, "resources: " + std::to_string(resources.trials_at_once) + " trials at once with " +
+                                     std::to_string(resources.threads_per_trial) + " threads each want " + std::to_string(threads) +
+                                     " processors, this machine has " + std::to_string(machine.cores) +
+                                     "; lower one of them, or leave threads_per_trial out");
+  }
+  const double gpus = static_cast<double>(resources.trials_at_once) * resources.gpus_per_trial;
+  if (std::ceil(gpus - 1e-9) > static_cast<double>(machine.gpus.size())) {
+    throw Error(ExitCode::usage, "resources: " + std::to_string(resources.trials_at_once) + " trials at once with gpus_per_trial " +
+                                     std::to_string(resources.gpus_per_trial) + " want " + std::to_string(gpus) +
+                                     " GPUs, this machine has " + std::to_string(machine.gpus.size()) +
+                                     "; lower one of them (0.5 lets two trials share a GPU), or leave gpus_per_trial out");
+  }
+}
+
+}  // namespace
+
+LocalExecutor::LocalExecutor(LocalMachine machine, const SweepResources& resources) : program_(std::move(machine.program)) {
+  check(machine, resources);
+  const std::int64_t threads = resources.threads_per_trial > 0
+                                   ? resources.threads_per_trial
+                                   : std::max<std::int64_t>(1, machine.cores / resources.trials_at_once);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(resources.trials_at_once); ++i) {
+    Slot slot;
+    slot.environment = with(machine.environment, "OMP_NUM_THREADS", std::to_string(threads));
+    if (resources.gpus_per_trial > 0) {
+      slot.environment =
+          with(std::move(slot.environment), "CUDA_VISIBLE_DEVICES", gpus_of(i, resources.gpus_per_trial, machine.gpus));
+    }
+    slots_.push_back(std::move(slot));
+  }
+}
+
+LocalExecutor::~LocalExecutor() {
+  cancel();
+  for (const Slot& slot : slots_) {
+    while (slot.process != 0 && ::waitpid(slot.process, nullptr, 0) < 0 && errno == EINTR) continue;
+  }
+}
+
+bool LocalExecutor::has_room() const {
+  return std::any_of(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.process == 0; });
+}
+
+void LocalExecutor::start(const Launch& launch) {
+  Slot& slot = *std::find_if(slots_.begin(), slots_.end(), [](const Slot& each) { return each.process == 0; });
+  const Descriptor log = open_descriptor(launch.log, O_WRONLY | O_CREAT | O_APPEND);
+  if (!log) throw_failure("open the log", launch.log, errno);
+  const Descriptor nothing = open_descriptor("/dev/null", O_RDONLY);
+  std::vector<std::string> arguments = launch.arguments;
+  arguments.insert(arguments.begin(), "temper");
+  const std::vector<char*> argument_pointers = pointers(arguments), environment_pointers = pointers(slot.environment);
+  const pid_t parent = ::getpid();
+
+  const pid_t child = ::fork();
+  if (child < 0) {
+    throw Error(ExitCode::io, std::string("no process could be started: ") + std::strerror(errno) +
+                                  "; lower resources.trials_at_once, or raise the limit on processes (ulimit -u)");
+  }
+  if (child == 0) {
+    // Only what is safe between fork and exec. A group of its own: Ctrl-C at the terminal reaches the sweep, which passes it on
+    // once.
+    ::setpgid(0, 0);
+    // Dies the sweep, the trial is asked to save. It may have died before this line.
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (::getppid() != parent) ::_exit(static_cast<int>(ExitCode::saved));
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE}) std::signal(signal, SIG_DFL);
+    ::dup2(nothing.get(), STDIN_FILENO);
+    ::dup2(log.get(), STDOUT_FILENO);
+    ::dup2(log.get(), STDERR_FILENO);
+    ::execve(program_.c_str(), argument_pointers.data(), environment_pointers.data());
+    ::_exit(127);
+  }
+  ::setpgid(child, child);  // whoever comes first; the other call changes nothing
+  slot.process = child;
+  slot.trial = launch.id;
+  slot.stopping = false;
+}
+
+std::vector<EndedTrial> LocalExecutor::poll() {
+  std::vector<EndedTrial> ended;
+  for (Slot& slot : slots_) {
+    int status = 0;
+    if (slot.process == 0 || ::waitpid(slot.process, &status, WNOHANG) != slot.process) continue;
+    ProcessEnd end;
+    if (WIFSIGNALED(status)) {
+      end.signal = WTERMSIG(status);
+    } else {
+      end.exit_code = WEXITSTATUS(status);
+    }
+    ended.push_back({slot.trial, end});
+    slot.process = 0;
+  }
+  return ended;
+}
+
+void LocalExecutor::cancel() {
+  for (Slot& slot : slots_) {
+    if (slot.process != 0 && !slot.stopping) ::kill(slot.process, SIGTERM);
+    slot.stopping = true;
+  }
+}
+
+}  // namespace temper

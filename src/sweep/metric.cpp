@@ -1,0 +1,60 @@
+#include "sweep/metric.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "config/fields.h"
+
+namespace temper {
+namespace {
+
+std::optional<double> finite_number(const nlohmann::json& object, std::string_view key) {
+  const std::string name(key);
+  if (!object.is_object() || !object.contains(name) || !object[name].is_number()) return std::nullopt;
+  const auto number = object[name].get<double>();
+  return std::isfinite(number) ? std::optional(number) : std::nullopt;
+}
+
+}  // namespace
+
+const std::vector<LoggedMetric>& logged_metrics() {
+  static const std::vector<LoggedMetric> metrics = {
+      {"val_loss", true, "data.val"},
+      {"best_val_loss", true, "data.val"},
+      {"bits_per_byte", true, "data.val"},
+      {"loss", false, ""},
+      {"grad_norm", false, ""},
+      {"hellaswag_acc", false, "eval.hellaswag"},
+      {"hellaswag_acc_norm", false, "eval.hellaswag"},
+  };
+  return metrics;
+}
+
+const LoggedMetric& find_metric(std::string_view name) {
+  const auto& metrics = logged_metrics();
+  return *std::find_if(metrics.begin(), metrics.end(), [&](const LoggedMetric& metric) { return metric.name == name; });
+}
+
+std::string metric_problem(const LoggedMetric& metric, const RunConfig& config) {
+  if (metric.needs.empty()) return "";
+  const Value value = get_field(*find_field(metric.needs), config);
+  if (value != Value{std::string()} && value != Value{std::vector<Value>{}}) return "";
+  return "metric.name is " + std::string(metric.name) + ", which is never logged because " + std::string(metric.needs) +
+         " is empty; set " + std::string(metric.needs) + " or choose another metric";
+}
+
+std::optional<double> read_metric(const LoggedMetric& metric, const std::filesystem::path& run) {
+  std::ifstream file(run / (metric.in_summary ? "summary.json" : "metrics.jsonl"));
+  if (metric.in_summary) return finite_number(nlohmann::json::parse(file, nullptr, false), metric.name);
+  std::optional<double> last;
+  for (std::string line; std::getline(file, line);) {
+    if (line.find(metric.name) == std::string::npos) continue;
+    const std::optional<double> value = finite_number(nlohmann::json::parse(line, nullptr, false), metric.name);
+    if (value) last = value;
+  }
+  return last;
+}
+
+}  // namespace temper

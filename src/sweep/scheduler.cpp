@@ -1,0 +1,209 @@
+#include "sweep/scheduler.h"
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <deque>
+#include <map>
+#include <thread>
+
+#include "config/validate.h"
+#include "io/error.h"
+#include "sweep/sweep_progress.h"
+#include "train/progress.h"
+#include "train/signals.h"
+
+namespace temper {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr auto pause_between_polls = std::chrono::milliseconds(20);
+
+double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+
+/// Whether somebody stopped the process, rather than the run ending itself. A run that gets a second signal exits with 128 +
+/// signal.
+bool was_stopped(const ProcessEnd& end) {
+  const int signal = end.signal != 0 ? end.signal : end.exit_code - 128;
+  return end.exit_code == static_cast<int>(ExitCode::saved) || signal == SIGHUP || signal == SIGINT || signal == SIGKILL ||
+         signal == SIGTERM;
+}
+
+class Scheduler {
+ public:
+  Scheduler(const Sweep& sweep, Executor& executor, SweepPlan& plan, SweepProgress& progress)
+      : sweep_(sweep), executor_(executor), plan_(plan), progress_(progress) {}
+
+  /// Runs these trials of the plan. False: a signal came, or the seconds are spent.
+  bool run(std::deque<PlannedTrial*> queue) {
+    queue_ = std::move(queue);
+    while (!queue_.empty() || !running_.empty()) {
+      if (StopSignals::requested() && !stopping_) stop();
+      if (!queue_.empty() && executor_.has_room()) start_what_fits();
+      for (const EndedTrial& ended : executor_.poll()) handle(ended);
+      if (progress_.due()) {
+        for (auto& [id, running] : running_) read_status(*running.trial);
+        progress_.show(plan_, running_.size());
+      }
+      std::this_thread::sleep_for(pause_between_polls);
+    }
+    return !stopping_ && !out_of_seconds_;
+  }
+
+  bool interrupted() const { return stopping_; }
+
+ private:
+  struct Running {
+    PlannedTrial* trial;
+    double started;
+  };
+  struct Stops {
+    int in_a_row = 0;
+    std::int64_t steps = 0;  // done at the last of them
+  };
+
+  fs::path folder(const PlannedTrial& planned) const { return trial_folder(sweep_.folder, *planned.trial); }
+
+  void read_status(PlannedTrial& planned) const {
+    planned.status = read_trial(folder(planned), *planned.trial, sweep_.file.metric);
+  }
+
+  void stop() {
+    stopping_ = true;
+    queue_.clear();
+    progress_.note(std::string(StopSignals::name()) + ": " + std::to_string(running_.size()) + " trials are saving");
+    executor_.cancel();
+  }
+
+  void start_what_fits() {
+    const double seconds = sweep_.file.budget.seconds;
+    if (seconds > 0 && spent(plan_).seconds >= seconds) {
+      out_of_seconds_ = true;
+      queue_.clear();
+    }
+    const bool idle = running_.empty();
+    for (std::size_t tried = queue_.size(); tried > 0 && executor_.has_room(); --tried) {
+      PlannedTrial* planned = queue_.front();
+      queue_.pop_front();
+      if (is_in_use(folder(*planned))) {
+        queue_.push_back(planned);  // a process of an earlier sweep is saving there; its turn comes again
+        continue;
+      }
+      start(*planned);
+    }
+    if (!idle || !running_.empty() || queue_.empty() || waits_) return;
+    waits_ = true;
+    progress_.note("waiting for the process that still works in " + folder(*queue_.front()).string());
+  }
+
+  void start(PlannedTrial& planned) {
+    read_status(planned);
+    if (planned.status.state == TrialState::finished) return progress_.ended(sweep_, plan_, planned);  // by that process
+    const Trial& trial = *planned.trial;
+    const fs::path here = folder(planned);
+    prepare_trial(here, trial, sweep_.file, sweep_.configurations[trial.configuration]);
+    executor_.start({trial.id, {"train", (here / "config.json").string(), "--out", here.string(), "--resume"}, here / "trial.log"});
+    running_[trial.id] = {&planned, now()};
+  }
+
+  void handle(const EndedTrial& ended) {
+    const Running running = running_.at(ended.id);
+    running_.erase(ended.id);
+    PlannedTrial& planned = *running.trial;
+    record_process(folder(planned), {running.started, now()}, ended.end);
+    read_status(planned);
+    if (planned.status.state != TrialState::finished) {
+      if (was_stopped(ended.end) && (stopping_ || may_go_on(planned))) {
+        if (!stopping_) queue_.push_back(&planned);
+        return;
+      }
+      record_failure(folder(planned), ended.end);
+      read_status(planned);
+    }
+    progress_.ended(sweep_, plan_, planned);
+  }
+
+  bool may_go_on(const PlannedTrial& planned) {
+    constexpr int most = 3;  // what is killed again and again without a step has a cause here, such as too little memory
+    Stops& stops = stops_[planned.trial->id];
+    stops.in_a_row = planned.status.steps > stops.steps ? 1 : stops.in_a_row + 1;
+    stops.steps = planned.status.steps;
+    return stops.in_a_row <= most;
+  }
+
+  const Sweep& sweep_;
+  Executor& executor_;
+  SweepPlan& plan_;
+  SweepProgress& progress_;
+  std::deque<PlannedTrial*> queue_;
+  std::map<std::string, Running> running_;
+  std::map<std::string, Stops> stops_;
+  bool stopping_ = false;
+  bool out_of_seconds_ = false;
+  bool waits_ = false;  // and has said so
+};
+
+void check_seconds(const Sweep& sweep, const SweepPlan& plan) {
+  const std::optional<double> left = seconds_left(plan);
+  const double used = spent(plan).seconds;
+  if (sweep.file.budget.seconds == 0 || plan.ended() || used + left.value_or(0.0) <= sweep.file.budget.seconds) return;
+  throw Error(ExitCode::usage, "budget.seconds is " + format_duration(sweep.file.budget.seconds) +
+                                   " of training; the trials took " + format_duration(used) + " and what is left needs " +
+                                   (left ? "about " + format_duration(*left) : std::string("more")) +
+                                   "; raise the budget, or give fewer values, seeds or steps");
+}
+
+std::deque<PlannedTrial*> to_run(SweepPlan& plan, bool retry_failed) {
+  std::deque<PlannedTrial*> queue;
+  for (auto& rung : plan.rungs) {
+    for (PlannedTrial& trial : rung) {
+      const TrialState state = trial.status.state;
+      if (state != TrialState::finished && (state != TrialState::failed || retry_failed)) queue.push_back(&trial);
+    }
+  }
+  return queue;
+}
+
+}  // namespace
+
+std::optional<double> seconds_left(const SweepPlan& plan) {
+  const Spent so_far = spent(plan);
+  if (so_far.flops == 0 || so_far.seconds == 0) return std::nullopt;
+  double flops = plan.flops_to_come;
+  for (const auto& rung : plan.rungs) {
+    for (const PlannedTrial& planned : rung) {
+      if (planned.ended()) continue;
+      const double done = static_cast<double>(planned.status.steps) / static_cast<double>(total_steps(planned.trial->config));
+      flops += (1.0 - done) * planned.trial->flops;
+    }
+  }
+  return flops * so_far.seconds / so_far.flops;
+}
+
+SweepOutcome run_sweep(const Sweep& sweep, Executor& executor, bool retry_failed) {
+  const StopSignals signals;
+  SweepOutcome outcome;
+  SweepProgress progress;
+  SweepPlan plan = read_plan(sweep);
+  check_seconds(sweep, plan);
+  while (true) {
+    std::deque<PlannedTrial*> queue = to_run(plan, retry_failed);
+    if (queue.empty()) break;
+    retry_failed = false;  // once is what was asked for
+    progress.begin(plan);
+    Scheduler scheduler(sweep, executor, plan, progress);
+    if (!scheduler.run(std::move(queue))) {
+      outcome.interrupted = scheduler.interrupted();
+      outcome.out_of_seconds = !outcome.interrupted;
+      break;
+    }
+    plan = read_plan(sweep);
+  }
+  plan = read_plan(sweep);
+  outcome.failed = plan.count(TrialState::failed);
+  outcome.left = plan.known() - plan.count(TrialState::finished) - outcome.failed + plan.trials_to_come;
+  return outcome;
+}
+
+}  // namespace temper

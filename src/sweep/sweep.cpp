@@ -1,0 +1,172 @@
+#include "sweep/sweep.h"
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+
+#include "config/validate.h"
+#include "io/error.h"
+
+namespace temper {
+namespace {
+
+/// One rung's trials of these configurations.
+std::vector<PlannedTrial> read_rung(const Sweep& sweep, std::size_t rung, const std::vector<std::size_t>& configurations) {
+  std::vector<PlannedTrial> trials;
+  for (const std::size_t configuration : configurations) {
+    for (std::size_t seed = 0; seed < sweep.file.seeds.size(); ++seed) {
+      const Trial& trial = sweep.trial(rung, configuration, seed);
+      trials.push_back({&trial, read_trial(trial_folder(sweep.folder, trial), trial, sweep.file.metric)});
+    }
+  }
+  return trials;
+}
+
+bool has_ended(const std::vector<PlannedTrial>& rung) {
+  return std::all_of(rung.begin(), rung.end(), [](const PlannedTrial& trial) { return trial.ended(); });
+}
+
+SweepResult summarize(std::size_t configuration, std::size_t rung, const std::vector<PlannedTrial>& trials) {
+  SweepResult result;
+  result.configuration = configuration;
+  result.rung = rung;
+  std::vector<double> values;
+  for (const PlannedTrial& planned : trials) {
+    if (planned.trial->configuration != configuration) continue;
+    result.finished += planned.status.state == TrialState::finished;
+    result.failed += planned.status.state == TrialState::failed;
+    if (planned.status.metric) values.push_back(*planned.status.metric);
+  }
+  if (values.empty()) return result;
+  const auto n = static_cast<double>(values.size());
+  double sum = 0.0, squares = 0.0;
+  for (const double value : values) sum += value;
+  result.mean = sum / n;
+  if (values.size() < 2) return result;
+  for (const double value : values) squares += (value - *result.mean) * (value - *result.mean);
+  result.sd = std::sqrt(squares / (n - 1.0));
+  result.error = *result.sd / std::sqrt(n);
+  return result;
+}
+
+/// Sorts best first; configurations without a mean last.
+void sort_results(std::vector<SweepResult>& results, bool maximize) {
+  const auto key = [&](const SweepResult& result) {
+    const double mean = result.mean.value_or(0.0);
+    return std::tuple(!result.mean.has_value(), -static_cast<std::ptrdiff_t>(result.rung), result.failed > 0,
+                      maximize ? -mean : mean, result.configuration);
+  };
+  std::sort(results.begin(), results.end(), [&](const SweepResult& a, const SweepResult& b) { return key(a) < key(b); });
+}
+
+/// The configurations that go on to the next rung, in their order.
+std::vector<std::size_t> promoted(const Sweep& sweep, std::size_t rung, const std::vector<PlannedTrial>& trials,
+                                  const std::vector<std::size_t>& configurations) {
+  std::vector<SweepResult> results;
+  for (const std::size_t configuration : configurations) results.push_back(summarize(configuration, rung, trials));
+  sort_results(results, sweep.file.metric.maximize);
+  std::erase_if(results, [](const SweepResult& result) { return !result.mean; });
+  results.resize(std::min(results.size(), rung_size(sweep.file, rung + 1, sweep.configurations.size())));
+  std::vector<std::size_t> chosen;
+  for (const SweepResult& result : results) chosen.push_back(result.configuration);
+  std::sort(chosen.begin(), chosen.end());
+  return chosen;
+}
+
+void check_rungs_grow(const Sweep& sweep) {
+  for (std::size_t rung = 1; rung < sweep.rungs.size(); ++rung) {
+    for (std::size_t i = 0; i < sweep.rungs[rung].size(); ++i) {
+      const std::int64_t before = total_steps(sweep.rungs[rung - 1][i].config), after = total_steps(sweep.rungs[rung][i].config);
+      if (before < after) continue;
+      throw Error(ExitCode::usage, "halving: two rungs have " + std::to_string(before) + " and " + std::to_string(after) +
+                                       " steps; give halving.rungs that are further apart, or longer runs");
+    }
+  }
+}
+
+}  // namespace
+
+Sweep make_sweep(SweepFile file, std::filesystem::path folder) {
+  Sweep sweep{std::move(file), std::move(folder), {}, {}};
+  sweep.configurations = configurations(sweep.file);
+  // The longest first: what is wrong with a configuration itself is told as that.
+  sweep.rungs.resize(rung_shares(sweep.file).size());
+  for (std::size_t rung = sweep.rungs.size(); rung-- > 0;) sweep.rungs[rung] = make_trials(sweep.file, sweep.configurations, rung);
+  check_rungs_grow(sweep);
+  check_budget(sweep.file, sweep.rungs);
+  return sweep;
+}
+
+SweepPlan read_plan(const Sweep& sweep) {
+  SweepPlan plan;
+  std::vector<std::size_t> configurations(sweep.configurations.size());
+  for (std::size_t i = 0; i < configurations.size(); ++i) configurations[i] = i;
+  std::size_t rung = 0;
+  while (true) {
+    plan.rungs.push_back(read_rung(sweep, rung, configurations));
+    if (rung + 1 == sweep.rungs.size() || !has_ended(plan.rungs[rung])) break;
+    configurations = promoted(sweep, rung, plan.rungs[rung], configurations);
+    if (configurations.empty()) break;  // everything failed
+    ++rung;
+  }
+  if (has_ended(plan.rungs.back())) return plan;
+  for (++rung; rung < sweep.rungs.size(); ++rung) {
+    const std::size_t trials = rung_size(sweep.file, rung, sweep.configurations.size()) * sweep.file.seeds.size();
+    double largest = 0.0;
+    for (const Trial& trial : sweep.rungs[rung]) largest = std::max(largest, trial.flops);
+    plan.trials_to_come += trials;
+    plan.flops_to_come += largest * static_cast<double>(trials);
+  }
+  return plan;
+}
+
+std::size_t SweepPlan::count(TrialState state) const {
+  std::size_t number = 0;
+  for (const auto& rung : rungs) {
+    for (const PlannedTrial& trial : rung) number += trial.status.state == state;
+  }
+  return number;
+}
+
+std::size_t SweepPlan::known() const {
+  std::size_t number = 0;
+  for (const auto& rung : rungs) number += rung.size();
+  return number;
+}
+
+bool SweepPlan::ended() const { return count(TrialState::finished) + count(TrialState::failed) == known(); }
+
+std::vector<SweepResult> rank_configurations(const Sweep& sweep, const SweepPlan& plan) {
+  std::vector<SweepResult> results;
+  for (std::size_t configuration = 0; configuration < sweep.configurations.size(); ++configuration) {
+    SweepResult result;
+    result.configuration = configuration;
+    for (std::size_t rung = 0; rung < plan.rungs.size(); ++rung) {
+      const SweepResult here = summarize(configuration, rung, plan.rungs[rung]);
+      if (here.finished + here.failed > 0) result = here;
+    }
+    results.push_back(result);
+  }
+  sort_results(results, sweep.file.metric.maximize);
+  const SweepResult& best = results.front();
+  for (SweepResult& result : results) {
+    if (&result == &best || result.rung != best.rung || !result.error || !best.error) continue;
+    const double noise = std::sqrt(*result.error * *result.error + *best.error * *best.error);
+    result.tied_with_best = std::abs(*result.mean - *best.mean) < 2.0 * noise;
+  }
+  return results;
+}
+
+Spent spent(const SweepPlan& plan) {
+  Spent all;
+  for (const auto& rung : plan.rungs) {
+    for (const PlannedTrial& planned : rung) {
+      const double share = static_cast<double>(planned.status.steps) / static_cast<double>(total_steps(planned.trial->config));
+      all.flops += share * planned.trial->flops;
+      all.seconds += planned.status.train_seconds;
+    }
+  }
+  return all;
+}
+
+}  // namespace temper

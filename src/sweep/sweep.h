@@ -1,0 +1,73 @@
+// A sweep in its folder: all trials it could come to, and how far they are.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+#include "sweep/sweep_file.h"
+#include "sweep/trial_folder.h"
+#include "sweep/trials.h"
+
+namespace temper {
+
+struct Sweep {
+  SweepFile file;
+  std::filesystem::path folder;
+  std::vector<Configuration> configurations;
+  std::vector<std::vector<Trial>> rungs;  ///< of each rung the trials of all configurations, seed by seed
+
+  const Trial& trial(std::size_t rung, std::size_t configuration, std::size_t seed) const {
+    return rungs[rung][configuration * file.seeds.size() + seed];
+  }
+};
+
+/// Expands and checks everything before anything runs; see configurations(), make_trials() and check_budget() for what is refused.
+Sweep make_sweep(SweepFile file, std::filesystem::path folder);
+
+struct PlannedTrial {
+  const Trial* trial;
+  TrialStatus status;
+
+  bool ended() const { return status.state == TrialState::finished || status.state == TrialState::failed; }
+};
+
+/// Where a sweep stands, as its folders tell. Of halving it holds the rungs whose configurations are known: a rung begins when all
+/// trials of the one before have ended.
+struct SweepPlan {
+  std::vector<std::vector<PlannedTrial>> rungs;
+  std::size_t trials_to_come = 0;  ///< of rungs that are not known yet
+  double flops_to_come = 0.0;      ///< at most
+
+  std::size_t count(TrialState state) const;
+  std::size_t known() const;
+  bool ended() const;  ///< nothing is left to run, failed trials aside
+};
+
+SweepPlan read_plan(const Sweep& sweep);
+
+/// A configuration with its seeds taken together.
+struct SweepResult {
+  std::size_t configuration = 0;
+  std::size_t rung = 0;      ///< the furthest in which one of its trials ended
+  std::size_t finished = 0;  ///< trials of that rung
+  std::size_t failed = 0;
+  std::optional<double> mean;   ///< of the metric over the finished trials
+  std::optional<double> sd;     ///< of two trials or more: with n - 1 below
+  std::optional<double> error;  ///< standard error of the mean
+  bool tied_with_best = false;  ///< less than two standard errors of the difference from the best
+};
+
+/// Best first: of the furthest rung, without failed trials before those with some, by the metric, in the configurations' order.
+/// Last come configurations without a result.
+std::vector<SweepResult> rank_configurations(const Sweep& sweep, const SweepPlan& plan);
+
+/// What trials took so far.
+struct Spent {
+  double flops = 0.0;
+  double seconds = 0.0;  ///< of training, trials side by side each counted
+};
+Spent spent(const SweepPlan& plan);
+
+}  // namespace temper

@@ -1,0 +1,157 @@
+#include "sweep/trial_folder.h"
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "config/resolved.h"
+#include "config/validate.h"
+#include "io/error.h"
+#include "io/file.h"
+#include "io/json_lines.h"
+#include "sweep/metric.h"
+
+namespace temper {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// The last `most` bytes of a file, from a line's begin on; empty where there is no file.
+std::string tail(const fs::path& path, std::streamoff most) {
+  std::ifstream file(path, std::ios::binary | std::ios::ate);
+  if (!file) return "";
+  const std::streamoff size = file.tellg();
+  file.seekg(std::max<std::streamoff>(0, size - most));
+  std::string text(std::istreambuf_iterator<char>(file), {});
+  return size > most ? text.substr(std::min(text.size(), text.find('\n') + 1)) : text;
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    lines.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return lines;
+}
+
+Json read_json(const fs::path& path) {
+  std::ifstream file(path);
+  return file ? Json::parse(file, nullptr, false) : Json();
+}
+
+template <class T>
+T member_or(const Json& object, const char* key, T otherwise) {
+  return object.is_object() && object.contains(key) && object[key].is_number() ? object[key].get<T>() : otherwise;
+}
+
+std::string describe_end(int exit_code, int signal) {
+  return signal != 0 ? "signal " + std::to_string(signal) : "exit code " + std::to_string(exit_code);
+}
+
+}  // namespace
+
+std::string_view to_string(TrialState state) {
+  switch (state) {
+    case TrialState::waiting:
+      return "waiting";
+    case TrialState::interrupted:
+      return "interrupted";
+    case TrialState::finished:
+      return "finished";
+    case TrialState::failed:
+      return "failed";
+  }
+  return "";
+}
+
+fs::path trial_folder(const fs::path& sweep_folder, const Trial& trial) { return sweep_folder / "trials" / trial.id; }
+
+TrialStatus read_trial(const fs::path& folder, const Trial& trial, const Metric& metric) {
+  TrialStatus status;
+  const std::int64_t steps = total_steps(trial.config);
+  const Json summary = read_json(folder / "summary.json");
+  if (member_or<std::int64_t>(summary, "steps", -1) == steps) {
+    status.state = TrialState::finished;
+    status.steps = steps;
+    status.train_seconds = member_or(summary, "train_seconds", 0.0);
+    status.metric = read_metric(find_metric(metric.name), folder);
+    return status;
+  }
+  constexpr std::streamoff enough = 16384;  // a line of metrics is a few hundred bytes, and the last may be torn
+  for (const std::string& line : lines_of(tail(folder / "metrics.jsonl", enough))) {
+    const Json json = Json::parse(line, nullptr, false);
+    if (!json.is_object()) continue;
+    status.steps = member_or(json, "step", status.steps);
+    status.train_seconds = member_or(json, "seconds", status.train_seconds);
+  }
+  std::error_code ignored;
+  if (fs::exists(folder / "metrics.jsonl", ignored)) status.state = TrialState::interrupted;
+  const Json failure = read_json(folder / "failure.json");
+  if (failure.is_object()) {
+    status.state = TrialState::failed;
+    status.failure = describe_end(member_or(failure, "exit_code", 0), member_or(failure, "signal", 0));
+  }
+  return status;
+}
+
+void prepare_trial(const fs::path& folder, const Trial& trial, const SweepFile& sweep, const Configuration& configuration) {
+  fs::create_directories(folder);
+  Json json;
+  json["seed"] = trial.seed;
+  json["steps"] = total_steps(trial.config);
+  json["values"] = Json::object();
+  const std::vector<std::string> names = columns(sweep);
+  for (std::size_t i = 0; i < names.size(); ++i) json["values"][names[i]] = Json::parse(to_text(configuration.labels[i]));
+  write_file_atomically(folder / "trial.json", json.dump(2) + "\n");
+  // Last: with this file the folder is a run that can be resumed, at step 0 where it has no checkpoint.
+  write_file_atomically(folder / "config.json", config_to_json(trial.config));
+  fs::remove(folder / "failure.json");
+}
+
+bool is_in_use(const fs::path& folder) {
+  if (!fs::exists(folder / "run.lock")) return false;
+  try {
+    const FolderLock probe(folder);
+    return false;
+  } catch (const Error&) {
+    return true;
+  }
+}
+
+void record_failure(const fs::path& folder, const ProcessEnd& end) {
+  constexpr std::streamoff most_bytes = 8192;
+  constexpr std::size_t most_lines = 20;
+  std::vector<std::string> log = lines_of(tail(folder / "trial.log", most_bytes));
+  if (log.size() > most_lines) log.erase(log.begin(), log.end() - most_lines);
+  Json json;
+  json["exit_code"] = end.signal != 0 ? Json() : Json(end.exit_code);
+  json["signal"] = end.signal != 0 ? Json(end.signal) : Json();
+  json["log"] = log;
+  write_file_atomically(folder / "failure.json", json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+void record_process(const fs::path& folder, const ProcessTimes& times, const ProcessEnd& end) {
+  Json json;
+  json["started"] = times.started;
+  json["ended"] = times.ended;
+  json["end"] = describe_end(end.exit_code, end.signal);
+  AppendLog(folder / "processes.jsonl", 0).append(json.dump() + "\n");
+}
+
+std::vector<ProcessTimes> read_processes(const fs::path& folder) {
+  std::vector<ProcessTimes> processes;
+  std::ifstream file(folder / "processes.jsonl");
+  for (std::string line; std::getline(file, line);) {
+    const Json json = Json::parse(line, nullptr, false);
+    const ProcessTimes times{member_or(json, "started", 0.0), member_or(json, "ended", 0.0)};
+    if (times.started > 0 && times.ended >= times.started) processes.push_back(times);
+  }
+  return processes;
+}
+
+}  // namespace temper

@@ -1,0 +1,126 @@
+"""sweep.py TEMPER: a sweep of real runs, killed at random with its trials, ends with the tables of one that was left alone.
+
+Beside that: the best configuration trains, a sweep that grows runs only what is new, and Ctrl-C saves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from harness import Workspace, check, seed_of
+
+TABLES = ("results.csv", "results.md", "results.json", "trials.csv", "best.json")
+GRID = {
+    "base": "config.json",
+    "parameters": {"optimizer.weight_decay": {"values": [0, 0.1, 1]}, "schedule.warmup_steps": {"values": [0, 5, 20]}},
+    "seeds": [1, 2],
+    "resources": {"trials_at_once": 2},
+}
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in TABLES}
+
+
+def trials_of(folder: Path) -> list[int]:
+    """The processes that train in the folder of this sweep."""
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            arguments = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"train" in arguments and any(argument.startswith(str(folder).encode() + b"/trials/") for argument in arguments):
+            found.append(int(process.name))
+    return found
+
+
+def ends(folder: Path) -> dict[str, list[str]]:
+    """How the processes of each trial ended, as far as a sweep lived to see it."""
+    return {
+        trial.name: [json.loads(line)["end"] for line in (trial / "processes.jsonl").read_text().splitlines()]
+        for trial in (folder / "trials").iterdir()
+        if (trial / "processes.jsonl").exists()
+    }
+
+
+def kill_at_random(work: Workspace, draw, kills: int) -> None:
+    """Each kill comes some time after another of the 18 trials has finished, so that on a slow machine too all kills find it running."""
+    folder = work.folder / "killed"
+    for after in sorted(draw.randrange(14) for _ in range(kills)):
+        process = work.start("sweep", "sweep.json", "--out", str(folder))
+        while process.poll() is None and len(list(folder.glob("trials/*/summary.json"))) < after:
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0.0, 0.3))
+        # Half of the time the scheduler alone: its trials save and end.
+        victims = trials_of(folder) if draw.random() < 0.5 else []
+        for victim in victims:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+        check(process.poll() is None, "the sweep ended before it was killed")
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        print(f"killed after {after} of 18 trials, with {len(victims)} trials")
+    work.ok("sweep", "sweep.json", "--out", str(folder), timeout=240)
+
+
+def main() -> None:
+    with Workspace(sys.argv[1]) as work, seed_of("sweep") as draw:
+        work.write_config("config.json", {"train": {"steps": 200}, "log": {"tensorboard": False}})
+        (work.folder / "sweep.json").write_text(json.dumps(GRID))
+
+        plan = work.ok("sweep", "sweep.json", "--out", "straight", "--dry-run")
+        check("9 configurations x 2 seeds, 18 trials" in plan.stdout, plan.stdout)
+        check(not (work.folder / "straight").exists(), "--dry-run left a folder")
+        begin = time.monotonic()
+        done = work.ok("sweep", "sweep.json", "--out", "straight", timeout=240)
+        straight = time.monotonic() - begin
+        check("18/18 trials done" in done.stderr, done.stderr)
+        check("| rank | optimizer.weight_decay | schedule.warmup_steps |" in done.stdout, done.stdout)
+
+        kill_at_random(work, draw, 3)
+        check(tables(work.folder / "killed") == tables(work.folder / "straight"), "the tables differ")
+        for trial, how in ends(work.folder / "killed").items():
+            check(how.count("exit code 0") <= 1, f"trial {trial} ran again after it had finished: {how}")
+
+        again = work.ok("sweep", "sweep.json", "--out", "straight")
+        check(all(len(how) == 1 for how in ends(work.folder / "straight").values()), "a finished sweep started trials")
+        check(again.stdout == done.stdout, "a finished sweep printed another table")
+
+        grown = {**GRID, "seeds": [1, 2, 3]}
+        (work.folder / "sweep.json").write_text(json.dumps(grown))
+        process = work.start("sweep", "sweep.json", "--out", "straight", start_new_session=True)
+        time.sleep(1.0)
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: the sweep's process group, which the trials are not in
+        _, err = process.communicate(timeout=60)
+        check(process.returncode == 75, f"expected 75 after Ctrl-C, got {process.returncode}:\n{err}")
+        check(not trials_of(work.folder / "straight"), "trials outlived the sweep")
+        work.ok("sweep", "sweep.json", "--out", "straight", timeout=240)
+        status = work.ok("sweep", "straight", "--status")
+        check("27 finished" in status.stdout, status.stdout)
+        finished = [how.count("exit code 0") for how in ends(work.folder / "straight").values()]
+        check(finished == [1] * 27, f"trials that finished more than once: {finished}")
+
+        work.ok("train", "straight/best.json", "train.steps=2", "schedule.warmup_steps=0", "--out", "best")
+        print(f"18 trials in {straight:.1f} s; killed 3 times: tables equal; 9 more after the file had grown")
+
+        # One trial diverges: it is recorded, the others finish.
+        broken = {"base": "config.json", "parameters": {"optimizer.learning_rate": {"values": [1e-3, 900]}, "optimizer.grad_clip": {"value": 0}}}
+        (work.folder / "broken.json").write_text(json.dumps(broken))
+        work.fails(1, "sweep", "broken.json", "--out", "broken", says=("1 trials failed", "exit code 6"))
+        failures = list((work.folder / "broken").glob("trials/*/failure.json"))
+        check(len(failures) == 1 and json.loads(failures[0].read_text())["exit_code"] == 6, f"failures: {failures}")
+
+        missing = {**GRID, "parameters": {"data.train": {"values": ["nothing_*.bin"]}}}
+        (work.folder / "missing.json").write_text(json.dumps(missing))
+        work.fails(3, "sweep", "missing.json", "--out", "missing", says=("nothing_*.bin",))
+        check(not (work.folder / "missing").exists(), "a sweep that was refused left a folder")
+
+
+main()

@@ -1,0 +1,260 @@
+// The scheduler with trials that are processes of tests/sweep/fake_temper.
+#include "sweep/scheduler.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <random>
+#include <thread>
+
+#include "sweep/local_executor.h"
+#include "sweep/tables.h"
+#include "sweep_support.h"
+
+namespace temper {
+namespace {
+
+namespace fs = std::filesystem;
+
+class SchedulerTest : public SweepTest {
+ protected:
+  LocalMachine machine() const { return {TEMPER_FAKE, {"OMP_NUM_THREADS=99", "PATH=/usr/bin"}, 4, {"0", "1"}}; }
+
+  SweepOutcome run(const Sweep& sweep, bool retry_failed = false) const {
+    LocalExecutor executor(machine(), sweep.file.resources);
+    testing::internal::CaptureStderr();
+    const SweepOutcome outcome = run_sweep(sweep, executor, retry_failed);
+    progress_ = testing::internal::GetCapturedStderr();
+    write_tables(sweep, read_plan(sweep));
+    return outcome;
+  }
+
+  std::size_t starts(const Sweep& sweep, const Trial& trial) const {
+    std::ifstream file(trial_folder(sweep.folder, trial) / "starts.log");
+    std::size_t count = 0;
+    for (std::string line; std::getline(file, line);) ++count;
+    return count;
+  }
+  std::size_t all_starts(const Sweep& sweep) const {
+    std::size_t count = 0;
+    for (const auto& rung : sweep.rungs) {
+      for (const Trial& trial : rung) count += starts(sweep, trial);
+    }
+    return count;
+  }
+  bool ran_twice(const Sweep& sweep) const {
+    for (const auto& rung : sweep.rungs) {
+      for (const Trial& trial : rung) {
+        if (fs::exists(trial_folder(sweep.folder, trial) / "ran_twice")) return true;
+      }
+    }
+    return false;
+  }
+  static std::string tables(const Sweep& sweep) {
+    std::string all;
+    for (const char* name : {"results.csv", "results.md", "results.json", "trials.csv", "best.json"})
+      all += read_file(sweep.folder / name);
+    return all;
+  }
+
+  const std::string three_by_three = R"("parameters": {"optimizer.weight_decay": {"values": [0, 0.1, 0.3]},
+      "schedule.warmup_steps": {"values": [0, 2, 4]}}, "seeds": 2, "resources": {"trials_at_once": 3})";
+  mutable std::string progress_;
+};
+
+TEST_F(SchedulerTest, RunsEveryTrialOnceAndNoneAgain) {
+  const Sweep sweep = make(three_by_three);
+  const SweepOutcome outcome = run(sweep);
+  EXPECT_FALSE(outcome.interrupted);
+  EXPECT_EQ(outcome.failed + outcome.left, 0u);
+  EXPECT_EQ(all_starts(sweep), 18u);
+  EXPECT_NE(progress_.find("18/18 trials done"), std::string::npos) << progress_;
+  const std::vector<SweepResult> results = rank_configurations(sweep, read_plan(sweep));
+  EXPECT_EQ(results[0].configuration, 3u);  // a decay of 0.1 without warmup is the fake's best
+  EXPECT_TRUE(results[0].error.has_value());
+
+  run(sweep);
+  EXPECT_EQ(all_starts(sweep), 18u);
+  EXPECT_FALSE(ran_twice(sweep));
+}
+
+TEST_F(SchedulerTest, ThreadsAndGpusAreDivided) {
+  const Sweep sweep = make(R"("parameters": {"optimizer.weight_decay": {"values": [0, 0.1]}}, "resources": {"trials_at_once": 2})");
+  run(sweep);
+  const std::string line = read_file(trial_folder(sweep.folder, sweep.rungs[0][0]) / "starts.log");
+  EXPECT_NE(line.find(" 2\n"), std::string::npos) << line;  // 4 processors, 2 trials
+  SweepResources resources;
+  resources.trials_at_once = 3;
+  resources.threads_per_trial = 2;
+  EXPECT_THROW(LocalExecutor(machine(), resources), Error);
+  resources.threads_per_trial = 1;
+  resources.gpus_per_trial = 1;
+  EXPECT_THROW(LocalExecutor(machine(), resources), Error);
+  resources.gpus_per_trial = 0.5;
+  EXPECT_NO_THROW(LocalExecutor(machine(), resources));
+}
+
+TEST_F(SchedulerTest, AGrownSweepRunsOnlyWhatIsNew) {
+  const Sweep small = make(R"("parameters": {"optimizer.weight_decay": {"values": [0, 0.1]}}, "seeds": [1])");
+  EXPECT_EQ(run(small).failed, 0u);
+  const Sweep grown = make(R"("parameters": {"optimizer.weight_decay": {"values": [0, 0.05, 0.1]}}, "seeds": [2, 1])");
+  EXPECT_EQ(run(grown).failed, 0u);
+  EXPECT_EQ(all_starts(grown), 6u);
+  EXPECT_FALSE(ran_twice(grown));
+}
+
+TEST_F(SchedulerTest, AFailingTrialIsRecordedAndTheRestGoOn) {
+  const Sweep sweep = make(R"("parameters": {"optimizer.weight_decay": {"values": [0.66, 0.1, 0.2]}})");
+  EXPECT_EQ(run(sweep).failed, 1u);
+  const fs::path failed = trial_folder(sweep.folder, sweep.rungs[0][0]);
+  const std::string failure = read_file(failed / "failure.json");
+  EXPECT_NE(failure.find("\"exit_code\": 6"), std::string::npos) << failure;
+  EXPECT_NE(failure.find("step 1: not finite"), std::string::npos) << failure;
+  EXPECT_NE(progress_.find("failed with exit code 6"), std::string::npos) << progress_;
+  EXPECT_EQ(read_plan(sweep).count(TrialState::finished), 2u);
+
+  run(sweep);
+  EXPECT_EQ(starts(sweep, sweep.rungs[0][0]), 1u);
+  EXPECT_EQ(run(sweep, true).failed, 1u);
+  EXPECT_EQ(starts(sweep, sweep.rungs[0][0]), 2u);
+  EXPECT_EQ(all_starts(sweep), 4u);
+}
+
+TEST_F(SchedulerTest, WaysToFail) {
+  const std::string one = R"("parameters": {"optimizer.weight_decay": {"values": [0.1]}})";
+  const auto failure_of = [&](const std::string& name) {
+    RunConfig base = small_run();
+    base.name = name;
+    const Sweep sweep = make(one, base);
+    EXPECT_EQ(run(sweep).failed, 1u);
+    return read_trial(trial_folder(sweep.folder, sweep.rungs[0][0]), sweep.rungs[0][0], sweep.file.metric).failure + " after " +
+           std::to_string(starts(sweep, sweep.rungs[0][0]));
+  };
+  EXPECT_EQ(failure_of("crash"), "signal 11 after 1");
+  EXPECT_EQ(failure_of("silent"), "exit code 0 after 1");
+  EXPECT_EQ(failure_of("killed"), "signal 9 after 4");  // perhaps somebody else's doing: three more attempts
+}
+
+TEST_F(SchedulerTest, ASignalSavesTheTrialsAndTheSweepGoesOn) {
+  RunConfig longer = small_run();
+  longer.train.steps = 100;  // the first trial still runs when the signal comes
+  const Sweep sweep = make(three_by_three, longer);
+  const fs::path first = trial_folder(sweep.folder, sweep.rungs[0][0]) / "metrics.jsonl";
+  std::thread killer([first] {
+    while (!fs::exists(first)) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    ::kill(::getpid(), SIGTERM);
+  });
+  const SweepOutcome outcome = run(sweep);
+  killer.join();
+  EXPECT_TRUE(outcome.interrupted);
+  EXPECT_GT(outcome.left, 0u);
+  EXPECT_EQ(outcome.failed, 0u);
+  EXPECT_GE(read_plan(sweep).count(TrialState::interrupted), 1u);
+  EXPECT_EQ(run(sweep).left, 0u);
+  EXPECT_FALSE(ran_twice(sweep));
+}
+
+TEST_F(SchedulerTest, KilledAtRandomItEndsAsIfItHadNeverBeen) {
+  const Sweep straight = make_sweep(load(three_by_three), folder_ / "straight");
+  run(straight);
+  const unsigned seed = std::random_device{}();
+  std::mt19937 draw(seed);
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  const Sweep killed = make_sweep(load(three_by_three), folder_ / "killed");
+  int kills = 0;
+  for (bool done = false; !done;) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      std::freopen("/dev/null", "w", stderr);
+      LocalExecutor executor(machine(), killed.file.resources);
+      const SweepOutcome outcome = run_sweep(killed, executor, false);
+      ::_exit(outcome.left == 0 && outcome.failed == 0 ? 0 : 1);
+    }
+    const auto pause = std::chrono::milliseconds(std::uniform_int_distribution<int>(0, 250)(draw));
+    std::this_thread::sleep_for(pause);
+    if (kills < 8) kills += ::kill(child, SIGKILL) == 0;
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    done = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    ASSERT_TRUE(done || WIFSIGNALED(status)) << WEXITSTATUS(status);
+  }
+  write_tables(killed, read_plan(killed));
+  EXPECT_FALSE(ran_twice(killed));
+  EXPECT_EQ(tables(killed), tables(straight));
+}
+
+TEST_F(SchedulerTest, AKilledSweepLeavesNoProcessesBehind) {
+  RunConfig base = small_run();
+  base.train.steps = 30000;  // a minute
+  const Sweep sweep =
+      make(R"("parameters": {"optimizer.weight_decay": {"values": [0, 0.1]}}, "resources": {"trials_at_once": 2})", base);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    LocalExecutor executor(machine(), sweep.file.resources);
+    run_sweep(sweep, executor, false);
+    ::_exit(0);
+  }
+  const auto wait_until = [](const auto& condition) {
+    for (int i = 0; i < 1000 && !condition(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    return condition();
+  };
+  for (const Trial& trial : sweep.rungs[0]) {
+    const fs::path here = trial_folder(sweep.folder, trial);
+    EXPECT_TRUE(wait_until([&] { return read_trial(here, trial, sweep.file.metric).steps > 10; }));
+  }
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  for (const Trial& trial : sweep.rungs[0]) {
+    const fs::path here = trial_folder(sweep.folder, trial);
+    EXPECT_TRUE(wait_until([&] { return !is_in_use(here); })) << "a trial trains on";
+    EXPECT_TRUE(fs::exists(here / "checkpoint"));
+  }
+}
+
+TEST_F(SchedulerTest, AProcessThatIsStillSavingIsWaitedFor) {
+  const Sweep sweep = make(R"("parameters": {"optimizer.weight_decay": {"values": [0, 0.1]}})");
+  const fs::path first = trial_folder(sweep.folder, sweep.rungs[0][0]);
+  fs::create_directories(first);
+  auto lock = std::make_unique<FolderLock>(first);
+  std::thread saving([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    lock.reset();
+  });
+  EXPECT_EQ(run(sweep).failed, 0u);
+  saving.join();
+  EXPECT_EQ(starts(sweep, sweep.rungs[0][0]), 1u);
+  EXPECT_EQ(read_plan(sweep).count(TrialState::finished), 2u);
+}
+
+TEST_F(SchedulerTest, HalvingRunsItsRungsAndKilledSweepsPromoteTheSame) {
+  const std::string members = R"("method": "halving", "halving": {"eta": 2, "rungs": [0.25, 0.5, 1]}, "seeds": 2,
+      "parameters": {"optimizer.weight_decay": {"values": [0, 0.1, 0.2, 0.3]}}, "resources": {"trials_at_once": 4})";
+  const Sweep sweep = make(members);
+  const SweepOutcome outcome = run(sweep);
+  EXPECT_EQ(outcome.left, 0u);
+  EXPECT_EQ(all_starts(sweep), 8u + 4u + 2u);
+  EXPECT_EQ(rank_configurations(sweep, read_plan(sweep)).front().configuration, 1u);
+}
+
+TEST_F(SchedulerTest, SecondsOfTheBudgetAreKept) {
+  // A trial takes 0.2 s by its own account.
+  const std::string members = R"("parameters": {"optimizer.weight_decay": {"values": [0, 0.1, 0.2, 0.3]}}, "budget": {"seconds": )";
+  const Sweep sweep = make(members + "0.3}");
+  const SweepOutcome outcome = run(sweep);
+  EXPECT_TRUE(outcome.out_of_seconds);
+  EXPECT_EQ(outcome.left, 2u);
+  try {
+    run(sweep);
+    ADD_FAILURE() << "a budget that is spent was not refused";
+  } catch (const Error& error) {
+    testing::internal::GetCapturedStderr();
+    EXPECT_EQ(error.code(), ExitCode::usage);
+    EXPECT_NE(std::string(error.what()).find("budget.seconds"), std::string::npos);
+  }
+  EXPECT_EQ(run(make(members + "10}")).left, 0u);
+}
+
+}  // namespace
+}  // namespace temper

@@ -4,11 +4,14 @@
 
 namespace temper {
 
-std::vector<OptimizedTensor> optimized_tensors(const ParameterLayout& layout) {
+std::vector<OptimizedTensor> optimized_tensors(const Weights& weights) {
   std::vector<OptimizedTensor> tensors;
-  for (const Parameter& parameter : layout.parameters()) {
+  for (const Parameter& parameter : weights.layout().parameters()) {
     const bool qkv = parameter.name.ends_with(".c_attn.weight");
-    tensors.push_back({parameter.name, parameter.shape, parameter.offset, parameter.kind, parameter.layer, qkv ? 3 : 1});
+    Shape shape = parameter.shape;
+    // The vocabulary's padding is no parameter: its rows stay 0, also where a rule takes out a matrix's mean.
+    if (parameter.name == "transformer.wte.weight") shape = {weights.config().vocab_size, shape[1]};
+    tensors.push_back({parameter.name, shape, parameter.offset, parameter.kind, parameter.layer, qkv ? 3 : 1});
   }
   return tensors;
 }
@@ -35,7 +38,7 @@ Engine::Engine(const RunConfig& config, Ops* ops)
       weights(config.model, config.precision, Weights::Use::training, ops, memory),
       model(weights, Weights::Use::training, config.train.recompute, config.batch.micro_batch, config.model.n_ctx, ops, memory),
       optimizer(config.optimizer, Schedule(config.schedule, total_steps(config), config.batch.tokens_per_step),
-                optimized_tensors(weights.layout()), {weights.master(), weights.gradients(), weights.low_precision()},
+                optimized_tensors(weights), {weights.master(), weights.gradients(), weights.low_precision()},
                 config.batch.tokens_per_step / config.model.n_ctx, ops, memory),
       batch(config.batch.micro_batch, config.model.n_ctx, ops, memory) {
   const DiagnosticsConfig& wanted = config.diagnostics;

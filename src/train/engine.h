@@ -25,7 +25,7 @@ struct DueDiagnostics {
 };
 
 /// The model's parameters as an optimizer sees them.
-std::vector<OptimizedTensor> optimized_tensors(const ParameterLayout& layout);
+std::vector<OptimizedTensor> optimized_tensors(const Weights& weights);
 
 struct Engine {
   Ops* device;

@@ -21,7 +21,7 @@ TEST(Options, DeviceAndPrecision) {
   EXPECT_EQ(parse_precision("fp32"), Precision::fp32);
   EXPECT_EQ(parse_precision("bf16"), Precision::bf16);
   expect_error(ExitCode::usage, {"--device gpu", "auto, cpu or cuda"}, [] { parse_device("gpu"); });
-  expect_error(ExitCode::usage, {"--precision fp16", "fp32 or bf16"}, [] { parse_precision("fp16"); });
+  expect_error(ExitCode::usage, {"--precision fp16", "fp32, bf16 or tf32"}, [] { parse_precision("fp16"); });
 }
 
 TEST(Options, Bf16OnlyWhereTheDeviceHasIt) {

@@ -174,6 +174,8 @@ LogBytes Metrics::bytes() const { return {lines_.size(), diagnostics_ ? diagnost
 
 std::vector<ChartSeries> read_loss_curves(const std::filesystem::path& metrics) {
   std::vector<ChartSeries> curves = {{"training loss", '.', {}}, {"validation loss", 'o', {}}};
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(metrics, ignored)) return curves;  // a device in its place may never end
   std::ifstream file(metrics);
   for (std::string text; std::getline(file, text);) {
     const nlohmann::json line = nlohmann::json::parse(text, nullptr, false);

@@ -31,5 +31,7 @@ rooms=(kernels emulated io config data model)
 targets=("${rooms[@]/#/temper_}")
 targets=("${targets[@]/%/_tests}")
 cmake --build --preset debug --target "${targets[@]}" -- -j "$jobs"
+# One order of the emulated GPU's threads finds what a sanitizer can find; the release tests have tried them all.
+GTEST_FILTER='-*SameBitsForAnyOrderOfCudaThreads*' \
 ctest --test-dir build/debug --output-on-failure -j "$jobs" --label-regex "^($(IFS='|'; echo "${rooms[*]}"))\$"
 stage "all passed"

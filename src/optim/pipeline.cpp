@@ -256,7 +256,8 @@ class PipelineMaker {
 
   void add_orthogonal_step(std::size_t i) {
     const Shape& shape = tensors_[i].shape;
-    const double rows = static_cast<double>(shape.rows() / tensors_[i].stacked), columns = static_cast<double>(shape.back());
+    const std::int64_t rows_of_one = shape.rows() / tensors_[i].stacked;
+    const double rows = static_cast<double>(rows_of_one), columns = static_cast<double>(shape.back());
     const double size = config_.muon_scale == MuonScale::shape ? std::sqrt(std::max(1.0, rows / columns))
                                                                : 0.2 * std::sqrt(std::max(rows, columns));
     add(i, NormControl::none, true, rates_[i] * size, config_.decay == DecayMode::l2 ? 0.0 : decay_of(i));

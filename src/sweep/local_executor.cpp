@@ -35,6 +35,7 @@ std::string gpus_of(std::size_t index, double each, const std::vector<std::strin
 
 std::vector<char*> pointers(const std::vector<std::string>& texts) {
   std::vector<char*> all;
+  all.reserve(texts.size() + 1);
   for (const std::string& text : texts) all.push_back(const_cast<char*>(text.c_str()));  // execve writes to none of them
   all.push_back(nullptr);
   return all;

@@ -108,6 +108,7 @@ void read_shape(ObjectReader& reader, Distribution& distribution) {
                          "values themselves, such as min 1e-4 and max 1e-2");
   }
   std::vector<std::string_view> names;
+  names.reserve(shapes.size());
   for (const auto& shape : shapes) names.push_back(shape.first);
   std::string name;
   reader.text("distribution", names, name);

@@ -63,11 +63,13 @@ void sort_results(std::vector<SweepResult>& results, bool maximize) {
 std::vector<std::size_t> promoted(const Sweep& sweep, std::size_t rung, const std::vector<PlannedTrial>& trials,
                                   const std::vector<std::size_t>& configurations) {
   std::vector<SweepResult> results;
+  results.reserve(configurations.size());
   for (const std::size_t configuration : configurations) results.push_back(summarize(configuration, rung, trials));
   sort_results(results, sweep.file.metric.maximize);
   std::erase_if(results, [](const SweepResult& result) { return !result.mean; });
   results.resize(std::min(results.size(), rung_size(sweep.file, rung + 1, sweep.configurations.size())));
   std::vector<std::size_t> chosen;
+  chosen.reserve(results.size());
   for (const SweepResult& result : results) chosen.push_back(result.configuration);
   std::sort(chosen.begin(), chosen.end());
   return chosen;

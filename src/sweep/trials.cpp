@@ -121,6 +121,7 @@ std::vector<Configuration> grid(const SweepFile& sweep) {
   std::vector<std::size_t> at(choices.size(), 0);
   while (true) {
     std::vector<const Choice*> chosen;
+    chosen.reserve(choices.size());
     for (std::size_t i = 0; i < at.size(); ++i) chosen.push_back(&choices[i][at[i]]);
     if (std::optional<Configuration> configuration = join(sweep, chosen)) all.push_back(std::move(*configuration));
     std::size_t i = at.size();

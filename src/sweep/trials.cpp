@@ -145,6 +145,7 @@ std::vector<Configuration> draws(const SweepFile& sweep) {
              " configurations; lower count, give more values, or loosen \"where\"");
     }
     std::vector<Choice> choices;
+    choices.reserve(sweep.parameters.size());
     for (const SweptParameter& parameter : sweep.parameters) choices.push_back(draw(parameter, sweep.seed, number));
     std::vector<const Choice*> chosen;
     for (const Choice& choice : choices) chosen.push_back(&choice);

@@ -312,7 +312,7 @@ def direction(s: dict, p: Matrix, g: np.ndarray, k: int, product: float) -> np.n
 
 
 def corrected_rate(s: dict, p: Matrix, g: np.ndarray, k: int, product: float) -> float:
-    """From the first moment that the direction just made; optimizers.md of the design, sections 3.6 and 5."""
+    """From the first moment that the direction just made; arXiv 2410.23922, in the form docs/optimizers.md gives."""
     if s["rate_correction"] == "none" or len(p.weight.shape) == 1:
         return 1.0
     b = s["momentum"] if s["name"] == "lionar" else s["beta1"]

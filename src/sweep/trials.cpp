@@ -148,6 +148,7 @@ std::vector<Configuration> draws(const SweepFile& sweep) {
     choices.reserve(sweep.parameters.size());
     for (const SweptParameter& parameter : sweep.parameters) choices.push_back(draw(parameter, sweep.seed, number));
     std::vector<const Choice*> chosen;
+    chosen.reserve(choices.size());
     for (const Choice& choice : choices) chosen.push_back(&choice);
     std::optional<Configuration> configuration = join(sweep, chosen);
     if (!configuration || !known.insert(describe(sweep, *configuration)).second) continue;

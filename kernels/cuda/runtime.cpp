@@ -71,8 +71,7 @@ Device::Device(CudaOptions options) : options_(std::move(options)) {
   info_.threads = properties.multiProcessorCount;
   info_.bf16 = properties.major >= 8;
   info_.tf32 = options_.tf32;
-  if (options_.tf32 && properties.major < 8)
-    throw Unsupported(info_.name + " has no TF32 (compute capability 8.0 and newer have)");
+  if (options_.tf32 && properties.major < 8) throw Unsupported(info_.name + " has no TF32 (compute capability 8.0 and newer have)");
   info_.memory = properties.totalGlobalMem;
   shared_bytes_per_block_ = properties.sharedMemPerBlockOptin;
 }

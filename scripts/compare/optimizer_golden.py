@@ -312,7 +312,10 @@ def direction(s: dict, p: Matrix, g: np.ndarray, k: int, product: float) -> np.n
 
 
 def corrected_rate(s: dict, p: Matrix, g: np.ndarray, k: int, product: float) -> float:
-    """From the first moment that the direction just made; arXiv 2410.23922, in the form docs/optimizers.md gives."""
+    """From the first moment that the direction just made; arXiv 2410.23922.
+
+    Rates are such that an in-batch output of a layer moves as far as it would without signal.
+    """
     if s["rate_correction"] == "none" or len(p.weight.shape) == 1:
         return 1.0
     b = s["momentum"] if s["name"] == "lionar" else s["beta1"]

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <map>
 
 #include "small_model.h"
 
@@ -71,30 +70,29 @@ TEST(Initialization, IsThatOfGpt2) {
 
 TEST(Initialization, XavierAndHeGoByFans) {
   ModelConfig config = wide_config();
-  const std::string block = "transformer.h.3.";
   struct Case {
     const char* name;
     double fan_in, fan_out;
     bool into_residual;
   };
   const double C = 128.0;
-  for (const Case& one : {Case{"attn.c_attn", C, C, false}, Case{"attn.c_proj", C, C, true}, Case{"mlp.c_fc", C, 4 * C, false},
-                          Case{"mlp.c_proj", 4 * C, C, true}}) {
+  for (const Initialization init : {Initialization::gpt2, Initialization::xavier, Initialization::he}) {
     for (const bool scaled : {false, true}) {
+      config.init = init;
       config.residual_scaling = scaled;
-      const double divisor = scaled && one.into_residual ? 4.0 : 1.0;  // sqrt(2 x 8 layers)
-      const std::map<Initialization, double> expected = {{Initialization::gpt2, config.init_std},
-                                                         {Initialization::xavier, std::sqrt(2.0 / (one.fan_in + one.fan_out))},
-                                                         {Initialization::he, std::sqrt(2.0 / one.fan_in)}};
-      for (const auto& [init, deviation] : expected) {
-        config.init = init;
-        HeldWeights held(config, Precision::fp32);
-        held.weights.initialize(7);
-        const std::vector<float> values = held.get(block + one.name + ".weight");
-        expect_normal(values, values.size(), deviation / divisor, one.name);
-        const std::vector<float> positions = held.get("transformer.wpe.weight");
-        expect_normal(positions, positions.size(), config.init_std, "embeddings have no fan");
+      HeldWeights held(config, Precision::fp32);
+      held.weights.initialize(7);
+      for (const Case& one : {Case{"attn.c_attn", C, C, false}, Case{"attn.c_proj", C, C, true}, Case{"mlp.c_fc", C, 4 * C, false},
+                              Case{"mlp.c_proj", 4 * C, C, true}}) {
+        double deviation = config.init_std;
+        if (init == Initialization::xavier) deviation = std::sqrt(2.0 / (one.fan_in + one.fan_out));
+        if (init == Initialization::he) deviation = std::sqrt(2.0 / one.fan_in);
+        if (scaled && one.into_residual) deviation /= 4.0;  // sqrt(2 x 8 layers)
+        const std::vector<float> values = held.get(std::string("transformer.h.3.") + one.name + ".weight");
+        expect_normal(values, values.size(), deviation, one.name);
       }
+      const std::vector<float> positions = held.get("transformer.wpe.weight");
+      expect_normal(positions, positions.size(), config.init_std, "embeddings have no fan");
     }
   }
 }

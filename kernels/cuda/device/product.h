@@ -35,8 +35,8 @@ struct ProductCall {
 };
 
 /// Which of the library's algorithms carries a call out is decided when a call of its shape first runs. With a cache file
-/// (CudaOptions::algorithm_cache) the fastest of its candidates is timed on that call and kept there; the file then decides. Without
-/// one, and while a graph is recorded, nothing is timed.
+/// (CudaOptions::algorithm_cache) the fastest of its candidates is timed on that call and kept there; the file then decides.
+/// Without one, and while a graph is recorded, nothing is timed.
 class Product {
  public:
   Product(Device& device, Stream& stream);

@@ -66,8 +66,8 @@ struct TinyEngine {
       batch.targets[i] = static_cast<std::int32_t>((7 * i + 7 + config.seed) % tiny_vocab);
     }
     for (int step = 0; step < steps; ++step)
-      engine.finish_step(engine.start_step(step, 1,
-                                           [&] { engine.batch.upload(batch, config.batch.micro_batch, config.model.n_ctx); }));
+      engine.finish_step(
+          engine.start_step(step, 1, [&] { engine.batch.upload(batch, config.batch.micro_batch, config.model.n_ctx); }));
   }
 
   /// Weights and optimizer states, padding included.

@@ -33,9 +33,9 @@ TEST_P(Trajectory, LossesFollowPyTorchs) {
   load_hf_model(folder, small.weights);
   ScheduleConfig constant;
   constant.name = ScheduleName::constant;
-  Optimizer optimizer(
-      optimizer_config(golden.at("optimizer")), Schedule(constant, 50, 1), optimized_tensors(small.weights),
-      {small.weights.master(), small.weights.gradients(), small.weights.low_precision()}, 1, small.ops.get(), small.memory);
+  Optimizer optimizer(optimizer_config(golden.at("optimizer")), Schedule(constant, 50, 1), optimized_tensors(small.weights),
+                      {small.weights.master(), small.weights.gradients(), small.weights.low_precision()}, 1, small.ops.get(),
+                      small.memory);
 
   for (std::size_t k = 0; k < steps.size(); ++k) {
     const GoldenTokens tokens(steps[k]);

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import argparse
 import struct
-import subprocess
 import sys
-import tempfile
 import zlib
 from pathlib import Path
+
+from debian_package import unpacked
 
 PACKAGE = "r-cran-janeaustenr"
 NOVELS = ("sensesensibility", "prideprejudice", "mansfieldpark", "emma", "northangerabbey", "persuasion")
@@ -74,28 +74,12 @@ def name_of(lines: list[str]) -> str | None:
     return None
 
 
-def download(folder: Path) -> None:
-    """Puts the package into the folder; a machine whose package lists are missing or old gets them first."""
-    command = ["apt-get", "download", "-q", PACKAGE]
-    quiet = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    if subprocess.run(command, **quiet).returncode != 0:
-        subprocess.run(["apt-get", "update", "-q"], **quiet)
-        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the text files go")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        try:
-            download(Path(temporary))
-            (package,) = Path(temporary).glob("*.deb")
-            subprocess.run(["dpkg", "-x", package, f"{temporary}/unpacked"], check=True)
-        except (OSError, ValueError, subprocess.CalledProcessError) as error:
-            print(f"austen.py: {PACKAGE} could not be fetched with apt ({error}); give quickstart.sh a text file instead", file=sys.stderr)
-            return 1
-        (database,) = Path(temporary, "unpacked").rglob("data/Rdata.rdb")
+    with unpacked(PACKAGE, "give quickstart.sh a text file instead") as files:
+        (database,) = files.rglob("data/Rdata.rdb")
         found = {}
         for chunk in chunks(database.read_bytes()):
             lines = strings(chunk)

@@ -12,22 +12,13 @@ import argparse
 import gzip
 import hashlib
 import json
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
+
+from debian_package import unpacked
 
 PACKAGE = "linux-doc-6.1"
 HELD_OUT = 20  # one document in so many
-
-
-def download(folder: Path) -> None:
-    """Puts the package into the folder; a machine whose package lists are missing or old gets them first."""
-    command = ["apt-get", "download", "-q", PACKAGE]
-    quiet = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    if subprocess.run(command, **quiet).returncode != 0:
-        subprocess.run(["apt-get", "update", "-q"], **quiet)
-        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
 def documents(root: Path) -> list[tuple[str, str]]:
@@ -44,15 +35,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where train.jsonl and val.jsonl go")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        try:
-            download(Path(temporary))
-            (package,) = Path(temporary).glob("*.deb")
-            subprocess.run(["dpkg", "-x", package, f"{temporary}/unpacked"], check=True)
-        except (OSError, ValueError, subprocess.CalledProcessError) as error:
-            print(f"linux_doc.py: {PACKAGE} could not be fetched with apt ({error}); any text of 20 MB serves as well", file=sys.stderr)
-            return 1
-        (root,) = Path(temporary, "unpacked/usr/share/doc").glob("*/Documentation")
+    with unpacked(PACKAGE, "any text of 20 MB serves as well") as files:
+        (root,) = (files / "usr/share/doc").glob("*/Documentation")
         all_documents = documents(root)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     with open(arguments.folder / "train.jsonl", "w", encoding="utf-8") as train, open(arguments.folder / "val.jsonl", "w", encoding="utf-8") as val:

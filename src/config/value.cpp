@@ -1,5 +1,6 @@
 #include "config/value.h"
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <type_traits>
 
@@ -17,6 +18,21 @@ std::string to_text(const Value& value) {
         }
       },
       value.data);
+}
+
+std::optional<double> as_number(const Value& value) {
+  if (const auto* whole = std::get_if<std::int64_t>(&value.data)) return static_cast<double>(*whole);
+  if (const auto* large = std::get_if<std::uint64_t>(&value.data)) return static_cast<double>(*large);
+  if (const auto* number = std::get_if<double>(&value.data)) return *number;
+  return std::nullopt;
+}
+
+std::optional<std::int64_t> as_integer(const Value& value) {
+  if (const auto* whole = std::get_if<std::int64_t>(&value.data)) return *whole;
+  const auto* number = std::get_if<double>(&value.data);
+  constexpr double exact = 9007199254740992.0;  // 2^53: above it a double no longer holds every integer
+  if (number != nullptr && std::abs(*number) <= exact && std::trunc(*number) == *number) return static_cast<std::int64_t>(*number);
+  return std::nullopt;
 }
 
 bool is_utf8(const std::string& text) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -19,6 +20,10 @@ struct Value {
 
 /// The value as compact JSON, numbers in the shortest form that reads back to the same bits.
 std::string to_text(const Value& value);
+
+/// The value as a number; nothing for other kinds. As an integer: also a floating-point number that is one (5e8), up to 2^53.
+std::optional<double> as_number(const Value& value);
+std::optional<std::int64_t> as_integer(const Value& value);
 
 /// Whether JSON can hold the text as it is.
 bool is_utf8(const std::string& text);

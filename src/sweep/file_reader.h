@@ -13,10 +13,6 @@
 
 namespace temper {
 
-std::optional<double> as_number(const Value& value);
-/// Whole numbers, 5e8 too.
-std::optional<std::int64_t> as_integer(const Value& value);
-
 /// One object of the file. What is wrong in it is added to `problems`.
 class ObjectReader {
  public:

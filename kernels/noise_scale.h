@@ -42,11 +42,6 @@ TEMPER_HOST_DEVICE inline double signal_to_noise(double signal, double noise) {
   return std::fmin(most, std::fmax(0.0, signal / noise));
 }
 
-/// The same from ratio = ||m-hat||^2 / ||g||^2.
-TEMPER_HOST_DEVICE inline double signal_to_noise(double ratio, double beta, double decayed) {
-  return signal_to_noise(ratio - noise_share(beta, decayed), 1.0 - ratio);
-}
-
 /// r(phi) in (0, 1], 1 at phi = 0.
 TEMPER_HOST_DEVICE inline double rate_correction(RateCorrection kind, double phi, double examples, double beta) {
   if (kind == RateCorrection::none) return 1.0;

@@ -237,6 +237,11 @@ class Gradients {
   double phi_;
 };
 
+/// q from ratio = ||m-hat||^2 / ||g||^2 of an average with `beta` at the step where decayed = beta^t.
+double from_ratio(double ratio, double beta, double decayed) {
+  return signal_to_noise(ratio - noise_share(beta, decayed), 1.0 - ratio);
+}
+
 // With 20,000 elements and 200 averaged steps the ratio is known to about 0.1 %; 2 % leaves room for the amplification at large q.
 TEST(SignalToNoise, FromTheMomentum) {
   constexpr double beta = 0.9;
@@ -251,17 +256,17 @@ TEST(SignalToNoise, FromTheMomentum) {
       moments += dot(moment, moment);
       squares += dot(gradient, gradient);
     }
-    EXPECT_NEAR(signal_to_noise(moments / squares, beta, 0.0) / q, 1.0, 0.02) << q;
+    EXPECT_NEAR(from_ratio(moments / squares, beta, 0.0) / q, 1.0, 0.02) << q;
   }
 }
 
 TEST(SignalToNoise, NoiseAloneIsZeroAndNothingExceedsTheMost) {
   for (const int t : {1, 2, 5, 50}) {
     const double decayed = std::pow(0.9, t), noise = 0.1 / 1.9 * (1 + decayed) / (1 - decayed);
-    EXPECT_NEAR(signal_to_noise(noise, 0.9, decayed), t == 1 ? 1e6 : 0.0, 1e-9) << t;  // m-hat is g at t = 1
+    EXPECT_NEAR(from_ratio(noise, 0.9, decayed), t == 1 ? 1e6 : 0.0, 1e-9) << t;  // m-hat is g at t = 1
   }
-  EXPECT_EQ(signal_to_noise(1.0, 0.9, 0.0), 1e6);
-  EXPECT_EQ(signal_to_noise(0.0, 0.9, 0.0), 0.0);
+  EXPECT_EQ(from_ratio(1.0, 0.9, 0.0), 1e6);
+  EXPECT_EQ(from_ratio(0.0, 0.9, 0.0), 0.0);
 }
 
 // In-batch cosine of a momentum direction with an example's gradient, which the correction holds where it would be without signal.

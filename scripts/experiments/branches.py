@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Writes a sweep of branches with a tiny rate from the checkpoints of a finished sweep (D'Angelo et al., arXiv 2310.04415).
 
-  temper sweep configs/experiments/decay-cosine-small.json --out runs/decay-cosine
-  scripts/experiments/branches.py runs/decay-cosine --rate 5e-5 --steps 200 > runs/decay-cosine-branches.json
-  temper sweep runs/decay-cosine-branches.json --out runs/decay-cosine-branches
+  temper sweep configs/experiments/decay-cosine-small.json --out sweeps/decay-cosine
+  scripts/experiments/branches.py sweeps/decay-cosine --rate 5e-5 --steps 200 > sweeps/decay-cosine-branches.json
+  temper sweep sweeps/decay-cosine-branches.json --out sweeps/decay-cosine-branches
 
 A branch keeps moments and place in the data, has a constant rate, no warmup and no weight decay. Its label is
 "WEIGHT_DECAY from STEP, seed SEED".

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Draws weight decay under a cosine schedule and at a constant rate, as D'Angelo et al. do (arXiv 2310.04415, figure 4).
 
-  scripts/experiments/plot_decay.py --cosine runs/decay-cosine --constant runs/decay-constant \\
-      --branches runs/decay-cosine-branches --constant-branches runs/decay-constant-branches -o docs/images/decay.svg
+  scripts/experiments/plot_decay.py --cosine sweeps/decay-cosine --constant sweeps/decay-constant \\
+      --branches sweeps/decay-cosine-branches --constant-branches sweeps/decay-constant-branches -o docs/images/decay.svg
 
 Prints the table of docs/experiments.md: final losses, and the verdicts with their margins in standard errors.
 """

@@ -2,7 +2,7 @@
 """Draws rate x decay heat maps as Loshchilov & Hutter do (arXiv 1711.05101, figures 1 and 2): a row for each optimizer, a column for each
 schedule, raw cells.
 
-  scripts/experiments/plot_rate_decay.py runs/rate-decay -o docs/images/rate-decay.svg
+  scripts/experiments/plot_rate_decay.py sweeps/rate-decay -o docs/images/rate-decay.svg
 
 Prints the table of docs/experiments.md: the best cell of each map, and the best decay of each rate.
 """

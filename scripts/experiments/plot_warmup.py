@@ -2,7 +2,7 @@
 """Draws warmup x rate x optimizer as Kosson, Messmer & Jaggi do (arXiv 2410.23922): final loss over the rate, one line for each
 warmup; and what the updates of runs without warmup did: angle, size, representation change, signal-to-noise ratio.
 
-  scripts/experiments/plot_warmup.py runs/warmup -o docs/images/warmup.svg --updates docs/images/warmup-updates.svg
+  scripts/experiments/plot_warmup.py sweeps/warmup -o docs/images/warmup.svg --updates docs/images/warmup-updates.svg
 
 Prints the table of docs/experiments.md: for each optimizer and rate, the loss without warmup against the best with one.
 """

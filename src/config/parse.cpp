@@ -122,6 +122,10 @@ std::string read_config_file(const fs::path& path, const std::string& named_at) 
   }
 }
 
+/// Applies the files, relative to `folder`, that the entries extend, then the entries.
+void apply_entries(std::vector<Entry> entries, const fs::path& folder, std::vector<fs::path>& open, RunConfig& config,
+                   std::vector<std::string>& problems);
+
 /// Applies what `path` extends, then `path`. `open` holds the files on the way here, to refuse cycles.
 void apply_file(const fs::path& path, const std::string& named_at, std::vector<fs::path>& open, RunConfig& config,
                 std::vector<std::string>& problems) {
@@ -135,13 +139,17 @@ void apply_file(const fs::path& path, const std::string& named_at, std::vector<f
     throw Error(ExitCode::usage, named_at + "more than " + std::to_string(longest_chain) + " files extend one another in a chain");
   }
   open.push_back(canonical);
-  std::vector<Entry> entries = read_entries(text, path.string(), problems);
+  apply_entries(read_entries(text, path.string(), problems), path.parent_path(), open, config, problems);
+  open.pop_back();
+}
+
+void apply_entries(std::vector<Entry> entries, const fs::path& folder, std::vector<fs::path>& open, RunConfig& config,
+                   std::vector<std::string>& problems) {
   std::string where;
   for (const std::string& base : take_extends(entries, where, problems)) {
-    apply_file((path.parent_path() / base).lexically_normal(), where + ": extends: ", open, config, problems);
+    apply_file((folder / base).lexically_normal(), where + ": extends: ", open, config, problems);
   }
   apply(entries, config, problems);
-  open.pop_back();
 }
 
 /// An override as an entry. A field that takes text takes it bare; JSON strings and lists are understood there too.
@@ -189,6 +197,14 @@ RunConfig load_config(const fs::path& path, const std::vector<std::string>& over
   apply_file(path, "", open, config, problems);
   apply(read_overrides(overrides, problems), config, problems);
   return checked(std::move(config), path.string(), std::move(problems));
+}
+
+RunConfig config_inside(std::vector<Entry> entries, const fs::path& folder, const std::string& label) {
+  RunConfig config;
+  std::vector<std::string> problems;
+  std::vector<fs::path> open;
+  apply_entries(std::move(entries), folder, open, config, problems);
+  return checked(std::move(config), label, std::move(problems));
 }
 
 RunConfig config_from_json(std::string_view text, const std::string& label) {

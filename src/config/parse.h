@@ -22,6 +22,9 @@ struct Entry;  // config/json_entries.h
 /// `overrides` are "section.key=value"; a value is JSON, or the bare text where the field takes text. Validated.
 RunConfig load_config(const std::filesystem::path& path, const std::vector<std::string>& overrides = {});
 
+/// A configuration that stands inside another file; what it extends is relative to `folder`. Validated.
+RunConfig config_inside(std::vector<Entry> entries, const std::filesystem::path& folder, const std::string& label);
+
 /// A configuration that extends nothing, as config_to_json writes it; `label` names the text in errors. Validated.
 RunConfig config_from_json(std::string_view text, const std::string& label);
 

@@ -58,7 +58,7 @@ RunConfig read_base(const JsonNode& root, const fs::path& path, Problems& proble
                                        ": \"base\" is missing; name the configuration that the trials vary, "
                                        "relative to this file: \"base\": \"../quickstart.json\"");
     }
-    if (node->is_object()) return config_with(RunConfig{}, flatten(*node, problems), node->where + ": base");
+    if (node->is_object()) return config_inside(flatten(*node, problems), path.parent_path(), node->where + ": base");
     const auto* file = std::get_if<std::string>(&node->value.data);
     if (file == nullptr || file->empty()) {
       throw Error(ExitCode::usage,

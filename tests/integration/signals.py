@@ -46,7 +46,8 @@ def main() -> None:
             if stops < 12 and process.poll() is None:
                 process.send_signal(chosen)
             _, err = process.communicate(timeout=120)
-            if process.returncode == 0:
+            # A signal that comes when all is done and the program is on its way out ends it as any program.
+            if process.returncode == 0 or (process.returncode == -chosen and (work.folder / "stopped" / "summary.json").exists()):
                 break
             check(process.returncode == 75, f"{chosen.name}: exit {process.returncode} instead of 75:\n{err}")
             check(chosen.name in err and "--resume" in err, f"{chosen.name}: the message does not say what to do:\n{err}")

@@ -173,6 +173,14 @@ TEST_F(SweepTest, TrialsThatDoNotValidateAreNamed) {
   refused(R"("method": "halving", "halving": {"rungs": [0.1, 0.11, 1]},)" + std::string(decay), {"two rungs have 2 and 2 steps"});
 }
 
+TEST_F(SweepTest, AnInlineBaseExtendsFilesBesideTheSweep) {
+  write("base.json", config_to_json(small_run()));
+  write("inline.json", R"({"base": {"extends": "base.json", "optimizer": {"learning_rate": 0.5}}, )" + std::string(decay) + "}");
+  const SweepFile sweep = load_sweep(folder_ / "inline.json");
+  EXPECT_EQ(sweep.base.optimizer.learning_rate, 0.5);
+  EXPECT_EQ(sweep.base.train.steps, 20);
+}
+
 TEST_F(SweepTest, ShippedSweepsAreValid) {
   std::size_t sweeps = 0, bases = 0;
   for (const char* shipped : {"sweeps", "experiments"}) {

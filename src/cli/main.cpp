@@ -1,6 +1,9 @@
 // temper's entry: parses the command line, runs a subcommand, and turns what was thrown into a message and an exit code.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <new>
@@ -16,9 +19,23 @@ int fail(temper::ExitCode code, const char* what) {
   return static_cast<int>(code);
 }
 
+/// OpenMP's threads wait for each other by spinning, with GCC's runtime for some 15 ms. On a machine that does anything else (another
+/// trial, a browser) the thread that is waited for often has no processor meanwhile: runs then took 5 to 80 times as long
+/// (docs/performance.md). 2,000 turns are about 0.1 ms, after that they sleep. The runtime reads the variable when it is loaded, so
+/// the program starts itself once more; where it cannot, it goes on as it is.
+void let_waiting_threads_sleep(char** argv) {
+  if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
+  std::error_code unknown;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", unknown);
+  if (unknown) return;
+  ::setenv("GOMP_SPINCOUNT", "2000", 1);
+  ::execv(program.c_str(), argv);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  let_waiting_threads_sleep(argv);
   temper::ignore_closed_pipes();
   CLI::App app("Trains GPT-2: from a text to a model that writes, on CPU and GPU.", "temper");
   app.require_subcommand(1);

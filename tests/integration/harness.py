@@ -64,7 +64,8 @@ class Workspace:
         (self.folder / name).write_text(json.dumps(config, indent=2))
 
     def start(self, *arguments: str, **options: object) -> subprocess.Popen:
-        environment = {**os.environ, **options.pop("env", {})}
+        # One thread: so small a model gains nothing from more, and tests run side by side.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
         return subprocess.Popen(
             [self.temper, *arguments],
             cwd=self.folder,

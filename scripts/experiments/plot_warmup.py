@@ -14,7 +14,7 @@ import math
 import sys
 from pathlib import Path
 
-from trials import COLOURS, groups, markdown_table, mean_and_error, mean_curve, new_figure, number, read_trials, save
+from trials import COLOURS, groups, markdown_table, mean_and_error, mean_curve, new_figure, number, paired_difference, read_trials, save, verdict
 
 RATE, WARMUP = "optimizer.learning_rate", "schedule.warmup_fraction"
 WATCHED = [
@@ -42,7 +42,8 @@ def main() -> int:
         of_optimizer = groups([trial for trial in trials if trial.values["optimizer"] == name], WARMUP, RATE)
         warmups = sorted({warmup for warmup, _ in of_optimizer})
         rates = sorted({rate for _, rate in of_optimizer})
-        losses = {key: [trial.last("val_loss") for trial in members] for key, members in of_optimizer.items()}
+        by_seed = {key: {trial.seed: trial.last("val_loss") for trial in members} for key, members in of_optimizer.items()}
+        losses = {key: list(values.values()) for key, values in by_seed.items()}
         for colour, warmup in zip(COLOURS, warmups):
             points = [(rate, *mean_and_error(losses[(warmup, rate)])) for rate in rates if (warmup, rate) in losses]
             points = [point for point in points if math.isfinite(point[1])]
@@ -53,10 +54,10 @@ def main() -> int:
         axis.grid(alpha=0.3)
         for rate in rates:
             without = mean_and_error(losses[(warmups[0], rate)])
-            best = min((mean_and_error(losses[(warmup, rate)]) + (warmup,) for warmup in warmups[1:]), key=lambda one: one[0])
-            gain, error = without[0] - best[0], math.hypot(without[1], best[1])
-            verdict = "" if not math.isfinite(gain) else "inside the noise" if abs(gain) < 2 * error else "helps" if gain > 0 else "hurts"
-            rows.append([name, f"{rate:g}", number(*without), number(*best[:2]), f"{100 * best[2]:g} %", f"{gain:+.4f} ± {error:.4f}" if math.isfinite(gain) else "", verdict])
+            warmup = min(warmups[1:], key=lambda one: mean_and_error(losses[(one, rate)])[0])
+            gain = paired_difference(by_seed[(warmups[0], rate)], by_seed[(warmup, rate)])
+            finite_gain = f"{gain[0]:+.4f} ± {gain[1]:.4f}" if math.isfinite(gain[0]) else ""
+            rows.append([name, f"{rate:g}", number(*without), number(*mean_and_error(losses[(warmup, rate)])), f"{100 * warmup:g} %", finite_gain, verdict(gain, "helps", "hurts")])
     axes.flat[0].legend(frameon=False)
     for axis in axes.flat[len(optimizers) :]:
         axis.remove()

@@ -75,6 +75,20 @@ def mean_and_error(values: list[float]) -> tuple[float, float]:
     return mean, math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
 
 
+def paired_difference(a: dict[int, float], b: dict[int, float]) -> tuple[float, float]:
+    """Mean over common seeds of a - b, and its standard error. A seed is an initialisation and an order of the data, and most of what sets
+    two runs apart: differences within a seed are far less noisy than the difference of means."""
+    return mean_and_error([a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
+
+
+def verdict(difference: tuple[float, float], higher: str, lower: str) -> str:
+    """What a difference says, if it is two standard errors or more; of a single seed nothing is known of the noise."""
+    mean, error = difference
+    if not math.isfinite(mean) or error == 0:
+        return ""
+    return "inside the noise" if abs(mean) < 2 * error else (higher if mean > 0 else lower)
+
+
 def smoothed(values: list[float], window: int) -> list[float]:
     half = window // 2
     return [sum(part := values[max(0, i - half) : i + half + 1]) / len(part) for i in range(len(values))]

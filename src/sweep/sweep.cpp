@@ -26,6 +26,23 @@ bool has_ended(const std::vector<PlannedTrial>& rung) {
   return std::all_of(rung.begin(), rung.end(), [](const PlannedTrial& trial) { return trial.ended(); });
 }
 
+struct Estimate {
+  double mean;
+  std::optional<double> sd, error;  // of two values or more
+};
+
+Estimate estimate(const std::vector<double>& values) {
+  const auto n = static_cast<double>(values.size());
+  double sum = 0.0, squares = 0.0;
+  for (const double value : values) sum += value;
+  Estimate found{sum / n, {}, {}};
+  if (values.size() < 2) return found;
+  for (const double value : values) squares += (value - found.mean) * (value - found.mean);
+  found.sd = std::sqrt(squares / (n - 1.0));
+  found.error = *found.sd / std::sqrt(n);
+  return found;
+}
+
 SweepResult summarize(std::size_t configuration, std::size_t rung, const std::vector<PlannedTrial>& trials) {
   SweepResult result;
   result.configuration = configuration;
@@ -35,18 +52,27 @@ SweepResult summarize(std::size_t configuration, std::size_t rung, const std::ve
     if (planned.trial->configuration != configuration) continue;
     result.finished += planned.status.state == TrialState::finished;
     result.failed += planned.status.state == TrialState::failed;
-    if (planned.status.metric) values.push_back(*planned.status.metric);
+    if (!planned.status.metric) continue;
+    values.push_back(*planned.status.metric);
+    result.metrics[planned.trial->seed] = *planned.status.metric;
   }
   if (values.empty()) return result;
-  const auto n = static_cast<double>(values.size());
-  double sum = 0.0, squares = 0.0;
-  for (const double value : values) sum += value;
-  result.mean = sum / n;
-  if (values.size() < 2) return result;
-  for (const double value : values) squares += (value - *result.mean) * (value - *result.mean);
-  result.sd = std::sqrt(squares / (n - 1.0));
-  result.error = *result.sd / std::sqrt(n);
+  const Estimate found = estimate(values);
+  result.mean = found.mean;
+  result.sd = found.sd;
+  result.error = found.error;
   return result;
+}
+
+/// Whether the difference is inside the noise, as far as the seeds that both have tell.
+bool tied(const SweepResult& a, const SweepResult& b) {
+  std::vector<double> differences;
+  for (const auto& [seed, metric] : a.metrics) {
+    if (const auto other = b.metrics.find(seed); other != b.metrics.end()) differences.push_back(metric - other->second);
+  }
+  if (differences.size() < 2) return false;
+  const Estimate difference = estimate(differences);
+  return std::abs(difference.mean) <= 2.0 * *difference.error;
 }
 
 /// Sorts best first; configurations without a mean last.
@@ -152,9 +178,7 @@ std::vector<SweepResult> rank_configurations(const Sweep& sweep, const SweepPlan
   sort_results(results, sweep.file.metric.maximize);
   const SweepResult& best = results.front();
   for (SweepResult& result : results) {
-    if (&result == &best || result.rung != best.rung || !result.error || !best.error) continue;
-    const double noise = std::sqrt(*result.error * *result.error + *best.error * *best.error);
-    result.tied_with_best = std::abs(*result.mean - *best.mean) < 2.0 * noise;
+    result.tied_with_best = &result != &best && result.rung == best.rung && tied(result, best);
   }
   return results;
 }

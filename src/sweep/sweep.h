@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -53,10 +54,13 @@ struct SweepResult {
   std::size_t rung = 0;      ///< the furthest in which one of its trials ended
   std::size_t finished = 0;  ///< trials of that rung
   std::size_t failed = 0;
-  std::optional<double> mean;   ///< of the metric over the finished trials
-  std::optional<double> sd;     ///< of two trials or more: with n - 1 below
-  std::optional<double> error;  ///< standard error of the mean
-  bool tied_with_best = false;  ///< less than two standard errors of the difference from the best
+  std::optional<double> mean;               ///< of the metric over the finished trials
+  std::optional<double> sd;                 ///< of two trials or more: with n - 1 below
+  std::optional<double> error;              ///< standard error of the mean
+  std::map<std::uint64_t, double> metrics;  ///< of the finished trials, by seed
+  /// Less than two standard errors from the best, both taken over the differences within seeds: a seed is an initialisation and an
+  /// order of the data, which configurations share and which sets trials apart more than most settings do.
+  bool tied_with_best = false;
 };
 
 /// Best first: of the furthest rung, without failed trials before those with some, by the metric, in the configurations' order.

@@ -42,13 +42,13 @@ TEST_F(ResultsTest, SeedsAreTakenTogether) {
 
 TEST_F(ResultsTest, RankedByTheGoalWithTiesInsideTheNoise) {
   const std::string members = four + R"(, "seeds": 2)";
-  // Standard errors 0.1 each, of a difference 0.1414: twice that is 0.283.
-  const double means[4] = {4.0, 3.0, 3.28, 3.29};
+  // The seeds' differences are the means' +- 0.2 where the signs differ: a standard error of 0.2.
+  const double means[4] = {4.0, 3.0, 3.39, 3.41}, half[4] = {-0.1, -0.1, 0.1, 0.1};
   for (const bool maximize : {false, true}) {
     const Sweep sweep = make(members + (maximize ? R"(, "metric": {"goal": "maximize"})" : ""));
     for (std::size_t i = 0; i < 4; ++i) {
-      finish(sweep, 0, i, 0, means[i] - 0.1);
-      finish(sweep, 0, i, 1, means[i] + 0.1);
+      finish(sweep, 0, i, 0, means[i] + half[i]);
+      finish(sweep, 0, i, 1, means[i] - half[i]);
     }
     const std::vector<SweepResult> results = rank_configurations(sweep, read_plan(sweep));
     std::vector<std::size_t> order;
@@ -60,6 +60,19 @@ TEST_F(ResultsTest, RankedByTheGoalWithTiesInsideTheNoise) {
     EXPECT_EQ(order, maximize ? (std::vector<std::size_t>{0, 3, 2, 1}) : (std::vector<std::size_t>{1, 2, 3, 0}));
     EXPECT_EQ(tied, maximize ? (std::vector<bool>{false, false, false, false}) : (std::vector<bool>{false, true, false, false}));
   }
+}
+
+TEST_F(ResultsTest, WhatSeedsShareIsNoNoise) {
+  const Sweep sweep = make(four + R"(, "seeds": 3)");
+  for (std::size_t seed = 0; seed < 3; ++seed) {
+    const double of_seed = 3.0 + static_cast<double>(seed);  // far apart, for all configurations alike
+    finish(sweep, 0, 0, seed, of_seed);
+    finish(sweep, 0, 1, seed, of_seed + 0.01 + 0.001 * static_cast<double>(seed));
+    finish(sweep, 0, 2, seed, of_seed + (seed == 2 ? 0.1 : 0.01));
+  }
+  const std::vector<SweepResult> results = rank_configurations(sweep, read_plan(sweep));
+  EXPECT_FALSE(results[1].tied_with_best);  // 0.011 +- 0.0006
+  EXPECT_TRUE(results[2].tied_with_best);   // 0.04 +- 0.03
 }
 
 TEST_F(ResultsTest, OneSeedTellsNothingOfTheNoise) {

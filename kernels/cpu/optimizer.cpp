@@ -12,6 +12,9 @@ bool makes_controlled_step(const ParameterSegment& segment) {
   return segment.control == NormControl::rotational || segment.control == NormControl::relative;
 }
 
+/// Whether the step waits for sums over the whole matrix.
+bool steps_as_matrix(const ParameterSegment& segment) { return makes_controlled_step(segment) && segment.per_row == 0; }
+
 TensorScale scale_of(const UpdateBuffers& buffers, std::size_t segment) {
   return buffers.scales == nullptr ? TensorScale{} : buffers.scales[segment];
 }
@@ -34,22 +37,17 @@ class ControlledSteps {
       buffers_.row_work[segment.first_row + row].sums = sums;
   }
 
-  /// All matrices, from the sums of their rows.
-  void matrices() const {
+  /// A matrix, from the sums of its rows.
+  void matrix(std::size_t index) const {
+    const ParameterSegment& segment = segments_[index];
+    if (segment.rows == 0) return;
+    const RowWork* work = buffers_.row_work + segment.first_row;
+    RowSums sums;
+    for (std::int64_t row = 0; row < segment.rows; ++row) sums.add(work[row].sums);
+    const LinearStep of_all = step(index, 0, sums);
     std::vector<Piece> pieces;
-    for (std::size_t index = 0; index < segments_.size(); ++index) {
-      const ParameterSegment& segment = segments_[index];
-      if (!makes_controlled_step(segment) || segment.per_row != 0 || segment.rows == 0) continue;
-      RowWork* work = buffers_.row_work + segment.first_row;
-      RowSums sums;
-      for (std::int64_t row = 0; row < segment.rows; ++row) sums.add(work[row].sums);
-      work[0].step = step(index, 0, sums);
-      cut_elements(pieces, segments_, index);
-    }
-    for_pieces(pieces, [&](const Piece& piece, std::size_t) {
-      const ParameterSegment& segment = segments_[piece.segment];
-      apply(buffers_.row_work[segment.first_row].step, segment.offset + piece.first, piece.count);
-    });
+    cut_elements(pieces, segments_, index);
+    for_pieces(pieces, [&](const Piece& piece, std::size_t) { apply(of_all, segment.offset + piece.first, piece.count); });
   }
 
  private:
@@ -75,31 +73,45 @@ class ControlledSteps {
 
 void optimizer_update(const UpdateRule& rule, const UpdateSettings& settings, const UpdateBuffers& buffers,
                       std::span<const ParameterSegment> segments, const StepScalars& scalars) {
-  std::vector<Piece> pieces;  // rows of segments that make controlled steps, elements of all others
-  for (std::size_t index = 0; index < segments.size(); ++index)
-    makes_controlled_step(segments[index]) ? cut_rows(pieces, segments, index) : cut_elements(pieces, segments, index);
   const ControlledSteps controlled(settings, buffers, segments, scalars);
-  std::visit(
-      [&]<typename Rule>(const Rule& named) {
-        const RuleKernel<Rule>& kernel = optimizer_kernels();
-        for_pieces(pieces, [&](const Piece& piece, std::size_t) {
-          const ParameterSegment& segment = segments[piece.segment];
-          ElementUpdate<Rule> update(named, settings, scalars);
-          update.select(segment, scale_of(buffers, piece.segment));
-          if (segment.control == NormControl::none) {
-            kernel.update(update, buffers, segment.offset + piece.first, piece.count);
-          } else if (segment.control == NormControl::direction) {
-            kernel.direct(update, buffers, segment.offset + piece.first, piece.count);
-          } else {
-            for (std::int64_t row = piece.first; row < piece.first + piece.count; ++row) {
-              kernel.direct(update, buffers, segment.offset + row * segment.columns, segment.columns);
-              controlled.row(piece.segment, row);
-            }
-          }
-        });
-      },
-      rule);
-  controlled.matrices();
+  const auto update =
+      [&](const std::vector<Piece>& pieces) {  // rows of segments that make controlled steps, elements of all others
+        std::visit(
+            [&]<typename Rule>(const Rule& named) {
+              const RuleKernel<Rule>& kernel = optimizer_kernels();
+              for_pieces(pieces, [&](const Piece& piece, std::size_t) {
+                const ParameterSegment& segment = segments[piece.segment];
+                ElementUpdate<Rule> element(named, settings, scalars);
+                element.select(segment, scale_of(buffers, piece.segment));
+                if (segment.control == NormControl::none) {
+                  kernel.update(element, buffers, segment.offset + piece.first, piece.count);
+                } else if (segment.control == NormControl::direction) {
+                  kernel.direct(element, buffers, segment.offset + piece.first, piece.count);
+                } else {
+                  for (std::int64_t row = piece.first; row < piece.first + piece.count; ++row) {
+                    kernel.direct(element, buffers, segment.offset + row * segment.columns, segment.columns);
+                    controlled.row(piece.segment, row);
+                  }
+                }
+              });
+            },
+            rule);
+      };
+
+  std::vector<Piece> pieces;
+  for (std::size_t index = 0; index < segments.size(); ++index) {
+    if (steps_as_matrix(segments[index])) continue;
+    makes_controlled_step(segments[index]) ? cut_rows(pieces, segments, index) : cut_elements(pieces, segments, index);
+  }
+  update(pieces);
+  // One matrix after the other, so that its directions are still in cache when its step is known.
+  for (std::size_t index = 0; index < segments.size(); ++index) {
+    if (!steps_as_matrix(segments[index])) continue;
+    pieces.clear();
+    cut_rows(pieces, segments, index);
+    update(pieces);
+    controlled.matrix(index);
+  }
 }
 
 void add_decay_gradient(const UpdateBuffers& buffers, std::span<const ParameterSegment> segments, const StepScalars& scalars) {

@@ -69,9 +69,9 @@ def draw_differences(axis, trials: list[Trial]) -> None:
         axis.plot(steps, [mean for mean, _ in points], color=colour, linewidth=1.4, label=f"decay {decay:g}")
         axis.fill_between(steps, [m - e for m, e in points], [m + e for m, e in points], color=colour, alpha=0.2, linewidth=0)
     axis.axhline(0, color=COLOURS[0], linewidth=1)
-    axis.set(xlabel="step", ylabel=f"loss minus that of decay {reference:g}", ylim=(-0.25, 0.25))
+    axis.set(xlabel="step", ylabel=f"loss minus that of decay {reference:g}", ylim=(-0.2, 0.3))
     axis.grid(alpha=0.3)
-    axis.legend(frameon=False, loc="upper right")
+    axis.legend(frameon=False, loc="upper left")
 
 
 def val_loss(trial: Trial) -> float:

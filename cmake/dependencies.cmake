@@ -7,6 +7,12 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 
+# Asio without Boost: headers alone.
+find_path(TEMPER_ASIO_FOLDER asio.hpp REQUIRED)
+add_library(temper_asio INTERFACE)
+target_include_directories(temper_asio SYSTEM INTERFACE ${TEMPER_ASIO_FOLDER})
+target_compile_definitions(temper_asio INTERFACE ASIO_STANDALONE)
+
 if(TEMPER_TESTS)
   find_package(GTest REQUIRED)
 endif()

@@ -285,4 +285,7 @@ struct CudaOptions {
 /// Throws Unsupported with the reason when there is no GPU, or none that can do what is asked.
 std::unique_ptr<Ops> make_cuda_ops(const CudaOptions& options = {});
 
+/// The cudaStream_t that the work of a CUDA device is queued on, for a library that queues beside it; null for any other device.
+void* cuda_stream(Ops& ops);
+
 }  // namespace temper

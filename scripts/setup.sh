@@ -6,10 +6,10 @@ set -euo pipefail
 
 packages=(
   g++ cmake ninja-build pkg-config git python3
-  nlohmann-json3-dev libcli11-dev libpcre2-dev libxxhash-dev
+  nlohmann-json3-dev libcli11-dev libpcre2-dev libxxhash-dev libasio-dev libopenmpi-dev openmpi-bin
 )
 test_packages=(
-  libgtest-dev libboost-context-dev clang clang-format clang-tidy ccache python3-jsonschema
+  libgtest-dev libboost-context-dev clang clang-format clang-tidy ccache python3-jsonschema python3-matplotlib chromium
 )
 
 case "${1:-}" in

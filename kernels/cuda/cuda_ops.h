@@ -18,6 +18,8 @@ class CudaOps final : public Ops {
   explicit CudaOps(std::unique_ptr<Device> device);
   ~CudaOps() override;
 
+  Stream& stream() { return stream_; }
+
   const DeviceInfo& device() const override { return info_; }
   void* allocate(std::size_t bytes) override;
   void release(void* memory) noexcept override;

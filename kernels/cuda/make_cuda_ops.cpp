@@ -7,4 +7,9 @@ std::unique_ptr<Ops> make_cuda_ops(const CudaOptions& options) {
   return std::make_unique<cuda::CudaOps>(std::make_unique<cuda::Device>(options));
 }
 
+void* cuda_stream(Ops& ops) {
+  auto* const device = dynamic_cast<cuda::CudaOps*>(&ops);
+  return device == nullptr ? nullptr : device->stream().get();
+}
+
 }  // namespace temper

@@ -15,4 +15,6 @@ bool cuda_available(std::string* reason) {
 
 std::unique_ptr<Ops> make_cuda_ops(const CudaOptions& /*options*/) { throw Unsupported(why); }
 
+void* cuda_stream(Ops& /*ops*/) { return nullptr; }
+
 }  // namespace temper

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-INK, FAINT = "#24292f", "#d0d7de"
-COLOURS = ["#0969da", "#bf3989", "#1a7f37", "#bc4c00", "#8250df", "#57606a", "#9a6700", "#0a3069"]
+sys.path.append(str(Path(__file__).resolve().parents[1] / "plots"))
+from style import COLOURS, INK, is_number, json_lines, pyplot  # noqa: E402, F401
 
 
 @dataclass
@@ -36,10 +37,6 @@ class Trial:
         return sum(values[-count:]) / count if self.finished and values else math.inf
 
 
-def is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
-
-
 def read_trials(sweep: Path) -> list[Trial]:
     """All trials that were started, finished or not."""
     trials = []
@@ -47,11 +44,7 @@ def read_trials(sweep: Path) -> list[Trial]:
         description = json.loads(path.read_text())
         trial = Trial(path.parent, description["values"], description["seed"])
         metrics = path.parent / "metrics.jsonl"
-        for text in metrics.read_text(errors="replace").splitlines() if metrics.is_file() else []:
-            try:
-                trial.lines.append(json.loads(text))
-            except json.JSONDecodeError:
-                pass  # a last line that is still being written
+        trial.lines = list(json_lines(metrics)) if metrics.is_file() else []
         trial.finished = (path.parent / "summary.json").is_file()
         trials.append(trial)
     if not trials:
@@ -105,12 +98,8 @@ def mean_curve(trials: list[Trial], key: str, window: int = 1) -> tuple[list[flo
 
 
 def new_figure(rows: int, columns: int, width: float = 4.2, height: float = 3.2):
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": INK, "svg.hashsalt": "temper"})
+    plt = pyplot(9, formulas=True)
+    plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": INK})
     return plt.subplots(rows, columns, figsize=(width * columns, height * rows), squeeze=False, constrained_layout=True)
 
 

@@ -10,16 +10,11 @@ Needs matplotlib (Debian: python3-matplotlib).
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-INK = "#24292f"
-FAINT = "#d0d7de"
-COLOURS = ["#0969da", "#bf3989", "#1a7f37", "#bc4c00", "#8250df", "#57606a"]
-UNITS = [(1e9, "B"), (1e6, "M"), (1e3, "k")]
+from style import COLOURS, GREY, INK, MATPLOTLIB_MISSING, count, is_number, json_lines, logarithmic, plain, pyplot, save
 
 
 @dataclass
@@ -32,21 +27,14 @@ class Curve:
 
 
 def read_run(run: Path, x: str) -> Curve:
-    """Lines that cannot be read, such as a last one still being written, are passed over."""
     metrics = run / "metrics.jsonl" if run.is_dir() else run
     if not metrics.is_file():
         sys.exit(f"loss_curve.py: {run}: no metrics.jsonl there; name a run directory")
     curve = Curve(metrics.parent.resolve().name)
-    for text in metrics.read_text(errors="replace").splitlines():
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError:
-            continue
-        if not isinstance(line, dict):
-            continue
+    for line in json_lines(metrics):
         for key, points in (("loss", curve.training), ("val_loss", curve.validation)):
             at, loss = line.get(x), line.get(key)
-            if isinstance(at, (int, float)) and isinstance(loss, (int, float)) and math.isfinite(loss):
+            if is_number(at) and is_number(loss):
                 points.append((at, loss))
     if not curve.training and not curve.validation:
         sys.exit(f"loss_curve.py: {metrics}: holds no loss yet")
@@ -67,14 +55,6 @@ def smoothed(points: list[tuple[float, float]], window: int) -> list[tuple[float
     return means
 
 
-def count(value: float, _position: int | None = None) -> str:
-    """1500 as 1.5k"""
-    for unit, letter in UNITS:
-        if abs(value) >= unit:
-            return f"{value / unit:g}{letter}"
-    return f"{value:g}"
-
-
 def spread(heights: list[float], gap: float) -> list[float]:
     """The heights moved apart so that labels at them do not overlap, in their order."""
     order = sorted(range(len(heights)), key=heights.__getitem__)
@@ -85,14 +65,7 @@ def spread(heights: list[float], gap: float) -> list[float]:
 
 
 def draw(curves: list[Curve], options: argparse.Namespace) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "temper"  # the same runs give the same file
-    matplotlib.rcParams["font.size"] = 10
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(8, 4.5), dpi=150)
+    figure, axes = pyplot().subplots(figsize=(8, 4.5), dpi=150)
     several = len(curves) > 1
     labels: list[tuple[float, float, str, str]] = []  # x, loss, text, colour
     drawn: list[float] = []
@@ -128,19 +101,12 @@ def draw(curves: list[Curve], options: argparse.Namespace) -> None:
                    loc="left", color=INK, fontweight="bold")
     if several and any(curve.validation for curve in curves):
         axes.text(1.0, 1.02, "lines: training, smoothed    dots and figures: validation", transform=axes.transAxes,
-                  ha="right", va="bottom", color=COLOURS[-1], fontsize=8)
+                  ha="right", va="bottom", color=GREY, fontsize=8)
     if options.log_x:
-        axes.set_xscale("log")
+        logarithmic(axes.xaxis)
     axes.xaxis.set_major_formatter(count)
-    axes.grid(axis="y", color=FAINT, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=INK, length=0)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(FAINT)
-    # A fixed date keeps the file the same from run to run.
-    metadata = {"Date": None} if options.output.suffix == ".svg" else None
-    figure.savefig(options.output, bbox_inches="tight", facecolor="white", metadata=metadata)
+    plain(axes)
+    save(figure, options.output, options.output.suffix)
 
 
 def main() -> None:
@@ -160,7 +126,7 @@ def main() -> None:
     try:
         draw(curves, options)
     except ImportError:
-        sys.exit("loss_curve.py: matplotlib is missing; install it with: apt install python3-matplotlib")
+        sys.exit(f"loss_curve.py: {MATPLOTLIB_MISSING}")
     except OSError as error:
         sys.exit(f"loss_curve.py: {options.output}: {error.strerror}")
 

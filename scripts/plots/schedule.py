@@ -15,9 +15,8 @@ import math
 import sys
 from pathlib import Path
 
-INK = "#24292f"
-FAINT = "#d0d7de"
-COLOURS = ["#0969da", "#bf3989", "#1a7f37", "#bc4c00", "#8250df", "#57606a", "#9a6700", "#cf222e"]
+from style import COLOURS, INK, MATPLOTLIB_MISSING, plain, pyplot, save
+
 PANELS = {"learning_rate": "learning rate", "decay": "weight decay\nper update", "momentum": "momentum", "step_tokens": "tokens\nper step"}
 
 Table = dict[str, list[float]]
@@ -50,16 +49,9 @@ def read_all(paths: list[Path]) -> dict[str, Table]:
 
 
 def draw(tables: dict[str, Table], options: argparse.Namespace) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "temper"  # the same tables give the same file
-    matplotlib.rcParams["font.size"] = 10
-    from matplotlib import pyplot
-
     # The batch has a panel where it grows.
     keys = options.panels or [key for key in PANELS if key != "step_tokens" or any(len(set(table[key])) > 1 for table in tables.values())]
-    figure, grid = pyplot.subplots(len(keys), 1, sharex=True, squeeze=False, figsize=(8, 0.6 + 1.7 * len(keys)), dpi=100)
+    figure, grid = pyplot().subplots(len(keys), 1, sharex=True, squeeze=False, figsize=(8, 0.6 + 1.7 * len(keys)), dpi=100)
     all_axes = grid[:, 0]
     figure.align_ylabels(all_axes)
     for axes, key in zip(all_axes, keys):
@@ -68,21 +60,14 @@ def draw(tables: dict[str, Table], options: argparse.Namespace) -> None:
                       linestyle="-" if index < len(COLOURS) else "--")
         axes.set_ylabel(PANELS[key], color=INK)
         axes.ticklabel_format(axis="y", scilimits=(-2, 4))
-        axes.grid(axis="y", color=FAINT, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.tick_params(colors=INK, length=0)
         axes.margins(x=0.01, y=0.08)
-        for side in ("top", "right", "left"):
-            axes.spines[side].set_visible(False)
-        axes.spines["bottom"].set_color(FAINT)
+        plain(axes)
     all_axes[-1].set_xlabel("step", color=INK)
     if options.title:
         all_axes[0].set_title(options.title, loc="left", color=INK, fontweight="bold")
     if len(tables) > 1:
         all_axes[-1].legend(loc="upper center", bbox_to_anchor=(0.5, -0.3), ncol=4, frameon=False, labelcolor=INK)
-    # A fixed date keeps the file the same from run to run.
-    metadata = {"Date": None} if options.output.suffix == ".svg" else None
-    figure.savefig(options.output, bbox_inches="tight", facecolor="white", metadata=metadata)
+    save(figure, options.output, options.output.suffix)
 
 
 def main() -> None:
@@ -98,7 +83,7 @@ def main() -> None:
     try:
         draw(tables, options)
     except ImportError:
-        sys.exit("schedule.py: matplotlib is missing; install it with: apt install python3-matplotlib")
+        sys.exit(f"schedule.py: {MATPLOTLIB_MISSING}")
     except OSError as error:
         sys.exit(f"schedule.py: {options.output}: {error.strerror}")
 

@@ -19,10 +19,10 @@ int fail(temper::ExitCode code, const char* what) {
   return static_cast<int>(code);
 }
 
-/// OpenMP's threads wait for each other by spinning, with GCC's runtime for some 15 ms. On a machine that does anything else (another
-/// trial, a browser) the thread that is waited for often has no processor meanwhile: runs then took 5 to 80 times as long
-/// (docs/performance.md). 2,000 turns are about 0.1 ms, after that they sleep. The runtime reads the variable when it is loaded, so
-/// the program starts itself once more; where it cannot, it goes on as it is.
+/// OpenMP's threads wait for each other by spinning, with GCC's runtime for some 15 ms. On a machine that does anything else
+/// (another trial, a browser) the thread that is waited for often has no processor meanwhile, and runs take many times as long.
+/// 2,000 turns are about 0.1 ms, after that they sleep. The runtime reads the variable when it is loaded, so the program starts
+/// itself once more; where it cannot, it goes on as it is.
 void let_waiting_threads_sleep(char** argv) {
   if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
   std::error_code unknown;
@@ -50,6 +50,7 @@ int main(int argc, char** argv) {
   temper::add_export_command(app);
   temper::add_bench_command(app);
   temper::add_sweep_command(app, exit_code);
+  temper::add_report_command(app);
   temper::add_config_command(app);
   temper::add_doctor_command(app);
 

@@ -3,6 +3,9 @@
 //
 // Rank 0 listens; each other rank keeps one connection to it. A connection that closes without a farewell, or over which nothing
 // came for heartbeat_timeout, is a lost rank; rank 0 tells all others. A rank that fails by itself tells why before it goes.
+// Time in which this process itself was stopped or swapped out does not count as others' silence.
+//
+// The key keeps runs apart, not enemies out: who can reach the port of a meeting and knows the key can take part.
 #pragma once
 
 #include <chrono>
@@ -10,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "distributed/launch.h"
@@ -34,29 +38,35 @@ class Peers {
   /// Meets the others at launch.address and launch.port; returns when all are there. All of them give the same `key`, a hash of
   /// what must agree (the program's version, the resolved configuration); one that does not, a rank that two processes claim, or a
   /// size that differs is refused. Error(ExitCode::distributed) names who is missing or what disagrees, and what to check. A run of
-  /// one process has no connections. A thread of its own beats and listens.
+  /// one process has no connections. A thread of its own beats and listens. Where Launch names a loopback address, rank 0 listens
+  /// there alone.
   Peers(const Launch& launch, const std::string& key, const PeerSettings& settings = {});
-  /// Says farewell, so that the others do not take this rank for lost.
+  /// Says farewell, so that the others do not take this rank for lost; waits two seconds at most. After rank 0's farewell nobody
+  /// watches over the others any more: a run ends with an exchange.
   ~Peers();
   Peers(const Peers&) = delete;
   Peers& operator=(const Peers&) = delete;
 
   /// Rank 0's address and port as others reach it, for launchers without one: rank 0 listens first (here), tells the place by other
-  /// means, and the others put it into their Launch. 0 takes any free port.
+  /// means, and the others put it into their Launch, the addresses with commas between them. 0 takes any free port. A Listener
+  /// serves one Peers; null for the other ranks.
   class Listener;
   static std::shared_ptr<Listener> listen(int port);
   static std::pair<std::vector<std::string>, int> place(const Listener& listener);  ///< addresses of this host, best first; port
   Peers(const Launch& launch, std::shared_ptr<Listener> listener, const std::string& key, const PeerSettings& settings = {});
 
-  /// What each rank gave, by rank; returns when all have given. Every rank calls it the same number of times. Up to 1 MiB each.
-  /// Error(ExitCode::distributed) where a rank is lost or `timeout` passes; it names the ranks that have not come and `what`.
+  /// What each rank gave, by rank; returns when all have given. Every rank calls it the same number of times with the same `what`,
+  /// one call at a time, and no more after an error. Up to 1 MiB each. milliseconds::max() waits for ever.
+  /// Error(ExitCode::distributed) where a rank is lost, or has said farewell, or `timeout` passes; it names the ranks that have not
+  /// come and `what`.
   std::vector<std::string> exchange(const std::string& mine, const std::string& what, std::chrono::milliseconds timeout);
 
   /// The first rank that was lost, if any: cheap, to be asked again and again while something else is waited for.
   std::optional<LostPeer> lost() const;
   /// Throws Error(ExitCode::distributed) "rank 2 on HOST is gone (REASON) while rank 0 waited for WHAT" where one is lost.
   void check(const std::string& what) const;
-  /// Tells the others that this rank ends, and why; they see it as lost.
+  /// Tells the others that this rank ends, and why; they see it as lost. Where a library reports that a connection broke, look at
+  /// lost() for a second first: the first rank that is lost is the one all others name.
   void fail(const std::string& reason);
 
   const std::vector<std::string>& hosts() const;  ///< host name of each rank

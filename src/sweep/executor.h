@@ -8,7 +8,7 @@
 
 namespace temper {
 
-struct Launch {
+struct TrialLaunch {
   std::string id;                      ///< the trial's
   std::vector<std::string> arguments;  ///< of temper
   std::filesystem::path log;           ///< what the process writes is added to this file
@@ -29,7 +29,7 @@ class Executor {
   virtual ~Executor() = default;
   /// Whether another trial may start now.
   virtual bool has_room() const = 0;
-  virtual void start(const Launch& launch) = 0;
+  virtual void start(const TrialLaunch& launch) = 0;
   /// The trials that ended since the last call; does not wait.
   virtual std::vector<EndedTrial> poll() = 0;
   /// Asks what runs to save and stop; poll() tells when each has.

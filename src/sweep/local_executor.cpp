@@ -87,7 +87,7 @@ bool LocalExecutor::has_room() const {
   return std::any_of(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.process == 0; });
 }
 
-void LocalExecutor::start(const Launch& launch) {
+void LocalExecutor::start(const TrialLaunch& launch) {
   Slot& slot = *std::find_if(slots_.begin(), slots_.end(), [](const Slot& each) { return each.process == 0; });
   const Descriptor log = open_descriptor(launch.log, O_WRONLY | O_CREAT | O_APPEND);
   if (!log) throw_failure("open the log", launch.log, errno);

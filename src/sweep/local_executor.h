@@ -28,7 +28,7 @@ class LocalExecutor : public Executor {
   ~LocalExecutor() override;
 
   bool has_room() const override;
-  void start(const Launch& launch) override;
+  void start(const TrialLaunch& launch) override;
   std::vector<EndedTrial> poll() override;
   void cancel() override;
 

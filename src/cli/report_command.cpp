@@ -1,0 +1,163 @@
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <optional>
+
+#include "cli/commands.h"
+#include "sweep/report.h"
+#include "sweep/report_text.h"
+#include "sweep/tables.h"
+
+namespace temper {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct ReportArguments {
+  std::string folder;
+  std::string out;
+  std::string plots;
+  bool json = false;
+};
+
+using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
+
+/// Runs a program with this standard input, waits, and returns its exit code; none where there is no such program. `quiet`: what it
+/// writes is nobody's.
+std::optional<int> run_program(const std::vector<std::string>& words, int input, bool quiet) {
+  std::vector<char*> arguments;
+  arguments.reserve(words.size() + 1);
+  for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));  // execve writes to none of them
+  arguments.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
+  for (const int output : {STDOUT_FILENO, STDERR_FILENO}) {
+    if (quiet) ::posix_spawn_file_actions_addopen(&actions, output, "/dev/null", O_WRONLY, 0);
+  }
+  pid_t process = 0;
+  const int failed = ::posix_spawnp(&process, arguments[0], &actions, nullptr, arguments.data(), environ);
+  ::posix_spawn_file_actions_destroy(&actions);
+  if (failed == ENOENT) return std::nullopt;
+  if (failed != 0) throw Error(ExitCode::io, words[0] + " could not be started: " + std::strerror(failed));
+  int status = 0;
+  while (::waitpid(process, &status, 0) < 0 && errno == EINTR) continue;
+  constexpr int killed = 128;  // as shells count
+  return WIFEXITED(status) ? WEXITSTATUS(status) : killed + WTERMSIG(status);
+}
+
+/// The Python that draws: one with matplotlib where there is one, otherwise any, otherwise "". The first in PATH is often one
+/// that Debian's python3-matplotlib is not installed for.
+std::string find_python(int input) {
+  std::string any;
+  for (const char* python : {"python3", "/usr/bin/python3"}) {
+    const std::optional<int> code = run_program({python, "-c", "import matplotlib"}, input, true);
+    if (code == 0) return python;
+    if (code && any.empty()) any = python;
+  }
+  return any;
+}
+
+/// The folder of sweep.py: of the sources that this program was built in (build/PRESET/temper), or below an install prefix
+/// (bin/temper).
+fs::path find_plots(const std::string& given) {
+  if (!given.empty()) {
+    if (fs::exists(fs::path(given) / "sweep.py")) return given;
+    throw Error(ExitCode::usage, "--plots " + given + ": holds no sweep.py; name scripts/plots of temper's sources");
+  }
+  const fs::path program = fs::read_symlink("/proc/self/exe").parent_path();
+  for (const fs::path& folder : {program / "../../scripts/plots", program / "../share/temper/plots"}) {
+    if (fs::exists(folder / "sweep.py")) return folder.lexically_normal();
+  }
+  throw Error(ExitCode::usage, "no pictures: sweep.py is neither in " +
+                                   (program / "../../scripts/plots").lexically_normal().string() + " nor in " +
+                                   (program / "../share/temper/plots").lexically_normal().string() +
+                                   "; name scripts/plots of temper's sources with --plots");
+}
+
+void draw(const ReportSource& source, const fs::path& plots, const fs::path& out) {
+  // A file and not a pipe: the script may end before it has read all, and nobody has to write while it draws.
+  const File data(std::tmpfile(), std::fclose);
+  const std::string json = report_json(source);
+  if (!data || std::fwrite(json.data(), 1, json.size(), data.get()) != json.size() || std::fflush(data.get()) != 0)
+    throw Error(ExitCode::io, std::string("the data of the report could not be written to a temporary file: ") +
+                                  std::strerror(errno) + "; make room in /tmp");
+  const int input = ::fileno(data.get());
+  const std::string python = find_python(input);
+  if (python.empty()) {
+    std::fputs(
+        "no pictures and no report.html: they need Python 3 with matplotlib; install it (Debian: apt install "
+        "python3-matplotlib) and run the same command again\n",
+        stderr);
+    return;
+  }
+  std::rewind(data.get());
+  ::lseek(input, 0, SEEK_SET);
+  const std::optional<int> code = run_program({python, "-B", (plots / "sweep.py").string(), "--out", out.string()}, input, false);
+  if (code != 0) {
+    throw Error(ExitCode::unexpected, "drawing the report failed: " + python + " " + (plots / "sweep.py").string() +
+                                          " ended with " + std::to_string(code.value_or(-1)) +
+                                          ", its message is above; all else is done");
+  }
+}
+
+/// Colours where a person looks and has not asked for none (no-color.org).
+bool wants_colour() {
+  const char* refused = std::getenv("NO_COLOR");
+  return ::isatty(STDOUT_FILENO) == 1 && (refused == nullptr || *refused == '\0');
+}
+
+std::string summary(const ReportSource& source) {
+  constexpr std::size_t most_rows = 20;  // what is seen at once
+  const auto& [sweep, plan, is_run] = source;
+  if (is_run) return run_text(sweep, plan);
+  std::string text = ranking_text(sweep, plan, most_rows) + "\n";
+  if (const std::string chart = sweep_chart(sweep, plan, wants_colour()); !chart.empty()) text += chart + "\n";
+  text += status_text(sweep, plan) + timing_text(sweep, plan);
+  if (const std::string command = best_command(source); !command.empty()) text += "the best one: " + command + "\n";
+  return text;
+}
+
+void run(const ReportArguments& arguments) {
+  fs::path folder = fs::path(arguments.folder).lexically_normal();
+  if (!folder.has_filename()) folder = folder.parent_path();  // sweeps/decay/ is sweeps/decay
+  const ReportSource source = open_report(folder);
+  if (arguments.json) {
+    write_output(report_json(source));
+    return;
+  }
+  if (!source.is_run) write_tables(source.sweep, source.plan);
+  write_output(summary(source));
+  const fs::path out = arguments.out.empty() ? folder / "report" : fs::path(arguments.out);
+  fs::create_directories(out);
+  draw(source, find_plots(arguments.plots), out);
+}
+
+}  // namespace
+
+void add_report_command(CLI::App& app) {
+  auto arguments = std::make_shared<ReportArguments>();
+  CLI::App* command = app.add_subcommand("report", "Rank what a sweep has trained, and draw it: tables, pictures, report.html");
+  command->add_option("folder", arguments->folder, "Folder of a sweep, or a run directory")->required();
+  command->add_option("--out", arguments->out, "Folder for pictures and report.html (default: FOLDER/report)");
+  command->add_option("--plots", arguments->plots, "Folder of sweep.py (default: the one that came with temper)");
+  command->add_flag("--json", arguments->json, "Print the data of the report and stop; docs/reports.md describes it");
+  command->footer(
+      "Examples:\n  temper report sweeps/decay\n"
+      "  temper report sweeps/decay --json | scripts/plots/sweep.py --out elsewhere\n"
+      "A sweep that still runs gives a report of what is there. Pictures and report.html need Python 3 with matplotlib (Debian: "
+      "python3-matplotlib); without it all else is done, and told.\n"
+      "Exit codes: 0 done, 2 no such sweep, 8 disk.");
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace temper

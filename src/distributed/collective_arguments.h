@@ -1,0 +1,14 @@
+// What communicator.h demands of arguments, checked in one place for every communicator: ContractViolation where it does not hold.
+#pragma once
+
+#include <cstdint>
+
+#include "distributed/communicator.h"
+#include "kernels/tensor.h"
+
+namespace temper {
+
+void check_sum(const TensorView& values);
+void check_shards(const Shards& shards, std::int64_t size, std::int64_t count);
+
+}  // namespace temper

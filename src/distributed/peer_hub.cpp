@@ -1,0 +1,272 @@
+#include "distributed/peer_hub.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "kernels/check.h"
+
+namespace temper {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+namespace {
+constexpr std::int64_t refused_rank = -2;  // PeerConnection::rank of one that was told to go
+constexpr std::size_t max_refusals = 4;    // that an error message repeats
+constexpr std::size_t spare_connections = 64;
+}  // namespace
+
+PeerHub::PeerHub(asio::io_context& io, const PeerSetup& setup, PeerBoard& board, asio::ip::tcp::acceptor acceptor)
+    : setup_(setup),
+      board_(board),
+      acceptor_(std::move(acceptor)),
+      accept_again_(io),
+      members_(static_cast<std::size_t>(setup.size)),
+      missing_(setup.size - 1) {
+  members_[0].host = setup.host;
+}
+
+void PeerHub::start() {
+  deadline_ = steady_clock::now() + setup_.settings.meeting_timeout;
+  accept();
+}
+
+void PeerHub::accept() {
+  acceptor_.async_accept([this](const asio::error_code& error, asio::ip::tcp::socket socket) {
+    if (!acceptor_.is_open()) return;
+    if (error) {  // No descriptors left, or the connection is gone already: neither gets better by asking at once.
+      accept_again_.expires_after(milliseconds(100));
+      accept_again_.async_wait([this](const asio::error_code& stopped) {
+        if (!stopped && acceptor_.is_open()) accept();
+      });
+      return;
+    }
+    // With too many of them the socket closes here; a rank comes again.
+    if (strangers_.size() < members_.size() + spare_connections) {
+      strangers_.push_back(std::make_shared<PeerConnection>(std::move(socket), *this, max_stranger_payload));
+      strangers_.back()->start();
+    }
+    accept();
+  });
+}
+
+void PeerHub::on_frame(PeerConnection& connection, const PeerFrame& frame) {
+  if (connection.rank == refused_rank) return;
+  if (connection.rank < 0) {
+    if (frame.kind != PeerMessage::hello) throw BrokenMessage("no greeting first");
+    return on_hello(connection, hello_of(frame));
+  }
+  Member& member = members_[static_cast<std::size_t>(connection.rank)];
+  if (!met_ && frame.kind != PeerMessage::beat) throw BrokenMessage("something before the meeting was complete");
+  switch (frame.kind) {
+    case PeerMessage::beat:
+      return;
+    case PeerMessage::offer: {
+      Offer offer = offer_of(frame);
+      if (offer.number != finished_ + 1 || member.offer) throw BrokenMessage("its part of an exchange that is not under way");
+      member.offer = std::move(offer);
+      return advance_exchange();
+    }
+    case PeerMessage::question: {
+      const std::uint64_t number = question_of(frame);
+      return connection.send(frame_of(Absent{number, absent(number)}));
+    }
+    case PeerMessage::failed:
+      return lose(connection.rank, text_of(frame));
+    case PeerMessage::farewell:
+      member.departed = true;
+      connection.close();
+      return advance_exchange();
+    default:
+      throw BrokenMessage("a message that only rank 0 sends");
+  }
+}
+
+void PeerHub::on_end(PeerConnection& connection, const std::string& reason) {
+  if (connection.rank < 0) {
+    if (connection.rank != refused_rank) ++other_strangers_;
+    std::erase_if(strangers_, [&](const auto& one) { return one.get() == &connection; });
+    return;
+  }
+  if (met_) return lose(connection.rank, reason);
+  // Who leaves before the meeting is complete may come again.
+  Member& member = members_[static_cast<std::size_t>(connection.rank)];
+  if (refusals_.size() < max_refusals)
+    refusals_.push_back("rank " + std::to_string(connection.rank) + " on " + member.host + " came and went (" + reason + ")");
+  member = Member();
+  ++missing_;
+}
+
+std::string PeerHub::objection(const Hello& hello) const {
+  if (hello.key != setup_.key)
+    return "it has the key " + readable(hello.key, max_key) + ", rank 0 has " + setup_.key +
+           ": all ranks must run the same program with the same configuration, and two runs need two ports";
+  if (hello.size != setup_.size)
+    return "it was started as one of " + std::to_string(hello.size) + " ranks, rank 0 as one of " + std::to_string(setup_.size);
+  if (hello.rank >= setup_.size) return "its number is not below the number of ranks, " + std::to_string(setup_.size);
+  const Member& member = members_[static_cast<std::size_t>(hello.rank)];
+  if (hello.rank == 0 || member.connection)
+    return "there is a rank " + std::to_string(hello.rank) + " already, on " + member.host +
+           ": each process needs a number of its own";
+  return "";
+}
+
+void PeerHub::on_hello(PeerConnection& connection, const Hello& hello) {
+  if (const std::string why = objection(hello); !why.empty()) {
+    const std::string who = "rank " + std::to_string(hello.rank) + " on " + hello.host;
+    if (refusals_.size() < max_refusals) refusals_.push_back(who + " was refused (" + why + ")");
+    connection.rank = refused_rank;
+    connection.send(frame_of(PeerMessage::refused, "rank 0 on " + setup_.host + " refused " + who + ": " + why));
+    return connection.finish();
+  }
+  const auto place = std::find_if(strangers_.begin(), strangers_.end(), [&](const auto& one) { return one.get() == &connection; });
+  Member& member = members_[static_cast<std::size_t>(hello.rank)];
+  member.connection = std::move(*place);
+  member.host = hello.host;
+  strangers_.erase(place);
+  connection.rank = hello.rank;
+  connection.set_max_payload(max_rank_payload);
+  if (--missing_ == 0) complete_meeting();
+}
+
+void PeerHub::complete_meeting() {
+  met_ = true;
+  asio::error_code ignored;
+  acceptor_.close(ignored);
+  accept_again_.cancel();
+  for (const auto& stranger : strangers_) stranger->close();
+  strangers_.clear();
+  Welcome welcome;
+  for (const Member& member : members_) welcome.hosts.push_back(member.host);
+  send_all(frame_of(welcome));
+  board_.publish([&] {
+    board_.hosts = welcome.hosts;
+    board_.met = true;
+  });
+}
+
+void PeerHub::give_up_meeting() {
+  over_ = true;
+  std::vector<std::int64_t> missing;
+  for (std::size_t rank = 1; rank < members_.size(); ++rank)
+    if (!members_[rank].connection) missing.push_back(static_cast<std::int64_t>(rank));
+  std::string text = ranks_text(missing) + " of " + std::to_string(setup_.size) + " did not come to rank 0 on " + setup_.host +
+                     " port " + std::to_string(setup_.port) + " within " + duration_text(setup_.settings.meeting_timeout);
+  for (const std::string& refusal : refusals_) text += "; " + refusal;
+  if (other_strangers_ > 0) text += "; " + std::to_string(other_strangers_) + " connections were from no rank of temper";
+  text +=
+      ". Check that all ranks were started, that MASTER_ADDR and MASTER_PORT (or the launcher) lead them to this machine, and"
+      " that no firewall closes the port";
+  send_all(frame_of(PeerMessage::refused, readable(text, max_reason)));
+  board_.publish([&] { board_.failure = text; });
+}
+
+void PeerHub::tick(milliseconds passed) {
+  if (!met_ && !over_ && steady_clock::now() >= deadline_) give_up_meeting();
+  since_beat_ += passed;
+  const bool beat = since_beat_ >= setup_.settings.heartbeat_interval;
+  if (beat) since_beat_ = milliseconds(0);
+  const milliseconds limit = setup_.settings.heartbeat_timeout;
+  const std::string silent = "no sign of life for " + duration_text(limit);
+  for (const Member& member : members_) {
+    if (!member.connection || !member.connection->open()) continue;
+    if (beat) member.connection->beat();
+    if (member.connection->add_silence(passed) < limit || over_) continue;
+    if (met_) {
+      lose(member.connection->rank, silent);
+    } else {
+      const std::shared_ptr<PeerConnection> connection = member.connection;
+      connection->close();
+      on_end(*connection, silent);
+    }
+  }
+  std::erase_if(strangers_, [&](const auto& stranger) {
+    if (stranger->add_silence(passed) < limit) return false;
+    if (stranger->rank != refused_rank) ++other_strangers_;
+    stranger->close();
+    return true;
+  });
+}
+
+void PeerHub::offer(std::uint64_t number, const std::string& what, const std::string& value) {
+  require(number == finished_ + 1 && !members_[0].offer, "exchanges of rank 0 out of order");
+  members_[0].offer = Offer{number, what, value};
+  advance_exchange();
+}
+
+void PeerHub::advance_exchange() {
+  const auto came = [](const Member& member) { return member.offer.has_value(); };
+  if (over_ || std::none_of(members_.begin(), members_.end(), came)) return;
+  for (std::size_t rank = 1; rank < members_.size(); ++rank)
+    if (members_[rank].departed) return lose(static_cast<std::int64_t>(rank), "it has ended its run");
+  if (!std::all_of(members_.begin(), members_.end(), came)) return;
+  const std::string what = members_[0].offer->what;
+  for (std::size_t rank = 1; rank < members_.size(); ++rank)
+    if (const std::string& theirs = members_[rank].offer->what; theirs != what)
+      return lose(static_cast<std::int64_t>(rank), "it came to \"" + theirs + "\" where rank 0 came to \"" + what + "\"");
+  Result result{++finished_, {}};
+  for (Member& member : members_) {
+    result.values.push_back(std::move(member.offer->value));
+    member.offer.reset();
+  }
+  send_all(frame_of(result));
+  board_.publish([&] {
+    board_.finished = result.number;
+    board_.values = std::move(result.values);
+  });
+}
+
+std::vector<std::int64_t> PeerHub::absent(std::uint64_t number) const {
+  std::vector<std::int64_t> ranks;
+  for (std::size_t rank = 0; rank < members_.size(); ++rank)
+    if (number == finished_ + 1 && !members_[rank].offer) ranks.push_back(static_cast<std::int64_t>(rank));
+  return ranks;
+}
+
+void PeerHub::ask(std::uint64_t number) {
+  board_.publish([&] {
+    board_.answered = number;
+    board_.absent = absent(number);
+  });
+}
+
+void PeerHub::lose(std::int64_t rank, const std::string& reason) {
+  if (over_) return;
+  over_ = true;
+  lost_rank_ = rank;
+  const LostPeer lost{rank, members_[static_cast<std::size_t>(rank)].host, readable(reason, max_reason)};
+  send_all(frame_of(lost));  // to the lost rank as well: it may go on after a pause
+  board_.publish_lost(lost);
+}
+
+void PeerHub::fail(const std::string& reason) {
+  if (over_) return;
+  over_ = true;
+  send_all(frame_of(LostPeer{0, setup_.host, readable(reason, max_reason)}));
+}
+
+void PeerHub::farewell() {
+  over_ = true;
+  send_all(frame_of(PeerMessage::farewell));
+  for (const Member& member : members_)
+    if (member.connection) member.connection->finish();
+}
+
+void PeerHub::send_all(const PeerBytes& frame) {
+  for (const Member& member : members_)
+    if (member.connection) member.connection->send(frame);
+}
+
+bool PeerHub::flushed() const {
+  return std::all_of(members_.begin(), members_.end(),
+                     [](const Member& member) { return !member.connection || member.connection->flushed(); });
+}
+
+bool PeerHub::ended() const {
+  for (std::size_t rank = 1; rank < members_.size(); ++rank)
+    if (static_cast<std::int64_t>(rank) != lost_rank_ && members_[rank].connection && members_[rank].connection->open())
+      return false;
+  return true;
+}
+
+}  // namespace temper

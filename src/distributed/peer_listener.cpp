@@ -1,0 +1,96 @@
+#include "distributed/peer_listener.h"
+
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <array>
+#include <tuple>
+
+#include "distributed/peer_connection.h"
+#include "io/descriptor.h"
+#include "io/error.h"
+#include "kernels/check.h"
+
+namespace temper {
+
+using asio::ip::tcp;
+
+Peers::Listener::Listener(int port, const std::string& address) {
+  const auto number = static_cast<asio::ip::port_type>(port);
+  asio::error_code error;
+  const auto literal = asio::ip::make_address(address == "localhost" ? "127.0.0.1" : address, error);
+  if (!error && literal.is_loopback()) {
+    open(tcp::endpoint(literal, number), error);
+  } else {
+    // One socket of IPv6 takes IPv4 as well, where the machine has IPv6 at all.
+    open(tcp::endpoint(tcp::v6(), number), error);
+    if (error == asio::error::address_family_not_supported || error == std::errc::address_not_available)
+      open(tcp::endpoint(tcp::v4(), number), error);
+  }
+  if (error)
+    throw Error(ExitCode::distributed, "rank 0 cannot listen at port " + std::to_string(port) + " of " + host_name() + ": " +
+                                           error.message() +
+                                           "; end the program that has it (ss -ltnp), or choose another MASTER_PORT");
+  port_ = acceptor_.local_endpoint().port();
+}
+
+void Peers::Listener::open(const tcp::endpoint& endpoint, asio::error_code& error) {
+  asio::error_code ignored;
+  acceptor_.close(ignored);
+  protocol_ = endpoint.protocol();
+  acceptor_.open(protocol_, error);
+  if (error) return;
+  close_on_exec(acceptor_.native_handle());
+  // A run that starts again gets the port while connections of the run before it linger in the system.
+  acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error && endpoint.address().is_v6() && endpoint.address().is_unspecified())
+    acceptor_.set_option(asio::ip::v6_only(false), error);
+  if (!error) acceptor_.bind(endpoint, error);
+  if (!error) acceptor_.listen(tcp::acceptor::max_listen_connections, error);
+}
+
+tcp::acceptor Peers::Listener::take(asio::io_context& io) {
+  require(acceptor_.is_open(), "a Peers::Listener serves one Peers");
+  return tcp::acceptor(io, protocol_, acceptor_.release());
+}
+
+std::shared_ptr<Peers::Listener> Peers::listen(int port) { return std::make_shared<Listener>(port); }
+
+std::pair<std::vector<std::string>, int> Peers::place(const Listener& listener) {
+  // Best first: real interfaces before those that containers and virtual machines made, IPv4 before IPv6. The loopback interface
+  // leads every other machine to itself: it counts only where there is nothing else.
+  std::vector<std::tuple<int, bool, std::string>> found;
+  ifaddrs* interfaces = nullptr;
+  if (::getifaddrs(&interfaces) == 0) {
+    for (const ifaddrs* one = interfaces; one != nullptr; one = one->ifa_next) {
+      if (one->ifa_addr == nullptr || (one->ifa_flags & IFF_UP) == 0) continue;
+      const std::string name = one->ifa_name;
+      constexpr std::array<const char*, 6> virtual_names = {"docker", "br-", "virbr", "veth", "cni", "lxc"};
+      const bool made =
+          std::any_of(virtual_names.begin(), virtual_names.end(), [&](const char* prefix) { return name.starts_with(prefix); });
+      const int order = (one->ifa_flags & IFF_LOOPBACK) != 0 ? 2 : made ? 1 : 0;
+      if (one->ifa_addr->sa_family == AF_INET) {
+        const auto* address = reinterpret_cast<const sockaddr_in*>(one->ifa_addr);
+        found.emplace_back(order, false, asio::ip::address_v4(ntohl(address->sin_addr.s_addr)).to_string());
+      } else if (one->ifa_addr->sa_family == AF_INET6 && listener.ipv6()) {
+        asio::ip::address_v6::bytes_type bytes;
+        const auto* address = reinterpret_cast<const sockaddr_in6*>(one->ifa_addr);
+        std::copy_n(address->sin6_addr.s6_addr, bytes.size(), bytes.begin());
+        const asio::ip::address_v6 v6(bytes);
+        if (!v6.is_link_local()) found.emplace_back(order, true, v6.to_string());
+      }
+    }
+    ::freeifaddrs(interfaces);
+  }
+  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
+    return std::tie(std::get<0>(a), std::get<1>(a)) < std::tie(std::get<0>(b), std::get<1>(b));
+  });
+  std::vector<std::string> addresses;
+  for (const auto& [order, v6, address] : found)
+    if (order < 2 || std::get<0>(found.front()) == 2) addresses.push_back(address);
+  return {addresses, listener.port()};
+}
+
+}  // namespace temper

@@ -1,0 +1,78 @@
+// What the two sides of a meeting have in common: rank 0, the hub of all connections, and the others, each with one connection to
+// it. A network lives on the thread of its io_context; what it learns it puts on the board, where the rest of the program reads.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "distributed/peers.h"
+
+namespace temper {
+
+struct PeerSetup {
+  std::int64_t rank, size;
+  std::string host;  ///< this machine's name
+  std::string address;
+  int port;
+  std::string key;
+  PeerSettings settings;
+};
+
+/// All members under `mutex`; each change is told through `changed`.
+struct PeerBoard {
+  mutable std::mutex mutex;
+  std::condition_variable changed;
+
+  bool met = false;                    ///< all ranks are there
+  std::optional<std::string> failure;  ///< or why they will not be
+  std::vector<std::string> hosts;
+  std::optional<LostPeer> lost;
+  std::uint64_t finished = 0;        ///< number of the last exchange that is whole
+  std::vector<std::string> values;   ///< its values
+  std::uint64_t answered = 0;        ///< number of the exchange that `absent` tells of
+  std::vector<std::int64_t> absent;  ///< ranks that had not come to it when it was asked
+
+  template <typename Change>
+  void publish(Change change) {
+    {
+      const std::lock_guard lock(mutex);
+      change();
+    }
+    changed.notify_all();
+  }
+  /// The first rank that is lost counts: the others follow from it.
+  void publish_lost(const LostPeer& peer) {
+    publish([&] {
+      if (!lost) lost = peer;
+    });
+  }
+};
+
+class PeerNetwork {
+ public:
+  virtual ~PeerNetwork() = default;
+  virtual void start() = 0;
+  /// To be called several times per heartbeat. `passed` is the time since the last call in which this process ran: while it is
+  /// stopped or swapped out, what the others sent waits in the sockets and nobody is silent.
+  virtual void tick(std::chrono::milliseconds passed) = 0;
+  /// This rank's part of an exchange.
+  virtual void offer(std::uint64_t number, const std::string& what, const std::string& value) = 0;
+  /// Who has not come to this exchange?
+  virtual void ask(std::uint64_t number) = 0;
+  virtual void fail(const std::string& reason) = 0;
+  virtual void farewell() = 0;
+  virtual bool flushed() const = 0;  ///< everything is sent
+  virtual bool ended() const = 0;    ///< the other sides have closed after the farewell
+};
+
+/// "15 s", "0.25 s"
+std::string duration_text(std::chrono::milliseconds duration);
+/// "rank 3", "ranks 1, 2 and 5", "ranks 1, 2, 3, 4, 5, 6, 7, 8 and 40 more"
+std::string ranks_text(const std::vector<std::int64_t>& ranks);
+
+}  // namespace temper

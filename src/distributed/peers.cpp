@@ -1,0 +1,222 @@
+#include "distributed/peers.h"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <asio.hpp>
+#include <exception>
+#include <future>
+#include <thread>
+#include <utility>
+
+#include "distributed/peer_hub.h"
+#include "distributed/peer_listener.h"
+#include "distributed/peer_messages.h"
+#include "distributed/peer_network.h"
+#include "distributed/peer_spoke.h"
+#include "io/descriptor.h"
+#include "io/error.h"
+#include "kernels/check.h"
+
+namespace temper {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+namespace {
+
+// How long a process that ends waits for what it has still to say: far more than a message takes, little beside a restart.
+constexpr milliseconds ending_limit{2000};
+// How long an exchange that ran out of time waits to hear from rank 0 who did not come.
+constexpr milliseconds answer_limit{2000};
+
+std::string rank_on_host(std::int64_t rank, const std::string& host) { return "rank " + std::to_string(rank) + " on " + host; }
+
+}  // namespace
+
+struct Peers::State {
+  State(const Launch& launch, std::shared_ptr<Listener> listener, const std::string& key, const PeerSettings& settings);
+  ~State();
+
+  void start_thread();
+  void tick();
+  void meet();
+  /// Whether `done` comes true on the network's thread within `limit`.
+  bool await(bool (PeerNetwork::*done)() const, milliseconds limit);
+  [[noreturn]] void throw_lost(const LostPeer& lost, const std::string& what) const;
+  [[noreturn]] void throw_late(std::uint64_t number, const std::string& what, milliseconds timeout,
+                               std::unique_lock<std::mutex>& lock);
+
+  PeerSetup setup;
+  PeerBoard board;
+  std::uint64_t exchanges = 0;
+  bool late = false;  // one ran out of time
+
+  asio::io_context io{1};
+  asio::steady_timer timer{io};
+  milliseconds period{0};  // of ticks
+  steady_clock::time_point last_tick;
+  std::unique_ptr<PeerNetwork> network;  // none in a run of one process
+  std::thread thread;
+};
+
+Peers::State::State(const Launch& launch, std::shared_ptr<Listener> listener, const std::string& key, const PeerSettings& settings)
+    : setup{launch.rank, launch.size, readable(host_name(), max_host), launch.address, launch.port, key, settings} {
+  require(key.size() <= max_key, "the key of a meeting is a hash, of 512 bytes at most");
+  if (setup.size == 1) {
+    board.hosts = {setup.host};
+    return;
+  }
+  if (settings.heartbeat_timeout < 2 * settings.heartbeat_interval)
+    throw Error(ExitCode::usage, "a heartbeat timeout of " + duration_text(settings.heartbeat_timeout) +
+                                     " must be at least twice the heartbeat interval, " +
+                                     duration_text(settings.heartbeat_interval));
+  if (!listener && (setup.address.empty() || setup.port == 0))
+    throw Error(ExitCode::usage, "rank " + std::to_string(setup.rank) + " does not know where rank 0 is: " + launch.launcher +
+                                     " names no place; set MASTER_ADDR to rank 0's machine and MASTER_PORT to a free port there");
+  period = std::clamp(settings.heartbeat_interval / 4, milliseconds(1), milliseconds(250));
+  if (setup.rank == 0) {
+    if (!listener) listener = std::make_shared<Listener>(setup.port, setup.address);
+    setup.port = listener->port();
+    network = std::make_unique<PeerHub>(io, setup, board, listener->take(io));
+  } else {
+    network = std::make_unique<PeerSpoke>(io, setup, board);
+  }
+  start_thread();
+}
+
+Peers::State::~State() {
+  if (!thread.joinable()) return;
+  io.stop();
+  thread.join();
+}
+
+void Peers::State::start_thread() {
+  // Signals are for the program's own threads: a handler must not run, nor a call be interrupted, on this one.
+  sigset_t all, before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread = std::thread([this] {
+    try {
+      network->start();
+      last_tick = steady_clock::now();
+      tick();
+      io.run();
+    } catch (const std::exception& error) {
+      board.publish_lost({setup.rank, setup.host, std::string("its connections failed: ") + error.what()});
+    }
+  });
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void Peers::State::tick() {
+  const auto now = steady_clock::now();
+  const auto passed = std::chrono::duration_cast<milliseconds>(now - last_tick);
+  last_tick += passed;
+  network->tick(std::min(passed, 2 * period));  // see PeerNetwork::tick
+  timer.expires_after(period);
+  timer.async_wait([this](const asio::error_code& error) {
+    if (!error) tick();
+  });
+}
+
+void Peers::State::meet() {
+  std::unique_lock lock(board.mutex);
+  board.changed.wait(lock, [&] { return board.met || board.failure || board.lost; });
+  if (board.met) return;
+  const std::string why = board.failure ? *board.failure : board.lost->reason;
+  lock.unlock();
+  await(&PeerNetwork::flushed, ending_limit);  // those who came are told why it ends
+  throw Error(ExitCode::distributed, why);
+}
+
+bool Peers::State::await(bool (PeerNetwork::*done)() const, milliseconds limit) {
+  const auto deadline = steady_clock::now() + limit;
+  while (steady_clock::now() < deadline) {
+    const auto answer = std::make_shared<std::promise<bool>>();
+    std::future<bool> answered = answer->get_future();
+    asio::post(io, [this, answer, done] { answer->set_value((network.get()->*done)()); });
+    if (answered.wait_until(deadline) != std::future_status::ready) return false;
+    if (answered.get()) return true;
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  return false;
+}
+
+void Peers::State::throw_lost(const LostPeer& lost, const std::string& what) const {
+  const std::string who = rank_on_host(lost.rank, lost.host);
+  if (lost.rank == setup.rank)
+    throw Error(ExitCode::distributed, who + " (this process) was given up by the others (" + lost.reason + ") before " + what);
+  throw Error(ExitCode::distributed,
+              who + " is gone (" + lost.reason + ") while rank " + std::to_string(setup.rank) + " waited for " + what);
+}
+
+void Peers::State::throw_late(std::uint64_t number, const std::string& what, milliseconds timeout,
+                              std::unique_lock<std::mutex>& lock) {
+  late = true;
+  asio::post(io, [this, number] { network->ask(number); });
+  board.changed.wait_for(lock, answer_limit, [&] { return board.answered == number || board.lost; });
+  if (board.lost) throw_lost(*board.lost, what);
+  const std::string who =
+      board.answered != number ? "rank 0 on " + board.hosts.front() + " does not say who is missing"
+      : board.absent.empty()   ? "all ranks came, but their values took too long"
+      : board.absent.size() == 1
+          ? rank_on_host(board.absent[0], board.hosts[static_cast<std::size_t>(board.absent[0])]) + " has not come"
+          : ranks_text(board.absent) + " have not come";
+  throw Error(ExitCode::distributed,
+              "rank " + std::to_string(setup.rank) + " waited " + duration_text(timeout) + " for " + what + ": " + who);
+}
+
+Peers::Peers(const Launch& launch, const std::string& key, const PeerSettings& settings) : Peers(launch, nullptr, key, settings) {}
+
+Peers::Peers(const Launch& launch, std::shared_ptr<Listener> listener, const std::string& key, const PeerSettings& settings)
+    : state_(std::make_unique<State>(launch, std::move(listener), key, settings)) {
+  if (state_->network) state_->meet();
+}
+
+Peers::~Peers() {
+  if (!state_->network) return;
+  asio::post(state_->io, [state = state_.get()] { state->network->farewell(); });
+  state_->await(&PeerNetwork::ended, ending_limit);
+}
+
+std::vector<std::string> Peers::exchange(const std::string& mine, const std::string& what, milliseconds timeout) {
+  require(mine.size() <= max_value, "a value to exchange has 1 MiB at most");
+  if (!state_->network) return {mine};
+  PeerBoard& board = state_->board;
+  check(what);
+  require(!state_->late, "no exchange follows one that ran out of time");
+  const std::uint64_t number = ++state_->exchanges;
+  asio::post(state_->io,
+             [state = state_.get(), number, what = readable(what, max_what), mine] { state->network->offer(number, what, mine); });
+  std::unique_lock lock(board.mutex);
+  const auto settled = [&] { return board.finished == number || board.lost; };
+  // The clock cannot count to milliseconds::max() from now.
+  if (timeout > std::chrono::hours(24 * 365)) {
+    board.changed.wait(lock, settled);
+  } else {
+    board.changed.wait_for(lock, timeout, settled);
+  }
+  if (board.finished == number) return std::move(board.values);
+  if (board.lost) state_->throw_lost(*board.lost, what);
+  state_->throw_late(number, what, timeout, lock);
+}
+
+std::optional<LostPeer> Peers::lost() const {
+  const std::lock_guard lock(state_->board.mutex);
+  return state_->board.lost;
+}
+
+void Peers::check(const std::string& what) const {
+  if (const std::optional<LostPeer> peer = lost()) state_->throw_lost(*peer, what);
+}
+
+void Peers::fail(const std::string& reason) {
+  if (!state_->network) return;
+  asio::post(state_->io, [state = state_.get(), reason] { state->network->fail(reason); });
+  state_->await(&PeerNetwork::flushed, ending_limit);
+}
+
+const std::vector<std::string>& Peers::hosts() const { return state_->board.hosts; }
+
+}  // namespace temper

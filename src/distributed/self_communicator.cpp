@@ -1,0 +1,37 @@
+#include <memory>
+
+#include "distributed/collective_arguments.h"
+#include "distributed/communicator.h"
+
+namespace temper {
+namespace {
+
+class SelfCommunicator final : public Communicator {
+ public:
+  std::int64_t rank() const override { return 0; }
+  std::int64_t size() const override { return 1; }
+  std::string description() const override { return "one rank"; }
+
+  // The arguments are checked as for many ranks, so that a run by itself finds the same defects.
+  void all_reduce(TensorView values, const std::string& /*what*/) override { check_sum(values); }
+  void all_reduce(double* /*values*/, std::int64_t /*count*/, const std::string& /*what*/) override {}
+  void reduce_scatter(TensorView values, const Shards& shards, const std::string& /*what*/) override {
+    check_sum(values);
+    check_shards(shards, 1, values.numel());
+  }
+  void all_gather(TensorView values, const Shards& shards, const std::string& /*what*/) override {
+    check_shards(shards, 1, values.numel());
+  }
+  void broadcast(TensorView /*values*/, const std::string& /*what*/) override {}
+  void wait() override {}
+  void check() override {}
+  std::vector<std::string> exchange(const std::string& mine, const std::string& /*what*/) override { return {mine}; }
+  void meet(const std::string& /*what*/) override {}
+  void fail(const std::string& /*reason*/) noexcept override {}
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> make_self_communicator() { return std::make_unique<SelfCommunicator>(); }
+
+}  // namespace temper

@@ -147,6 +147,9 @@ class Ops {
   /// keep it packed. Returns the bytes the backend takes for it. The packed copy follows every write made through Ops.
   virtual std::size_t register_weight(ConstTensorView weight) = 0;
 
+  /// Device memory was written by somebody else, a collective: what the backend keeps of it is stale.
+  virtual void written(const void* device, std::size_t bytes) = 0;
+
   /// For memory plans, before anything is taken: what register_weight would return for a weight of this type and shape, and the
   /// scratch that all operations of such training share; it is kept once it was needed.
   virtual std::size_t packed_bytes(DType dtype, Shape weight) const = 0;
@@ -280,6 +283,8 @@ struct CudaOptions {
   /// timed and the library's own first choice is taken, so that the same inputs give the same bits in every process.
   std::string algorithm_cache;
   bool tf32 = false;  ///< f32 matmuls may round their inputs to TF32 (10 bits of mantissa), which tensor cores multiply
+  /// Which of the visible GPUs; numbers go round where there are fewer, so that processes may share one.
+  std::int64_t device = 0;
 };
 
 /// Throws Unsupported with the reason when there is no GPU, or none that can do what is asked.

@@ -199,6 +199,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "kernels": ("benchmarks", "context.copy_bytes_per_second"),  # temper bench kernels
     "models": ("benchmarks", "context"),  # temper bench step, one file or several joined
     "run": ("train_seconds", "val_loss"),  # temper train, summary.json
+    "table": ("title", "columns", "rows"),  # scripts/compare/time_runs.py
 }
 
 

@@ -198,6 +198,14 @@ def summary_section(result: Result) -> Section:
     )
 
 
+def table_section(result: Result) -> Section:
+    data = result.data
+    rows = [[cell.word() for cell in row] for row in data["rows"]]
+    columns = [column.text() for column in data["columns"]]
+    left = sum(1 for cell in rows[0] if not cell[:1].isdigit())
+    return Section(data["title"].text(), data["command"].text(), data["note"].text(), table(columns, rows, left))
+
+
 SECTIONS: dict[str, Callable[[Result], Section]] = {
     "check": check_section,
     "attention": attention_section,
@@ -206,6 +214,7 @@ SECTIONS: dict[str, Callable[[Result], Section]] = {
     "kernels": kernels_section,
     "models": models_section,
     "run": summary_section,
+    "table": table_section,
 }
 
 

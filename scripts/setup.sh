@@ -10,6 +10,7 @@ packages=(
 )
 test_packages=(
   libgtest-dev libboost-context-dev clang clang-format clang-tidy ccache python3-jsonschema python3-matplotlib chromium
+  slurmctld slurmd slurm-client munge
 )
 
 case "${1:-}" in

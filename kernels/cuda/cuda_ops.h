@@ -33,6 +33,7 @@ class CudaOps final : public Ops {
   void finish_read(std::uint64_t read, void* host_to, std::size_t bytes) override;
   void replay(Recording& recording, const std::function<void()>& work) override;
   std::size_t register_weight(ConstTensorView weight) override;
+  void written(const void* /*device*/, std::size_t /*bytes*/) override {}  // it keeps no copies
   std::size_t packed_bytes(DType dtype, Shape weight) const override;
   std::size_t scratch_bytes(const Workload& workload) const override;
   void reserve_scratch(const Workload& workload) override;

@@ -56,8 +56,10 @@ void Event::synchronize() const { check(cudaEventSynchronize(event_), "cudaEvent
 Device::Device(CudaOptions options) : options_(std::move(options)) {
   std::string reason;
   if (!cuda_available(&reason)) throw Unsupported(reason);
-  int ordinal = 0;
-  check(cudaGetDevice(&ordinal), "cudaGetDevice");
+  int devices = 0;
+  check(cudaGetDeviceCount(&devices), "cudaGetDeviceCount");
+  const int ordinal = static_cast<int>(options_.device % devices);
+  check(cudaSetDevice(ordinal), "cudaSetDevice");
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, ordinal), "cudaGetDeviceProperties");
   int runtime = 0, driver = 0;

@@ -72,7 +72,8 @@ StepBenchResult bench_step(const StepBenchSettings& settings, Ops& ops) {
     if (step < settings.warmup + settings.steps) {
       fill_random(batch, config.batch.tokens_per_step, config.model.vocab_size, static_cast<std::uint32_t>(step));
       if (started.empty()) watch = Stopwatch();
-      started.push_back(engine.start_step(step, 1, [&] { engine.batch.upload(batch, settings.batch, settings.context); }));
+      started.push_back(
+          engine.start_step(step, 1, [&](std::int64_t) { engine.batch.upload(batch, settings.batch, settings.context); }));
       if (started.size() <= ahead) continue;
     }
     const StepScalars scalars = engine.finish_step(started.front());

@@ -34,8 +34,9 @@ void write_output(const std::string& text);
 std::string algorithm_cache();
 
 /// The device a configuration asks for. `automatic` takes a GPU where there is one; `temper doctor` says why there is none.
-/// precision bf16 or tf32 is refused (Error(ExitCode::usage)) where the device has no instructions for it.
-std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision);
+/// precision bf16 or tf32 is refused (Error(ExitCode::usage)) where the device has no instructions for it. `gpu`: which of the
+/// GPUs, as CudaOptions::device.
+std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision, std::int64_t gpu = 0);
 
 /// "cpu", "cuda", "auto" and "fp32", "bf16", "tf32" as options of commands that have no configuration file.
 DeviceChoice parse_device(const std::string& text);

@@ -29,14 +29,14 @@ std::string algorithm_cache() {
   return failed ? "" : (folder / "temper" / "matmul_algorithms").string();
 }
 
-std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision) {
+std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision, std::int64_t gpu) {
   std::string reason;
-  const bool gpu = choice == DeviceChoice::cuda || (choice == DeviceChoice::automatic && cuda_available(&reason));
+  const bool on_gpu = choice == DeviceChoice::cuda || (choice == DeviceChoice::automatic && cuda_available(&reason));
   if (choice == DeviceChoice::cuda && !cuda_available(&reason))
     throw Error(ExitCode::usage,
                 "device=cuda: " + reason + "; use device=cpu, or device=auto to take a GPU only where there is one");
-  if (choice == DeviceChoice::automatic && !gpu) std::fprintf(stderr, "device=auto: using the CPU (%s)\n", reason.c_str());
-  std::unique_ptr<Ops> ops = gpu ? make_cuda_ops({algorithm_cache(), precision == Precision::tf32}) : make_cpu_ops();
+  if (choice == DeviceChoice::automatic && !on_gpu) std::fprintf(stderr, "device=auto: using the CPU (%s)\n", reason.c_str());
+  std::unique_ptr<Ops> ops = on_gpu ? make_cuda_ops({algorithm_cache(), precision == Precision::tf32, gpu}) : make_cpu_ops();
   if (precision == Precision::bf16 && !ops->device().bf16)
     throw Error(ExitCode::usage, "precision=bf16: " + ops->device().name +
                                      " has no bf16 instructions (AMX or AVX512-BF16 on a CPU), so it would be slower than fp32; "

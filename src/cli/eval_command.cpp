@@ -40,6 +40,7 @@ void run(const EvalArguments& arguments) {
   Gpt2 model(weights, Weights::Use::inference, Recompute::none, arguments.batch, config.n_ctx, ops.get(), memory);
   DeviceBatch device_batch(arguments.batch, config.n_ctx, ops.get(), memory);
   Progress progress(0, 1);
+  const std::unique_ptr<Communicator> by_itself = make_self_communicator();
 
   nlohmann::ordered_json result;
   result["checkpoint"] = folder.string();
@@ -50,11 +51,11 @@ void run(const EvalArguments& arguments) {
     settings.n_ctx = config.n_ctx;
     settings.vocab_size = config.vocab_size;
     const BatchSource source(settings);
-    const std::optional<double> loss =
-        validation_loss(model, source, arguments.batch, config.n_ctx, arguments.batches, device_batch, *ops, [&](double share) {
-          progress.activity("validating", share);
-          return true;
-        });
+    const std::optional<double> loss = validation_loss(model, source, arguments.batch, config.n_ctx, arguments.batches,
+                                                       device_batch, *ops, *by_itself, [&](double share) {
+                                                         progress.activity("validating", share);
+                                                         return true;
+                                                       });
     result["val_loss"] = *loss;
     result["perplexity"] = std::exp(*loss);
     const std::optional<ShardOrigin> origin = read_sidecar(expand_globs(arguments.data));
@@ -64,7 +65,7 @@ void run(const EvalArguments& arguments) {
     const Tokenizer tokenizer = open_tokenizer(arguments.tokenizer, folder, config);
     const std::optional<MultipleChoiceScore> score =
         multiple_choice_score(model, read_multiple_choice(arguments.hellaswag), arguments.items, tokenizer, config.n_ctx,
-                              arguments.batch, device_batch, *ops, [&](double share) {
+                              arguments.batch, device_batch, *ops, *by_itself, [&](double share) {
                                 progress.activity("scoring HellaSwag", share);
                                 return true;
                               });

@@ -2,13 +2,19 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <new>
+#include <optional>
+#include <string>
+#include <thread>
 
 #include "cli/commands.h"
+#include "distributed/launch.h"
 #include "kernels/check.h"
 #include "train/signals.h"
 
@@ -19,23 +25,45 @@ int fail(temper::ExitCode code, const char* what) {
   return static_cast<int>(code);
 }
 
-/// OpenMP's threads wait for each other by spinning, with GCC's runtime for some 15 ms. On a machine that does anything else
-/// (another trial, a browser) the thread that is waited for often has no processor meanwhile, and runs take many times as long.
-/// 2,000 turns are about 0.1 ms, after that they sleep. The runtime reads the variable when it is loaded, so the program starts
-/// itself once more; where it cannot, it goes on as it is.
-void let_waiting_threads_sleep(char** argv) {
-  if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
-  std::error_code unknown;
-  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", unknown);
-  if (unknown) return;
-  ::setenv("GOMP_SPINCOUNT", "2000", 1);
-  ::execv(program.c_str(), argv);
+/// Its place in a launch, where the environment makes sense; the command that needs it says what does not.
+std::optional<temper::Launch> launch() {
+  try {
+    return temper::read_launch();
+  } catch (const temper::Error&) {
+    return std::nullopt;
+  }
 }
 
-}  // namespace
+/// OpenMP's threads wait for each other by spinning, with GCC's runtime for some 15 ms. On a machine that does anything else
+/// (another trial, a browser) the thread that is waited for often has no processor meanwhile, and runs take longer
+/// (docs/performance.md).
+/// 2,000 turns are about 0.1 ms, after that they sleep. And ranks on one machine share its processors. The runtime reads its
+/// variables when it is loaded, so the program starts itself once more; where it cannot, it goes on as it is.
+void settle_threads(char** argv) {
+  bool changed = false;
+  if (std::getenv("GOMP_SPINCOUNT") == nullptr && std::getenv("OMP_WAIT_POLICY") == nullptr) {
+    ::setenv("GOMP_SPINCOUNT", "2000", 1);
+    changed = true;
+  }
+  const auto place = launch();
+  if (place && place->local_size > 1 && std::getenv("OMP_NUM_THREADS") == nullptr) {
+    const auto share = static_cast<std::int64_t>(std::thread::hardware_concurrency()) / place->local_size;
+    ::setenv("OMP_NUM_THREADS", std::to_string(std::max<std::int64_t>(1, share)).c_str(), 1);
+    changed = true;
+  }
+  std::error_code unknown;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", unknown);
+  if (changed && !unknown) ::execv(program.c_str(), argv);
+}
 
-int main(int argc, char** argv) {
-  let_waiting_threads_sleep(argv);
+/// Of several ranks, none waits at its end for libraries that still wait for others.
+int leave(int code) {
+  if (const auto place = launch(); !place || place->size == 1) return code;
+  std::fflush(nullptr);
+  ::_exit(code);
+}
+
+int run(int argc, char** argv) {
   temper::ignore_closed_pipes();
   CLI::App app("Trains GPT-2: from a text to a model that writes, on CPU and GPU.", "temper");
   app.require_subcommand(1);
@@ -74,4 +102,11 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "temper: unexpected error, please report it: %s\n", error.what());
     return static_cast<int>(temper::ExitCode::unexpected);
   }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  settle_threads(argv);
+  return leave(run(argc, argv));
 }

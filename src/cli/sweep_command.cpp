@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <memory>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -13,6 +15,7 @@
 #include "io/file.h"
 #include "sweep/local_executor.h"
 #include "sweep/scheduler.h"
+#include "sweep/slurm_executor.h"
 #include "sweep/tables.h"
 #include "train/engine.h"
 #include "train/progress.h"
@@ -26,6 +29,7 @@ namespace fs = std::filesystem;
 struct SweepArguments {
   std::string sweep;
   std::string out;
+  std::string executor = "local";
   bool dry_run = false;
   bool status = false;
   bool retry_failed = false;
@@ -50,13 +54,35 @@ std::vector<std::string> visible_gpus() {
   return gpus;
 }
 
+std::vector<std::string> environment() {
+  std::vector<std::string> all;
+  for (char** entry = environ; *entry != nullptr; ++entry) all.emplace_back(*entry);
+  return all;
+}
+
 LocalMachine this_machine() {
   LocalMachine machine;
   machine.program = "/proc/self/exe";  // which stays this program when the file is replaced by a newer one
-  for (char** entry = environ; *entry != nullptr; ++entry) machine.environment.emplace_back(*entry);
+  machine.environment = environment();
   machine.cores = std::max(1u, std::thread::hardware_concurrency());
   machine.gpus = visible_gpus();
   return machine;
+}
+
+std::unique_ptr<Executor> make_executor(const SweepArguments& arguments, const Sweep& sweep) {
+  if (arguments.executor == "local") return std::make_unique<LocalExecutor>(this_machine(), sweep.file.resources);
+  const SlurmSite site{fs::read_symlink("/proc/self/exe"), fs::current_path(), environment()};
+  return std::make_unique<SlurmExecutor>(site, sweep.file, sweep.folder);
+}
+
+/// Refuses trials without data.
+void check_data(const Sweep& sweep) {
+  std::set<std::vector<std::string>> looked_for;
+  for (const Trial& trial : sweep.rungs.back()) {
+    for (const auto* files : {&trial.config.data.train, &trial.config.data.val}) {
+      if (looked_for.insert(*files).second) expand_globs(*files);
+    }
+  }
 }
 
 /// Trials that have the memory of a device to themselves together.
@@ -65,7 +91,7 @@ std::int64_t sharing_a_device(const SweepResources& resources, const Ops& ops) {
   return std::clamp(static_cast<std::int64_t>(1.0 / resources.gpus_per_trial), std::int64_t{1}, resources.trials_at_once);
 }
 
-/// What the trials need of this machine beside processors; devices are opened to ask them, and given back.
+/// What the trials need of this machine's devices, which are opened to ask them, and given back.
 class Needs {
  public:
   std::size_t memory_of(const RunConfig& config) {
@@ -74,14 +100,10 @@ class Needs {
     return plan.memory.total_bytes();
   }
 
-  /// Refuses trials without data, without their device, or without room side by side.
+  /// Refuses trials without their device, or without room side by side.
   void check(const Sweep& sweep) {
-    std::set<std::vector<std::string>> looked_for;
     for (const Trial& trial : sweep.rungs.back()) {
       const RunConfig& config = trial.config;
-      for (const auto* files : {&config.data.train, &config.data.val}) {
-        if (looked_for.insert(*files).second) expand_globs(*files);
-      }
       const std::size_t room = device(config).device().memory;
       const auto together = static_cast<std::size_t>(sharing_a_device(sweep.file.resources, device(config)));
       const std::size_t memory = memory_of(config);
@@ -148,15 +170,20 @@ void run(const SweepArguments& arguments, ExitCode& exit_code) {
     write_output(results_markdown(sweep, plan) + status_text(sweep, plan));
     return;
   }
+  // Trials of a cluster run on other machines than this one, whose devices say nothing about theirs.
+  const bool here = arguments.executor == "local";
   {
     Needs needs;
     if (arguments.dry_run) {
-      write_output(cost_text(sweep, read_plan(sweep), [&](const RunConfig& config) { return needs.memory_of(config); }));
+      write_output(cost_text(sweep, read_plan(sweep), [&](const RunConfig& config) {
+        return here ? std::optional(needs.memory_of(config)) : std::nullopt;
+      }));
       return;
     }
-    needs.check(sweep);
+    check_data(sweep);
+    if (here) needs.check(sweep);
   }
-  LocalExecutor executor(this_machine(), sweep.file.resources);
+  const std::unique_ptr<Executor> executor = make_executor(arguments, sweep);
   fs::create_directories(out / "trials");
   const FolderLock lock(out);
   write_file_atomically(out / "sweep.json", sweep_to_json(sweep.file));
@@ -164,7 +191,8 @@ void run(const SweepArguments& arguments, ExitCode& exit_code) {
     std::fprintf(stderr, "%zu folders in %s are of trials that this sweep does not ask for; they stay and are in no table\n", count,
                  (out / "trials").c_str());
   }
-  const SweepOutcome outcome = run_sweep(sweep, executor, arguments.retry_failed);
+  if (here) disown_slurm_tasks(out);
+  const SweepOutcome outcome = run_sweep(sweep, *executor, arguments.retry_failed);
   report_end(sweep, outcome, exit_code);
 }
 
@@ -175,6 +203,9 @@ void add_sweep_command(CLI::App& app, ExitCode& exit_code) {
   CLI::App* command = app.add_subcommand("sweep", "Train every configuration a sweep file asks for, and rank them");
   command->add_option("sweep", arguments->sweep, "Sweep file (JSON), or the folder of a sweep")->required();
   command->add_option("--out", arguments->out, "Folder of the sweep (default: sweeps/NAME of the file)");
+  command->add_option("--executor", arguments->executor, "Where trials run: local (this machine) or slurm (a cluster)")
+      ->check(CLI::IsMember({"local", "slurm"}))
+      ->capture_default_str();
   command->add_flag("--dry-run", arguments->dry_run, "List the trials and what they cost, and stop");
   command->add_flag("--status", arguments->status, "Print how far the sweep is and its table so far, and stop");
   command->add_flag("--retry-failed", arguments->retry_failed, "Run trials again that have failed");
@@ -182,6 +213,7 @@ void add_sweep_command(CLI::App& app, ExitCode& exit_code) {
       "Examples:\n  temper sweep configs/sweeps/quickstart-decay-warmup.json --dry-run\n"
       "  temper sweep configs/sweeps/quickstart-decay-warmup.json --out sweeps/decay\n"
       "  temper sweep sweeps/decay --status\n"
+      "  temper sweep configs/sweeps/quickstart-decay-warmup.json --executor slurm\n"
       "The same command goes on with a sweep that was stopped or whose file has grown. docs/sweeps.md has the format.\n"
       "Exit codes: 0 all trials finished, 1 some failed, 2 sweep file or budget, 8 disk, 75 stopped by a signal, run again to go "
       "on.");

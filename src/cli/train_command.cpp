@@ -3,6 +3,9 @@
 
 #include "cli/commands.h"
 #include "config/parse.h"
+#include "config/resolved.h"
+#include "distributed/communicator.h"
+#include "io/file.h"
 #include "train/trainer.h"
 
 namespace temper {
@@ -38,6 +41,36 @@ std::string result_line(const TrainSummary& summary) {
   return out + "checkpoint " + summary.checkpoint.string() + "\n";
 }
 
+/// The ranks that the launcher started, over NCCL on GPUs and MPI elsewhere; where it started one process, nobody.
+std::unique_ptr<Communicator> join(const Launch& launch, const TrainOptions& options, Ops& ops) {
+  const bool cpu = ops.device().backend == "cpu";
+  if (options.config.parallel.deterministic && !cpu)
+    throw Error(
+        ExitCode::usage,
+        "parallel.deterministic is true and the device is " + ops.device().backend +
+            ": on a GPU, NCCL decides in which order ranks are added; use device=cpu, or set parallel.deterministic to false "
+            "(the same number of ranks gives the same bits without it)");
+  if (launch.size == 1) return make_self_communicator();
+  CommunicatorSettings settings;
+  settings.timeout = std::chrono::seconds(options.config.parallel.timeout_seconds);
+  const std::string key = hash_bytes(config_to_json(options.config) + (options.resume ? "resume" : "start"));
+  return cpu ? make_mpi_communicator(launch, key, settings) : make_nccl_communicator(launch, key, settings, ops);
+}
+
+/// Trains with the others, who are told when this rank alone has a reason to end.
+TrainSummary train_together(const TrainOptions& options, Ops& ops, Communicator& ranks) {
+  try {
+    return train(options, ops, ranks);
+  } catch (const Error& error) {
+    // What all ranks find together, each says itself.
+    if (error.code() != ExitCode::distributed && error.code() != ExitCode::numeric) ranks.fail(error.what());
+    throw;
+  } catch (const std::exception& error) {
+    ranks.fail(error.what());
+    throw;
+  }
+}
+
 void run(const TrainArguments& arguments, ExitCode& exit_code) {
   TrainOptions options;
   options.config = load_config(arguments.config, arguments.overrides);
@@ -45,19 +78,21 @@ void run(const TrainArguments& arguments, ExitCode& exit_code) {
   options.resume = arguments.resume;
   options.allowed_changes = arguments.allowed_changes;
 
-  const std::unique_ptr<Ops> ops = open_device(options.config.device, options.config.precision);
-  const std::string plan = describe_run(options.config, *ops, describe_device(ops->device()));
+  const Launch launch = read_launch();
+  const std::unique_ptr<Ops> ops = open_device(options.config.device, options.config.precision, launch.local_rank);
+  const std::unique_ptr<Communicator> ranks = join(launch, options, *ops);
+  const std::string plan = describe_run(options.config, *ops, describe_device(ops->device()), *ranks);
   if (arguments.dry_run) {
-    write_output(plan);
+    if (launch.rank == 0) write_output(plan);
     return;
   }
-  std::fputs(plan.c_str(), stderr);
-  const TrainSummary summary = train(options, *ops);
+  if (launch.rank == 0) std::fputs(plan.c_str(), stderr);
+  const TrainSummary summary = train_together(options, *ops, *ranks);
   if (summary.interrupted) {
     exit_code = ExitCode::saved;
     return;
   }
-  write_output(result_line(summary));
+  if (launch.rank == 0) write_output(result_line(summary));
 }
 
 }  // namespace
@@ -75,7 +110,10 @@ void add_train_command(CLI::App& app, ExitCode& exit_code) {
   command->footer(
       "Examples:\n  temper train configs/quickstart.json\n"
       "  temper train configs/gpt2-124m.json optimizer.weight_decay=0.3 --out runs/decay-0.3\n"
-      "Exit codes: 0 done, 2 configuration, 3 data, 4 checkpoint, 5 memory, 6 loss not finite, 8 disk, 75 saved on a signal.");
+      "  mpirun --bind-to none -n 4 temper train configs/gpt2-124m.json parallel.zero_stage=1   (docs/distributed.md)\n"
+      "Exit codes: 0 done, 2 configuration, 3 data, 4 checkpoint, 5 memory, 6 loss not finite, 7 a rank is gone, 8 disk, 75 saved "
+      "on "
+      "a signal.");
   command->callback([arguments, &exit_code] { run(*arguments, exit_code); });
 }
 

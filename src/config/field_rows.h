@@ -39,6 +39,6 @@ ChoiceKind choice(Access, std::vector<std::string_view> names) {
 void add_run_fields(std::vector<Field>& fields);  ///< top level, model, data, batch, train
 void add_optimizer_fields(std::vector<Field>& fields);
 void add_schedule_fields(std::vector<Field>& fields);
-void add_record_fields(std::vector<Field>& fields);  ///< eval, checkpoint, log, diagnostics
+void add_record_fields(std::vector<Field>& fields);  ///< eval, checkpoint, log, diagnostics, parallel
 
 }  // namespace temper

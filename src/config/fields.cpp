@@ -34,6 +34,7 @@ const std::vector<Section>& config_sections() {
       {"checkpoint", "When the run is saved, and how many saves are kept. A run is saved at its end in any case."},
       {"log", "What is written down, and how often."},
       {"diagnostics", "What is measured about the updates. Nothing of it changes the run."},
+      {"parallel", "How several ranks share a run (docs/distributed.md). A run by itself looks at `deterministic` only."},
   };
   return sections;
 }

@@ -1,4 +1,4 @@
-// Rows of eval, checkpoint, log and diagnostics: what a run writes down.
+// Rows of eval, checkpoint, log, diagnostics and parallel: what a run writes down, and who shares its work.
 #include "config/field_rows.h"
 
 namespace temper {
@@ -39,6 +39,21 @@ void add_record_fields(std::vector<Field>& fields) {
       {"diagnostics.histogram_bins",
        IntegerKind{IntegerMember([](auto& c) -> auto& { return c.diagnostics.histogram_bins; }), 8, 4096}, free,
        "bins of a histogram"},
+
+      {"parallel.zero_stage", IntegerKind{IntegerMember([](auto& c) -> auto& { return c.parallel.zero_stage; }), 0, 1}, topology,
+       "1: each rank keeps the optimizer's states, and in bf16 the master weights, of its share of the parameters only (ZeRO-1); "
+       "0: "
+       "of all"},
+      {"parallel.deterministic", BooleanKind{BooleanMember([](auto& c) -> auto& { return c.parallel.deterministic; })}, topology,
+       "on a CPU: gradients are added micro-batch by micro-batch, in their order, so that any number of ranks gives the same bits; "
+       "takes more memory and time"},
+      {"parallel.bucket_mib", IntegerKind{IntegerMember([](auto& c) -> auto& { return c.parallel.bucket_mib; }), 1, 65536},
+       topology, "MiB of gradients that are sent together while the backward pass goes on"},
+      {"parallel.timeout_seconds",
+       IntegerKind{IntegerMember([](auto& c) -> auto& { return c.parallel.timeout_seconds; }), 1, 86400}, free,
+       "seconds that a rank waits for the others in a collective before it gives up"},
+      {"parallel.check_every", IntegerKind{IntegerMember([](auto& c) -> auto& { return c.parallel.check_every; }), 0, most_steps},
+       free, "steps between comparisons of the ranks' weights, which must be equal to the bit; 0: never"},
   };
   fields.insert(fields.end(), rows.begin(), rows.end());
 }

@@ -214,6 +214,15 @@ struct LogConfig {
   bool tensorboard = true;
 };
 
+/// How the ranks of a run share its work.
+struct ParallelConfig {
+  std::int64_t zero_stage = 0;  ///< 1: a rank keeps optimizer states for its share of the weights only
+  bool deterministic = false;   ///< the same bits for any number of ranks
+  std::int64_t bucket_mib = 25;
+  std::int64_t timeout_seconds = 120;
+  std::int64_t check_every = 1000;  ///< steps between comparisons of the ranks' weights; 0: never
+};
+
 struct RunConfig {
   std::string name = "run";
   std::uint64_t seed = 1337;
@@ -229,6 +238,7 @@ struct RunConfig {
   CheckpointConfig checkpoint;
   LogConfig log;
   DiagnosticsConfig diagnostics;
+  ParallelConfig parallel;
 };
 
 }  // namespace temper

@@ -80,6 +80,19 @@ void check_diagnostics(const RunConfig& config, Problems& problems) {
                        text(config.batch.micro_batch) + " (batch.micro_batch); lower it or raise batch.micro_batch");
 }
 
+void check_parallel(const RunConfig& config, Problems& problems) {
+  if (config.parallel.zero_stage == 0) return;
+  const DiagnosticsConfig& wanted = config.diagnostics;
+  if (wanted.every > 0 || wanted.representation_every > 0 || wanted.histogram_every > 0)
+    problems.push_back(
+        "parallel.zero_stage is 1, and diagnostics look at states and weights that no rank has all of then; set "
+        "parallel.zero_stage to 0, or diagnostics.every, representation_every and histogram_every to 0");
+  if (config.optimizer.name == OptimizerName::schedule_free_adamw)
+    problems.push_back(
+        "parallel.zero_stage is 1, and schedule_free_adamw exchanges whole buffers when it evaluates; set "
+        "parallel.zero_stage to 0");
+}
+
 }  // namespace
 
 std::vector<std::string> config_problems(const RunConfig& config) {
@@ -92,6 +105,7 @@ std::vector<std::string> config_problems(const RunConfig& config) {
   const std::size_t before = problems.size();
   check_batch(config, problems);
   check_diagnostics(config, problems);
+  check_parallel(config, problems);
   check_alternatives(config, problems);
   if (problems.size() == before) check_schedule(config, problems);
   return problems;

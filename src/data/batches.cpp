@@ -162,7 +162,7 @@ class BatchSource::Prefetcher {
     thread_.join();
   }
 
-  void read(std::int64_t first, std::int64_t count, Batch& batch) {
+  void read(std::int64_t first, std::int64_t count, std::int64_t next, Batch& batch) {
     wait();
     const bool fetched = first == first_ && count == count_;
     if (fetched && error_) std::rethrow_exception(error_);
@@ -172,7 +172,7 @@ class BatchSource::Prefetcher {
     } else {
       source_.read(first, count, batch);
     }
-    first_ = first + count;
+    first_ = next;
     count_ = count;
     start();
   }
@@ -237,9 +237,9 @@ std::vector<std::filesystem::path> BatchSource::files() const {
 
 void BatchSource::read(std::int64_t first, std::int64_t count, Batch& batch) const { state_->read(first, count, batch); }
 
-void BatchSource::read_prefetched(std::int64_t first, std::int64_t count, Batch& batch) {
+void BatchSource::read_prefetched(std::int64_t first, std::int64_t count, std::int64_t next, Batch& batch) {
   if (!prefetcher_) prefetcher_ = std::make_unique<Prefetcher>(*state_);
-  prefetcher_->read(first, count, batch);
+  prefetcher_->read(first, count, next, batch);
 }
 
 }  // namespace temper

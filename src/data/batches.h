@@ -47,9 +47,10 @@ class BatchSource {
   /// permutation. Throws Error(ExitCode::data) on a token out of range, before anyone sees the batch. Safe from many threads.
   void read(std::int64_t first, std::int64_t count, Batch& batch) const;
 
-  /// As read(), but from a thread that has fetched ahead; `first` should follow the previous call's windows (any other is read on
-  /// the spot). An error met while fetching ahead is thrown by the call that asks for those windows. From one thread at a time.
-  void read_prefetched(std::int64_t first, std::int64_t count, Batch& batch);
+  /// As read(), but from a thread that has fetched ahead, and goes on with as many windows from `next` on. Any others than the
+  /// previous call announced are read on the spot. An error met while fetching ahead is thrown by the call that asks for those
+  /// windows. From one thread at a time.
+  void read_prefetched(std::int64_t first, std::int64_t count, std::int64_t next, Batch& batch);
 
  private:
   struct State;

@@ -19,6 +19,15 @@ void check_sum(const TensorView& values) {
     throw ContractViolation(std::string("a sum over ranks of ") + name_of(values.dtype) + "; only f32");
 }
 
+void check_accumulation(const TensorView& values, const Shards& shards, const TensorView& sum, std::int64_t rank) {
+  check_sum(values);
+  check_sum(sum);
+  const auto own = static_cast<std::size_t>(rank);
+  if (sum.numel() != shards.at(own + 1) - shards.at(own))
+    throw ContractViolation("a sum of " + std::to_string(sum.numel()) + " elements for a shard of " +
+                            std::to_string(shards.at(own + 1) - shards.at(own)));
+}
+
 void check_shards(const Shards& shards, std::int64_t size, std::int64_t count) {
   if (static_cast<std::int64_t>(shards.size()) != size + 1)
     throw ContractViolation(std::to_string(shards.size()) + " shard borders for " + std::to_string(size) +

@@ -52,6 +52,10 @@ class Communicator {
   virtual void all_reduce(double* values, std::int64_t count, const std::string& what) = 0;
   /// values (f32): this rank's shard = the same sum; the other elements are left undefined.
   virtual void reduce_scatter(TensorView values, const Shards& shards, const std::string& what) = 0;
+  /// sum (f32, as long as this rank's shard) = ((sum + r0) + r1) + ...: every rank's values of that shard, added in rank order. So
+  /// a sum over things that are dealt out to ranks in turn has the same bits for any number of ranks. In host memory only: over
+  /// NCCL it is Error(ExitCode::usage).
+  virtual void accumulate(TensorView values, const Shards& shards, TensorView sum, const std::string& what) = 0;
   /// values (any type): each shard as its rank has it, on all ranks. Shards in elements.
   virtual void all_gather(TensorView values, const Shards& shards, const std::string& what) = 0;
   /// values (any type) as rank 0 has them.

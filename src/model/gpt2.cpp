@@ -198,7 +198,10 @@ void Gpt2::head_loss(ConstTensorView targets, float loss_scale, bool with_gradie
   ops_->sum(rows(losses_, {R}), loss_scale, write, loss);
 }
 
-void Gpt2::backward(ConstTensorView tokens, Write write) {
+void Gpt2::backward(ConstTensorView tokens, Write write, const GradientsFinal& final) {
+  const auto tell = [&](std::int64_t from) {
+    if (final) final(from);
+  };
   const std::int64_t R = B_ * T_;
   const std::int64_t C = weights_.config().n_embd;
   const TensorView dresidual = rows(dresidual_, {R, C});
@@ -206,11 +209,14 @@ void Gpt2::backward(ConstTensorView tokens, Write write) {
   ops_->layernorm_backward(rows(dnorm_, {R, C}), rows(blocks_.back().residual_out, {R, C}), value(parameters_.ln_f.weight),
                            rows(ln_f_mean_, {R}), rows(ln_f_rstd_, {R}), {}, dresidual, gradient(parameters_.ln_f.weight),
                            gradient(parameters_.ln_f.bias), write);
+  tell(parameters_.ln_f.weight->offset);
   for (std::size_t layer = blocks_.size(); layer-- > 0;) {
     recompute_block(layer);
     backward_block(layer, write);
+    tell(parameters_.blocks[layer].ln_1.weight->offset);
   }
   ops_->embedding_backward(dresidual.reshaped({B_, T_, C}), tokens, gradient(parameters_.wte), gradient(parameters_.wpe), write);
+  tell(0);
 }
 
 void Gpt2::backward_block(std::size_t layer, Write write) {
@@ -244,10 +250,11 @@ void Gpt2::backward_block(std::size_t layer, Write write) {
                            dresidual, dresidual, gradient(p.ln_1.weight), gradient(p.ln_1.bias), write);
 }
 
-void Gpt2::forward_backward(ConstTensorView tokens, ConstTensorView targets, float loss_scale, Write write, TensorView loss) {
+void Gpt2::forward_backward(ConstTensorView tokens, ConstTensorView targets, float loss_scale, Write write, TensorView loss,
+                            const GradientsFinal& final) {
   forward(tokens);
   head_loss(targets, loss_scale, true, write, loss);
-  backward(tokens, write);
+  backward(tokens, write, final);
 }
 
 void Gpt2::forward_loss(ConstTensorView tokens, ConstTensorView targets, float loss_scale, Write write, TensorView loss) {

@@ -48,6 +48,10 @@ struct Gpt2Parameters {
 /// Called in a forward pass before each linear layer of the blocks, with its weight and its input act [R,K].
 using LinearObserver = std::function<void(const Parameter& weight, ConstTensorView input)>;
 
+/// Called in a backward pass each time more gradients are final: those from this place of the flat buffer on. The last call is with
+/// 0.
+using GradientsFinal = std::function<void(std::int64_t from)>;
+
 class Gpt2 {
  public:
   /// Takes memory for micro-batches of up to `sequences` x `positions` tokens. With `use` inference there is room for the
@@ -57,7 +61,8 @@ class Gpt2 {
 
   /// Forward and backward pass of tokens, targets (i32 [B,T] on the device; target -1: ignored).
   /// loss[0] (f32) = or += loss_scale * sum of token losses; gradients, likewise written or accumulated, are those of that sum.
-  void forward_backward(ConstTensorView tokens, ConstTensorView targets, float loss_scale, Write write, TensorView loss);
+  void forward_backward(ConstTensorView tokens, ConstTensorView targets, float loss_scale, Write write, TensorView loss,
+                        const GradientsFinal& final = {});
 
   /// Forward pass alone. Each token's loss is in token_losses() afterwards.
   void forward_loss(ConstTensorView tokens, ConstTensorView targets, float loss_scale, Write write, TensorView loss);
@@ -93,7 +98,7 @@ class Gpt2 {
   void recompute_block(std::size_t layer);
   TensorView residual_in(std::size_t layer) const;
   void head_loss(ConstTensorView targets, float loss_scale, bool with_gradient, Write write, TensorView loss);
-  void backward(ConstTensorView tokens, Write write);
+  void backward(ConstTensorView tokens, Write write, const GradientsFinal& final);
   void backward_block(std::size_t layer, Write write);
 
   TensorView rows(TensorView full, Shape shape) const { return {full.data, full.dtype, shape}; }

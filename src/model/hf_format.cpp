@@ -48,10 +48,10 @@ std::vector<TensorEntry> file_entries(const ModelConfig& config) {
 }
 
 /// One parameter as the file has it.
-std::vector<float> to_file(const Weights& weights, const Parameter& file_parameter) {
+std::vector<float> to_file(const Weights& weights, ConstTensorView masters, const Parameter& file_parameter) {
   const Parameter* parameter = weights.layout().find(file_parameter.name);
   if (parameter == nullptr) return std::vector<float>(static_cast<std::size_t>(file_parameter.numel()), 0.0f);
-  std::vector<float> values = weights.download(*parameter);
+  std::vector<float> values = weights.download(*parameter, masters);
   if (is_conv1d(*parameter)) {
     std::vector<float> transposed(values.size());
     transpose(values, parameter->shape[0], parameter->shape[1], transposed);
@@ -64,13 +64,13 @@ std::vector<float> to_file(const Weights& weights, const Parameter& file_paramet
 }  // namespace
 
 std::map<std::string, std::string> save_hf_model(const std::filesystem::path& folder, const Weights& weights,
-                                                 std::uint32_t end_of_text) {
+                                                 std::uint32_t end_of_text, ConstTensorView masters) {
   const ModelConfig& config = weights.config();
   std::map<std::string, std::string> hashes;
 
   SafetensorsWriter writer(folder / "model.safetensors", file_entries(config), {{"format", "pt"}});
   for (const Parameter& parameter : hf_parameters(config)) {
-    const std::vector<float> values = to_file(weights, parameter);
+    const std::vector<float> values = to_file(weights, masters, parameter);
     writer.write(values.data(), values.size() * sizeof(float));
   }
   hashes["model.safetensors"] = writer.close();

@@ -16,9 +16,9 @@ namespace temper {
 /// and returns each file's hash (FileWriter's) by name. The four matrices of a block are transposed to [in, out] (HF's
 /// Conv1D), padded vocabulary rows are cut, the head is left out since it is the token embedding. A model without biases
 /// gets zero biases, which compute the same, because GPT2LMHeadModel has no other form; its config.json says "bias": false.
-/// `end_of_text` becomes bos and eos id.
+/// `end_of_text` becomes bos and eos id. `masters` as in Weights::download.
 std::map<std::string, std::string> save_hf_model(const std::filesystem::path& folder, const Weights& weights,
-                                                 std::uint32_t end_of_text);
+                                                 std::uint32_t end_of_text, ConstTensorView masters = {});
 
 /// The sizes of the model in `folder`. The headers of its weight files are checked against config.json, so memory taken for
 /// this configuration is about what the files hold.

@@ -5,6 +5,7 @@
 #include <numbers>
 #include <string>
 
+#include "kernels/check.h"
 #include "kernels/philox.h"
 
 namespace temper {
@@ -49,16 +50,20 @@ double initial_deviation(const ModelConfig& config, const Parameter& parameter) 
 
 }  // namespace
 
-Weights::Weights(const ModelConfig& config, Precision precision, Use use, Ops* ops, DeviceMemory& memory)
+Weights::Weights(const ModelConfig& config, Precision precision, Use use, Ops* ops, DeviceMemory& memory,
+                 std::optional<Range> masters)
     : config_(config), layout_(config), activation_type_(precision == Precision::bf16 ? DType::bf16 : DType::f32), ops_(ops) {
   const Shape flat = {layout_.flat_size()};
-  master_ = memory.add("weights (f32)", DType::f32, flat);
+  const bool can_leave_out = activation_type_ == DType::bf16 && use == Use::training;
+  kept_ = can_leave_out ? masters.value_or(Range{0, layout_.flat_size()}) : Range{0, layout_.flat_size()};
+  master_ = {nullptr, DType::f32, {kept_.end - kept_.begin}};
+  if (master_.numel() > 0) master_ = memory.add("weights (f32)", DType::f32, master_.shape);
   if (activation_type_ == DType::bf16) low_precision_ = memory.add("weights (bf16 copy)", DType::bf16, flat);
   if (use == Use::training) gradients_ = memory.add("gradients (f32)", DType::f32, flat);
   if (ops_ == nullptr) return;
 
   // The gaps between tensors are read by nobody but the norm and the update: zeros there stay zeros.
-  ops_->zero(master_.data, master_.bytes());
+  if (master_.present()) ops_->zero(master_.data, master_.bytes());
   if (low_precision_.present()) ops_->zero(low_precision_.data, low_precision_.bytes());
   if (gradients_.present()) ops_->zero(gradients_.data, gradients_.bytes());
   for (const Parameter& parameter : layout_.parameters())
@@ -108,20 +113,31 @@ void Weights::upload(const std::function<void(const Parameter&, std::span<float>
   for (const Parameter& parameter : layout_.parameters()) {
     values.assign(static_cast<std::size_t>(parameter.numel()), 0.0f);
     fill(parameter, values);
-    ops_->copy_to_device(master_.as<float>() + parameter.offset, values.data(), values.size() * sizeof(float));
+    upload(parameter, values);
     ops_->synchronize();  // `values` is reused
   }
-  refresh_low_precision();
 }
 
-std::vector<float> Weights::download(const Parameter& parameter) const {
+void Weights::upload(const Parameter& parameter, const std::vector<float>& values) {
+  const std::int64_t begin = std::clamp(parameter.offset, kept_.begin, kept_.end);
+  const std::int64_t end = std::clamp(parameter.offset + parameter.numel(), kept_.begin, kept_.end);
+  if (end > begin)
+    ops_->copy_to_device(master_.as<float>() + (begin - kept_.begin), values.data() + (begin - parameter.offset),
+                         static_cast<std::size_t>(end - begin) * sizeof(float));
+  if (!low_precision_.present()) return;
+  const TensorView low = {low_precision_.as<bfloat16>() + parameter.offset, DType::bf16, parameter.shape};
+  if (has_all_masters()) return ops_->cast({master_.as<float>() + parameter.offset, DType::f32, parameter.shape}, low);
+  const TensorView staged = gradient(parameter);
+  ops_->copy_to_device(staged.data, values.data(), staged.bytes());
+  ops_->cast(staged, low);
+}
+
+std::vector<float> Weights::download(const Parameter& parameter, ConstTensorView masters) const {
+  if (!masters.present()) masters = master_;
+  require(masters.numel() == layout_.flat_size(), "Weights: a download wants all masters");
   std::vector<float> values(static_cast<std::size_t>(parameter.numel()));
-  ops_->copy_to_host(values.data(), master_.as<float>() + parameter.offset, values.size() * sizeof(float));
+  ops_->copy_to_host(values.data(), masters.as<float>() + parameter.offset, values.size() * sizeof(float));
   return values;
-}
-
-void Weights::refresh_low_precision() {
-  if (low_precision_.present()) ops_->cast(master_, low_precision_);
 }
 
 }  // namespace temper

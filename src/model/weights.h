@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -16,9 +17,15 @@ namespace temper {
 class Weights {
  public:
   enum class Use { training, inference };
+  /// Elements [begin, end) of the flat buffer.
+  struct Range {
+    std::int64_t begin, end;
+  };
 
-  /// Takes the memory; contents are undefined until initialize() or upload(). With `ops` null only the plan is counted.
-  Weights(const ModelConfig& config, Precision precision, Use use, Ops* ops, DeviceMemory& memory);
+  /// Takes the memory; contents are undefined until initialize() or upload(). With `ops` null only the plan is counted. `masters`:
+  /// those that are kept where the model reads a bf16 copy and trains; without it, and in fp32, all.
+  Weights(const ModelConfig& config, Precision precision, Use use, Ops* ops, DeviceMemory& memory,
+          std::optional<Range> masters = {});
 
   const ModelConfig& config() const { return config_; }
   const ParameterLayout& layout() const { return layout_; }
@@ -28,7 +35,10 @@ class Weights {
   ConstTensorView weight(const Parameter& parameter) const;
   TensorView gradient(const Parameter& parameter) const;
 
-  TensorView master() const { return master_; }                ///< f32 [flat_size]
+  TensorView master() const { return master_; }  ///< f32, those that are kept: [flat_size] if all
+  bool has_all_masters() const { return master_.numel() == layout_.flat_size(); }
+  /// What the model multiplies with, flat.
+  TensorView read_by_model() const { return low_precision_.present() ? low_precision_ : master_; }
   TensorView gradients() const { return gradients_; }          ///< f32 [flat_size]; absent in inference
   TensorView low_precision() const { return low_precision_; }  ///< bf16 [flat_size]; absent in fp32
 
@@ -41,18 +51,20 @@ class Weights {
   /// (Radford et al. 2019, section 2.3).
   void initialize(std::uint64_t seed);
 
-  /// Sets every master from the host, parameter by parameter (`fill` writes numel() values), then the low-precision copy.
+  /// Sets every master from the host, parameter by parameter (`fill` writes numel() values), and the low-precision copy. Where not
+  /// all masters are kept it uses the gradients' memory.
   void upload(const std::function<void(const Parameter&, std::span<float>)>& fill);
-  /// One parameter's masters, on the host.
-  std::vector<float> download(const Parameter& parameter) const;
+  /// One parameter's masters, on the host. `masters`: all of them, f32 [flat_size], where not all are kept here.
+  std::vector<float> download(const Parameter& parameter, ConstTensorView masters = {}) const;
 
  private:
-  void refresh_low_precision();
+  void upload(const Parameter& parameter, const std::vector<float>& values);
 
   ModelConfig config_;
   ParameterLayout layout_;
   DType activation_type_;  // also where `low_precision_` is only planned
   Ops* ops_;
+  Range kept_;
   TensorView master_;
   TensorView low_precision_;
   TensorView gradients_;

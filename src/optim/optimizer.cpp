@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "config/optimizer_defaults.h"
+#include "kernels/check.h"
 
 namespace temper {
 
@@ -15,11 +16,35 @@ namespace {
 
 constexpr const char* group = "optimizer states";
 
+/// What an empty shard has is absent.
+TensorView add_floats(DeviceMemory& memory, std::int64_t count) {
+  return count > 0 ? memory.add(group, DType::f32, {count}) : TensorView{nullptr, DType::f32, {0}};
+}
+
 /// Room for `count` plain structs, counted in f32 elements.
 template <typename Struct>
 TensorView add_structs(DeviceMemory& memory, std::int64_t count) {
   static_assert(sizeof(Struct) % 4 == 0);
-  return memory.add(group, DType::f32, {count * static_cast<std::int64_t>(sizeof(Struct) / 4)});
+  return add_floats(memory, count * static_cast<std::int64_t>(sizeof(Struct) / 4));
+}
+
+ShardPlace checked(ShardPlace place, std::int64_t flat_size) {
+  if (place.begins.empty()) return {{0, flat_size}, 0};
+  const std::vector<std::int64_t>& begins = place.begins;
+  require(begins.front() == 0 && begins.back() == flat_size && std::is_sorted(begins.begin(), begins.end()),
+          "Optimizer: shards begin at 0, never fall and end with the flat buffers");
+  require(place.rank >= 0 && place.rank + 1 < static_cast<std::int64_t>(begins.size()), "Optimizer: no shard is this rank's");
+  return place;
+}
+
+OptimizedBuffers part_of(const OptimizedBuffers& whole, const ShardPlace& place) {
+  const auto part = [&](TensorView flat) {
+    if (flat.numel() == place.end() - place.begin()) return flat;
+    char* data = static_cast<char*>(flat.data);
+    if (flat.present()) data += static_cast<std::size_t>(place.begin()) * size_of(flat.dtype);
+    return TensorView{data, flat.dtype, {place.end() - place.begin()}};
+  };
+  return {part(whole.master), part(whole.gradients), part(whole.low_precision)};
 }
 
 /// The AdamW that trains what Muon does not: the same rates and decay, so that all of a step's scalars but the moments' agree.
@@ -46,33 +71,31 @@ bool holds(const ParameterSegment& segment, std::int64_t offset) {
 }  // namespace
 
 Optimizer::Optimizer(const OptimizerConfig& config, const Schedule& schedule, std::vector<OptimizedTensor> tensors,
-                     OptimizedBuffers buffers, std::int64_t examples, Ops* ops, DeviceMemory& memory)
+                     OptimizedBuffers buffers, std::int64_t examples, Ops* ops, DeviceMemory& memory, ShardPlace place)
     : config_(resolved_optimizer(config)),
       tensors_(std::move(tensors)),
       buffers_(buffers),
+      place_(checked(std::move(place), buffers.gradients.numel())),
+      shard_(part_of(buffers_, place_)),
       ops_(ops),
-      pipeline_(make_pipeline(config_, tensors_)),
       hyperparameters_(config_, schedule),
       beside_muon_(hyperparameters_beside_muon(config_, schedule)),
       scale_settings_(make_scale_settings(config_, examples)) {
-  add_states(memory);
-  if (ops_ == nullptr) return;
-  name_states();
-  upload_segments();
+  require(is_alone() || !averages_weights(), "Optimizer: Schedule-Free is not for several ranks' shards");
+  const Pipeline whole = make_pipeline(config_, tensors_);
+  pipeline_ = cut_pipeline(whole, place_.begin(), place_.end());
+  add_states(whole, memory);
+  name_states(whole);
+  if (ops_ != nullptr) upload_segments();
 }
 
-void Optimizer::add_states(DeviceMemory& memory) {
-  std::size_t states = 0;
-  for (const UpdatePart& part : pipeline_.parts) states = std::max(states, state_names(part.rule).size());
-  for (std::size_t i = 0; i < states; ++i) flat_states_.push_back(memory.add(group, DType::f32, buffers_.master.shape));
-  if (pipeline_.controlled_rows > 0) {
-    row_norm_ = memory.add(group, DType::f32, {pipeline_.controlled_rows});
-    row_mean_square_ = memory.add(group, DType::f32, {pipeline_.controlled_rows});
-    row_work_ = add_structs<RowWork>(memory, pipeline_.controlled_rows);
-  }
-  if (scale_settings_.max_norm > 0.0f || scale_settings_.correction != RateCorrection::none) {
+bool Optimizer::is_alone() const { return place_.begins.size() == 2; }
+
+void Optimizer::add_states(const Pipeline& whole, DeviceMemory& memory) {
+  add_state_buffers(whole, memory);
+  row_work_ = add_structs<RowWork>(memory, pipeline_.controlled_rows);
+  if (pipeline_.scales_tensors) {
     moments_ = add_structs<TensorMoments>(memory, pipeline_.with_gradient);
-    smoothed_ = memory.add(group, DType::f32, {2 * pipeline_.with_gradient});
     scales_ = add_structs<TensorScale>(memory, pipeline_.with_gradient);
   }
   if (beside_muon_) {
@@ -81,51 +104,82 @@ void Optimizer::add_states(DeviceMemory& memory) {
       const ParameterSegment& segment = pipeline_.segments[static_cast<std::size_t>(i)];
       shapes.push_back({segment.rows, segment.columns});
     }
-    newton_schulz_.emplace(shapes, config_.muon_iterations, ops_, memory);
+    if (!shapes.empty()) newton_schulz_.emplace(shapes, config_.muon_iterations, ops_, memory);
   }
   segments_ = add_structs<ParameterSegment>(memory, segment_count());
   scalars_ = add_structs<StepScalars>(memory, beside_muon_ ? 2 : 1);
 }
 
-void Optimizer::name_states() {
-  const auto place = [](TensorView flat, std::int64_t offset, Shape shape) {
-    return TensorView{flat.as<float>() + offset, DType::f32, shape};
+/// What lasts from step to step: the rules' states, a number or two for each controlled row, two for each corrected segment.
+void Optimizer::add_state_buffers(const Pipeline& whole, DeviceMemory& memory) {
+  std::vector<std::string_view> names;  // of the rule with most
+  for (const UpdatePart& part : whole.parts)
+    if (state_names(part.rule).size() > names.size()) names = state_names(part.rule);
+  for (const std::string_view name : names) {
+    flat_states_.push_back(add_floats(memory, place_.end() - place_.begin()));
+    // Of x, which is shown where the model reads, y is kept instead.
+    if (name == "x")
+      state_buffers_.push_back({"y", buffers_.gradients, place_.begins});
+    else
+      state_buffers_.push_back({std::string(name), flat_states_.back(), place_.begins});
+  }
+
+  std::vector<std::int64_t> rows = {0}, means = {0};  // where each rank's begin
+  for (std::size_t rank = 0; rank + 1 < place_.begins.size(); ++rank) {
+    const Pipeline part = cut_pipeline(whole, place_.begins[rank], place_.begins[rank + 1]);
+    rows.push_back(rows.back() + part.controlled_rows);
+    means.push_back(means.back() + 2 * part.with_gradient);
+  }
+  row_norm_ = add_floats(memory, pipeline_.controlled_rows);
+  row_mean_square_ = add_floats(memory, pipeline_.controlled_rows);
+  if (whole.controlled_rows > 0) state_buffers_.push_back({"row_norm", row_norm_, rows});
+  // Relative steps keep no mean square, though the operation wants room for it.
+  if (config_.norm_control == NormControlChoice::rotational && whole.controlled_rows > 0)
+    state_buffers_.push_back({"row_mean_square", row_mean_square_, rows});
+  if (scale_settings_.correction == RateCorrection::none) return;
+  smoothed_ = add_floats(memory, 2 * pipeline_.with_gradient);
+  state_buffers_.push_back({"smoothed_noise", smoothed_, means});
+}
+
+void Optimizer::name_states(const Pipeline& whole) {
+  const auto buffer_of = [&](std::string_view name) {
+    const auto found =
+        std::find_if(state_buffers_.begin(), state_buffers_.end(), [&](const auto& one) { return one.name == name; });
+    return static_cast<std::size_t>(found - state_buffers_.begin());
   };
   std::vector<bool> seen(tensors_.size(), false);
-  for (const UpdatePart& part : pipeline_.parts) {
+  for (const UpdatePart& part : whole.parts) {
     const std::vector<std::string_view> names = state_names(part.rule);
-    for (std::int64_t i = part.first; i < part.first + part.count && i < pipeline_.with_gradient; ++i) {
+    for (std::int64_t i = part.first; i < part.first + part.count && i < whole.with_gradient; ++i) {
       const auto index = static_cast<std::size_t>(i);
-      const ParameterSegment& first = pipeline_.segments[index];
-      const std::size_t owner = pipeline_.tensor_of[index];
+      const ParameterSegment& first = whole.segments[index];
+      const std::size_t owner = whole.tensor_of[index];
       const OptimizedTensor& tensor = tensors_[owner];
       if (seen[owner]) continue;  // stacked matrices are one tensor's
       seen[owner] = true;
-      for (std::size_t state = 0; state < names.size(); ++state) {
-        // Of x, which is shown where the model reads, y is kept instead.
-        const bool is_average = names[state] == "x";
-        states_.push_back({tensor.name + "." + (is_average ? "y" : std::string(names[state])),
-                           place(is_average ? buffers_.gradients : flat_states_[state], tensor.offset, tensor.shape)});
-      }
-      if (first.control == NormControl::rotational || first.control == NormControl::relative) {
-        const Shape rows = {tensor.shape.rows()};
-        states_.push_back({tensor.name + ".row_norm", place(row_norm_, first.first_row, rows)});
-        if (first.control == NormControl::rotational)
-          states_.push_back({tensor.name + ".row_mean_square", place(row_mean_square_, first.first_row, rows)});
-      }
+      const auto add = [&](std::string_view name, std::size_t buffer, std::int64_t offset, Shape shape) {
+        states_.push_back({tensor.name + "." + std::string(name), buffer, offset, shape});
+      };
+      for (std::size_t state = 0; state < names.size(); ++state)  // the first buffers; each rule has its own names for them
+        add(names[state] == "x" ? "y" : names[state], state, tensor.offset, tensor.shape);
+      for (const std::string_view name : {"row_norm", "row_mean_square"})
+        if (holds_norm(first.control) && buffer_of(name) < state_buffers_.size())
+          add(name, buffer_of(name), first.first_row, {tensor.shape.rows()});
       if (scale_settings_.correction != RateCorrection::none) {
-        const auto parts = std::count(pipeline_.tensor_of.begin(), pipeline_.tensor_of.begin() + pipeline_.with_gradient, owner);
-        states_.push_back({tensor.name + ".smoothed_noise", place(smoothed_, 2 * i, {parts, 2})});
+        const auto parts = std::count(whole.tensor_of.begin(), whole.tensor_of.begin() + whole.with_gradient, owner);
+        add("smoothed_noise", buffer_of("smoothed_noise"), 2 * i, {parts, 2});
       }
     }
   }
+  std::stable_sort(states_.begin(), states_.end(), [](const State& a, const State& b) { return a.buffer < b.buffer; });
 }
 
 void Optimizer::upload_segments() {
-  for (const TensorView& flat : flat_states_) ops_->zero(flat.data, flat.bytes());
-  for (const TensorView& small : {row_norm_, row_mean_square_, smoothed_, scalars_})
-    if (small.present()) ops_->zero(small.data, small.bytes());
-  ops_->copy_to_device(segments_.data, pipeline_.segments.data(), pipeline_.segments.size() * sizeof(ParameterSegment));
+  std::vector<TensorView> all = {row_norm_, row_mean_square_, smoothed_, scalars_};
+  all.insert(all.end(), flat_states_.begin(), flat_states_.end());
+  for (const TensorView& one : all)
+    if (one.present()) ops_->zero(one.data, one.bytes());
+  if (segments_.present()) ops_->copy_to_device(segments_.data, pipeline_.segments.data(), segments_.bytes());
   ops_->synchronize();
 }
 
@@ -150,16 +204,25 @@ void Optimizer::begin_step(std::int64_t k) {
   ops_->copy_to_device(scalars_.data, begun.data(), (beside_muon_ ? 2 : 1) * sizeof(StepScalars));
 }
 
-void Optimizer::finish_step() {
+void Optimizer::add_decay_gradient() {
+  if (config_.decay != DecayMode::l2 || config_.l2_stage != L2Stage::before_clipping || pipeline_.with_gradient == 0) return;
+  UpdateBuffers buffers;
+  buffers.master = shard_.master.as<float>();
+  buffers.gradient = shard_.gradients.as<float>();
+  ops_->add_decay_gradient(buffers, device_segments(0), pipeline_.with_gradient, scalars());
+}
+
+void Optimizer::measure_shard(TensorView norm) {
+  require(norm.dtype == DType::f32 && norm.numel() > 0, "Optimizer: a norm wants room for one f32");
+  if (shard_.gradients.numel() == 0) return ops_->zero(norm.data, sizeof(float));
   auto* scalars = static_cast<StepScalars*>(scalars_.data);
-  if (config_.decay == DecayMode::l2 && config_.l2_stage == L2Stage::before_clipping) {
-    UpdateBuffers buffers;
-    buffers.master = buffers_.master.as<float>();
-    buffers.gradient = buffers_.gradients.as<float>();
-    ops_->add_decay_gradient(buffers, device_segments(0), pipeline_.with_gradient, scalars);
-  }
-  ops_->global_norm(buffers_.gradients, config_.clip_mode == ClipMode::global ? static_cast<float>(config_.grad_clip) : 0.0f,
-                    scalars);
+  ops_->global_norm(shard_.gradients, 0.0f, scalars);  // whose norm is finish_step's to write, which comes after this
+  ops_->copy(norm.data, &scalars->gradient_norm, sizeof(float));
+}
+
+void Optimizer::finish_step(ConstTensorView norm_of) {
+  auto* scalars = static_cast<StepScalars*>(scalars_.data);
+  ops_->global_norm(norm_of, config_.clip_mode == ClipMode::global ? static_cast<float>(config_.grad_clip) : 0.0f, scalars);
   if (beside_muon_) {
     constexpr std::size_t measured = offsetof(StepScalars, loss);
     ops_->copy(reinterpret_cast<char*>(scalars + 1) + measured, reinterpret_cast<char*>(scalars) + measured,
@@ -167,6 +230,7 @@ void Optimizer::finish_step() {
   }
   if (moments_.present()) scale_tensors();
   for (const UpdatePart& part : pipeline_.parts) {
+    if (part.count == 0) continue;
     update(part);
     if (beside_muon_ && &part == pipeline_.parts.data()) orthogonalize();
   }
@@ -177,7 +241,7 @@ void Optimizer::scale_tensors() {
   const bool corrects = scale_settings_.correction != RateCorrection::none;
   auto* moments = static_cast<TensorMoments*>(moments_.data);
   auto* scales = static_cast<TensorScale*>(scales_.data);
-  ops_->tensor_moments(buffers_.gradients.as<float>(), corrects ? first_moment().as<float>() : nullptr, device_segments(0),
+  ops_->tensor_moments(shard_.gradients.as<float>(), corrects ? flat_states_[0].as<float>() : nullptr, device_segments(0),
                        pipeline_.with_gradient, moments);
   ops_->tensor_scales(scale_settings_, moments, device_segments(0), pipeline_.with_gradient, scalars(), smoothed_.as<float>(),
                       scales);
@@ -185,10 +249,10 @@ void Optimizer::scale_tensors() {
 
 void Optimizer::update(const UpdatePart& part) {
   UpdateBuffers buffers;
-  buffers.master = buffers_.master.as<float>();
-  buffers.gradient = buffers_.gradients.as<float>();
+  buffers.master = shard_.master.as<float>();
+  buffers.gradient = shard_.gradients.as<float>();
   for (std::size_t i = 0; i < flat_states_.size(); ++i) buffers.state[i] = flat_states_[i].as<float>();
-  buffers.low_precision = buffers_.low_precision.as<bfloat16>();
+  buffers.low_precision = shard_.low_precision.as<bfloat16>();
   if (scales_.present() && part.first < pipeline_.with_gradient)
     buffers.scales = static_cast<const TensorScale*>(scales_.data) + part.first;
   buffers.row_norm = row_norm_.as<float>();
@@ -201,7 +265,7 @@ void Optimizer::orthogonalize() {
   const UpdatePart& directions = pipeline_.parts[0];
   for (std::int64_t i = directions.first; i < directions.first + directions.count; ++i) {
     const ParameterSegment& segment = pipeline_.segments[static_cast<std::size_t>(i)];
-    newton_schulz_->orthogonalize({buffers_.gradients.as<float>() + segment.offset, DType::f32, {segment.rows, segment.columns}});
+    newton_schulz_->orthogonalize({shard_.gradients.as<float>() + segment.offset, DType::f32, {segment.rows, segment.columns}});
   }
 }
 
@@ -251,7 +315,10 @@ void Optimizer::refresh_low_precision() {
 
 // ---- logs and diagnostics --------------------------------------------------------------------------------------------
 
+constexpr const char* needs_everything = "Optimizer: diagnostics are for one rank that has everything";
+
 float Optimizer::decay_of(std::int64_t offset) const {
+  require(is_alone(), needs_everything);
   for (const UpdatePart& part : pipeline_.parts) {
     if (part.settings.decay_form != DecayForm::multiplicative) continue;
     for (std::int64_t i = part.first; i < part.first + part.count; ++i) {
@@ -262,9 +329,13 @@ float Optimizer::decay_of(std::int64_t offset) const {
   return 0.0f;
 }
 
-TensorView Optimizer::first_moment() const { return flat_states_.empty() || averages_weights() ? TensorView{} : flat_states_[0]; }
+TensorView Optimizer::first_moment() const {
+  require(is_alone(), needs_everything);
+  return flat_states_.empty() || averages_weights() ? TensorView{} : flat_states_[0];
+}
 
 std::optional<Optimizer::Average> Optimizer::average_of(const StepScalars& scalars, std::int64_t k) const {
+  require(is_alone(), needs_everything);
   if (flat_states_.empty() || averages_weights() || beside_muon_) return std::nullopt;
   if (config_.name == OptimizerName::sgdw && config_.momentum_includes_rate) return std::nullopt;  // it holds rates as well
   if (config_.name == OptimizerName::lion)
@@ -274,6 +345,7 @@ std::optional<Optimizer::Average> Optimizer::average_of(const StepScalars& scala
 }
 
 std::optional<double> Optimizer::prior_deviation(std::int64_t offset, std::int64_t k, double tokens) const {
+  require(is_alone(), needs_everything);
   if (config_.decay != DecayMode::l2) return std::nullopt;
   const double now = static_cast<double>(hyperparameters_.at(k, earlier_).decay);
   for (std::int64_t i = 0; i < pipeline_.with_gradient; ++i) {

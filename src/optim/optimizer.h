@@ -1,5 +1,6 @@
 // The optimizer: states, and from gradients to new weights in a few launches. What is done with each tensor stands in
-// optim/pipeline.h, the numbers of each step in optim/hyperparameters.h, the maths in kernels/update_rules.h.
+// optim/pipeline.h, the numbers of each step in optim/hyperparameters.h, the maths in kernels/update_rules.h. Where ranks share the
+// work, each has an optimizer of its shard (optim/shards.h), which holds the states of that and updates nothing else.
 #pragma once
 
 #include <cstdint>
@@ -14,22 +15,24 @@
 #include "optim/muon.h"
 #include "optim/pipeline.h"
 #include "optim/schedule.h"
+#include "optim/shards.h"
 
 namespace temper {
 
 /// The flat buffers an optimizer works on, all of flat_size elements.
 struct OptimizedBuffers {
-  TensorView master;         ///< f32
+  TensorView master;         ///< f32; where ranks share the work, it may be this rank's shard alone
   TensorView gradients;      ///< f32; overwritten by steps, and used between them by Schedule-Free
   TensorView low_precision;  ///< bf16 or absent
 };
 
 class Optimizer {
  public:
-  /// Takes memory for the states, all zero. `examples`: sequences in a batch, which optimizer.rate_correction wants to know. With
-  /// `ops` null only the plan is counted. Throws Error(ExitCode::usage) where a name pattern matches no tensor.
+  /// Takes memory for the states of the shard at `place`, all zero. `buffers` and `tensors` are whole on every rank. `examples`:
+  /// sequences in a batch, which optimizer.rate_correction wants to know. With `ops` null only the plan is counted. Throws
+  /// Error(ExitCode::usage) where a name pattern matches no tensor. Schedule-Free is not for several ranks.
   Optimizer(const OptimizerConfig& config, const Schedule& schedule, std::vector<OptimizedTensor> tensors, OptimizedBuffers buffers,
-            std::int64_t examples, Ops* ops, DeviceMemory& memory);
+            std::int64_t examples, Ops* ops, DeviceMemory& memory, ShardPlace place = {});
 
   // ---- a step ------------------------------------------------------------------------------------------------------
 
@@ -38,9 +41,18 @@ class Optimizer {
 
   /// Writes the host's part of the scalars of update k. Call before the step's forward pass.
   void begin_step(std::int64_t k);
-  /// Decay in the gradient, norms, clipping, update. Nothing is changed when loss or norm is not finite. Only queues work on the
-  /// device, the same at each step (Ops::replay).
-  void finish_step();
+
+  // Then, with the gradients of the whole batch in the shard, in this order. These only queue work on the device, the same at each
+  // step (Ops::replay).
+
+  /// Decay that is part of the loss (L2 before clipping), into the shard's gradients. Without such decay nothing.
+  void add_decay_gradient();
+  /// norm[0] (f32) = l2 norm of the shard's gradients; for finish_step, where ranks tell each other theirs.
+  void measure_shard(TensorView norm);
+  /// Norm, clipping, update of the shard. Nothing is changed when loss or norm is not finite. The norm of all gradients is that of
+  /// `norm_of`, f32: all gradients, or the norms of all shards.
+  void finish_step(ConstTensorView norm_of);
+
   /// Starts to read what the step measured: loss, norm, clip factor and whether the update was made.
   std::uint64_t start_read() const { return ops_->start_read(scalars(), sizeof(StepScalars)); }
   /// Waits for the step behind which that read was started.
@@ -59,17 +71,32 @@ class Optimizer {
 
   // ---- for checkpoints ---------------------------------------------------------------------------------------------
 
-  /// A named piece of device memory, "transformer.wte.weight.exp_avg", f32: together with the weights all that a step depends on.
-  /// Under Schedule-Free they are to be read, and written, while the average is shown.
-  struct State {
-    std::string name;
-    TensorView values;
+  // Together with the weights, states are all that a step depends on. Under Schedule-Free they are to be read, and written, while
+  // the average is shown.
+
+  /// Device memory, f32, of which every rank has a part; the parts one after the other are the whole.
+  struct StateBuffer {
+    std::string name;                  ///< "exp_avg", "row_norm", ...
+    TensorView values;                 ///< this rank's part, of one dimension; absent where it is empty
+    std::vector<std::int64_t> shards;  ///< where each rank's part begins in the whole, as ShardPlace::begins
   };
+  /// The same names and shards on all ranks, in the same order.
+  const std::vector<StateBuffer>& state_buffers() const { return state_buffers_; }
+
+  /// A named piece of a whole buffer.
+  struct State {
+    std::string name;     ///< "transformer.wte.weight.exp_avg"
+    std::size_t buffer;   ///< among state_buffers()
+    std::int64_t offset;  ///< in the whole buffer
+    Shape shape;
+  };
+  /// Of all tensors, whoever has them; buffer by buffer.
   const std::vector<State>& states() const { return states_; }
+  const ShardPlace& place() const { return place_; }
   /// Call after weights and states were set from a checkpoint.
   void restored();
 
-  // ---- for logs and diagnostics ------------------------------------------------------------------------------------
+  // ---- for logs and diagnostics; what tells of tensors and moments only where one rank has everything ---------------
 
   const std::vector<OptimizedTensor>& tensors() const { return tensors_; }
   const Hyperparameters& hyperparameters() const { return hyperparameters_; }
@@ -77,7 +104,7 @@ class Optimizer {
   const OptimizedBuffers& buffers() const { return buffers_; }
   /// Of the last step, on the device.
   const StepScalars* scalars() const { return static_cast<const StepScalars*>(scalars_.data); }
-  /// Segments that the update walks: for Workload.
+  /// Segments that the update of the shard walks: for Workload.
   std::int64_t segment_count() const { return static_cast<std::int64_t>(pipeline_.segments.size()); }
 
   /// StepScalars::decay times this is the share of itself that a weight at this place of the flat buffers loses beside the step; 0
@@ -96,8 +123,9 @@ class Optimizer {
   std::optional<double> prior_deviation(std::int64_t offset, std::int64_t k, double tokens) const;
 
  private:
-  void add_states(DeviceMemory& memory);
-  void name_states();
+  void add_states(const Pipeline& whole, DeviceMemory& memory);
+  void add_state_buffers(const Pipeline& whole, DeviceMemory& memory);
+  void name_states(const Pipeline& whole);
   void upload_segments();
   void start_average();
   void refresh_low_precision();
@@ -105,14 +133,17 @@ class Optimizer {
   void update(const UpdatePart& part);
   void orthogonalize();
   bool averages_weights() const;
+  bool is_alone() const;
   StepScalars* scalars_of(const UpdatePart& part) const;
   const ParameterSegment* device_segments(std::int64_t first) const;
 
   OptimizerConfig config_;
   std::vector<OptimizedTensor> tensors_;
   OptimizedBuffers buffers_;
+  ShardPlace place_;
+  OptimizedBuffers shard_;  // what of the buffers is this rank's
   Ops* ops_;
-  Pipeline pipeline_;
+  Pipeline pipeline_;  // of the shard
   Hyperparameters hyperparameters_;
   std::optional<Hyperparameters> beside_muon_;
   ScaleSettings scale_settings_;
@@ -120,8 +151,10 @@ class Optimizer {
   bool average_started_ = false;
   bool average_shown_ = false;
 
+  // Memory is that of the shard.
+  std::vector<StateBuffer> state_buffers_;
   std::vector<State> states_;
-  std::vector<TensorView> flat_states_;               // f32 flat, as many as the rule with most has
+  std::vector<TensorView> flat_states_;               // f32, as many as the rule with most has
   TensorView row_norm_, row_mean_square_, row_work_;  // where rows are controlled
   TensorView moments_, smoothed_, scales_;            // where tensors have factors of their own
   std::optional<NewtonSchulz> newton_schulz_;

@@ -162,6 +162,8 @@ class PipelineMaker {
 
   Pipeline make() {
     const UpdateSettings settings = make_settings(config_);
+    made_.scales_tensors =
+        (config_.clip_mode == ClipMode::tensor && config_.grad_clip > 0.0) || config_.rate_correction != RateCorrectionChoice::none;
     if (config_.name != OptimizerName::muon) {
       for (std::size_t i = 0; i < tensors_.size(); ++i) add_plain(i);
       made_.with_gradient = size();
@@ -224,7 +226,7 @@ class PipelineMaker {
   /// Tensor i as one segment, or as its stacked matrices.
   void add(std::size_t i, NormControl control, bool split, double rate, double decay) {
     const OptimizedTensor& tensor = tensors_[i];
-    const bool controlled = control == NormControl::rotational || control == NormControl::relative;
+    const bool controlled = holds_norm(control);
     const std::int64_t parts = split ? tensor.stacked : 1;
     const std::int64_t rows = tensor.shape.rows() / parts, columns = tensor.shape.back();
     for (std::int64_t part = 0; part < parts; ++part) {

@@ -19,7 +19,7 @@ namespace temper {
 struct OptimizedTensor {
   std::string name;
   Shape shape;
-  std::int64_t offset;  ///< in the flat buffers
+  std::int64_t offset;  ///< in the flat buffers; rises from tensor to tensor
   ParameterKind kind = ParameterKind::matrix;
   std::int64_t layer = -1;   ///< 0, 1, ...; -1 outside the blocks
   std::int64_t stacked = 1;  ///< matrices that lie one above the other in it: 3 in a qkv weight
@@ -41,7 +41,11 @@ struct Pipeline {
   std::vector<UpdatePart> parts;           ///< in the order in which they run
   std::int64_t with_gradient = 0;          ///< segments that see gradients
   std::int64_t controlled_rows = 0;        ///< of segments whose norm is held
+  bool scales_tensors = false;             ///< a segment's gradient or rate has a factor that follows from all of the segment
 };
+
+/// Whether steps leave the norm of rows or matrix as it was.
+inline bool holds_norm(NormControl control) { return control == NormControl::rotational || control == NormControl::relative; }
 
 /// `config` as resolved_optimizer gives it. Throws Error(ExitCode::usage) for a pattern that no tensor matches.
 Pipeline make_pipeline(const OptimizerConfig& config, const std::vector<OptimizedTensor>& tensors);

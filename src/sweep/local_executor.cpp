@@ -89,11 +89,11 @@ bool LocalExecutor::has_room() const {
 
 void LocalExecutor::start(const TrialLaunch& launch) {
   Slot& slot = *std::find_if(slots_.begin(), slots_.end(), [](const Slot& each) { return each.process == 0; });
-  const Descriptor log = open_descriptor(launch.log, O_WRONLY | O_CREAT | O_APPEND);
-  if (!log) throw_failure("open the log", launch.log, errno);
+  const Descriptor log = open_descriptor(launch.folder / "trial.log", O_WRONLY | O_CREAT | O_APPEND);
+  if (!log) throw_failure("open the log", launch.folder / "trial.log", errno);
   const Descriptor nothing = open_descriptor("/dev/null", O_RDONLY);
-  std::vector<std::string> arguments = launch.arguments;
-  arguments.insert(arguments.begin(), "temper");
+  const std::vector<std::string> arguments = {
+      "temper", "train", (launch.folder / "config.json").string(), "--out", launch.folder.string(), "--resume"};
   const std::vector<char*> argument_pointers = pointers(arguments), environment_pointers = pointers(slot.environment);
   const pid_t parent = ::getpid();
 
@@ -119,6 +119,7 @@ void LocalExecutor::start(const TrialLaunch& launch) {
   ::setpgid(child, child);  // whoever comes first; the other call changes nothing
   slot.process = child;
   slot.trial = launch.id;
+  slot.started = seconds_since_1970();
   slot.stopping = false;
 }
 
@@ -133,7 +134,7 @@ std::vector<EndedTrial> LocalExecutor::poll() {
     } else {
       end.exit_code = WEXITSTATUS(status);
     }
-    ended.push_back({slot.trial, end});
+    ended.push_back({slot.trial, end, {slot.started, seconds_since_1970()}});
     slot.process = 0;
   }
   return ended;

@@ -38,6 +38,7 @@ class LocalExecutor : public Executor {
     std::vector<std::string> environment;
     std::string trial;
     pid_t process = 0;      ///< 0: free
+    double started = 0.0;   ///< seconds since 1970
     bool stopping = false;  ///< was asked to; a second signal would end it before it has saved
   };
 

@@ -1,10 +1,12 @@
 #include "sweep/scheduler.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <csignal>
 #include <deque>
 #include <map>
+#include <set>
 #include <thread>
 
 #include "config/validate.h"
@@ -20,14 +22,13 @@ namespace fs = std::filesystem;
 
 constexpr auto pause_between_polls = std::chrono::milliseconds(20);
 
-double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
-
 /// Whether somebody stopped the process, rather than the run ending itself. A run that gets a second signal exits with 128 +
 /// signal.
 bool was_stopped(const ProcessEnd& end) {
   const int signal = end.signal != 0 ? end.signal : end.exit_code - 128;
-  return end.exit_code == static_cast<int>(ExitCode::saved) || signal == SIGHUP || signal == SIGINT || signal == SIGKILL ||
-         signal == SIGTERM;
+  constexpr std::array from_outside = {SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGUSR2};
+  return end.exit_code == static_cast<int>(ExitCode::saved) ||
+         std::find(from_outside.begin(), from_outside.end(), signal) != from_outside.end();
 }
 
 class Scheduler {
@@ -38,13 +39,16 @@ class Scheduler {
   /// Runs these trials of the plan. False: a signal came, or the seconds are spent.
   bool run(std::deque<PlannedTrial*> queue) {
     queue_ = std::move(queue);
+    adopt();
     while (!queue_.empty() || !running_.empty()) {
       if (StopSignals::requested() && !stopping_) stop();
-      if (!queue_.empty() && executor_.has_room()) start_what_fits();
       for (const EndedTrial& ended : executor_.poll()) handle(ended);
+      if (!queue_.empty() && executor_.has_room()) start_what_fits();
       if (progress_.due()) {
-        for (auto& [id, running] : running_) read_status(*running.trial);
-        progress_.show(plan_, running_.size());
+        for (auto& [id, trial] : running_) {
+          if (!executor_.waits(id)) read_status(*trial);
+        }
+        progress_.show(plan_, at_work());
       }
       std::this_thread::sleep_for(pause_between_polls);
     }
@@ -54,10 +58,6 @@ class Scheduler {
   bool interrupted() const { return stopping_; }
 
  private:
-  struct Running {
-    PlannedTrial* trial;
-    double started;
-  };
   struct Stops {
     int in_a_row = 0;
     std::int64_t steps = 0;  // done at the last of them
@@ -69,10 +69,33 @@ class Scheduler {
     planned.status = read_trial(folder(planned), *planned.trial, sweep_.file.metric);
   }
 
+  /// Trials that were started and do not wait for a machine.
+  std::size_t at_work() const {
+    return static_cast<std::size_t>(
+        std::count_if(running_.begin(), running_.end(), [&](const auto& each) { return !executor_.waits(each.first); }));
+  }
+
+  TrialLaunch launch(const PlannedTrial& planned) const { return {planned.trial->id, folder(planned)}; }
+
+  /// What an earlier process of this sweep started somewhere that outlived it. A failure that it has recorded is told already.
+  void adopt() {
+    std::vector<TrialLaunch> perhaps;
+    for (const PlannedTrial* planned : queue_) {
+      if (planned->status.state != TrialState::failed) perhaps.push_back(launch(*planned));
+    }
+    const std::vector<std::string> adopted = executor_.adopt(perhaps);
+    if (adopted.empty()) return;
+    const std::set<std::string> ids(adopted.begin(), adopted.end());
+    std::erase_if(queue_, [&](PlannedTrial* planned) {
+      return ids.contains(planned->trial->id) && running_.emplace(planned->trial->id, planned).second;
+    });
+    progress_.note(std::to_string(adopted.size()) + " trials were started before, and go on");
+  }
+
   void stop() {
     stopping_ = true;
     queue_.clear();
-    progress_.note(std::string(StopSignals::name()) + ": " + std::to_string(running_.size()) + " trials are saving");
+    progress_.note(std::string(StopSignals::name()) + ": " + std::to_string(at_work()) + " trials are saving");
     executor_.cancel();
   }
 
@@ -103,15 +126,14 @@ class Scheduler {
     const Trial& trial = *planned.trial;
     const fs::path here = folder(planned);
     prepare_trial(here, trial, sweep_.file, sweep_.configurations[trial.configuration]);
-    executor_.start({trial.id, {"train", (here / "config.json").string(), "--out", here.string(), "--resume"}, here / "trial.log"});
-    running_[trial.id] = {&planned, now()};
+    executor_.start(launch(planned));
+    running_[trial.id] = &planned;
   }
 
   void handle(const EndedTrial& ended) {
-    const Running running = running_.at(ended.id);
+    PlannedTrial& planned = *running_.at(ended.id);
     running_.erase(ended.id);
-    PlannedTrial& planned = *running.trial;
-    record_process(folder(planned), {running.started, now()}, ended.end);
+    if (ended.times.started > 0) record_process(folder(planned), ended.times, ended.end);
     read_status(planned);
     if (planned.status.state != TrialState::finished) {
       if (was_stopped(ended.end) && (stopping_ || may_go_on(planned))) {
@@ -137,7 +159,7 @@ class Scheduler {
   SweepPlan& plan_;
   SweepProgress& progress_;
   std::deque<PlannedTrial*> queue_;
-  std::map<std::string, Running> running_;
+  std::map<std::string, PlannedTrial*> running_;
   std::map<std::string, Stops> stops_;
   bool stopping_ = false;
   bool out_of_seconds_ = false;

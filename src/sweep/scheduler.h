@@ -16,9 +16,9 @@ struct SweepOutcome {
 };
 
 /// Starts trials in their order as there is room, and resumes those that were interrupted. What has finished never runs again; what
-/// has failed runs again with `retry_failed` only. A trial that is killed from outside (SIGKILL, SIGTERM, SIGINT, SIGHUP, exit 75)
-/// goes on, and counts as failed when that happens a fourth time without a step in between. Progress goes to stderr. Remaining work
-/// that budget.seconds cannot hold, as far as earlier trials tell: Error(ExitCode::usage).
+/// has failed runs again with `retry_failed` only. A trial that is killed from outside (SIGKILL, any signal that asks a run to
+/// stop, exit 75) goes on, and counts as failed when that happens a fourth time without a step in between. Progress goes to stderr.
+/// Remaining work that budget.seconds cannot hold, as far as earlier trials tell: Error(ExitCode::usage).
 SweepOutcome run_sweep(const Sweep& sweep, Executor& executor, bool retry_failed);
 
 /// Seconds that all that is left will take, trials one after the other; none before an earlier trial has been measured.

@@ -14,6 +14,7 @@
 #include "io/file.h"
 #include "sweep/file_reader.h"
 #include "sweep/metric.h"
+#include "sweep/slurm_commands.h"
 
 namespace temper {
 namespace {
@@ -22,8 +23,8 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 using Problems = std::vector<std::string>;
 
-const std::vector<std::string_view> top_level_keys = {"$schema", "base",   "method", "parameters", "ties",    "where",    "seeds",
-                                                      "metric",  "budget", "count",  "seed",       "halving", "resources"};
+const std::vector<std::string_view> top_level_keys = {"$schema", "base",   "method", "parameters", "ties",    "where",     "seeds",
+                                                      "metric",  "budget", "count",  "seed",       "halving", "resources", "slurm"};
 const std::vector<std::string_view> methods = {"grid", "random", "halving"};
 
 /// Keys of W&B's sweeps that something else does here.
@@ -194,6 +195,26 @@ void read_limits(const JsonNode& root, SweepFile& sweep, Problems& problems) {
   }
 }
 
+void read_slurm(const JsonNode* node, SlurmSettings& slurm, Problems& problems) {
+  if (node == nullptr) return;
+  ObjectReader reader(*node, "slurm", problems);
+  if (!reader.check_keys({"options", "queued_trials", "poll_seconds"})) return;
+  reader.integer("queued_trials", 1, slurm.queued_trials);
+  reader.number("poll_seconds", 0.0, slurm.poll_seconds);
+  const JsonNode* options = reader.find("options");
+  if (options == nullptr) return;
+  for (const JsonNode& element : options->children) {
+    const auto* text = std::get_if<std::string>(&element.value.data);
+    const std::string why = text != nullptr ? why_refused(*text) : "an option is text";
+    if (!why.empty()) reader.refuse(*options, "slurm.options has " + to_json_text(element) + ": " + why);
+    if (text != nullptr) slurm.options.push_back(*text);
+  }
+  if (!options->is_list()) {
+    reader.refuse(*options, "slurm.options is " + to_json_text(*options) +
+                                "; allowed: options of sbatch, [\"--partition=gpu\", \"--time=04:00:00\"]");
+  }
+}
+
 void read_halving(const JsonNode* node, SweepFile& sweep, Problems& problems) {
   Halving& halving = sweep.halving;
   if (node != nullptr) {
@@ -291,6 +312,7 @@ SweepFile load_sweep(const fs::path& path) {
   read_seeds(root.find("seeds"), sweep, problems);
   read_judge(root.find("metric"), sweep, problems);
   read_limits(root, sweep, problems);
+  read_slurm(root.find("slurm"), sweep.slurm, problems);
   reader.integer("count", 1, sweep.count);
   if (const JsonNode* node = root.find("seed")) {
     const std::int64_t negative = -1;
@@ -330,6 +352,8 @@ std::string sweep_to_json(const SweepFile& sweep) {
   if (sweep.resources.threads_per_trial > 0) resources["threads_per_trial"] = sweep.resources.threads_per_trial;
   if (sweep.resources.gpus_per_trial > 0) resources["gpus_per_trial"] = sweep.resources.gpus_per_trial;
   json["resources"] = resources;
+  json["slurm"] = {
+      {"options", sweep.slurm.options}, {"queued_trials", sweep.slurm.queued_trials}, {"poll_seconds", sweep.slurm.poll_seconds}};
   return json.dump(2) + "\n";
 }
 

@@ -68,6 +68,13 @@ struct SweepResources {
   double gpus_per_trial = 0.0;         ///< 0: what the process sees; 1/k: k trials share one
 };
 
+/// What only a sweep through Slurm looks at.
+struct SlurmSettings {
+  std::vector<std::string> options;   ///< of sbatch: "--partition=gpu"
+  std::int64_t queued_trials = 1000;  ///< the most in Slurm's queue
+  double poll_seconds = 5.0;          ///< between two looks at it
+};
+
 struct SweepFile {
   RunConfig base;
   SweepMethod method = SweepMethod::grid;
@@ -82,6 +89,7 @@ struct SweepFile {
   std::uint64_t seed = 0;  ///< of the draws
   Halving halving;
   SweepResources resources;
+  SlurmSettings slurm;
 };
 
 /// Reads and checks a sweep file: its keys and values, and whether parameters contradict one another. `base` in it is relative to

@@ -233,17 +233,19 @@ std::string timing_text(const Sweep& sweep, const SweepPlan& plan) {
   return text;
 }
 
-std::string cost_text(const Sweep& sweep, const SweepPlan& plan, const std::function<std::size_t(const RunConfig&)>& memory_of) {
+std::string cost_text(const Sweep& sweep, const SweepPlan& plan,
+                      const std::function<std::optional<std::size_t>(const RunConfig&)>& memory_of) {
   const Spent so_far = spent(plan);
   double tokens = 0.0, flops = plan.flops_to_come;
   std::string text = "trial             state        tokens      FLOP      memory    training  what varies\n";
   for_each_trial(plan, [&](const Trial& trial, const TrialStatus& status) {
     const double trial_tokens = static_cast<double>(tokens_of(trial.config));
     const std::string time = so_far.flops > 0 ? format_duration(trial.flops * so_far.seconds / so_far.flops) : "-";
+    const std::optional<std::size_t> memory = memory_of(trial.config);
     char line[160];
     std::snprintf(line, sizeof(line), "%s  %-11s  %-10s  %-8.2e  %-8s  %-8s  ", trial.id.c_str(),
                   std::string(to_string(status.state)).c_str(), format_count(trial_tokens).c_str(), trial.flops,
-                  format_bytes(memory_of(trial.config)).c_str(), time.c_str());
+                  memory ? format_bytes(*memory).c_str() : "-", time.c_str());
     text += line + describe(sweep.file, sweep.configurations[trial.configuration]) + ", seed " + std::to_string(trial.seed) + "\n";
     tokens += trial_tokens;
     flops += trial.flops;

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "sweep/sweep.h"
@@ -20,8 +21,10 @@ std::string results_markdown(const Sweep& sweep, const SweepPlan& plan);
 /// How the trials shared the machine; empty before one has been measured.
 std::string timing_text(const Sweep& sweep, const SweepPlan& plan);
 
-/// A line per trial with its state and its cost, and the sums. `memory_of` tells the bytes a trial takes.
-std::string cost_text(const Sweep& sweep, const SweepPlan& plan, const std::function<std::size_t(const RunConfig&)>& memory_of);
+/// A line per trial with its state and its cost, and the sums. `memory_of` tells the bytes a trial takes, where they are
+/// known.
+std::string cost_text(const Sweep& sweep, const SweepPlan& plan,
+                      const std::function<std::optional<std::size_t>(const RunConfig&)>& memory_of);
 
 /// A line per state, and what is left to do.
 std::string status_text(const Sweep& sweep, const SweepPlan& plan);

@@ -48,10 +48,7 @@ bool is_in_use(const std::filesystem::path& folder);
 /// failure.json: how the process ended and the last lines of its log.
 void record_failure(const std::filesystem::path& folder, const ProcessEnd& end);
 
-/// A process that worked in a trial's folder, in seconds since 1970.
-struct ProcessTimes {
-  double started = 0.0, ended = 0.0;
-};
+/// A line of processes.jsonl: a process that worked in a trial's folder.
 void record_process(const std::filesystem::path& folder, const ProcessTimes& times, const ProcessEnd& end);
 std::vector<ProcessTimes> read_processes(const std::filesystem::path& folder);
 

@@ -15,6 +15,7 @@
 #include "io/error.h"
 #include "io/file.h"
 #include "io/safetensors.h"
+#include "kernels/check.h"
 #include "model/hf_format.h"
 
 namespace temper {
@@ -119,29 +120,56 @@ TrainerState from_json(const Json& json) {
   return state;
 }
 
-std::string save_optimizer(const fs::path& path, const Optimizer& optimizer, Ops& ops) {
+std::size_t bytes_of(const Optimizer::State& state) { return static_cast<std::size_t>(state.shape.numel()) * sizeof(float); }
+
+std::string save_optimizer(const fs::path& path, const Optimizer& optimizer, Ops& ops, const WholeState& whole) {
+  const std::vector<Optimizer::State>& states = optimizer.states();
   std::vector<TensorEntry> entries;
-  for (const Optimizer::State& state : optimizer.states()) {
+  for (const Optimizer::State& state : states) {
     TensorEntry entry;
     entry.name = state.name;
     entry.dtype = "F32";
-    const Shape& shape = state.values.shape;
-    for (int axis = 0; axis < shape.rank(); ++axis) entry.shape.push_back(shape[axis]);
+    for (int axis = 0; axis < state.shape.rank(); ++axis) entry.shape.push_back(state.shape[axis]);
     entries.push_back(std::move(entry));
   }
   SafetensorsWriter writer(path, std::move(entries), {{"format", "pt"}});
   std::vector<float> values;
-  for (const Optimizer::State& state : optimizer.states()) {
-    values.resize(static_cast<std::size_t>(state.values.numel()));
-    ops.copy_to_host(values.data(), state.values.data, state.values.bytes());
-    writer.write(values.data(), state.values.bytes());
+  auto state = states.begin();
+  for (std::size_t number = 0; number < optimizer.state_buffers().size(); ++number) {
+    const Optimizer::StateBuffer& buffer = optimizer.state_buffers()[number];
+    const ConstTensorView all = whole(buffer);
+    require(all.dtype == DType::f32 && all.numel() == buffer.shards.back(), "CheckpointFolder: a buffer of states is not whole");
+    for (; state != states.end() && state->buffer == number; ++state) {
+      values.resize(static_cast<std::size_t>(state->shape.numel()));
+      ops.copy_to_host(values.data(), all.as<float>() + state->offset, bytes_of(*state));
+      writer.write(values.data(), bytes_of(*state));
+    }
   }
   return writer.close();
 }
 
+/// Sets what of a state lies in this rank's part of its buffer.
+void load_state(const Optimizer& optimizer, const Optimizer::State& state, const std::vector<float>& values, Ops& ops) {
+  const Optimizer::StateBuffer& buffer = optimizer.state_buffers()[state.buffer];
+  const auto rank = static_cast<std::size_t>(optimizer.place().rank);
+  const std::int64_t first = std::max(state.offset, buffer.shards[rank]);
+  const std::int64_t end = std::min(state.offset + state.shape.numel(), buffer.shards[rank + 1]);
+  if (first >= end) return;
+  ops.copy_to_device(buffer.values.as<float>() + (first - buffer.shards[rank]), values.data() + (first - state.offset),
+                     static_cast<std::size_t>(end - first) * sizeof(float));
+  ops.synchronize();
+}
+
+/// Absent where all are here.
+ConstTensorView masters_of(const Weights& weights, const Optimizer& optimizer, const WholeState& whole) {
+  if (weights.has_all_masters()) return {};
+  return whole({"master weights", weights.master(), optimizer.place().begins});
+}
+
 std::uint64_t estimated_bytes(const Weights& weights, const Optimizer& optimizer) {
-  std::uint64_t bytes = weights.master().bytes() + (std::uint64_t{8} << 20);  // tokenizer and headers
-  for (const Optimizer::State& state : optimizer.states()) bytes += state.values.bytes();
+  std::uint64_t bytes =
+      static_cast<std::uint64_t>(weights.layout().flat_size()) * sizeof(float) + (std::uint64_t{8} << 20);  // tokenizer and headers
+  for (const Optimizer::State& state : optimizer.states()) bytes += bytes_of(state);
   return bytes;
 }
 
@@ -171,7 +199,7 @@ CheckpointFolder::CheckpointFolder(fs::path folder, std::int64_t keep) : folder_
 }
 
 fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weights, Optimizer& optimizer, Ops& ops,
-                                const Tokenizer* tokenizer) {
+                                const Tokenizer* tokenizer, const WholeState& whole) {
   optimizer.show_average();
   remove_leftovers();
   const std::uint64_t needed = estimated_bytes(weights, optimizer);
@@ -190,8 +218,9 @@ fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weight
     const ModelConfig& model = weights.config();
     const std::uint32_t end_of_text =
         tokenizer != nullptr ? tokenizer->end_of_text() : static_cast<std::uint32_t>(model.vocab_size - 1);
-    std::map<std::string, std::string> hashes = save_hf_model(temporary, weights, end_of_text);
-    hashes[optimizer_file] = save_optimizer(temporary / optimizer_file, optimizer, ops);
+    std::map<std::string, std::string> hashes =
+        save_hf_model(temporary, weights, end_of_text, masters_of(weights, optimizer, whole));
+    hashes[optimizer_file] = save_optimizer(temporary / optimizer_file, optimizer, ops, whole);
     if (tokenizer != nullptr) {
       tokenizer->save(temporary, model.n_ctx);
       for (const fs::directory_entry& entry : fs::directory_iterator(temporary)) {
@@ -218,6 +247,11 @@ fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weight
   }
   remove_old(target);
   return target;
+}
+
+void contribute_to_checkpoint(const Weights& weights, const Optimizer& optimizer, const WholeState& whole) {
+  masters_of(weights, optimizer, whole);
+  for (const Optimizer::StateBuffer& buffer : optimizer.state_buffers()) whole(buffer);
 }
 
 std::vector<fs::path> CheckpointFolder::list() const {
@@ -317,12 +351,11 @@ void load_checkpoint(const fs::path& checkpoint, Weights& weights, Optimizer& op
                                           " tensors where this run's optimizer has " + std::to_string(expected));
   for (const Optimizer::State& state : optimizer.states()) {
     const std::vector<float> values = file.read_f32(state.name);
-    if (static_cast<std::int64_t>(values.size()) != state.values.numel())
+    if (static_cast<std::int64_t>(values.size()) != state.shape.numel())
       throw Error(ExitCode::checkpoint, (checkpoint / optimizer_file).string() + ": " + state.name + " has " +
                                             std::to_string(values.size()) + " values, expected " +
-                                            std::to_string(state.values.numel()));
-    ops.copy_to_device(state.values.data, values.data(), state.values.bytes());
-    ops.synchronize();
+                                            std::to_string(state.shape.numel()));
+    load_state(optimizer, state, values, ops);
   }
   optimizer.restored();
 }

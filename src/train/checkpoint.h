@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -45,6 +46,12 @@ struct TrainerState {
   std::string tokenizer_hash;  ///< empty without a tokenizer
 };
 
+/// All of a buffer of states, or of the master weights, f32 in device memory, until it is asked for the next. With several ranks it
+/// collects their parts.
+using WholeState = std::function<ConstTensorView(const Optimizer::StateBuffer&)>;
+/// For one rank, whose part is the whole.
+inline ConstTensorView own_state(const Optimizer::StateBuffer& buffer) { return buffer.values; }
+
 class CheckpointFolder {
  public:
   /// `folder` is the run's checkpoints/ folder; `keep` newest ones stay.
@@ -53,9 +60,10 @@ class CheckpointFolder {
   /// Writes step-NNNNNNNN.tmp, makes it durable, renames it, then removes the oldest beyond `keep`. Any failure leaves every
   /// committed checkpoint as it was and throws Error(ExitCode::io). Checks free space first, and clears away what a killed save
   /// left behind, so only one process may save into a folder. Returns the checkpoint's folder. The model saved is the one that
-  /// Optimizer::show_average() shows, and stays shown.
+  /// Optimizer::show_average() shows, and stays shown. `whole` is called for the master weights, where not all are here,
+  /// and for each of Optimizer::state_buffers(), in their order. What is saved does not tell how many ranks there were.
   std::filesystem::path save(const TrainerState& state, const Weights& weights, Optimizer& optimizer, Ops& ops,
-                             const Tokenizer* tokenizer);
+                             const Tokenizer* tokenizer, const WholeState& whole = own_state);
 
   /// Committed checkpoints, oldest first.
   std::vector<std::filesystem::path> list() const;
@@ -72,11 +80,14 @@ class CheckpointFolder {
   std::int64_t keep_;
 };
 
+/// What save() on rank 0 wants of the other ranks: calls `whole` as it does.
+void contribute_to_checkpoint(const Weights& weights, const Optimizer& optimizer, const WholeState& whole);
+
 /// Checks every file of a checkpoint against trainer.json and returns the state. Throws Error(ExitCode::checkpoint) naming the
 /// file and what is wrong.
 TrainerState verify_checkpoint(const std::filesystem::path& checkpoint);
 
-/// Sets weights and optimizer states from a verified checkpoint.
+/// Sets weights and optimizer states, of which this rank's part, from a verified checkpoint.
 void load_checkpoint(const std::filesystem::path& checkpoint, Weights& weights, Optimizer& optimizer, Ops& ops);
 
 }  // namespace temper

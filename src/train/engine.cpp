@@ -4,13 +4,13 @@
 
 namespace temper {
 
-std::vector<OptimizedTensor> optimized_tensors(const Weights& weights) {
+std::vector<OptimizedTensor> optimized_tensors(const ModelConfig& config, const ParameterLayout& layout) {
   std::vector<OptimizedTensor> tensors;
-  for (const Parameter& parameter : weights.layout().parameters()) {
+  for (const Parameter& parameter : layout.parameters()) {
     const bool qkv = parameter.name.ends_with(".c_attn.weight");
     Shape shape = parameter.shape;
     // The vocabulary's padding is no parameter: its rows stay 0, also where a rule takes out a matrix's mean.
-    if (parameter.name == "transformer.wte.weight") shape = {weights.config().vocab_size, shape[1]};
+    if (parameter.name == "transformer.wte.weight") shape = {config.vocab_size, shape[1]};
     tensors.push_back({parameter.name, shape, parameter.offset, parameter.kind, parameter.layer, qkv ? 3 : 1});
   }
   return tensors;
@@ -30,16 +30,33 @@ Workload workload_of(const RunConfig& config, const Weights& weights, const Opti
           optimizer.segment_count()};
 }
 
+/// Nothing where each rank has all states.
+ShardPlace place_of(const RunConfig& config, const Communicator& ranks) {
+  if (config.parallel.zero_stage == 0 || ranks.size() == 1) return {};
+  const ParameterLayout layout(config.model);
+  return {optimizer_shards(config.optimizer, optimized_tensors(config.model, layout), layout.flat_size(), ranks.size()),
+          ranks.rank()};
+}
+
+std::optional<Weights::Range> masters_of(const ShardPlace& place) {
+  if (place.begins.empty()) return std::nullopt;
+  return Weights::Range{place.begin(), place.end()};
+}
+
 }  // namespace
 
-Engine::Engine(const RunConfig& config, Ops* ops)
+Engine::Engine(const RunConfig& config, Ops* ops, Communicator* others)
     : device(ops),
       memory(ops),
-      weights(config.model, config.precision, Weights::Use::training, ops, memory),
+      by_itself(others == nullptr ? make_self_communicator() : nullptr),
+      ranks(others == nullptr ? *by_itself : *others),
+      place(place_of(config, ranks)),
+      weights(config.model, config.precision, Weights::Use::training, ops, memory, masters_of(place)),
       model(weights, Weights::Use::training, config.train.recompute, config.batch.micro_batch, config.model.n_ctx, ops, memory),
       optimizer(config.optimizer, Schedule(config.schedule, total_steps(config), config.batch.tokens_per_step),
-                optimized_tensors(weights), {weights.master(), weights.gradients(), weights.low_precision()},
-                config.batch.tokens_per_step / config.model.n_ctx, ops, memory),
+                optimized_tensors(config.model, weights.layout()), {weights.master(), weights.gradients(), weights.low_precision()},
+                config.batch.tokens_per_step / config.model.n_ctx, ops, memory, place),
+      gradient_sum(config.parallel, weights, place.begins, micro_batches_per_step(config), ranks, ops, memory),
       batch(config.batch.micro_batch, config.model.n_ctx, ops, memory) {
   const DiagnosticsConfig& wanted = config.diagnostics;
   if (wanted.every > 0 || wanted.representation_every > 0 || wanted.histogram_every > 0)
@@ -53,13 +70,47 @@ Engine::Engine(const RunConfig& config, Ops* ops)
   ops->reserve_scratch(workload_of(config, weights, optimizer));
 }
 
-void Engine::queue_micro_batch(std::int64_t micro, std::int64_t micro_batches) {
+/// The gradients of this rank's micro-batch in `batch`, where it has one in this round. `measured`: diagnostics look at them before
+/// they leave.
+void Engine::queue_round(std::int64_t round, std::int64_t micro_batches, bool measured) {
   if (recorded_micro_batches_ != micro_batches) first_micro_batch_ = later_micro_batch_ = {};
   recorded_micro_batches_ = micro_batches;
-  const Write write = micro == 0 ? Write::overwrite : Write::accumulate;
-  const float loss_scale = 1.0f / static_cast<float>(micro_batches * batch.tokens().numel());
-  device->replay(micro == 0 ? first_micro_batch_ : later_micro_batch_,
-                 [&] { model.forward_backward(batch.tokens(), batch.targets(), loss_scale, write, optimizer.loss()); });
+  gradient_sum.before_round(round);
+  if (gradient_sum.micro_batch(round) >= 0) {
+    const float loss_scale = 1.0f / static_cast<float>(micro_batches * batch.tokens().numel());
+    const auto work = [&](const GradientsFinal& final) {
+      model.forward_backward(batch.tokens(), batch.targets(), loss_scale, gradient_sum.write(round), optimizer.loss(), final);
+    };
+    if (!gradient_sum.leaves(round))
+      device->replay(round == 0 ? first_micro_batch_ : later_micro_batch_, [&] { work({}); });
+    else if (measured)
+      work({});
+    else
+      work([&](std::int64_t from) { gradient_sum.send(from); });
+  }
+  if (measured) diagnostics->after_first_micro_batch();
+  gradient_sum.after_round(round, optimizer.loss());
+}
+
+void Engine::queue_update(DueDiagnostics due) {
+  gradient_sum.finish_sums(optimizer.loss());
+  if (due.update || due.representation) diagnostics->before_update();
+  optimizer.add_decay_gradient();
+  const ConstTensorView norm_of = gradient_sum.norm_of(optimizer);
+  device->replay(update_, [&] { optimizer.finish_step(norm_of); });
+  if (due.update) diagnostics->after_update();
+  gradient_sum.gather_weights();
+}
+
+ConstTensorView Engine::whole(const Optimizer::StateBuffer& buffer) {
+  if (buffer.shards.size() == 2) return buffer.values;
+  const TensorView all = {weights.gradients().data, DType::f32, {buffer.shards.back()}};
+  const std::int64_t begin = buffer.shards[static_cast<std::size_t>(ranks.rank())];
+  if (buffer.values.present()) device->copy(all.as<float>() + begin, buffer.values.data, buffer.values.bytes());
+  ranks.meet("the saving of " + buffer.name);
+  ranks.all_gather(all, buffer.shards, buffer.name);
+  ranks.wait();
+  return all;
 }
 
 void Engine::count_backend_memory(const RunConfig& config, const Ops& ops) {

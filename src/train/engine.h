@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "config/run_config.h"
+#include "distributed/communicator.h"
 #include "kernels/device_memory.h"
 #include "model/gpt2.h"
 #include "model/representation.h"
@@ -13,6 +15,7 @@
 #include "optim/diagnostics.h"
 #include "optim/optimizer.h"
 #include "train/evaluation.h"
+#include "train/gradient_sum.h"
 
 namespace temper {
 
@@ -25,46 +28,55 @@ struct DueDiagnostics {
 };
 
 /// The model's parameters as an optimizer sees them.
-std::vector<OptimizedTensor> optimized_tensors(const Weights& weights);
+std::vector<OptimizedTensor> optimized_tensors(const ModelConfig& config, const ParameterLayout& layout);
 
 struct Engine {
   Ops* device;
   DeviceMemory memory;
+  std::unique_ptr<Communicator> by_itself;  ///< of a run that is given no ranks
+  Communicator& ranks;
+  ShardPlace place;  ///< of the optimizer, where ranks share its states (ZeRO-1)
   Weights weights;
   Gpt2 model;
   Optimizer optimizer;
+  GradientSum gradient_sum;
   DeviceBatch batch;
   std::optional<Diagnostics> diagnostics;  ///< where the configuration asks for any
   // Where it asks for the representation change: that, and the sequences it is measured on.
   std::optional<RepresentationChange> representation;
   std::optional<DeviceBatch> held;
 
-  /// With `ops` null nothing is taken and memory.plan() tells what would be, once count_backend_memory() was called too.
-  Engine(const RunConfig& config, Ops* ops);
+  /// With `ops` null nothing is taken and memory.plan() tells what would be, once count_backend_memory() was called too. `others`
+  /// are the ranks that train together, and outlive the engine; null: this process alone.
+  Engine(const RunConfig& config, Ops* ops, Communicator* others = nullptr);
   /// Adds to the plan what `ops` takes beside it.
   void count_backend_memory(const RunConfig& config, const Ops& ops);
 
-  /// Queues loss, gradients and update number `step` (from 0) over micro-batches that `next` uploads into `batch`, one per call.
-  /// Returns the read that finish_step wants. At most Ops::open_reads steps may be unfinished, and none when `due` asks for
-  /// something.
+  /// Queues loss, gradients and update number `step` (from 0) over this many micro-batches, of all ranks together; next(m) uploads
+  /// number m into `batch`, for those that are this rank's. Returns the read that finish_step wants. At most Ops::open_reads steps
+  /// may be unfinished, and none when `due` asks for something.
   template <typename NextBatch>
   std::uint64_t start_step(std::int64_t step, std::int64_t micro_batches, NextBatch next, DueDiagnostics due = {}) {
     optimizer.begin_step(step);
-    for (std::int64_t micro = 0; micro < micro_batches; ++micro) {
-      next();
-      queue_micro_batch(micro, micro_batches);
-      if (due.update && micro == 0 && micro_batches > 1) diagnostics->after_first_micro_batch();
+    gradient_sum.begin(micro_batches);
+    for (std::int64_t round = 0; round < gradient_sum.rounds(); ++round) {
+      const std::int64_t micro_batch = gradient_sum.micro_batch(round);
+      if (micro_batch >= 0) next(micro_batch);
+      queue_round(round, micro_batches, due.update && round == 0 && micro_batches > 1);
     }
-    if (due.update || due.representation) diagnostics->before_update();
-    device->replay(update_, [&] { optimizer.finish_step(); });
-    if (due.update) diagnostics->after_update();
+    queue_update(due);
     return optimizer.start_read();
   }
   /// Waits for that step and returns what it measured; the update was made only if `finite` is 1.
   StepScalars finish_step(std::uint64_t read) const { return optimizer.finish_read(read); }
 
+  /// For checkpoints, as WholeState: uses the gradients' memory. All ranks call it together, and wait for one another however long
+  /// that takes.
+  ConstTensorView whole(const Optimizer::StateBuffer& buffer);
+
  private:
-  void queue_micro_batch(std::int64_t micro, std::int64_t micro_batches);
+  void queue_round(std::int64_t round, std::int64_t micro_batches, bool measured);
+  void queue_update(DueDiagnostics due);
 
   std::int64_t recorded_micro_batches_ = 0;  // for which the recordings hold, since the loss is scaled by them
   Recording first_micro_batch_, later_micro_batch_, update_;

@@ -1,7 +1,7 @@
 #include "train/evaluation.h"
 
 #include <algorithm>
-#include <limits>
+#include <numeric>
 
 #include "io/error.h"
 #include "kernels/check.h"
@@ -32,10 +32,28 @@ void token_losses(Gpt2& model, const DeviceBatch& device_batch, Ops& ops, Tensor
   ops.copy_to_host(losses.data(), model.token_losses().data, losses.size() * sizeof(float));
 }
 
+/// What each rank measured, added up on all ranks; a number that one rank alone sets stays as it is. Nothing where one of them
+/// abandoned its part.
+bool add_over_ranks(std::vector<double>& values, bool abandoned, Ops& ops, Communicator& ranks, const std::string& what) {
+  if (ranks.size() == 1) return !abandoned;
+  values.push_back(abandoned ? 1.0 : 0.0);
+  const std::size_t bytes = values.size() * sizeof(double);
+  DeviceMemory scratch(&ops);
+  const TensorView sums = scratch.add("evaluation", DType::f32, {static_cast<std::int64_t>(2 * values.size())});
+  ops.copy_to_device(sums.data, values.data(), bytes);
+  ranks.all_reduce(static_cast<double*>(sums.data), static_cast<std::int64_t>(values.size()), what);
+  ranks.wait();
+  ops.copy_to_host(values.data(), sums.data, bytes);
+  ranks.check();
+  abandoned = values.back() > 0.0;
+  values.pop_back();
+  return !abandoned;
+}
+
 }  // namespace
 
 std::optional<double> validation_loss(Gpt2& model, const BatchSource& source, std::int64_t sequences, std::int64_t n_ctx,
-                                      std::int64_t batches, DeviceBatch& device_batch, Ops& ops,
+                                      std::int64_t batches, DeviceBatch& device_batch, Ops& ops, Communicator& ranks,
                                       const EvaluationProgress& progress) {
   const std::int64_t windows =
       batches == 0 ? source.windows_per_epoch() : std::min(source.windows_per_epoch(), batches * sequences);
@@ -43,31 +61,36 @@ std::optional<double> validation_loss(Gpt2& model, const BatchSource& source, st
   const TensorView loss = scratch.add("evaluation", DType::f32, {1});
   Batch batch;
   std::vector<float> losses;
-  double total = 0.0;
-  for (std::int64_t first = 0; first < windows; first += sequences) {
-    if (!progress(static_cast<double>(first) / static_cast<double>(windows))) return std::nullopt;
+  std::vector<double> sums(static_cast<std::size_t>(windows), 0.0);  // of each window
+  bool abandoned = false;
+  for (std::int64_t first = ranks.rank() * sequences; first < windows; first += ranks.size() * sequences) {
+    abandoned = !progress(static_cast<double>(first) / static_cast<double>(windows));
+    if (abandoned) break;
     const std::int64_t count = std::min(sequences, windows - first);
     source.read(first, count, batch);
     device_batch.upload(batch, count, n_ctx);
     token_losses(model, device_batch, ops, loss, losses);
-    for (const float value : losses) total += value;
+    for (std::int64_t i = 0; i < count * n_ctx; ++i)
+      sums[static_cast<std::size_t>(first + i / n_ctx)] += losses[static_cast<std::size_t>(i)];
   }
-  return total / static_cast<double>(windows * n_ctx);
+  if (!add_over_ranks(sums, abandoned, ops, ranks, "the validation loss")) return std::nullopt;
+  return std::accumulate(sums.begin(), sums.end(), 0.0) / static_cast<double>(windows * n_ctx);
 }
 
 std::optional<MultipleChoiceScore> multiple_choice_score(Gpt2& model, const std::vector<MultipleChoiceItem>& items,
                                                          std::int64_t limit, const Tokenizer& tokenizer, std::int64_t n_ctx,
                                                          std::int64_t max_sequences, DeviceBatch& device_batch, Ops& ops,
-                                                         const EvaluationProgress& progress) {
+                                                         Communicator& ranks, const EvaluationProgress& progress) {
   const std::size_t count = limit == 0 ? items.size() : std::min(items.size(), static_cast<std::size_t>(limit));
   DeviceMemory scratch(&ops);
   const TensorView unused = scratch.add("evaluation", DType::f32, {1});
-  std::int64_t right = 0;
-  std::int64_t right_normalized = 0;
+  std::vector<double> right = {0.0, 0.0};  // by summed loss, by mean loss per token
   std::vector<float> losses;
+  bool abandoned = false;
 
-  for (std::size_t i = 0; i < count; ++i) {
-    if (!progress(static_cast<double>(i) / static_cast<double>(count))) return std::nullopt;
+  for (auto i = static_cast<std::size_t>(ranks.rank()); i < count; i += static_cast<std::size_t>(ranks.size())) {
+    abandoned = !progress(static_cast<double>(i) / static_cast<double>(count));
+    if (abandoned) break;
     const MultipleChoiceItem& item = items[i];
     const std::vector<std::uint32_t> context = tokenizer.encode(item.context);
 
@@ -117,15 +140,16 @@ std::optional<MultipleChoiceScore> multiple_choice_score(Gpt2& model, const std:
       if (sums[r] < sums[best]) best = r;
       if (mean(r) < mean(best_normalized)) best_normalized = r;
     }
-    right += static_cast<std::int64_t>(best) == item.label;
-    right_normalized += static_cast<std::int64_t>(best_normalized) == item.label;
+    right[0] += static_cast<std::int64_t>(best) == item.label ? 1.0 : 0.0;
+    right[1] += static_cast<std::int64_t>(best_normalized) == item.label ? 1.0 : 0.0;
   }
+  if (!add_over_ranks(right, abandoned, ops, ranks, "the HellaSwag score")) return std::nullopt;
 
   MultipleChoiceScore score;
   score.items = static_cast<std::int64_t>(count);
   if (count > 0) {
-    score.accuracy = static_cast<double>(right) / static_cast<double>(count);
-    score.accuracy_normalized = static_cast<double>(right_normalized) / static_cast<double>(count);
+    score.accuracy = right[0] / static_cast<double>(count);
+    score.accuracy_normalized = right[1] / static_cast<double>(count);
   }
   return score;
 }

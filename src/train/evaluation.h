@@ -10,6 +10,7 @@
 #include "data/batches.h"
 #include "data/multiple_choice.h"
 #include "data/tokenizer.h"
+#include "distributed/communicator.h"
 #include "model/gpt2.h"
 
 namespace temper {
@@ -30,13 +31,14 @@ class DeviceBatch {
   std::int64_t sequences_ = 0, positions_ = 0;
 };
 
-/// Called between micro-batches with the share done; returning false abandons the evaluation.
+/// Called between micro-batches with the share done; returning false abandons the evaluation, on all ranks.
 using EvaluationProgress = std::function<bool(double share)>;
 
-/// Mean loss in nats per token over the first `batches` micro-batches of `sequences` windows (0: over all windows, once).
-/// Sums token losses in double and in order, so it does not depend on the size of the micro-batch. Empty when abandoned.
+/// Mean loss in nats per token over the first `batches` micro-batches of `sequences` windows (0: over all windows, once), which the
+/// ranks share. Sums the losses of each window, then the windows, in double and in order, so it depends neither on the size of the
+/// micro-batch nor on the number of ranks. Empty when abandoned.
 std::optional<double> validation_loss(Gpt2& model, const BatchSource& source, std::int64_t sequences, std::int64_t n_ctx,
-                                      std::int64_t batches, DeviceBatch& device_batch, Ops& ops,
+                                      std::int64_t batches, DeviceBatch& device_batch, Ops& ops, Communicator& ranks,
                                       const EvaluationProgress& progress);
 
 struct MultipleChoiceScore {
@@ -45,11 +47,11 @@ struct MultipleChoiceScore {
   double accuracy_normalized = 0.0;  ///< of smallest mean loss per token, as llm.c prints
 };
 
-/// Scores the first `items` (0: all). Endings are encoded with a leading space; an item longer than the context loses the
-/// beginning of its context. Empty when abandoned.
+/// Scores the first `items` (0: all), which the ranks share. Endings are encoded with a leading space; an item longer than the
+/// context loses the beginning of its context. Empty when abandoned.
 std::optional<MultipleChoiceScore> multiple_choice_score(Gpt2& model, const std::vector<MultipleChoiceItem>& items,
                                                          std::int64_t limit, const Tokenizer& tokenizer, std::int64_t n_ctx,
                                                          std::int64_t max_sequences, DeviceBatch& device_batch, Ops& ops,
-                                                         const EvaluationProgress& progress);
+                                                         Communicator& ranks, const EvaluationProgress& progress);
 
 }  // namespace temper

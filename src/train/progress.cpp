@@ -46,8 +46,10 @@ std::string format_bytes(std::size_t bytes) {
   return mib >= 1024.0 ? format("%.2f GiB", mib / 1024.0) : format("%.1f MiB", mib);
 }
 
-Progress::Progress(std::int64_t total_steps, std::int64_t log_every)
-    : total_steps_(total_steps), log_every_(log_every), terminal_(isatty(STDERR_FILENO) == 1) {}
+Progress::Progress(std::int64_t total_steps, std::int64_t log_every, bool speaks, const std::filesystem::path& log)
+    : total_steps_(total_steps), log_every_(log_every), speaks_(speaks), terminal_(speaks && isatty(STDERR_FILENO) == 1) {
+  if (!log.empty()) log_.open(log, std::ios::app);
+}
 
 void Progress::step(const StepRecord& record, double tokens_per_second, double seconds_left) {
   const auto step = static_cast<long long>(record.step);
@@ -55,14 +57,17 @@ void Progress::step(const StepRecord& record, double tokens_per_second, double s
   const std::string figures =
       format("loss %.4f  norm %.3f  lr %.2e  %s tok/s  %s left", record.loss.value_or(0.0), record.gradient_norm.value_or(0.0),
              record.learning_rate, format_count(tokens_per_second).c_str(), format_duration(seconds_left).c_str());
+  const bool plain = record.step % log_every_ == 0 || record.step == total_steps_;
+  const std::string line = format("step %lld/%lld  ", step, total) + figures;
+  if (plain && log_.is_open()) log_ << line << std::endl;
   if (terminal_) {
     const double share = static_cast<double>(record.step) / static_cast<double>(std::max<std::int64_t>(total_steps_, 1));
     const auto now = std::chrono::steady_clock::now();
     if (record.step < total_steps_ && now - last_rewrite_ < std::chrono::milliseconds(50)) return;
     last_rewrite_ = now;
     rewrite(bar(share, 24) + format(" %lld/%lld  ", step, total) + figures);
-  } else if (record.step % log_every_ == 0 || record.step == total_steps_) {
-    std::fprintf(stderr, "step %lld/%lld  %s\n", step, total, figures.c_str());
+  } else if (plain && speaks_) {
+    std::fprintf(stderr, "%s\n", line.c_str());
   }
 }
 
@@ -78,7 +83,8 @@ void Progress::clear() {
 
 void Progress::note(const std::string& text) {
   clear();
-  std::fprintf(stderr, "%s\n", text.c_str());
+  if (log_.is_open()) log_ << text << std::endl;
+  if (speaks_) std::fprintf(stderr, "%s\n", text.c_str());
 }
 
 void Progress::rewrite(const std::string& line) {

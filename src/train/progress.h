@@ -1,9 +1,12 @@
 // What a person sees of a run: a progress line that rewrites itself on a terminal, one readable line a step elsewhere, and a
-// chart of the losses at the end. All of it goes to stderr and none of it can stop a run.
+// chart of the losses at the end. All of it goes to stderr, of several ranks only rank 0's; each of those has a log of its own
+// beside that. None of it can stop a run.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <utility>
@@ -22,8 +25,9 @@ std::string format_bytes(std::size_t bytes);
 
 class Progress {
  public:
-  /// `total_steps` of the run; `log_every`: steps between plain lines (a terminal's line is always fresh).
-  Progress(std::int64_t total_steps, std::int64_t log_every);
+  /// `total_steps` of the run; `log_every`: steps between plain lines (a terminal's line is always fresh). `speaks`: to stderr.
+  /// Plain lines are added to the file `log` as well, unless it is empty or cannot be written.
+  Progress(std::int64_t total_steps, std::int64_t log_every, bool speaks = true, const std::filesystem::path& log = {});
 
   void step(const StepRecord& record, double tokens_per_second, double seconds_left);
   /// A long-running part of a step, e.g. "validating", share in [0, 1]. Shown on a terminal only.
@@ -38,7 +42,9 @@ class Progress {
 
   std::int64_t total_steps_;
   std::int64_t log_every_;
+  bool speaks_;
   bool terminal_;
+  std::ofstream log_;
   bool shown_ = false;
   std::chrono::steady_clock::time_point last_rewrite_{};
 };

@@ -28,7 +28,12 @@ StopSignals::StopSignals() {
   action.sa_handler = on_signal;
   sigemptyset(&action.sa_mask);
   action.sa_flags = SA_RESTART;
-  for (std::size_t i = 0; i < stop_signals.size(); ++i) sigaction(stop_signals[i], &action, &previous[i]);
+  for (std::size_t i = 0; i < stop_signals.size(); ++i) {
+    sigaction(stop_signals[i], nullptr, &previous[i]);
+    // Not so for SIGINT: shells without job control start what runs in the background with it ignored, and nobody means that.
+    const bool may_stay = stop_signals[i] == SIGHUP || stop_signals[i] == SIGTERM;
+    if (!may_stay || previous[i].sa_handler != SIG_IGN) sigaction(stop_signals[i], &action, nullptr);
+  }
 }
 
 StopSignals::~StopSignals() {

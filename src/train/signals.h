@@ -1,5 +1,6 @@
 // SIGINT, SIGTERM, SIGUSR1, SIGUSR2 and SIGHUP ask a run to stop: the first one sets a flag that loops poll, a second one ends
-// the process at once. SIGPIPE is ignored: a closed pipe is a write error, not a death.
+// the process at once. SIGHUP or SIGTERM stays ignored where it is when temper begins: nohup asks for it, and batch scripts that
+// pass signals on themselves. SIGPIPE is ignored: a closed pipe is a write error, not a death.
 #pragma once
 
 namespace temper {

@@ -17,6 +17,7 @@
 #include "io/error.h"
 #include "io/file.h"
 #include "model/hf_format.h"
+#include "train/agreement.h"
 #include "train/checkpoint.h"
 #include "train/device_peak.h"
 #include "train/engine.h"
@@ -43,9 +44,26 @@ BatchSettings batch_settings(const RunConfig& config, const std::vector<std::str
   return settings;
 }
 
+/// Rank 0 has the run directory; the others wait until it is there.
+std::optional<RunDirectory> open_directory(const TrainOptions& options, Communicator& ranks) {
+  std::optional<RunDirectory> directory;
+  if (ranks.rank() == 0) {
+    directory.emplace(options.run_directory, options.resume);
+    if (ranks.size() > 1) fs::create_directories(options.run_directory / "logs");
+  }
+  ranks.exchange("", "the run directory");
+  return directory;
+}
+
+/// Of several ranks, each has one.
+fs::path log_of(const fs::path& run_directory, const Communicator& ranks) {
+  if (ranks.size() == 1) return {};
+  return run_directory / "logs" / ("rank-" + std::to_string(ranks.rank()) + ".log");
+}
+
 class Trainer {
  public:
-  Trainer(const TrainOptions& options, Ops& ops);
+  Trainer(const TrainOptions& options, Ops& ops, Communicator& ranks);
   TrainSummary run();
 
  private:
@@ -62,6 +80,10 @@ class Trainer {
   void save();
   TrainSummary finish(bool interrupted);
 
+  bool first() const { return ranks_.rank() == 0; }
+  bool comparison_due(std::int64_t step) const {
+    return ranks_.size() > 1 && config_.parallel.check_every > 0 && step % config_.parallel.check_every == 0;
+  }
   bool checkpoint_due(std::int64_t step) const { return config_.checkpoint.every > 0 && step % config_.checkpoint.every == 0; }
   /// What is due of update number `step` from 1; the first is always measured, since large first updates are what one looks for.
   DueDiagnostics diagnostics_due(std::int64_t step) const {
@@ -75,7 +97,9 @@ class Trainer {
 
   RunConfig config_;
   Ops& ops_;
-  RunDirectory directory_;
+  Communicator& ranks_;
+  const fs::path path_;                    // of the run directory
+  std::optional<RunDirectory> directory_;  // rank 0's
   std::optional<Tokenizer> tokenizer_;
   BatchSource train_;
   std::optional<BatchSource> val_;
@@ -84,7 +108,7 @@ class Trainer {
   Engine engine_;
   CheckpointFolder checkpoints_;
   Progress progress_;
-  std::optional<Metrics> metrics_;
+  std::optional<Metrics> metrics_;  // rank 0's
 
   TrainerState state_;
   std::int64_t saved_step_ = -1;
@@ -104,16 +128,18 @@ class Trainer {
   std::chrono::steady_clock::time_point interval_begin_;  // since when the oldest of them has been worked on
 };
 
-Trainer::Trainer(const TrainOptions& options, Ops& ops)
+Trainer::Trainer(const TrainOptions& options, Ops& ops, Communicator& ranks)
     : config_(options.config),
       ops_(ops),
-      directory_(options.run_directory, options.resume),
+      ranks_(ranks),
+      path_(options.run_directory),
+      directory_(open_directory(options, ranks)),
       tokenizer_(config_.data.tokenizer.empty() ? std::nullopt : std::optional(Tokenizer::load(config_.data.tokenizer))),
       train_(batch_settings(config_, config_.data.train, config_.data.shuffle)),
       steps_(total_steps(config_)),
-      engine_(config_, &ops),
-      checkpoints_(directory_.path() / "checkpoints", config_.checkpoint.keep),
-      progress_(steps_, config_.log.every) {
+      engine_(config_, &ops, &ranks),
+      checkpoints_(path_ / "checkpoints", config_.checkpoint.keep),
+      progress_(steps_, config_.log.every, first(), log_of(path_, ranks)) {
   if (!config_.data.val.empty()) val_.emplace(batch_settings(config_, config_.data.val, false));
   if (!config_.eval.hellaswag.empty()) {
     if (!tokenizer_)
@@ -144,13 +170,15 @@ void Trainer::check_tokenizer() const {
 
 void Trainer::start_or_resume(bool resume, const std::vector<std::string>& allowed_changes) {
   std::optional<fs::path> checkpoint;
-  if (resume) checkpoint = checkpoints_.newest_good();
+  if (resume && first()) checkpoint = checkpoints_.newest_good();
+  const fs::path chosen = text_of_first(ranks_, checkpoint.value_or("").string(), "the choice of a checkpoint");
+  if (!chosen.empty()) checkpoint = chosen;
   state_.config_json = config_to_json(config_);
   state_.data_fingerprint = train_.fingerprint();
   state_.tokenizer_hash = tokenizer_ ? tokenizer_->hash() : "";
 
   if (!checkpoint) {
-    if (resume) progress_.note("no checkpoint yet in " + directory_.path().string() + ": starting at step 0");
+    if (resume) progress_.note("no checkpoint yet in " + path_.string() + ": starting at step 0");
     initialize_weights();
     if (!config_.train.branch_from.empty()) branch();
     if (val_) state_.pending = StepRecord{};  // the loss of the untrained model
@@ -167,10 +195,10 @@ void Trainer::start_or_resume(bool resume, const std::vector<std::string>& allow
   }
   engine_.optimizer.set_earlier_updates(state_.earlier_updates);
   if (config_.diagnostics.representation_every > 0) hold_batch();
-  write_file_atomically(directory_.path() / "config.json", state_.config_json);
+  if (!first()) return;
+  write_file_atomically(path_ / "config.json", state_.config_json);
   const std::int64_t first_redone = !checkpoint ? 0 : state_.pending ? state_.step : state_.step + 1;
-  metrics_.emplace(directory_.path(), LogBytes{state_.metrics_bytes, state_.diagnostics_bytes}, first_redone,
-                   config_.log.tensorboard);
+  metrics_.emplace(path_, LogBytes{state_.metrics_bytes, state_.diagnostics_bytes}, first_redone, config_.log.tensorboard);
 }
 
 void Trainer::initialize_weights() {
@@ -224,12 +252,14 @@ void Trainer::start_training_step() {
   const DueDiagnostics due = diagnostics_due(state_.step + 1);
   const std::uint64_t read = engine_.start_step(
       state_.step, micro_batches,
-      [&] {
-        train_.read_prefetched(state_.next_window, B, host_batch_);
-        state_.next_window += B;
+      [&](std::int64_t number) {
+        // This rank's next one in this step, or its first of the next step.
+        const std::int64_t later = number + ranks_.size() < micro_batches ? number + ranks_.size() : micro_batches + ranks_.rank();
+        train_.read_prefetched(state_.next_window + number * B, B, state_.next_window + later * B, host_batch_);
         engine_.batch.upload(host_batch_, B, config_.model.n_ctx);
       },
       due);
+  state_.next_window += micro_batches * B;
   StepRecord record;
   record.learning_rate = engine_.optimizer.learning_rate(state_.step);
   record.step = ++state_.step;
@@ -243,7 +273,10 @@ bool Trainer::finish_training_step() {
   StepRecord record = started.record;
   const StepScalars scalars = engine_.finish_step(started.read);
   started_.pop_front();
+  ranks_.check();  // what a collective that failed has left is not to be believed
   if (scalars.finite == 0) {
+    ranks_.exchange("",
+                    "the end after a loss that is not finite");  // which all ranks find: none takes another's end for its reason
     const std::string stands =
         last_checkpoint_.empty() ? "no checkpoint was saved yet" : "the last checkpoint is " + last_checkpoint_.string();
     throw Error(ExitCode::numeric, "step " + std::to_string(record.step) + ": loss " + std::to_string(scalars.loss) +
@@ -276,7 +309,7 @@ void Trainer::diagnose(StepRecord& record, std::int64_t micro_batches, DueDiagno
   if (due.histograms)
     diagnosed.histograms = engine_.diagnostics->histograms(k, static_cast<double>(tokens_before(config_, steps_)));
   record.update = summary_of(diagnosed);
-  metrics_->write_diagnostics(record, diagnosed);
+  if (metrics_) metrics_->write_diagnostics(record, diagnosed);
 }
 
 bool Trainer::evaluate(StepMeasurements& measurements) {
@@ -289,12 +322,12 @@ bool Trainer::evaluate(StepMeasurements& measurements) {
   };
   engine_.optimizer.show_average();
   measurements.val_loss = validation_loss(engine_.model, *val_, config_.batch.micro_batch, config_.model.n_ctx,
-                                          config_.eval.batches, engine_.batch, ops_, showing("validating"));
+                                          config_.eval.batches, engine_.batch, ops_, ranks_, showing("validating"));
   if (!measurements.val_loss) return false;
   if (!hellaswag_.empty()) {
     measurements.hellaswag =
         multiple_choice_score(engine_.model, hellaswag_, config_.eval.hellaswag_items, *tokenizer_, config_.model.n_ctx,
-                              config_.batch.micro_batch, engine_.batch, ops_, showing("scoring HellaSwag"));
+                              config_.batch.micro_batch, engine_.batch, ops_, ranks_, showing("scoring HellaSwag"));
     if (!measurements.hellaswag) return false;
   }
   return true;
@@ -310,11 +343,13 @@ bool Trainer::record_step(const StepRecord& record) {
   state_.pending.reset();
   if (tokens_per_second_ > 0.0 && record.loss) {
     measurements.tokens_per_second = tokens_per_second_;
-    measurements.mfu = model_flops_utilisation(ops_.device(), engine_.weights.activation_type(),
-                                               tokens_per_second_ * training_flops_per_token(config_.model));
+    measurements.mfu =
+        model_flops_utilisation(ops_.device(), engine_.weights.activation_type(),
+                                tokens_per_second_ * training_flops_per_token(config_.model) / static_cast<double>(ranks_.size()));
   }
   measurements.seconds = state_.train_seconds;
-  if (record.step % config_.log.every == 0 || record.step == steps_ || measurements.val_loss) metrics_->write(record, measurements);
+  const bool written = record.step % config_.log.every == 0 || record.step == steps_ || measurements.val_loss;
+  if (metrics_ && written) metrics_->write(record, measurements);
 
   if (measurements.val_loss) {
     state_.last_val_loss = measurements.val_loss;
@@ -336,11 +371,19 @@ bool Trainer::record_step(const StepRecord& record) {
 }
 
 void Trainer::save() {
-  metrics_->sync();
-  state_.metrics_bytes = metrics_->bytes().metrics;
-  state_.diagnostics_bytes = metrics_->bytes().diagnostics;
   engine_.optimizer.show_average();
-  last_checkpoint_ = checkpoints_.save(state_, engine_.weights, engine_.optimizer, ops_, tokenizer_ ? &*tokenizer_ : nullptr);
+  const WholeState whole = [this](const Optimizer::StateBuffer& buffer) { return engine_.whole(buffer); };
+  if (metrics_) {
+    metrics_->sync();
+    state_.metrics_bytes = metrics_->bytes().metrics;
+    state_.diagnostics_bytes = metrics_->bytes().diagnostics;
+    last_checkpoint_ =
+        checkpoints_.save(state_, engine_.weights, engine_.optimizer, ops_, tokenizer_ ? &*tokenizer_ : nullptr, whole);
+  } else {
+    contribute_to_checkpoint(engine_.weights, engine_.optimizer, whole);
+  }
+  ranks_.meet("a checkpoint to be saved");
+  last_checkpoint_ = text_of_first(ranks_, last_checkpoint_.string(), "the name of a checkpoint");
   saved_step_ = state_.pending ? -1 : state_.step;
 }
 
@@ -348,13 +391,14 @@ TrainSummary Trainer::run() {
   if (state_.pending && !record_step(*state_.pending)) return finish(true);
   const std::size_t ahead = ops_.device().asynchronous ? 2 : 0;
   while (state_.step < steps_) {
-    const bool stop = StopSignals::requested();
+    const bool stop = asked_to_stop(ranks_);
     if (!stop) start_training_step();
     const bool weights_wanted = stop || state_.step == steps_ || evaluation_due(state_.step) || checkpoint_due(state_.step) ||
-                                diagnostics_due(state_.step).any();
+                                diagnostics_due(state_.step).any() || comparison_due(state_.step);
     while (started_.size() > (weights_wanted ? 0 : ahead))
       if (!finish_training_step()) return finish(true);
     if (stop) return finish(true);
+    if (comparison_due(state_.step)) compare_weights(ranks_, engine_.weights, ops_, state_.step);
     if (checkpoint_due(state_.step)) save();
   }
   return finish(false);
@@ -369,7 +413,8 @@ TrainSummary Trainer::finish(bool interrupted) {
   summary.val_loss = state_.last_val_loss;
   summary.checkpoint = last_checkpoint_;
   if (interrupted) {
-    progress_.note(std::string(StopSignals::name()) + ": saved " + last_checkpoint_.string() +
+    const std::string signal = StopSignals::name();
+    progress_.note((signal.empty() ? "another rank was asked to stop" : signal) + ": saved " + last_checkpoint_.string() +
                    "; run the same command with --resume to go on");
     return summary;
   }
@@ -379,6 +424,7 @@ TrainSummary Trainer::finish(bool interrupted) {
     if (origin && origin->bytes_per_token > 0.0)
       summary.bits_per_byte = *summary.val_loss / std::numbers::ln2 / origin->bytes_per_token;
   }
+  if (!first()) return summary;
   const auto optional_number = [](const std::optional<double>& value) {
     return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
   };
@@ -392,50 +438,17 @@ TrainSummary Trainer::finish(bool interrupted) {
   json["val_loss"] = optional_number(summary.val_loss);
   json["bits_per_byte"] = optional_number(summary.bits_per_byte);
   json["train_seconds"] = state_.train_seconds;
-  json["checkpoint"] = fs::relative(last_checkpoint_, directory_.path()).string();
-  write_file_atomically(directory_.path() / "summary.json", json.dump(2) + "\n");
-  progress_.note(draw_chart(read_loss_curves(directory_.path() / "metrics.jsonl"), 72, 16, "steps"));
+  json["checkpoint"] = fs::relative(last_checkpoint_, path_).string();
+  write_file_atomically(path_ / "summary.json", json.dump(2) + "\n");
+  progress_.note(draw_chart(read_loss_curves(path_ / "metrics.jsonl"), 72, 16, "steps"));
   return summary;
 }
 
 }  // namespace
 
-TrainSummary train(const TrainOptions& options, Ops& ops) {
+TrainSummary train(const TrainOptions& options, Ops& ops, Communicator& ranks) {
   const StopSignals signals;  // from the beginning: a signal during set-up counts too
-  return Trainer(options, ops).run();
-}
-
-std::string describe_run(const RunConfig& config, const Ops& ops, const std::string& device) {
-  Engine plan(config, nullptr);
-  plan.count_backend_memory(config, ops);
-  const double tokens = static_cast<double>(config.batch.tokens_per_step);
-  const double steps = static_cast<double>(total_steps(config));
-  const double all_tokens = static_cast<double>(tokens_before(config, total_steps(config)));
-  const double flops = training_flops_per_token(config.model);
-  char text[512];
-  std::snprintf(text, sizeof(text),
-                "model       %lld layers, %lld heads, %lld wide, context %lld, vocabulary %lld (padded to %lld)\n"
-                "parameters  %s\n"
-                "run         %s steps of %s tokens (%lld micro-batches of %lld x %lld), %s tokens in all\n"
-                "operations  %.1f MFLOP per token, %.3g FLOP in all (6 N + 6 L C T)\n",
-                static_cast<long long>(config.model.n_layer), static_cast<long long>(config.model.n_head),
-                static_cast<long long>(config.model.n_embd), static_cast<long long>(config.model.n_ctx),
-                static_cast<long long>(config.model.vocab_size), static_cast<long long>(padded_vocab_size(config.model)),
-                format_count(static_cast<double>(plan.weights.layout().parameter_count())).c_str(), format_count(steps).c_str(),
-                format_count(tokens).c_str(), static_cast<long long>(micro_batches_at(config, total_steps(config) - 1)),
-                static_cast<long long>(config.batch.micro_batch), static_cast<long long>(config.model.n_ctx),
-                format_count(all_tokens).c_str(), flops / 1e6, flops * all_tokens);
-  std::string out = "device      " + device + "\n" + text + "memory\n";
-  for (const MemoryGroup& group : plan.memory.plan()) {
-    std::snprintf(text, sizeof(text), "  %-24s %12s\n", group.name.c_str(), format_bytes(group.bytes).c_str());
-    out += text;
-  }
-  std::snprintf(text, sizeof(text), "  %-24s %12s\n", "total", format_bytes(plan.memory.total_bytes()).c_str());
-  out += text;
-  std::snprintf(text, sizeof(text), "checkpoint  %s each, %lld kept\n",
-                format_bytes(static_cast<std::size_t>(plan.weights.layout().flat_size()) * 12).c_str(),
-                static_cast<long long>(config.checkpoint.keep));
-  return out + text;
+  return Trainer(options, ops, ranks).run();
 }
 
 }  // namespace temper

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "config/run_config.h"
+#include "distributed/communicator.h"
 #include "kernels/ops.h"
 
 namespace temper {
@@ -28,12 +29,14 @@ struct TrainSummary {
   std::filesystem::path checkpoint;
 };
 
-/// Trains. Writes the run directory (config.json, metrics.jsonl, tensorboard/, checkpoints/, summary.json), progress to stderr.
-/// Throws Error with the exit code of what went wrong; committed checkpoints stay intact whatever happens.
-TrainSummary train(const TrainOptions& options, Ops& ops);
+/// Trains, together with the other ranks, which call it with the same options. Rank 0 writes the run directory (config.json,
+/// metrics.jsonl, tensorboard/, checkpoints/, summary.json) and tells the progress on stderr; of several ranks each has a log of
+/// its own there (logs/rank-N.log). Throws Error with the exit code of what went wrong; committed checkpoints stay intact whatever
+/// happens.
+TrainSummary train(const TrainOptions& options, Ops& ops, Communicator& ranks);
 
-/// Sizes, parameters, operations and memory of a run on `ops`, which is called `device`, as text; nothing is allocated and no data
-/// is read.
-std::string describe_run(const RunConfig& config, const Ops& ops, const std::string& device);
+/// Sizes, parameters, operations and memory of a rank's part of a run on `ops`, which is called `device`, as text; nothing is
+/// allocated and no data is read.
+std::string describe_run(const RunConfig& config, const Ops& ops, const std::string& device, Communicator& ranks);
 
 }  // namespace temper

@@ -50,6 +50,7 @@ TEST(Fields, EveryMemberOfEveryStructHasARow) {
   EXPECT_EQ(rows("checkpoint"), members<CheckpointConfig>());
   EXPECT_EQ(rows("log"), members<LogConfig>());
   EXPECT_EQ(rows("diagnostics"), members<DiagnosticsConfig>());
+  EXPECT_EQ(rows("parallel"), members<ParallelConfig>());
   EXPECT_EQ(rows("") + config_sections().size(), members<RunConfig>());
 }
 

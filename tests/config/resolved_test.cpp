@@ -93,6 +93,7 @@ std::vector<RunConfig> changed_everywhere() {
     c.schedule.step_factor = 0.5;
   });
   with([](RunConfig& c) {
+    c.parallel = {1, true, 7, 8, 9};
     c.optimizer.name = OptimizerName::muon;
     c.optimizer.other_learning_rate = 0.7;
     c.optimizer.muon_iterations = 6;

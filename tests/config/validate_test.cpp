@@ -45,6 +45,23 @@ TEST(Validate, AStepIsWholeMicroBatches) {
   EXPECT_EQ(small.find(" or "), std::string::npos) << small;  // 0 is no remedy
 }
 
+TEST(Validate, SharedStatesLeaveNothingToLookAt) {
+  for (const auto interval :
+       {&DiagnosticsConfig::every, &DiagnosticsConfig::representation_every, &DiagnosticsConfig::histogram_every}) {
+    const std::string problem = problem_after([&](RunConfig& c) {
+      c.parallel.zero_stage = 1;
+      c.diagnostics.*interval = 10;
+    });
+    expect_parts(problem, {"parallel.zero_stage is 1", "diagnostics.every"});
+  }
+  expect_parts(problem_after([](RunConfig& c) {
+                 c.parallel.zero_stage = 1;
+                 c.optimizer.name = OptimizerName::schedule_free_adamw;
+                 c.schedule.name = ScheduleName::constant;
+               }),
+               {"schedule_free_adamw", "parallel.zero_stage to 0"});
+}
+
 TEST(Validate, DataIsNamed) {
   expect_parts(problem_after([](RunConfig& c) { c.data.train.clear(); }), {"data.train is empty"});
 }

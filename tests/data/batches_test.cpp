@@ -125,7 +125,7 @@ TEST_F(Batches, PrefetchedEqualsRead) {
   for (int step = 0; step < 500; ++step) {
     if (random() % 10 == 0) position = random() % 1000;  // a jump, as on resuming
     const std::int64_t count = random() % 20 == 0 ? 3 : 4;
-    source.read_prefetched(position, count, got);
+    source.read_prefetched(position, count, position + count, got);
     plain.read(position, count, expected);
     ASSERT_EQ(got.inputs, expected.inputs) << position;
     ASSERT_EQ(got.targets, expected.targets) << position;
@@ -138,7 +138,7 @@ TEST_F(Batches, PrefetcherEndsWhileFetching) {
   for (int round = 0; round < 50; ++round) {
     BatchSource source(settings);
     Batch batch;
-    source.read_prefetched(0, 500, batch);
+    source.read_prefetched(0, 500, 500, batch);
   }
 }
 
@@ -170,11 +170,11 @@ TEST_F(Batches, TokenThatSamplesMissIsFoundBeforeTheBatchIsSeen) {
   expect_error(ExitCode::data, parts, [&] { source.read(599, 1, batch); });
   expect_error(ExitCode::data, parts, [&] { source.read(600, 1, batch); });
   source.read(601, 1, batch);
-  source.read_prefetched(597, 1, batch);
-  source.read_prefetched(598, 1, batch);  // 599 fails ahead, out of sight
-  expect_error(ExitCode::data, parts, [&] { source.read_prefetched(599, 1, batch); });
-  expect_error(ExitCode::data, parts, [&] { source.read_prefetched(599, 1, batch); });
-  source.read_prefetched(601, 1, batch);  // other windows are served on
+  source.read_prefetched(597, 1, 598, batch);
+  source.read_prefetched(598, 1, 599, batch);  // 599 fails ahead, out of sight
+  expect_error(ExitCode::data, parts, [&] { source.read_prefetched(599, 1, 600, batch); });
+  expect_error(ExitCode::data, parts, [&] { source.read_prefetched(599, 1, 600, batch); });
+  source.read_prefetched(601, 1, 602, batch);  // other windows are served on
   EXPECT_EQ(batch.inputs, std::vector<std::int32_t>(1000, 7));
 }
 

@@ -91,6 +91,16 @@ TEST(SelfCommunicator, LeavesEverythingAsItIs) {
   EXPECT_EQ(self->exchange("mine", "h"), (std::vector<std::string>{"mine"}));
 }
 
+TEST(SelfCommunicator, Accumulates) {
+  std::vector<float> sum = rough(3000, 1), more = rough(3000, 2), expected(3000);
+  for (std::size_t i = 0; i < 3000; ++i) expected[i] = sum[i] + more[i];
+  const TensorView values{more.data(), DType::f32, {3000}}, onto{sum.data(), DType::f32, {3000}};
+  make_self_communicator()->accumulate(values, {0, 3000}, onto, "gradients");
+  EXPECT_EQ(sum, expected);
+  EXPECT_THROW(make_self_communicator()->accumulate(values, {0, 3000}, {sum.data(), DType::f32, {2999}}, "gradients"),
+               ContractViolation);
+}
+
 TEST(SelfCommunicator, ChecksArgumentsAsForManyRanks) {
   const std::unique_ptr<Communicator> self = make_self_communicator();
   std::vector<float> values(100);

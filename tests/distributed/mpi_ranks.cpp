@@ -88,6 +88,12 @@ void collectives(Communicator& ranks) {
               static_cast<std::int32_t>(rank));
     std::fill(halves.begin() + begin, halves.begin() + end, to_bfloat16(static_cast<float>(rank + 1)));
 
+    // Dealt out in turn: twice as many parts as ranks, of which the second round is the parts of ranks size, size + 1, ...
+    std::vector<float> accumulated(static_cast<std::size_t>(end - begin), 0.0f), round = part_of<float>(rank, count),
+                                                                                 second = part_of<float>(size + rank, count);
+    ranks.accumulate(view_of(round), shards, view_of(accumulated), "the first round");
+    ranks.accumulate(view_of(second), shards, view_of(accumulated), "the second round");
+
     ranks.all_reduce(view_of(reduced), "floats");
     ranks.all_reduce(statistics.data(), count, "doubles");
     ranks.reduce_scatter(view_of(scattered), shards, "floats");
@@ -102,6 +108,8 @@ void collectives(Communicator& ranks) {
     expect(same_bits(statistics, sum_of<double>(size, count), 0, count), "all_reduce of doubles" + of);
     expect(same_bits(scattered, expected, begin, end), "reduce_scatter" + of);
     expect(same_bits(gathered, whole, 0, count), "all_gather" + of);
+    const std::vector<float> all = sum_of<float>(2 * size, count);
+    expect(std::memcmp(accumulated.data(), all.data() + begin, accumulated.size() * sizeof(float)) == 0, "accumulation" + of);
     expect(same_bits(sent, part_of<float>(0, count), 0, count), "broadcast" + of);
     for (std::size_t r = 0; r < static_cast<std::size_t>(size); ++r) {
       expect(std::all_of(numbers.begin() + even[r], numbers.begin() + even[r + 1],

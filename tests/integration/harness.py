@@ -9,11 +9,13 @@ import contextlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+SKIPPED = 77  # the exit code that CTest calls a skipped test
 TIMING_FIELDS = ("tokens_per_second", "seconds", "mfu")
 WORDS = "the a old young king queen river mountain said walked saw found and but then never always slowly gold silver".split()
 
@@ -22,6 +24,12 @@ def text(words: int, seed: int) -> str:
     """Something with enough structure for a model to learn."""
     draw = random.Random(seed)
     return " ".join(draw.choice(WORDS) + ("." if draw.random() < 0.1 else "") for _ in range(words)) + "\n"
+
+
+def heed_signals() -> None:
+    """temper leaves signals ignored that are so when it starts; a test may run under nohup."""
+    for each in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(each, signal.SIG_DFL)
 
 
 class Workspace:
@@ -68,6 +76,7 @@ class Workspace:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
         return subprocess.Popen(
             [self.temper, *arguments],
+            preexec_fn=heed_signals,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=options.pop("stdout", subprocess.PIPE),
@@ -120,6 +129,12 @@ def check(condition: object, message: str) -> None:
     if not condition:
         print(f"FAILED: {message}", file=sys.stderr)
         raise SystemExit(1)
+
+
+def skip(why: str) -> None:
+    """Ends a test that cannot be run on this machine."""
+    print(f"SKIPPED: {why}")
+    raise SystemExit(SKIPPED)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 // Every operation of the optimizer that writes weights is seen by linear layers that keep them packed.
 #include <gtest/gtest.h>
+#include <algorithm>
 
 #include <functional>
 #include <string>
@@ -84,6 +85,14 @@ TEST_P(PackedWeightTest, FollowsUpdates) {
     follows(weight_, [&] { update(control, false); });
     follows(low_weight_, [&] { update(control, true); });
   }
+}
+
+TEST_P(PackedWeightTest, FollowsWhatOthersWrite) {
+  if (ops_.device().backend == "cuda") GTEST_SKIP() << "only device memory that is the host's can be written from here";
+  follows(weight_, [&] {
+    std::fill_n(weight_.data() + size, size, 3.0f);
+    ops_.written(weight_.data() + size, size * sizeof(float));
+  });
 }
 
 TEST_P(PackedWeightTest, FollowsLinearCombinations) {

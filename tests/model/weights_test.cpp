@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "kernels/check.h"
 #include "small_model.h"
 
 namespace temper {
@@ -129,6 +130,37 @@ TEST(Weights, Bf16CopyIsTheRoundedMaster) {
   std::vector<bfloat16> low(master.size());
   held.ops->copy_to_host(low.data(), held.weights.weight(parameter).data, low.size() * sizeof(bfloat16));
   for (std::size_t i = 0; i < low.size(); ++i) ASSERT_EQ(low[i].bits, to_bfloat16(master[i]).bits) << i;
+}
+
+TEST(Weights, MastersOfOneShardGiveTheWholeBf16Copy) {
+  const ModelConfig config = small_config(true);
+  const std::unique_ptr<Ops> ops = make_cpu_ops();
+  DeviceMemory memory(ops.get());
+  Weights whole(config, Precision::bf16, Weights::Use::training, ops.get(), memory);
+  whole.initialize(3);
+  const auto read = [&](ConstTensorView view) {
+    std::vector<char> bytes(view.bytes());
+    ops->copy_to_host(bytes.data(), view.data, bytes.size());
+    return bytes;
+  };
+  const std::int64_t flat = whole.layout().flat_size(), row = config.n_embd;
+  // In the first tensor's middle, over several tensors, to the end, nothing.
+  for (const auto& [begin, end] : {std::pair{std::int64_t{0}, 5 * row}, {5 * row, flat / 2}, {flat / 2, flat}, {flat, flat}}) {
+    Weights part(config, Precision::bf16, Weights::Use::training, ops.get(), memory, Weights::Range{begin, end});
+    part.initialize(3);
+    EXPECT_EQ(part.master().numel(), end - begin);
+    EXPECT_FALSE(part.has_all_masters());
+    EXPECT_EQ(read(part.low_precision()), read(whole.low_precision()));
+    const std::vector<char> masters = read(whole.master());
+    if (end > begin) {
+      EXPECT_EQ(read(part.master()), std::vector<char>(masters.begin() + 4 * begin, masters.begin() + 4 * end));
+    }
+    const Parameter& parameter = part.layout().parameters().back();
+    EXPECT_THROW(part.download(parameter), ContractViolation);
+    EXPECT_EQ(part.download(parameter, whole.master()), whole.download(parameter));
+  }
+  const Weights fp32(config, Precision::fp32, Weights::Use::training, ops.get(), memory, Weights::Range{0, row});
+  EXPECT_TRUE(fp32.has_all_masters()) << "the model reads them";
 }
 
 TEST(Weights, PlanWithoutADeviceIsThePlanWithOne) {

@@ -77,7 +77,8 @@ class Problem {
     const float loss = 1.0f;
     ops_->copy_to_device(optimizer.loss().data, &loss, sizeof(loss));
     diagnostics.before_update();
-    optimizer.finish_step();
+    optimizer.add_decay_gradient();
+    optimizer.finish_step(buffers_.gradients);
     diagnostics.after_update();
     return diagnostics.read(k, micro_batches, 8 / micro_batches, averages);
   }

@@ -97,18 +97,25 @@ class OptimizerRun {
     optimizer.begin_step(k);
     upload(buffers_.gradients, gradients);
     ops_->copy_to_device(optimizer.loss().data, &loss, sizeof(loss));
+    const auto update = [&] {
+      optimizer.add_decay_gradient();
+      optimizer.finish_step(buffers_.gradients);
+    };
     if (recording == nullptr)
-      optimizer.finish_step();
+      update();
     else
-      ops_->replay(*recording, [&] { optimizer.finish_step(); });
+      ops_->replay(*recording, update);
     return optimizer.finish_read(optimizer.start_read());
   }
 
+  TensorView values_of(const Optimizer::State& state) const {
+    return {optimizer.state_buffers()[state.buffer].values.as<float>() + state.offset, DType::f32, state.shape};
+  }
   /// A state of a checkpoint, by its whole name.
   Numbers state(const std::string& name) {
     for (const Optimizer::State& state : optimizer.states())
       if (state.name == name) {
-        const std::vector<float> values = flat(state.values);
+        const std::vector<float> values = flat(values_of(state));
         return {values.begin(), values.end()};
       }
     throw std::out_of_range("no state " + name);

@@ -44,6 +44,14 @@ std::int64_t saved_step(const fs::path& folder) {
   return step;
 }
 
+/// The number that it resumes from, and an empty folder where temper has its checkpoint.
+void save(const fs::path& folder, std::int64_t step) {
+  char name[32];
+  std::snprintf(name, sizeof(name), "step-%08lld", static_cast<long long>(step));
+  fs::create_directories(folder / "checkpoints" / name);
+  temper::write_file_atomically(folder / "checkpoint", std::to_string(step));
+}
+
 int train(const RunConfig& config, const fs::path& folder) {
   const temper::FolderLock lock(folder);
   std::ofstream(folder / "starts.log", std::ios::app) << getpid() << " " << std::getenv("OMP_NUM_THREADS") << "\n";
@@ -62,7 +70,7 @@ int train(const RunConfig& config, const fs::path& folder) {
   metrics << lines << std::flush;
   while (step < config.train.steps) {
     if (stop != 0) {
-      temper::write_file_atomically(folder / "checkpoint", std::to_string(step));
+      save(folder, step);
       return static_cast<int>(temper::ExitCode::saved);
     }
     lines.clear();
@@ -73,7 +81,7 @@ int train(const RunConfig& config, const fs::path& folder) {
       std::fprintf(stderr, "step %lld: not finite\n", static_cast<long long>(step));
       return static_cast<int>(temper::ExitCode::numeric);
     }
-    if (step % 5 == 0) temper::write_file_atomically(folder / "checkpoint", std::to_string(step));
+    if (step % 5 == 0) save(folder, step);
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   char summary[160];
@@ -87,7 +95,9 @@ int train(const RunConfig& config, const fs::path& folder) {
 }  // namespace
 
 int main(int, char** argv) {
-  for (const int signal : {SIGTERM, SIGINT}) std::signal(signal, on_signal);
+  for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) {
+    if (std::signal(signal, on_signal) == SIG_IGN && signal == SIGTERM) std::signal(signal, SIG_IGN);
+  }
   try {
     return train(temper::load_config(argv[2]), argv[4]);
   } catch (const temper::Error& error) {

@@ -21,7 +21,8 @@ TEST_F(SweepTest, ReadsWhatAFileSays) {
     "metric": {"name": "best_val_loss", "goal": "maximize"},
     "budget": {"trials": 100, "tokens": 5e7, "seconds": 60},
     "halving": {"eta": 2, "rungs": [0.25, 0.5, 1]},
-    "resources": {"trials_at_once": 2, "threads_per_trial": 1, "gpus_per_trial": 0.5})");
+    "resources": {"trials_at_once": 2, "threads_per_trial": 1, "gpus_per_trial": 0.5},
+    "slurm": {"options": ["--partition=gpu", "--exclusive"], "queued_trials": 50, "poll_seconds": 0.5})");
   EXPECT_EQ(sweep.method, SweepMethod::halving);
   EXPECT_EQ(sweep.count, 5);
   EXPECT_EQ(sweep.seed, 3u);
@@ -39,6 +40,9 @@ TEST_F(SweepTest, ReadsWhatAFileSays) {
   EXPECT_EQ(sweep.budget.tokens, 50000000);
   EXPECT_EQ(sweep.halving.rungs, (std::vector<double>{0.25, 0.5, 1}));
   EXPECT_EQ(sweep.resources.gpus_per_trial, 0.5);
+  EXPECT_EQ(sweep.slurm.options, (std::vector<std::string>{"--partition=gpu", "--exclusive"}));
+  EXPECT_EQ(sweep.slurm.queued_trials, 50);
+  EXPECT_EQ(sweep.slurm.poll_seconds, 0.5);
 }
 
 TEST_F(SweepTest, DefaultsAreAGridOverTheBasesSeedByValidationLoss) {
@@ -112,6 +116,25 @@ TEST_F(SweepTest, WrongValuesAreRefusedWithTheirPlaceAndWhatIsAllowed) {
           {"optimizer.lr", "optimizer.learning_rate"});
   refused(R"("method": "halving", "halving": {"rungs": [0.5, 0.2, 1]},)" + std::string(decay), {"halving.rungs", "growing"});
   refused(R"("parameters": {"x": {"values": [{"optimizer.name": "lion"}]}})", {"\"label\""});
+}
+
+TEST_F(SweepTest, OptionsOfSbatchThatTemperSetsAreRefused) {
+  const auto option = [&](const std::string& text, const std::vector<std::string>& parts) {
+    refused(std::string(decay) + R"(, "slurm": {"options": [)" + text + "]}", parts);
+  };
+  option(R"("--array=0-3")", {"--array=0-3", "resources.trials_at_once"});
+  option(R"("--cpus-per-task=4")", {"resources.threads_per_trial"});
+  option(R"("--gpus=1")", {"resources.gpus_per_trial"});  // sbatch would take it for a short form of --gpus-per-task
+  option(R"("--job=x")", {"--job-name cannot be given"});
+  option(R"("-p gpu")", {"the long form"});
+  option(R"("run.sh")", {"the long form"});
+  option(R"("--time 04:00:00")", {"--name=value"});
+  option(R"("--comment=a\nb")", {"--name=value"});
+  option("7", {"an option is text"});
+  refused(std::string(decay) + R"(, "slurm": {"options": "--time=1"})", {"slurm.options is \"--time=1\"", "[\"--partition=gpu\""});
+  refused(std::string(decay) + R"(, "slurm": {"partition": "gpu"})", {"unknown key \"slurm.partition\"", "options"});
+  refused(std::string(decay) + R"(, "slurm": {"poll_seconds": 0})", {"slurm.poll_seconds is 0"});
+  load(std::string(decay) + R"(, "slurm": {"options": ["--time=04:00:00", "--mem=8G", "--comment=two words", "--exclusive"]})");
 }
 
 TEST_F(SweepTest, WhatBelongsToAnotherMethodIsRefused) {

@@ -49,7 +49,7 @@ struct ShortRun {
     Batch batch{std::vector<std::int32_t>(count), std::vector<std::int32_t>(count)};
     std::uint32_t drawn = 0;
     for (int step = 0; step < steps; ++step) {
-      const std::uint64_t read = engine.start_step(step, 2, [&] {
+      const std::uint64_t read = engine.start_step(step, 2, [&](std::int64_t) {
         for (std::size_t i = 0; i < count; ++i) {
           // Something to learn: mostly the successor of the token before.
           const std::uint32_t random = random_block(7, RandomPurpose::benchmark, drawn, i).word[0];

@@ -11,6 +11,8 @@
 namespace temper {
 namespace {
 
+const std::unique_ptr<Communicator> by_itself = make_self_communicator();
+
 constexpr auto go_on = [](double) { return true; };
 
 /// A model with room for `sequences` at a time, and a batch.
@@ -42,7 +44,8 @@ class ValidationTest : public testing::Test {
 
   double loss(std::int64_t sequences, std::int64_t batches) {
     Evaluated on(config, sequences);
-    return *validation_loss(on.model, BatchSource(settings), sequences, config.n_ctx, batches, on.batch, *on.ops, go_on);
+    return *validation_loss(on.model, BatchSource(settings), sequences, config.n_ctx, batches, on.batch, *on.ops, *by_itself,
+                            go_on);
   }
 
   TemporaryFolder folder;
@@ -86,7 +89,8 @@ TEST_F(ValidationTest, CanBeAbandoned) {
     shares.push_back(share);
     return share < 0.5;
   };
-  EXPECT_FALSE(validation_loss(on.model, BatchSource(settings), 2, config.n_ctx, 0, on.batch, *on.ops, until_half).has_value());
+  EXPECT_FALSE(
+      validation_loss(on.model, BatchSource(settings), 2, config.n_ctx, 0, on.batch, *on.ops, *by_itself, until_half).has_value());
   ASSERT_EQ(shares.size(), 5u);
   EXPECT_EQ(shares.front(), 0.0);
   EXPECT_DOUBLE_EQ(shares.back(), 8.0 / 13.0);
@@ -125,7 +129,7 @@ class ChoiceTest : public testing::Test {
 
   MultipleChoiceScore score(Evaluated& on, const std::vector<MultipleChoiceItem>& items, std::int64_t limit = 0,
                             std::int64_t max_sequences = 4) {
-    return *multiple_choice_score(on.model, items, limit, tokenizer, n_ctx, max_sequences, on.batch, *on.ops, go_on);
+    return *multiple_choice_score(on.model, items, limit, tokenizer, n_ctx, max_sequences, on.batch, *on.ops, *by_itself, go_on);
   }
 
   Tokenizer tokenizer;  // 256 bytes and <|endoftext|>: a character a token
@@ -259,10 +263,9 @@ TEST_F(ChoiceTest, AnEndingMustFit) {
 
 TEST_F(ChoiceTest, CanBeAbandoned) {
   Evaluated on(config(), 4);
-  EXPECT_FALSE(
-      multiple_choice_score(on.model, {item("x", {"a", "b", "c", "d"}, 0)}, 0, tokenizer, n_ctx, 4, on.batch, *on.ops, [](double) {
-        return false;
-      }).has_value());
+  EXPECT_FALSE(multiple_choice_score(on.model, {item("x", {"a", "b", "c", "d"}, 0)}, 0, tokenizer, n_ctx, 4, on.batch, *on.ops,
+                                     *by_itself, [](double) { return false; })
+                   .has_value());
 }
 
 }  // namespace

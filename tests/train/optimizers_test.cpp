@@ -5,7 +5,9 @@
 #include "config/validate.h"
 #include "io/file.h"
 #include "kernels/emulated/emulated_ops.h"
+#include "tests/optim/optimizer_ranks.h"
 #include "tiny_run.h"
+#include "train/checkpoint.h"
 #include "train/trainer.h"
 
 namespace temper {
@@ -153,6 +155,56 @@ TEST_P(EveryOptimizer, ABranchAtTheSameRateGoesOnAsTheRunDid) {
             hash_file(folder / "branch/checkpoints/step-00000003/model.safetensors"));
 }
 
+/// A model whose optimizer is shared by ranks, and made-up gradients.
+struct RankedRun {
+  RankedRun(const RunConfig& config, std::int64_t ranks)
+      : tiny(config),
+        tensors(optimized_tensors(tiny.engine.weights)),
+        optimizers(*tiny.ops, config, tensors, {weights().master(), weights().gradients(), weights().low_precision()}, 4, ranks) {}
+
+  Weights& weights() { return tiny.engine.weights; }
+  void steps(std::int64_t first, std::int64_t end) {
+    for (std::int64_t k = first; k < end; ++k)
+      ASSERT_EQ(optimizers.step(k, flat_noise(tensors, weights().master().numel(), static_cast<std::uint32_t>(k))).finite, 1);
+  }
+  std::filesystem::path save(const std::filesystem::path& into) {
+    TrainerState state;
+    state.config_json = config_to_json(tiny_config());
+    return CheckpointFolder(into, 1).save(state, weights(), *optimizers.optimizers[0], *tiny.ops, nullptr,
+                                          [this](const Optimizer::StateBuffer& buffer) { return optimizers.whole(buffer); });
+  }
+  void load(const std::filesystem::path& checkpoint) {
+    for (const auto& optimizer : optimizers.optimizers) load_checkpoint(checkpoint, weights(), *optimizer, *tiny.ops);
+  }
+
+  TinyEngine tiny;
+  std::vector<OptimizedTensor> tensors;
+  OptimizerRanks optimizers;
+};
+
+TEST_P(EveryOptimizer, ACheckpointDoesNotTellHowManyRanksSavedIt) {
+  if (config.optimizer.name == OptimizerName::schedule_free_adamw) GTEST_SKIP() << "Schedule-Free is for one rank";
+  RankedRun four(config, 4), one(config, 1);
+  four.steps(0, 3);
+  one.steps(0, 3);
+  const std::filesystem::path saved = four.save(folder / "four"), of_one = one.save(folder / "one");
+  for (const char* file : {"model.safetensors", "optimizer.safetensors"})
+    EXPECT_EQ(hash_file(saved / file), hash_file(of_one / file)) << file;
+
+  four.steps(3, 6);
+  const auto expected = four.optimizers.contents();
+  config.seed += 1;
+  for (const std::int64_t ranks : {1, 3, 4}) {
+    RankedRun other(config, ranks);
+    other.steps(7, 8);  // states that must be overwritten
+    other.load(saved);
+    other.steps(3, 6);
+    const auto found = other.optimizers.contents();
+    ASSERT_EQ(found.size(), expected.size());
+    for (const auto& [name, values] : expected) EXPECT_EQ(found.at(name), values) << name << " on " << ranks << " ranks";
+  }
+}
+
 // The saved model is the average x, not the point y at which gradients are taken.
 TEST(ScheduleFreeRun, EvaluatesAndSavesTheAverage) {
   const TemporaryFolder folder;
@@ -162,14 +214,14 @@ TEST(ScheduleFreeRun, EvaluatesAndSavesTheAverage) {
   config.optimizer.name = OptimizerName::schedule_free_adamw;
   const std::unique_ptr<Ops> ops = make_cpu_ops();
   testing::internal::CaptureStderr();
-  const TrainSummary summary = train({config, folder / "run", false, {}}, *ops);
+  const TrainSummary summary = train({config, folder / "run", false, {}}, *ops, *make_self_communicator());
   testing::internal::GetCapturedStderr();
 
   RunConfig again = config;
   again.train.init_from = summary.checkpoint;
   again.train.steps = 1;
   testing::internal::CaptureStderr();
-  const TrainSummary loaded = train({again, folder / "again", false, {}}, *ops);
+  const TrainSummary loaded = train({again, folder / "again", false, {}}, *ops, *make_self_communicator());
   testing::internal::GetCapturedStderr();
   EXPECT_EQ(loaded.first_val_loss, summary.val_loss);
 }
@@ -185,7 +237,7 @@ TEST(BatchWarmup, StepsGrowAndTokensAreCounted) {
   validate(config);
   const std::unique_ptr<Ops> ops = make_cpu_ops();
   testing::internal::CaptureStderr();
-  train({config, folder / "run", false, {}}, *ops);
+  train({config, folder / "run", false, {}}, *ops, *make_self_communicator());
   testing::internal::GetCapturedStderr();
   std::ifstream file(folder / "run/metrics.jsonl");
   std::vector<std::int64_t> tokens;

@@ -38,6 +38,20 @@ TEST(Signals, HandlersAreGivenBack) {
   sigaction(SIGUSR2, &before, nullptr);
 }
 
+TEST(Signals, WhatTheCallerIgnoresStaysIgnored) {
+  for (const auto& [number, stays] : {std::pair{SIGHUP, true}, {SIGTERM, true}, {SIGINT, false}}) {
+    struct sigaction ignored = {}, before = {};
+    ignored.sa_handler = SIG_IGN;
+    sigaction(number, &ignored, &before);
+    {
+      const StopSignals signals;
+      std::raise(number);
+      EXPECT_EQ(StopSignals::requested(), !stays) << number;
+    }
+    sigaction(number, &before, nullptr);
+  }
+}
+
 TEST(SignalsDeathTest, TheSecondOneEndsTheProcess) {
   testing::FLAGS_gtest_death_test_style = "threadsafe";  // OpenMP's threads may be there
   EXPECT_EXIT(

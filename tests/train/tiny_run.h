@@ -66,14 +66,14 @@ struct TinyEngine {
       batch.targets[i] = static_cast<std::int32_t>((7 * i + 7 + config.seed) % tiny_vocab);
     }
     for (int step = 0; step < steps; ++step)
-      engine.finish_step(
-          engine.start_step(step, 1, [&] { engine.batch.upload(batch, config.batch.micro_batch, config.model.n_ctx); }));
+      engine.finish_step(engine.start_step(
+          step, 1, [&](std::int64_t) { engine.batch.upload(batch, config.batch.micro_batch, config.model.n_ctx); }));
   }
 
   /// Weights and optimizer states, padding included.
   std::vector<std::vector<float>> contents() {
     std::vector<std::vector<float>> all = {download(engine.weights.master())};
-    for (const Optimizer::State& state : engine.optimizer.states()) all.push_back(download(state.values));
+    for (const Optimizer::StateBuffer& buffer : engine.optimizer.state_buffers()) all.push_back(download(buffer.values));
     return all;
   }
 

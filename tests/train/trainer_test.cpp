@@ -28,7 +28,7 @@ class TrainerTest : public testing::TestWithParam<const char*> {
   TrainSummary run(bool resume = false, const std::vector<std::string>& allowed_changes = {}) {
     testing::internal::CaptureStderr();
     try {
-      const TrainSummary summary = train({config, folder / "run", resume, allowed_changes}, *ops);
+      const TrainSummary summary = train({config, folder / "run", resume, allowed_changes}, *ops, *ranks);
       said = testing::internal::GetCapturedStderr();
       return summary;
     } catch (...) {
@@ -52,6 +52,7 @@ class TrainerTest : public testing::TestWithParam<const char*> {
   }
 
   TemporaryFolder folder;
+  std::unique_ptr<Communicator> ranks = make_self_communicator();
   std::unique_ptr<Ops> ops;
   RunConfig config;
   std::string said;  // on stderr, by the last run
@@ -221,7 +222,7 @@ TEST_P(PlanTest, IsWhatDescribeRunPrints) {
   config.precision = GetParam();
   config.model.n_embd = 256;
   const std::unique_ptr<Ops> ops = make_cpu_ops();
-  const std::string text = describe_run(config, *ops, "a device");
+  const std::string text = describe_run(config, *ops, "a device", *make_self_communicator());
   const Plan plan(config, *ops);
   EXPECT_NE(text.find("device      a device\n"), std::string::npos) << text;
   EXPECT_NE(text.find("1 layers, 2 heads, 256 wide, context 8, vocabulary 260 (padded to 384)"), std::string::npos) << text;

@@ -42,7 +42,7 @@ TEST_P(Trajectory, LossesFollowPyTorchs) {
     optimizer.begin_step(static_cast<std::int64_t>(k));
     const float loss = small.forward_backward(tokens.inputs, tokens.targets, tokens.sequences);
     small.ops->copy_to_device(optimizer.loss().data, &loss, sizeof(loss));
-    optimizer.finish_step();
+    optimizer.finish_step(small.weights.gradients());
     const StepScalars scalars = optimizer.finish_read(optimizer.start_read());
     ASSERT_EQ(scalars.finite, 1) << "step " << k + 1;
     // The project's bound; f32 rounding starts near 1e-6 and grows from step to step.

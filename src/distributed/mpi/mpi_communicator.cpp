@@ -57,6 +57,14 @@ class MpiCommunicator final : public PeerCommunicator {
     });
   }
 
+  void accumulate(TensorView values, const Shards& shards, TensorView sum, const std::string& what) override {
+    check_shards(shards, size(), values.numel());
+    check_accumulation(values, shards, sum, rank());
+    queue("accumulation of " + what, [values, shards, sum](MpiTransfers& transfers, const std::string& named) {
+      transfers.accumulate(values.as<float>(), shards, sum.as<float>(), named);
+    });
+  }
+
   void all_gather(TensorView values, const Shards& shards, const std::string& what) override {
     check_shards(shards, size(), values.numel());
     queue("all_gather of " + what,

@@ -137,8 +137,9 @@ void MpiTransfers::in_steps(std::int64_t steps, const std::string& what, Post po
   }
 }
 
+/// out = the sum over ranks of this rank's shard, or with `onto` that sum added to it.
 template <typename T>
-void MpiTransfers::reduce_scatter(T* values, const Shards& shards, const std::string& what) {
+void MpiTransfers::sum_shards(const T* values, const Shards& shards, T* out, bool onto, const std::string& what) {
   constexpr std::int64_t width = sizeof(T);
   const std::int64_t message = message_bytes_ / width;
   if (staging_.empty()) staging_.resize(static_cast<std::size_t>(steps_under_way * (size_ - 1) * message_bytes_));
@@ -159,10 +160,21 @@ void MpiTransfers::reduce_scatter(T* values, const Shards& shards, const std::st
       },
       [&](std::int64_t step) {
         const Cut own = cut(shards, rank_, step, message);
+        T* const sums = out + (own.begin - shards[static_cast<std::size_t>(rank_)]);
         std::vector<const T*> parts;
+        if (onto) parts.push_back(sums);
         for (std::int64_t r = 0; r < size_; ++r) parts.push_back(r == rank_ ? values + own.begin : staged(step, r));
-        sum_in_rank_order(parts, values + own.begin, own.length);
+        sum_in_rank_order(parts, sums, own.length);
       });
+}
+
+template <typename T>
+void MpiTransfers::reduce_scatter(T* values, const Shards& shards, const std::string& what) {
+  sum_shards<T>(values, shards, values + shards[static_cast<std::size_t>(rank_)], false, what);
+}
+
+void MpiTransfers::accumulate(const float* values, const Shards& shards, float* sum, const std::string& what) {
+  sum_shards(values, shards, sum, true, what);
 }
 
 template void MpiTransfers::reduce_scatter<float>(float*, const Shards&, const std::string&);

@@ -26,6 +26,8 @@ class MpiTransfers {
   /// values (float or double): this rank's shard = sum over ranks, in rank order.
   template <typename T>
   void reduce_scatter(T* values, const Shards& shards, const std::string& what);
+  /// sum[i] = ((sum[i] + r0) + r1) + ..., i counting this rank's shard of the values.
+  void accumulate(const float* values, const Shards& shards, float* sum, const std::string& what);
   /// bytes: each shard as its rank has it, on all ranks. Shards in bytes.
   void all_gather(char* bytes, const Shards& shards, const std::string& what);
   /// bytes: each rank's shard as rank 0 has it.
@@ -38,6 +40,8 @@ class MpiTransfers {
 
  private:
   struct Requests;
+  template <typename T>
+  void sum_shards(const T* values, const Shards& shards, T* out, bool onto, const std::string& what);
   template <typename Post, typename Finish>
   void in_steps(std::int64_t steps, const std::string& what, Post post, Finish finish);
   void wait(Requests& requests, Wait& patience) const;

@@ -119,6 +119,11 @@ class NcclCommunicator final : public PeerCommunicator {
     });
   }
 
+  void accumulate(TensorView /*values*/, const Shards& /*shards*/, TensorView /*sum*/, const std::string& what) override {
+    throw Error(ExitCode::usage,
+                "accumulation of " + what + ": NCCL adds in an order of its own; parallel.deterministic needs device=cpu");
+  }
+
   void all_gather(TensorView values, const Shards& shards, const std::string& what) override {
     check_shards(shards, size(), values.numel());
     const std::size_t width = size_of(values.dtype);

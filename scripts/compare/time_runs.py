@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Times short trainings on the quickstart's data (scripts/quickstart.sh makes it) and writes a result for docs/benchmarks.
+
+    time_runs.py waiting --out docs/benchmarks/cpu_waiting_threads.json      how long OpenMP's threads spin, alone and beside a busy process
+    time_runs.py diagnostics --out docs/benchmarks/cpu_diagnostics.json      what measuring an update costs
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from provenance import commit, cpu_machine, date
+
+ROOT = Path(__file__).resolve().parents[2]
+GPT2_124M = ["model.n_layer=12", "model.n_head=12", "model.n_embd=768", "model.n_ctx=256", "model.vocab_size=50257", "batch.micro_batch=4"]
+
+
+def train(temper: Path, overrides: list[str], variables: dict[str, str]) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl of one run."""
+    with tempfile.TemporaryDirectory() as folder:
+        common = ["eval.every=0", "eval.batches=1", "checkpoint.every=0", "log.tensorboard=false"]
+        command = [str(temper), "train", "configs/quickstart.json", *common, *overrides, "--out", f"{folder}/run"]
+        done = subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit(f"{' '.join(command)}:\n{done.stderr}")
+        return [json.loads(line) for line in Path(folder, "run/metrics.jsonl").read_text().splitlines()]
+
+
+def step_seconds(lines: list[dict[str, Any]]) -> dict[int, float]:
+    """Of each step but the first, which warms up."""
+    by_step = {line["step"]: line["seconds"] for line in lines}
+    return {step: seconds - by_step[step - 1] for step, seconds in by_step.items() if step > 1}
+
+
+def spread(values: list[float], factor: float = 1.0) -> str:
+    ordered = sorted(values)
+    low, high = (ordered[round(share * (len(ordered) - 1))] for share in (0.1, 0.9))
+    return f"{statistics.median(ordered) * factor:.3g} ({low * factor:.3g} to {high * factor:.3g})"
+
+
+def waiting(temper: Path, rounds: int) -> dict[str, Any]:
+    # 300,000 turns is libgomp's own default, "infinity" what it does under OMP_WAIT_POLICY=active, 0 under passive.
+    choices = {"libgomp's default, 300000 turns": "300000", "temper's, 2000 turns": "2000", "sleep at once, 0 turns": "0"}
+    times: dict[tuple[str, str], list[float]] = {}
+    for _ in range(rounds):
+        for beside in ("nothing", "one busy process"):
+            busy = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if beside != "nothing" else None
+            try:
+                for name, turns in choices.items():
+                    seconds = step_seconds(train(temper, ["train.steps=8"], {"GOMP_SPINCOUNT": turns}))
+                    times.setdefault((beside, name), []).append(sum(seconds.values()) / len(seconds))
+            finally:
+                if busy:
+                    busy.kill()
+                    busy.wait()
+    rows = []
+    for (beside, name), seconds in times.items():
+        ratio = statistics.median(seconds) / statistics.median(times[(beside, "temper's, 2000 turns")])
+        rows.append([beside, name, spread(seconds, 1e3), f"{ratio:.2f}x"])
+    return {
+        "title": "How long waiting threads spin (GOMP_SPINCOUNT)",
+        "note": f"The quickstart's model, fp32, {os.cpu_count()} threads; mean time of a step in ms, median of {rounds} rounds with its spread.",
+        "columns": ["beside it runs", "threads that wait", "ms a step", "beside temper's choice"],
+        "rows": rows,
+    }
+
+
+def diagnostics(temper: Path, _rounds: int) -> dict[str, Any]:
+    every, rows = 5, []
+    workloads = {
+        "quickstart, fp32, 2,048 tokens a step": ["train.steps=151"],
+        "GPT-2 124M, bf16, 1,024 tokens a step": [*GPT2_124M, "precision=bf16", "batch.tokens_per_step=1024", "train.steps=31"],
+    }
+    for name, overrides in workloads.items():
+        seconds = step_seconds(train(temper, [*overrides, f"diagnostics.every={every}"], {}))
+        measured = [value for step, value in seconds.items() if step % every == 0]
+        others = [value for step, value in seconds.items() if step % every != 0]
+        share = (statistics.median(measured) - statistics.median(others)) / statistics.median(others) / 10
+        rows.append([name, spread(others, 1e3), spread(measured, 1e3), f"{100 * share:.2f} %"])
+    return {
+        "title": "What diagnostics cost",
+        "note": "Steps that are measured (diagnostics.every) beside those that are not, of one run; the last column spreads the difference over ten steps.",
+        "columns": ["run", "ms a step", "ms a measured step", "of the run at diagnostics.every=10"],
+        "rows": rows,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("waiting", "diagnostics"))
+    parser.add_argument("--temper", type=Path, default=ROOT / "build/release/temper", help="(default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="(default %(default)s)")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    about = {"date": date(), "commit": commit(), "machine": cpu_machine()}
+    result = (waiting if arguments.what == "waiting" else diagnostics)(arguments.temper.resolve(), arguments.rounds)
+    result["command"] = f"python3 scripts/compare/time_runs.py {arguments.what} --out docs/benchmarks/{arguments.out.name}"
+    arguments.out.write_text(json.dumps({**about, **result}, indent=1) + "\n")
+    print(json.dumps(result["rows"], indent=1))
+
+
+if __name__ == "__main__":
+    main()

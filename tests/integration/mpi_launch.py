@@ -1,0 +1,67 @@
+"""Runs of several ranks under mpirun, and how their processes are found."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from harness import Workspace, check
+
+# No variables of a launcher that this test itself may run under.
+LAUNCHERS = ("MASTER_", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "SLURM_", "OMPI_", "PMIX_", "PMI_", "TORCHELASTIC_")
+
+
+class MpiLaunch:
+    def __init__(self, work: Workspace, mpirun: str) -> None:
+        self.work, self.mpirun = work, mpirun
+
+    def start(self, ranks: int, *arguments: str, options: list[str] = []) -> subprocess.Popen:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHERS)}
+        environment["OMP_NUM_THREADS"] = "1"
+        if os.geteuid() == 0:
+            environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        command = [self.mpirun, "-n", str(ranks), "--oversubscribe", "--bind-to", "none", *options, self.work.temper, *arguments]
+        return subprocess.Popen(
+            command, cwd=self.work.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        )
+
+    def run(self, ranks: int, *arguments: str, code: int = 0, timeout: float = 120, options: list[str] = []) -> str:
+        """Everything that all ranks said; the launcher must end with this code."""
+        process = self.start(ranks, *arguments, options=options)
+        try:
+            said, _ = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # mpirun takes its ranks with it
+            said, _ = process.communicate(timeout=30)
+            check(False, f"{ranks} ranks, {' '.join(arguments)}: not done after {timeout} s:\n{said}")
+        check(process.returncode == code, f"{ranks} ranks, {' '.join(arguments)}: expected exit {code}, got {process.returncode}:\n{said}")
+        return said
+
+    def processes(self, run: str) -> dict[int, int]:
+        """The processes that train in this run directory, by rank."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                arguments = (folder / "cmdline").read_bytes().split(b"\0")
+                if len(arguments) < 2 or arguments[1] != b"train" or run.encode() not in arguments:
+                    continue
+                if os.readlink(folder / "cwd") != str(self.work.folder.resolve()):
+                    continue
+                variables = dict(entry.split(b"=", 1) for entry in (folder / "environ").read_bytes().split(b"\0") if b"=" in entry)
+            except OSError:  # it ended meanwhile
+                continue
+            if b"OMPI_COMM_WORLD_RANK" in variables:
+                found[int(variables[b"OMPI_COMM_WORLD_RANK"])] = int(folder.name)
+        return found
+
+    def wait_for_step(self, process: subprocess.Popen, run: str, step: int, seconds: float = 60) -> None:
+        """Until metrics.jsonl has this step."""
+        path = self.work.folder / run / "metrics.jsonl"
+        end = time.monotonic() + seconds
+        while not (path.exists() and f'"step":{step},' in path.read_text()):
+            if process.poll() is not None:
+                check(False, f"the run ended with {process.returncode} before step {step}:\n{process.communicate()[0]}")
+            check(time.monotonic() < end, f"no step {step} within {seconds} s")
+            time.sleep(0.01)

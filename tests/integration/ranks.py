@@ -1,0 +1,112 @@
+"""ranks.py TEMPER MPIRUN: 1, 2, 3 and 4 ranks with the same global batch train the same model.
+
+With parallel.deterministic the bits are the same, with ZeRO-1 and without; what 4 ranks saved, 1 and 3 go on with. Otherwise losses differ in rounding
+only. SIGTERM to one rank saves on all. A loss that is not finite ends all in the same step.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+
+from harness import Workspace, check, final_bytes, metrics
+from mpi_launch import MpiLaunch
+
+STEPS = 12
+# Eight micro-batches a step: three ranks do not share them evenly.
+CONFIG = {"batch": {"tokens_per_step": 256, "micro_batch": 1}, "train": {"steps": STEPS}, "eval": {"every": 6, "batches": 5},
+          "checkpoint": {"every": 5, "keep": 99}, "log": {"tensorboard": False}, "parallel": {"bucket_mib": 1, "check_every": 4}}
+OPTIMIZERS = {
+    "adamw": {"learning_rate": 3e-3},
+    "lion": {"learning_rate": 3e-4},
+    "lionar": {"learning_rate": 3e-3, "weight_decay": 0.1},
+}
+
+
+def same_bits(work: Workspace, launch: MpiLaunch, name: str, settings: dict) -> None:
+    work.write_config(f"{name}.json", {**CONFIG, "optimizer": {"name": name, **settings}})
+    alone = f"{name}-1"
+    deterministic = "parallel.deterministic=true"
+    work.ok("train", f"{name}.json", deterministic, "--out", alone)
+    expected, tensors = metrics(work.folder / alone), final_bytes(work.folder / alone)
+    check(len(expected) == STEPS + 1, f"{len(expected)} lines of metrics")
+    for ranks in (2, 3, 4):
+        for stage in (0, 1):
+            run = f"{name}-{ranks}-{stage}"
+            launch.run(ranks, "train", f"{name}.json", deterministic, f"parallel.zero_stage={stage}", "--out", run)
+            found = metrics(work.folder / run)
+            check(found == expected, f"{run}: other metrics than by itself:\n{found}\n{expected}")
+            check(final_bytes(work.folder / run) == tensors, f"{run}: other weights or states than by itself")
+            for rank in range(ranks):
+                log = (work.folder / run / "logs" / f"rank-{rank}.log").read_text()
+                check(f"step {STEPS}/{STEPS}" in log, f"{run}: the log of rank {rank} lacks the last step")
+    print(f"{name}: the bits of one rank, by 2, 3 and 4, with ZeRO-1 and without", flush=True)
+
+    # Saved by four, gone on with by one and three.
+    for ranks in (1, 3):
+        run = f"{name}-resumed-{ranks}"
+        shutil.copytree(work.folder / f"{name}-4-1", work.folder / run)
+        for step in (10, STEPS):
+            shutil.rmtree(work.folder / run / "checkpoints" / f"step-{step:08}")
+        (work.folder / run / "summary.json").unlink()
+        arguments = ("train", f"{name}.json", deterministic, "parallel.zero_stage=1", "--out", run, "--resume")
+        launch.run(ranks, *arguments) if ranks > 1 else work.ok(*arguments)
+        check(metrics(work.folder / run) == expected, f"{run}: another curve than without the interruption")
+        check(final_bytes(work.folder / run) == tensors, f"{run}: other weights or states than without the interruption")
+    print(f"{name}: saved by 4 ranks, resumed by 1 and 3: the same bits", flush=True)
+
+
+def close_losses(work: Workspace, launch: MpiLaunch) -> None:
+    """Sums over ranks in another order: rounding in f32, about 1e-7 of a gradient, that training carries on."""
+    work.ok("train", "adamw.json", "--out", "fast-1")
+    expected = metrics(work.folder / "fast-1")
+    for ranks, stage in ((2, 0), (4, 0), (3, 1), (4, 1)):
+        runs = [f"fast-{ranks}-{stage}-{turn}" for turn in (1, 2)]
+        for run in runs:
+            launch.run(ranks, "train", "adamw.json", f"parallel.zero_stage={stage}", "--out", run)
+        found = metrics(work.folder / runs[0])
+        check(found == metrics(work.folder / runs[1]), f"{ranks} ranks: two runs differ")
+        for line, wanted in zip(found, expected, strict=True):
+            for key in ("loss", "val_loss", "grad_norm"):
+                if wanted.get(key) is not None:
+                    difference = abs(line[key] - wanted[key]) / abs(wanted[key])
+                    check(difference < 1e-4, f"{ranks} ranks, step {line['step']}: {key} {line[key]}, by one rank {wanted[key]}")
+    print("buckets that leave during the backward pass: losses within 1e-4, the same bits each time", flush=True)
+
+
+def stopped(work: Workspace, launch: MpiLaunch) -> None:
+    arguments = ("train", "adamw.json", "train.steps=400", "eval.every=0", "parallel.zero_stage=1", "--out", "stopped")
+    process = launch.start(3, *arguments)
+    launch.wait_for_step(process, "stopped", 20)
+    ranks = launch.processes("stopped")
+    check(sorted(ranks) == [0, 1, 2], f"processes {ranks}")
+    os.kill(ranks[2], signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    check(process.returncode == 75, f"SIGTERM to rank 2: exit {process.returncode}\n{said}")
+    check("another rank was asked to stop: saved" in said, said)
+    step = metrics(work.folder / "stopped")[-1]["step"]
+    check(work.checkpoints("stopped")[-1].name == f"step-{step:08}", "what was saved is not the last step")
+    print("SIGTERM to rank 2 of 3: all saved and ended with 75", flush=True)
+
+
+def diverged(work: Workspace, launch: MpiLaunch) -> None:
+    said = launch.run(3, "train", "adamw.json", "optimizer.learning_rate=1e30", "optimizer.grad_clip=0", "schedule.warmup_steps=0", "--out", "nan", code=6)
+    steps = {line.split(":")[1] for line in said.splitlines() if line.startswith("temper: step")}
+    check(len(steps) == 1, f"ranks ended in different steps: {steps}\n{said}")
+    check("is gone" not in said, f"a rank took another's end for its reason:\n{said}")
+    print(f"not finite: all ended in{steps.pop()}, exit 6", flush=True)
+
+
+def main() -> None:
+    with Workspace(sys.argv[1]) as work:
+        launch = MpiLaunch(work, sys.argv[2])
+        for name, settings in OPTIMIZERS.items():
+            same_bits(work, launch, name, settings)
+        close_losses(work, launch)
+        stopped(work, launch)
+        diverged(work, launch)
+
+
+main()

@@ -1,0 +1,151 @@
+"""two_hosts.py TEMPER MPIRUN: four ranks on two hosts, each a network namespace with a name and an address of its own.
+
+The run has the bits of a single process. When the link between the hosts is cut, all ranks end by themselves and name who is gone, and the run is
+resumed to the same bits. Needs root, `ip` and `unshare`; is skipped by name without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from harness import Workspace, check, final_bytes, metrics, skip
+from mpi_launch import MpiLaunch
+
+STEPS = 60
+HEARTBEATS = 15.0  # seconds without one after which a rank counts as lost
+BUSY = 30.0  # that a busy machine may take for what takes an idle one a second
+
+
+class TwoHosts:
+    """Hosts temper-a (10.77.0.1) and temper-b (10.77.0.2), with one link between them and no way out."""
+
+    ADDRESSES = {"a": "10.77.0.1", "b": "10.77.0.2"}
+
+    def __init__(self, folder: Path) -> None:
+        self.spaces = {host: f"temper-{host}-{os.getpid()}" for host in "ab"}
+        self.agent = folder / "reach_host_b"
+        self.agent.write_text(f'#!/bin/sh\nshift\nexec ip netns exec {self.spaces["b"]} unshare --uts sh -c "hostname temper-b; $*"\n')
+        self.agent.chmod(0o755)
+
+    def ip(self, *arguments: str) -> None:
+        done = subprocess.run(["ip", *arguments], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise OSError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+
+    def __enter__(self) -> "TwoHosts":
+        try:
+            for space in self.spaces.values():
+                self.ip("netns", "add", space)
+            self.ip("link", "add", "link-a", "netns", self.spaces["a"], "type", "veth", "peer", "name", "link-b", "netns", self.spaces["b"])
+            for host, space in self.spaces.items():
+                self.ip("-n", space, "address", "add", f"{self.ADDRESSES[host]}/24", "dev", f"link-{host}")
+                self.ip("-n", space, "link", "set", f"link-{host}", "up")
+                self.ip("-n", space, "link", "set", "lo", "up")
+        except OSError:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for space in self.spaces.values():
+            subprocess.run(["ip", "netns", "delete", space], capture_output=True)
+
+    def processes(self) -> list[int]:
+        found = []
+        for space in self.spaces.values():
+            listed = subprocess.run(["ip", "netns", "pids", space], capture_output=True, text=True)
+            found += [int(pid) for pid in listed.stdout.split()]
+        return found
+
+    def cut(self) -> None:
+        self.ip("-n", self.spaces["b"], "link", "set", "link-b", "down")
+
+    def join(self) -> None:
+        self.ip("-n", self.spaces["b"], "link", "set", "link-b", "up")
+
+
+class LaunchOnTwoHosts(MpiLaunch):
+    """mpirun on host a, which reaches host b through the agent, as it would through ssh."""
+
+    def __init__(self, work: Workspace, mpirun: str, hosts: TwoHosts) -> None:
+        super().__init__(work, mpirun)
+        self.hosts = hosts
+
+    def start(self, ranks: int, *arguments: str, options: list[str] = []) -> subprocess.Popen:
+        places = ",".join(f"{address}:{ranks // 2}" for address in TwoHosts.ADDRESSES.values())
+        mpirun, self.mpirun = self.mpirun, str(self.work.folder / "mpirun_on_host_a")
+        Path(self.mpirun).write_text(
+            f'#!/bin/sh\nexec ip netns exec {self.hosts.spaces["a"]} unshare --uts sh -c \'hostname temper-a; exec "$@"\' sh {mpirun} "$@"\n'
+        )
+        Path(self.mpirun).chmod(0o755)
+        try:
+            more = ["--mca", "plm_rsh_agent", str(self.hosts.agent), "--host", places, "--wdir", str(self.work.folder)]
+            return super().start(ranks, *arguments, options=[*more, *options])
+        finally:
+            self.mpirun = mpirun
+
+
+def main() -> None:
+    if os.geteuid() != 0 or shutil.which("ip") is None or shutil.which("unshare") is None:
+        skip("network namespaces need root, ip and unshare")
+    with Workspace(sys.argv[1]) as work:
+        hosts = TwoHosts(work.folder)
+        try:
+            hosts.__enter__()
+        except OSError as why:
+            skip(f"no network namespaces: {why}")
+        with contextlib.ExitStack() as cleanup:
+            cleanup.push(hosts)
+            work.write_config(
+                "config.json",
+                {"batch": {"tokens_per_step": 256, "micro_batch": 1}, "train": {"steps": STEPS}, "eval": {"every": 20, "batches": 4},
+                 "checkpoint": {"every": 3}, "log": {"tensorboard": False}, "parallel": {"deterministic": True, "zero_stage": 1}},
+            )
+            work.ok("train", "config.json", "--out", "whole")
+            expected, tensors = metrics(work.folder / "whole"), final_bytes(work.folder / "whole")
+            launch = LaunchOnTwoHosts(work, sys.argv[2], hosts)
+
+            said = launch.run(4, "train", "config.json", "--out", "two")
+            check("4 ranks on 2 hosts" in said, f"not two hosts:\n{said}")
+            check(metrics(work.folder / "two") == expected, "two hosts: another curve than one process")
+            check(final_bytes(work.folder / "two") == tensors, "two hosts: other weights than one process")
+            print("4 ranks on 2 hosts: the bits of one process", flush=True)
+
+            process = launch.start(4, "train", "config.json", "--out", "cut")
+            launch.wait_for_step(process, "cut", 10)
+            ranks = launch.processes("cut")
+            check(sorted(ranks) == [0, 1, 2, 3], f"processes {ranks}")
+            hosts.cut()
+            begin = time.monotonic()
+            while launch.processes("cut"):
+                check(time.monotonic() - begin < HEARTBEATS + 10 + BUSY, f"ranks are left {HEARTBEATS + 10 + BUSY} s after the cut")
+                time.sleep(0.05)
+            seconds = time.monotonic() - begin
+            process.terminate()  # mpirun itself may wait for the other host much longer
+            try:
+                said, _ = process.communicate(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                said, _ = process.communicate()
+            named = re.search(r"rank \d on temper-[ab] is gone \(", said)
+            check(named, f"nobody named a rank of the other host:\n{said}")
+            print(f"link cut: all ranks over after {seconds:.1f} s: {named.group(0)}...)", flush=True)
+
+            hosts.join()
+            work.ok("train", "config.json", "--out", "cut", "--resume")
+            check(metrics(work.folder / "cut") == expected and final_bytes(work.folder / "cut") == tensors, "resumed to other bits after the cut")
+            print("resumed by one process: the same bits", flush=True)
+
+
+main()

@@ -4,6 +4,7 @@
 
 #include <limits>
 #include <map>
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -89,7 +90,7 @@ TEST(Fields, PathsAreUniqueAndSectionsKnownAndTogether) {
 /// A value the field takes and does not have in RunConfig{}.
 Value another_value(const Field& field) {
   const Value initial = get_field(field, RunConfig{});
-  if (const auto* kind = std::get_if<IntegerKind>(&field.kind)) return {kind->min + 7};
+  if (const auto* kind = std::get_if<IntegerKind>(&field.kind)) return {std::min(kind->min + 7, kind->max)};
   if (const auto* kind = std::get_if<NumberKind>(&field.kind)) return {kind->min + 0.125};
   if (const auto* kind = std::get_if<TextListKind>(&field.kind)) {
     if (!kind->names.empty()) return {std::vector<Value>{{std::string(kind->names.back())}}};

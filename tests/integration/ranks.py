@@ -92,7 +92,8 @@ def stopped(work: Workspace, launch: MpiLaunch) -> None:
 
 
 def diverged(work: Workspace, launch: MpiLaunch) -> None:
-    said = launch.run(3, "train", "adamw.json", "optimizer.learning_rate=1e30", "optimizer.grad_clip=0", "schedule.warmup_steps=0", "--out", "nan", code=6)
+    explodes = ("optimizer.name=sgd", "optimizer.learning_rate=1000", "optimizer.grad_clip=0", "schedule.warmup_steps=0")
+    said = launch.run(3, "train", "adamw.json", *explodes, "--out", "nan", code=6)
     steps = {line.split(":")[1] for line in said.splitlines() if line.startswith("temper: step")}
     check(len(steps) == 1, f"ranks ended in different steps: {steps}\n{said}")
     check("is gone" not in said, f"a rank took another's end for its reason:\n{said}")

@@ -118,7 +118,7 @@ class Systems : public testing::TestWithParam<std::string> {
     return all;
   }
 };
-INSTANTIATE_TEST_SUITE_P(All, Systems, testing::ValuesIn(systems()), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(All, Systems, testing::ValuesIn(systems()), [](const auto& instance) { return instance.param; });
 
 TEST_P(Systems, ResumeInMidRunIsBitIdentical) {
   const auto whole = make(make_cpu_ops());

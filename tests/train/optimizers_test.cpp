@@ -77,7 +77,7 @@ class EveryOptimizer : public testing::TestWithParam<Named> {
 
   void train_tiny(Ops& ops, const std::filesystem::path& run, bool resume = false) {
     testing::internal::CaptureStderr();
-    train({config, run, resume, {}}, ops);
+    train({config, run, resume, {}}, ops, *make_self_communicator());
     testing::internal::GetCapturedStderr();
   }
   static std::vector<Json> lines(const std::filesystem::path& path) {
@@ -159,7 +159,7 @@ TEST_P(EveryOptimizer, ABranchAtTheSameRateGoesOnAsTheRunDid) {
 struct RankedRun {
   RankedRun(const RunConfig& config, std::int64_t ranks)
       : tiny(config),
-        tensors(optimized_tensors(tiny.engine.weights)),
+        tensors(optimized_tensors(tiny.engine.weights.config(), tiny.engine.weights.layout())),
         optimizers(*tiny.ops, config, tensors, {weights().master(), weights().gradients(), weights().low_precision()}, 4, ranks) {}
 
   Weights& weights() { return tiny.engine.weights; }

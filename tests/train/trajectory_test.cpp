@@ -33,7 +33,8 @@ TEST_P(Trajectory, LossesFollowPyTorchs) {
   load_hf_model(folder, small.weights);
   ScheduleConfig constant;
   constant.name = ScheduleName::constant;
-  Optimizer optimizer(optimizer_config(golden.at("optimizer")), Schedule(constant, 50, 1), optimized_tensors(small.weights),
+  Optimizer optimizer(optimizer_config(golden.at("optimizer")), Schedule(constant, 50, 1),
+                      optimized_tensors(small.weights.config(), small.weights.layout()),
                       {small.weights.master(), small.weights.gradients(), small.weights.low_precision()}, 1, small.ops.get(),
                       small.memory);
 

@@ -3,6 +3,7 @@
 
     time_runs.py waiting --out docs/benchmarks/cpu_waiting_threads.json      how long OpenMP's threads spin, alone and beside a busy process
     time_runs.py diagnostics --out docs/benchmarks/cpu_diagnostics.json      what measuring an update costs
+    time_runs.py ranks --out docs/benchmarks/cpu_ranks.json                  what sharing a run among ranks of one machine costs
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ ROOT = Path(__file__).resolve().parents[2]
 GPT2_124M = ["model.n_layer=12", "model.n_head=12", "model.n_embd=768", "model.n_ctx=256", "model.vocab_size=50257", "batch.micro_batch=4"]
 
 
-def train(temper: Path, overrides: list[str], variables: dict[str, str]) -> list[dict[str, Any]]:
+def train(temper: Path, overrides: list[str], variables: dict[str, str], ranks: int = 1) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl of one run."""
     with tempfile.TemporaryDirectory() as folder:
         common = ["eval.every=0", "eval.batches=1", "checkpoint.every=0", "log.tensorboard=false"]
-        command = [str(temper), "train", "configs/quickstart.json", *common, *overrides, "--out", f"{folder}/run"]
-        done = subprocess.run(command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True)
+        launcher = ["mpirun", "--bind-to", "none", "--oversubscribe", "-n", str(ranks)] if ranks > 1 else []
+        as_root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"} if os.geteuid() == 0 else {}
+        command = [*launcher, str(temper), "train", "configs/quickstart.json", *common, *overrides, "--out", f"{folder}/run"]
+        done = subprocess.run(command, cwd=ROOT, env=os.environ | as_root | variables, capture_output=True, text=True)
         if done.returncode != 0:
             sys.exit(f"{' '.join(command)}:\n{done.stderr}")
         return [json.loads(line) for line in Path(folder, "run/metrics.jsonl").read_text().splitlines()]
@@ -93,15 +96,38 @@ def diagnostics(temper: Path, _rounds: int) -> dict[str, Any]:
     }
 
 
+def shared(temper: Path, rounds: int) -> dict[str, Any]:
+    plain, zero, ordered = [], ["parallel.zero_stage=1"], ["parallel.deterministic=true"]
+    variants = [(1, plain), (2, plain), (2, zero), (2, ordered), (1, ordered)]
+    model = [*GPT2_124M, "precision=bf16", "train.steps=4", "batch.tokens_per_step=8192"]
+    times: dict[tuple[int, str], list[float]] = {}
+    for _ in range(rounds):
+        for ranks, overrides in variants:
+            seconds = step_seconds(train(temper, [*model, *overrides], {"OMP_NUM_THREADS": "1"}, ranks))
+            times.setdefault((ranks, " ".join(overrides)), []).append(statistics.median(seconds.values()))
+    rows = []
+    for (ranks, name), seconds in times.items():
+        efficiency = statistics.median(times[(1, "")]) / statistics.median(seconds) / ranks
+        rows.append([str(ranks), name or "defaults", spread(seconds), f"{8192 / statistics.median(seconds):,.0f}", f"{efficiency:.0%}"])
+    return {
+        "title": "Ranks of one machine",
+        "note": f"GPT-2 124M, bf16, 8 micro-batches of 1,024 tokens a step, one thread a rank, over MPI; seconds of a step, median of {rounds} rounds with its "
+        "spread. The last column is the throughput beside as many times that of one rank: ranks of one machine share its memory bandwidth too.",
+        "columns": ["ranks", "settings", "s a step", "tokens/s", "efficiency"],
+        "rows": rows,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("waiting", "diagnostics"))
+    parser.add_argument("what", choices=("waiting", "diagnostics", "ranks"))
     parser.add_argument("--temper", type=Path, default=ROOT / "build/release/temper", help="(default %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="(default %(default)s)")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     about = {"date": date(), "commit": commit(), "machine": cpu_machine()}
-    result = (waiting if arguments.what == "waiting" else diagnostics)(arguments.temper.resolve(), arguments.rounds)
+    measure = {"waiting": waiting, "diagnostics": diagnostics, "ranks": shared}[arguments.what]
+    result = measure(arguments.temper.resolve(), arguments.rounds)
     result["command"] = f"python3 scripts/compare/time_runs.py {arguments.what} --out docs/benchmarks/{arguments.out.name}"
     arguments.out.write_text(json.dumps({**about, **result}, indent=1) + "\n")
     print(json.dumps(result["rows"], indent=1))

@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
 #include <map>
-#include <algorithm>
 #include <set>
 #include <utility>
 

@@ -19,7 +19,7 @@
 
 namespace temper {
 
-/// The flat buffers an optimizer works on, all of flat_size elements.
+/// The flat buffers an optimizer works on.
 struct OptimizedBuffers {
   TensorView master;         ///< f32; where ranks share the work, it may be this rank's shard alone
   TensorView gradients;      ///< f32; overwritten by steps, and used between them by Schedule-Free

@@ -100,6 +100,7 @@ std::vector<std::string> SlurmExecutor::adopt(const std::vector<TrialLaunch>& la
   // The rest ended without a word, or sbatch is still at work for them. Disowned first and then looked for again, a task is either
   // found now, or does nothing whenever Slurm takes it.
   std::vector<std::string> rest;
+  rest.reserve(missing.size());
   for (const auto& [trial, task] : missing) rest.push_back(trial);
   record_->disown(rest);
   std::map<std::string, std::vector<std::string>> found;

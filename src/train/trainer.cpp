@@ -76,7 +76,7 @@ class Trainer {
   bool finish_training_step();
   void diagnose(StepRecord& record, std::int64_t micro_batches, DueDiagnostics due);
   bool evaluate(StepMeasurements& measurements);
-  bool record_step(const StepRecord& record);
+  bool record_step(const StepRecord& made);
   void save();
   TrainSummary finish(bool interrupted);
 
@@ -334,7 +334,8 @@ bool Trainer::evaluate(StepMeasurements& measurements) {
 }
 
 /// Evaluates where due and writes the step's line. False: a signal came first, and the record waits in state_.pending.
-bool Trainer::record_step(const StepRecord& record) {
+bool Trainer::record_step(const StepRecord& made) {
+  const StepRecord record = made;  // which may be state_.pending itself
   StepMeasurements measurements;
   if (evaluation_due(record.step) && !evaluate(measurements)) {
     state_.pending = record;

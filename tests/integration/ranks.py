@@ -25,8 +25,8 @@ OPTIMIZERS = {
 }
 
 
-def same_bits(work: Workspace, launch: MpiLaunch, name: str, settings: dict) -> None:
-    work.write_config(f"{name}.json", {**CONFIG, "optimizer": {"name": name, **settings}})
+def same_bits(work: Workspace, launch: MpiLaunch, name: str, optimizer: dict, precision: str = "fp32") -> None:
+    work.write_config(f"{name}.json", {**CONFIG, "precision": precision, "optimizer": optimizer})
     alone = f"{name}-1"
     deterministic = "parallel.deterministic=true"
     work.ok("train", f"{name}.json", deterministic, "--out", alone)
@@ -104,7 +104,12 @@ def main() -> None:
     with Workspace(sys.argv[1]) as work:
         launch = MpiLaunch(work, sys.argv[2])
         for name, settings in OPTIMIZERS.items():
-            same_bits(work, launch, name, settings)
+            same_bits(work, launch, name, {"name": name, **settings})
+        # In bf16 the masters are shared among the ranks as well.
+        if work.run("train", "adamw.json", "precision=bf16", "--dry-run").returncode == 0:
+            same_bits(work, launch, "bf16", {"name": "adamw", **OPTIMIZERS["adamw"]}, "bf16")
+        else:
+            print("bf16: not on this processor, which has no instructions for it", flush=True)
         close_losses(work, launch)
         stopped(work, launch)
         diverged(work, launch)

@@ -30,8 +30,11 @@ def listens(process) -> bool:
 
 def main() -> None:
     with Workspace(sys.argv[1]) as work, seed_of("signals") as draw:
-        # Evaluation is most of the time here, so that random moments fall into it too.
-        work.write_config("config.json", {"train": {"steps": 120}, "eval": {"every": 3, "batches": 0}, "checkpoint": {"every": 50}})
+        # Evaluation is most of the time here, so that random moments fall into it too. Diagnostics belong to a line that waits for one.
+        work.write_config(
+            "config.json",
+            {"train": {"steps": 120}, "eval": {"every": 3, "batches": 0}, "checkpoint": {"every": 50}, "diagnostics": {"every": 1}},
+        )
         work.ok("train", "config.json", "--out", "straight", timeout=300)
 
         in_evaluation = 0

@@ -12,6 +12,19 @@ from harness import Workspace, check
 # No variables of a launcher that this test itself may run under.
 LAUNCHERS = ("MASTER_", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "SLURM_", "OMPI_", "PMIX_", "PMI_", "TORCHELASTIC_")
 
+# Of a run that faults fall into: long enough to be hit, saved often, and the same to the bit however many ranks have it.
+STEPS = 60
+SHARED_RUN = {
+    "batch": {"tokens_per_step": 256, "micro_batch": 1},
+    "train": {"steps": STEPS},
+    "eval": {"every": 20, "batches": 4},
+    "checkpoint": {"every": 3},
+    "log": {"tensorboard": False},
+    "parallel": {"deterministic": True, "zero_stage": 1},
+}
+HEARTBEATS = 15.0  # seconds without one after which a rank counts as lost
+BUSY = 30.0  # that a busy machine may take for what takes an idle one a second
+
 
 class MpiLaunch:
     def __init__(self, work: Workspace, mpirun: str) -> None:

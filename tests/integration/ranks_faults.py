@@ -12,11 +12,9 @@ import signal
 import time
 
 from harness import Workspace, check, final_bytes, metrics, seed_of
-from mpi_launch import MpiLaunch
+from mpi_launch import BUSY, HEARTBEATS, SHARED_RUN, STEPS, MpiLaunch
 
-RANKS, STEPS = 4, 60
-HEARTBEATS = 15.0  # seconds without one after which a rank counts as lost
-BUSY = 30.0  # that a busy machine may take for what takes an idle one a second
+RANKS = 4
 
 
 def main() -> None:
@@ -27,11 +25,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with Workspace(arguments.temper) as work, seed_of("ranks_faults") as draw:
         launch = MpiLaunch(work, arguments.mpirun)
-        work.write_config(
-            "config.json",
-            {"batch": {"tokens_per_step": 256, "micro_batch": 1}, "train": {"steps": STEPS}, "eval": {"every": 20, "batches": 4},
-             "checkpoint": {"every": 3}, "log": {"tensorboard": False}, "parallel": {"deterministic": True, "zero_stage": 1}},
-        )
+        work.write_config("config.json", SHARED_RUN)
         work.ok("train", "config.json", "--out", "whole")
         expected, tensors = metrics(work.folder / "whole"), final_bytes(work.folder / "whole")
 

@@ -17,11 +17,7 @@ import time
 from pathlib import Path
 
 from harness import Workspace, check, final_bytes, metrics, skip
-from mpi_launch import MpiLaunch
-
-STEPS = 60
-HEARTBEATS = 15.0  # seconds without one after which a rank counts as lost
-BUSY = 30.0  # that a busy machine may take for what takes an idle one a second
+from mpi_launch import BUSY, HEARTBEATS, SHARED_RUN, MpiLaunch
 
 
 class TwoHosts:
@@ -105,11 +101,7 @@ def main() -> None:
             skip(f"no network namespaces: {why}")
         with contextlib.ExitStack() as cleanup:
             cleanup.push(hosts)
-            work.write_config(
-                "config.json",
-                {"batch": {"tokens_per_step": 256, "micro_batch": 1}, "train": {"steps": STEPS}, "eval": {"every": 20, "batches": 4},
-                 "checkpoint": {"every": 3}, "log": {"tensorboard": False}, "parallel": {"deterministic": True, "zero_stage": 1}},
-            )
+            work.write_config("config.json", SHARED_RUN)
             work.ok("train", "config.json", "--out", "whole")
             expected, tensors = metrics(work.folder / "whole"), final_bytes(work.folder / "whole")
             launch = LaunchOnTwoHosts(work, sys.argv[2], hosts)

@@ -5,6 +5,7 @@
 
 #include "bench/kernel_bench.h"
 #include "cli/commands.h"
+#include "distributed/communicator.h"
 #include "io/file.h"
 #include "train/device_peak.h"
 #include "train/progress.h"
@@ -49,6 +50,8 @@ std::string report() {
   } else {
     text += "cuda        not available: " + reason + "\n";
   }
+  text += std::string("ranks       on CPUs over MPI: ") + (mpi_is_built() ? "yes" : "no, built without MPI") +
+          "; on GPUs over NCCL: " + (nccl_is_built() ? "yes" : "no, built without NCCL") + "\n";
   text += std::string("device=auto uses ") + (cuda ? "cuda" : "cpu") + "\n";
   text += "disk here   " + format_bytes(free_bytes(std::filesystem::current_path())) + " free\n";
   return text;

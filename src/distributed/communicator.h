@@ -87,6 +87,10 @@ struct CommunicatorSettings {
   PeerSettings peers;
 };
 
+/// Whether this build has them.
+bool mpi_is_built();
+bool nccl_is_built();
+
 /// MPI on host memory; at most one in the life of a process. Initializes MPI and meets the peers; `key` as in Peers. The process
 /// must have been started by mpirun, or srun with a PMI that the MPI library speaks: Error(ExitCode::usage) where MPI counts the
 /// ranks differently than `launch`. In a build without MPI: Error(ExitCode::usage) that says how to get one.

@@ -4,6 +4,8 @@
 
 namespace temper {
 
+bool mpi_is_built() { return false; }
+
 std::unique_ptr<Communicator> make_mpi_communicator(const Launch& /*launch*/, const std::string& /*key*/,
                                                     const CommunicatorSettings& /*settings*/) {
   throw Error(ExitCode::usage,

@@ -4,6 +4,8 @@
 
 namespace temper {
 
+bool nccl_is_built() { return false; }
+
 std::unique_ptr<Communicator> make_nccl_communicator(const Launch& /*launch*/, const std::string& /*key*/,
                                                      const CommunicatorSettings& /*settings*/, Ops& /*ops*/) {
   throw Error(ExitCode::usage,

@@ -107,10 +107,12 @@ def kernels_section(result: Result) -> Section:
         )
     options = {"model": "model", "precision": "precision", "batch": "batch", "context": "context_length"}
     words = "".join(f" --{option} {context[key].word()}" for option, key in options.items())
-    command = f"temper bench kernels --device {'cuda' if result.gpu() else 'cpu'}{words} --json docs/benchmarks/{result.name}"
+    operations = {row[0] for row in rows}
+    only = f" --op {rows[0][0]}" if len(operations) == 1 else ""
+    command = f"temper bench kernels --device {'cuda' if result.gpu() else 'cpu'}{words}{only} --json docs/benchmarks/{result.name}"
     copy, matmul = context["copy_bytes_per_second"].number(), context["matmul_flops_per_second"].number()
     return Section(
-        f"Operations of GPT-2 {context['model'].text()} against their floor, {context['precision'].text()}, "
+        f"{rows[0][0] if only else 'Operations'} of GPT-2 {context['model'].text()} against {'its' if only else 'their'} floor, {context['precision'].text()}, "
         f"B={context['batch'].word()}, T={context['context_length'].word()}",
         gpu_command("kernels") if result.gpu() else command,
         f"Ceilings of the same run: copy {rate_text(copy, 'B')}, matmul {rate_text(matmul, 'FLOP')}. The floor of an operation is "

@@ -320,7 +320,6 @@ bool Trainer::evaluate(StepMeasurements& measurements) {
       return !StopSignals::requested();
     };
   };
-  engine_.optimizer.show_average();
   measurements.val_loss = validation_loss(engine_.model, *val_, config_.batch.micro_batch, config_.model.n_ctx,
                                           config_.eval.batches, engine_.batch, ops_, ranks_, showing("validating"));
   if (!measurements.val_loss) return false;

@@ -42,7 +42,7 @@ def main() -> int:
             axis.imshow(table, cmap="viridis_r", vmin=low, vmax=high, aspect="auto")
             for i, line in enumerate(table):
                 for j, value in enumerate(line):
-                    dark = value < (low + high) / 2
+                    dark = value > (low + high) / 2  # the colours of high losses are
                     axis.text(j, i, f"{value:.3f}" if math.isfinite(value) else "–", ha="center", va="center", fontsize=7, color="white" if dark else "black")
             axis.set_xticks(range(len(decays)), [f"{decay:g}" for decay in decays])
             axis.set_yticks(range(len(rates)), [f"{rate:g}" for rate in reversed(rates)])

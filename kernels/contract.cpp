@@ -354,6 +354,13 @@ void update_statistics(const float* before, const float* after, const ParameterS
   call.memory("out", out);
 }
 
+void precondition(ConstTensorView x, ConstTensorView second_moment, ConstTensorView out) {
+  const Call call("precondition", out, "out");
+  call.tensor("out", out, DType::f32, out.shape);
+  call.tensor("x", x, DType::f32, out.shape);
+  call.tensor("second_moment", second_moment, DType::f32, out.shape);
+}
+
 void histogram(ConstTensorView x, ConstTensorView counts) {
   const Call call("histogram", x, "x");
   call.tensor("x", x, DType::f32, x.shape);

@@ -50,6 +50,7 @@ void normalize(ConstTensorView x, ConstTensorView out);
 void linear_combination(ConstTensorView x, ConstTensorView y, ConstTensorView out);
 void update_statistics(const float* before, const float* after, const ParameterSegment* segments, std::int64_t segment_count,
                        const StepScalars* scalars, const UpdateStatistics* out);
+void precondition(ConstTensorView x, ConstTensorView second_moment, ConstTensorView out);
 void histogram(ConstTensorView x, ConstTensorView counts);
 
 }  // namespace temper::contract

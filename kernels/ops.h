@@ -267,6 +267,9 @@ class Ops {
   virtual void update_statistics(const float* before, const float* after, const ParameterSegment* segments,
                                  std::int64_t segment_count, const StepScalars* scalars, UpdateStatistics* out) = 0;
 
+  /// out = x on the scale of Adam's preconditioner. f32, any equal shapes.
+  virtual void precondition(const PriorScale& scale, ConstTensorView x, ConstTensorView second_moment, TensorView out) = 0;
+
   /// counts[b] = number of elements with scale * x in bin b of equal bins over [-6, 6); what lies outside counts in the first or
   /// last bin. x f32, any shape; counts i32 [bins].
   virtual void histogram(ConstTensorView x, float scale, TensorView counts) = 0;

@@ -136,6 +136,17 @@ struct ScheduleFree {
   }
 };
 
+/// Weights on the scale of Adam's preconditioner s = root_scale sqrt(v) + epsilon: w sqrt(s). Decoupled decay is a Gaussian prior
+/// of one width for these (Loshchilov & Hutter, proposition 3).
+struct PriorScale {
+  float root_scale = 1.0f;  ///< 1 / sqrt(bias_correction2)
+  float epsilon = 1e-8f;
+
+  TEMPER_HOST_DEVICE float operator()(float weight, float second_moment) const {
+    return weight * std::sqrt(root_scale * std::sqrt(second_moment) + epsilon);
+  }
+};
+
 using UpdateRule = std::variant<PlainGradient, Momentum, SignMomentum, Lion, Adam, AdEMAMix, ScheduleFree>;
 
 // ---- what all rules share ------------------------------------------------------------------------------------------------------

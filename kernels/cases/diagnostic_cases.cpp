@@ -159,6 +159,28 @@ OpCase update_statistics(const std::vector<Segment>& segments, double change) {
   return c;
 }
 
+// Moments from far under epsilon's square to far above, and none at all.
+OpCase precondition(std::int64_t count) {
+  const PriorScale scale{1.75f, 1e-3f};
+  OpCase c;
+  c.op = "precondition";
+  c.shape = text("N=", count);
+  for (const char* name : {"x", "second_moment"}) c.tensors.push_back(input(name, Content::f32, {count}, normal(0, 1)));
+  c.tensors.push_back(output("out", Content::f32, {count}));
+  c.flops = 4.0 * static_cast<double>(count);
+  c.derive = [](Numbers& n) {
+    for (double& v : n["second_moment"]) v = v < -1 ? 0 : std::pow(v, 8);
+  };
+  c.run = [scale](Ops& ops, const Views& v) { ops.precondition(scale, v["x"], v["second_moment"], v["out"]); };
+  c.reference = [scale](Numbers& n) {
+    for (std::size_t i = 0; i < n["x"].size(); ++i) {
+      const double root = std::sqrt(n["second_moment"][i]);
+      n["out"][i] = n["x"][i] * std::sqrt(static_cast<double>(scale.root_scale) * root + static_cast<double>(scale.epsilon));
+    }
+  };
+  return c;
+}
+
 OpCase histogram(std::int64_t count, std::int64_t bins, double deviation) {
   const float scale = 0.75f;
   OpCase c;
@@ -191,6 +213,7 @@ void add_diagnostic_cases(std::vector<OpCase>& cases, Size size, const Dimension
     cases.push_back(tensor_moments(segments, true));
     cases.push_back(tensor_moments(segments, false));
     cases.push_back(update_statistics(segments, 1e-3));
+    cases.push_back(precondition(Layout(segments).elements));
     cases.push_back(histogram(Layout(segments).elements, 64, 2));
     return;
   }
@@ -206,6 +229,7 @@ void add_diagnostic_cases(std::vector<OpCase>& cases, Size size, const Dimension
     cases.push_back(tensor_scales({0, RateCorrection::gradient, 8, 0.9f}, "corrected for gradients", is_finite));
     cases.push_back(tensor_scales({2.5f, RateCorrection::momentum, 8, 0}, "clipped, corrected for averages", is_finite));
   }
+  for (const std::int64_t count : {1, 1023, 40004}) cases.push_back(precondition(count));
   cases.push_back(histogram(1, 1, 1));
   cases.push_back(histogram(1000, 7, 1));
   cases.push_back(histogram(100003, 64, 2));

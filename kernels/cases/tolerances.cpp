@@ -54,6 +54,8 @@ Tolerance tolerance_of(const std::string& op) {
       {"update_statistics", {1e-8, 1e-8, exact}},
       // Smoothed in f32; (R - rho) / (1 - R) multiplies that rounding by a few.
       {"tensor_scales", {5e-7, 5e-7, exact}},
+      // Two roots, a product, a sum and a product.
+      {"precondition", {2e-7, 2e-7, exact}},
       // Whole numbers.
       {"histogram", {exact, exact, exact}},
       // Conversions are exact, or one rounding to nearest even that the reference makes too.

@@ -335,6 +335,12 @@ void CpuOps::update_statistics(const float* before, const float* after, const Pa
   cpu::update_statistics(before, after, checked("update_statistics", segments, segment_count), *scalars, out);
 }
 
+void CpuOps::precondition(const PriorScale& scale, ConstTensorView x, ConstTensorView second_moment, TensorView out) {
+  contract::precondition(x, second_moment, out);
+  cpu::precondition(scale, x, second_moment, out);
+  linear_->written(out.data, out.bytes());
+}
+
 void CpuOps::histogram(ConstTensorView x, float scale, TensorView counts) {
   contract::histogram(x, counts);
   cpu::histogram(x, scale, counts);

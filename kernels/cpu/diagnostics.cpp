@@ -77,6 +77,14 @@ void update_statistics(const float* before, const float* after, std::span<const 
   }
 }
 
+void precondition(const PriorScale& scale, ConstTensorView x, ConstTensorView second_moment, TensorView out) {
+  constexpr std::int64_t cache_line = 16;  // elements: threads share none
+  const DiagnosticKernels& kernels = diagnostic_kernels();
+  parallel_ranges(out.numel(), cache_line, out.numel(), [&](std::int64_t first, std::int64_t last) {
+    kernels.precondition(scale, x.as<float>() + first, second_moment.as<float>() + first, out.as<float>() + first, last - first);
+  });
+}
+
 void histogram(ConstTensorView x, float scale, TensorView counts) {
   constexpr std::int64_t most_blocks = 64;
   const std::int64_t count = x.numel(), bins = counts.numel();

@@ -18,6 +18,9 @@ void tensor_scales(const ScaleSettings& settings, const TensorMoments* moments, 
 /// As Ops::update_statistics.
 void update_statistics(const float* before, const float* after, std::span<const ParameterSegment> segments,
                        const StepScalars& scalars, UpdateStatistics* out);
+/// As Ops::precondition.
+void precondition(const PriorScale& scale, ConstTensorView x, ConstTensorView second_moment, TensorView out);
+
 /// As Ops::histogram.
 void histogram(ConstTensorView x, float scale, TensorView counts);
 
@@ -32,6 +35,7 @@ struct DiagnosticKernels {
   TensorMoments (*moments)(const float* gradient, const float* moment, std::int64_t count);
   ChangeSums (*change)(const float* before, const float* after, std::int64_t count);
   /// Adds to the `bins` counts.
+  void (*precondition)(const PriorScale& scale, const float* x, const float* second_moment, float* out, std::int64_t count);
   void (*histogram)(const float* x, std::int64_t count, float scale, std::int64_t bins, std::int32_t* counts);
 };
 

@@ -298,6 +298,12 @@ void CudaOps::update_statistics(const float* before, const float* after, const P
   TEMPER_BACKEND::update_statistics(before, after, segments, segment_count, scalars, out, workspace_, stream_);
 }
 
+void CudaOps::precondition(const PriorScale& scale, ConstTensorView x, ConstTensorView second_moment, TensorView out) {
+  contract::precondition(x, second_moment, out);
+  const Range range("precondition");
+  TEMPER_BACKEND::precondition(scale, x, second_moment, out, stream_);
+}
+
 void CudaOps::histogram(ConstTensorView x, float scale, TensorView counts) {
   contract::histogram(x, counts);
   const Range range("histogram");

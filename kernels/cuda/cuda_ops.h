@@ -75,6 +75,7 @@ class CudaOps final : public Ops {
   void linear_combination(float a, ConstTensorView x, float b, ConstTensorView y, TensorView out) override;
   void update_statistics(const float* before, const float* after, const ParameterSegment* segments, std::int64_t segment_count,
                          const StepScalars* scalars, UpdateStatistics* out) override;
+  void precondition(const PriorScale& scale, ConstTensorView x, ConstTensorView second_moment, TensorView out) override;
   void histogram(ConstTensorView x, float scale, TensorView counts) override;
 
  private:

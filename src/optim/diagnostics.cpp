@@ -202,34 +202,56 @@ StepDiagnostics Diagnostics::read(std::int64_t k, std::int64_t micro_batches, st
   return out;
 }
 
-std::vector<WeightHistogram> Diagnostics::histograms(std::int64_t k, double tokens) {
+/// Root mean squares of the tensors' parts of a flat buffer.
+std::vector<double> Diagnostics::deviations(const float* values) {
   const auto segments = static_cast<std::int64_t>(tensors_.size());
-  const float* master = optimizer_.buffers().master.as<float>();
-  ops_->tensor_moments(master, nullptr, static_cast<const ParameterSegment*>(segments_.data), segments,
+  ops_->tensor_moments(values, nullptr, static_cast<const ParameterSegment*>(segments_.data), segments,
                        static_cast<TensorMoments*>(moments_.data));
-  const auto squares = download<TensorMoments>(*ops_, moments_, tensors_.size());
+  std::vector<double> all;
+  for (const TensorMoments& of_tensor : download<TensorMoments>(*ops_, moments_, tensors_.size())) {
+    const ParameterSegment& segment = tensors_[all.size()].segment;
+    all.push_back(std::sqrt(of_tensor.gradient_squares / static_cast<double>(segment.rows * segment.columns)));
+  }
+  return all;
+}
 
-  std::vector<WeightHistogram> all;
+WeightHistogram Diagnostics::histogram(const Tensor& tensor, const float* values, double deviation) {
+  const std::int64_t elements = tensor.segment.rows * tensor.segment.columns;
+  WeightHistogram one{tensor.name, deviation, std::nullopt, 0.0, {}};
+  // Nothing is written through this view.
+  const ConstTensorView weights{values + tensor.segment.offset, DType::f32, {elements}};
+  ops_->histogram(weights, static_cast<float>(1.0 / deviation), counts_);
+  one.counts = download<std::int32_t>(*ops_, counts_, static_cast<std::size_t>(bins_));
+
+  std::int64_t below = 0;
+  for (std::int64_t bin = 0; bin + 1 < bins_; ++bin) {
+    below += one.counts[static_cast<std::size_t>(bin)];
+    const double edge = -6.0 + 12.0 * static_cast<double>(bin + 1) / static_cast<double>(bins_);
+    const double gaussian = 0.5 * std::erfc(-edge / std::sqrt(2.0));
+    one.distance = std::max(one.distance, std::abs(static_cast<double>(below) / static_cast<double>(elements) - gaussian));
+  }
+  return one;
+}
+
+WeightHistograms Diagnostics::histograms(std::int64_t k, double tokens) {
+  WeightHistograms all;
+  const float* master = optimizer_.buffers().master.as<float>();
+  const std::vector<double> plain = deviations(master);
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
-    const ParameterSegment& segment = tensors_[i].segment;
-    const std::int64_t elements = segment.rows * segment.columns;
-    if (segment.rows == 1 || squares[i].gradient_squares == 0.0) continue;
-    WeightHistogram one;
-    one.name = tensors_[i].name;
-    one.deviation = std::sqrt(squares[i].gradient_squares / static_cast<double>(elements));
-    one.prior_deviation = optimizer_.prior_deviation(segment.offset, k, tokens);
-    ops_->histogram({master + segment.offset, DType::f32, {elements}}, static_cast<float>(1.0 / one.deviation), counts_);
-    one.counts = download<std::int32_t>(*ops_, counts_, static_cast<std::size_t>(bins_));
+    if (tensors_[i].segment.rows == 1 || plain[i] == 0.0) continue;
+    all.plain.push_back(histogram(tensors_[i], master, plain[i]));
+    all.plain.back().prior_deviation = optimizer_.prior_deviation(tensors_[i].segment.offset, k, tokens);
+  }
 
-    std::int64_t below = 0;
-    one.distance = 0.0;
-    for (std::int64_t bin = 0; bin + 1 < bins_; ++bin) {
-      below += one.counts[static_cast<std::size_t>(bin)];
-      const double edge = -6.0 + 12.0 * static_cast<double>(bin + 1) / static_cast<double>(bins_);
-      const double gaussian = 0.5 * std::erfc(-edge / std::sqrt(2.0));
-      one.distance = std::max(one.distance, std::abs(static_cast<double>(below) / static_cast<double>(elements) - gaussian));
-    }
-    all.push_back(std::move(one));
+  const auto preconditioner = optimizer_.preconditioner(k);
+  if (!preconditioner) return all;
+  ops_->precondition(preconditioner->scale, optimizer_.buffers().master, preconditioner->second_moment, before_);
+  const std::vector<double> preconditioned = deviations(before_.as<float>());
+  for (std::size_t i = 0; i < tensors_.size(); ++i) {
+    const auto prior = optimizer_.preconditioned_prior_deviation(tensors_[i].segment.offset, k, tokens);
+    if (tensors_[i].segment.rows == 1 || !prior || preconditioned[i] == 0.0) continue;
+    all.preconditioned.push_back(histogram(tensors_[i], before_.as<float>(), preconditioned[i]));
+    all.preconditioned.back().prior_deviation = prior;
   }
   return all;
 }

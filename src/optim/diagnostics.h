@@ -54,6 +54,12 @@ struct WeightHistogram {
   std::vector<std::int32_t> counts;       ///< equal bins over [-6, 6) deviations
 };
 
+struct WeightHistograms {
+  std::vector<WeightHistogram> plain;
+  /// Of w sqrt(s), s Adam's preconditioner, for matrices where that has a prior: Optimizer::preconditioned_prior_deviation.
+  std::vector<WeightHistogram> preconditioned;
+};
+
 struct StepDiagnostics {
   UpdateDiagnostics all;
   std::vector<UpdateDiagnostics> layers;  ///< blocks 0, 1, ...
@@ -71,14 +77,14 @@ class Diagnostics {
   void before_update();
   void after_update();
 
-  /// Weights before the last measured update, f32 flat.
+  /// Weights before the last measured update, f32 flat; until histograms() are asked for.
   ConstTensorView weights_before() const { return before_; }
 
   /// Waits, and returns what was measured about update k. `micro_batches` of `micro_batch` sequences each made its gradient.
   StepDiagnostics read(std::int64_t k, std::int64_t micro_batches, std::int64_t micro_batch, NoiseAverages& averages);
 
   /// Waits. Histograms of the weights as they are now, of all tensors of more than one row, after update k of a run of `tokens`.
-  std::vector<WeightHistogram> histograms(std::int64_t k, double tokens);
+  WeightHistograms histograms(std::int64_t k, double tokens);
 
  private:
   struct Tensor {
@@ -87,6 +93,8 @@ class Diagnostics {
     ParameterSegment segment;
   };
   void measure_moments(const float* moment, TensorView out);
+  std::vector<double> deviations(const float* values);
+  WeightHistogram histogram(const Tensor& tensor, const float* values, double deviation);
 
   std::vector<Tensor> tensors_;
   const Optimizer& optimizer_;

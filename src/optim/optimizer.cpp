@@ -356,4 +356,42 @@ std::optional<double> Optimizer::prior_deviation(std::int64_t offset, std::int64
   return std::nullopt;
 }
 
+/// The part in which Adam's preconditioner and a decay beside it, or on its scale, meet.
+const UpdatePart* Optimizer::preconditioned_part() const {
+  for (const UpdatePart& part : pipeline_.parts) {
+    const DecayForm form = part.settings.decay_form;
+    if (form != DecayForm::multiplicative && form != DecayForm::scaled_gradient) continue;
+    if (std::holds_alternative<Adam>(part.rule) || std::holds_alternative<AdEMAMix>(part.rule)) return &part;
+  }
+  return nullptr;
+}
+
+std::optional<Optimizer::Preconditioner> Optimizer::preconditioner(std::int64_t k) const {
+  require(is_alone(), needs_everything);
+  const UpdatePart* part = preconditioned_part();
+  if (part == nullptr) return std::nullopt;
+  const StepScalars scalars = (part->beside_muon ? *beside_muon_ : hyperparameters_).at(k, earlier_);
+  PriorScale scale;
+  scale.root_scale = 1.0f / std::sqrt(scalars.bias_correction2);
+  scale.epsilon = static_cast<float>(config_.eps);
+  if (config_.eps_placement == EpsilonPlacement::inside) scale.epsilon *= scale.root_scale;
+  return Preconditioner{scale, flat_states_[1]};
+}
+
+std::optional<double> Optimizer::preconditioned_prior_deviation(std::int64_t offset, std::int64_t k, double tokens) const {
+  require(is_alone(), needs_everything);
+  const UpdatePart* part = preconditioned_part();
+  if (part == nullptr) return std::nullopt;
+  const StepScalars scalars = (part->beside_muon ? *beside_muon_ : hyperparameters_).at(k, earlier_);
+  for (std::int64_t i = part->first; i < part->first + part->count; ++i) {
+    const ParameterSegment& segment = pipeline_.segments[static_cast<std::size_t>(i)];
+    if (!holds(segment, offset) || segment.control != NormControl::none) continue;
+    double lambda = static_cast<double>(scalars.decay) * static_cast<double>(segment.weight_decay);
+    if (part->settings.decay_form == DecayForm::multiplicative)
+      lambda /= static_cast<double>(scalars.learning_rate) * static_cast<double>(segment.learning_rate_scale);
+    if (std::isfinite(lambda) && lambda > 0.0) return 1.0 / std::sqrt(tokens * lambda);
+  }
+  return std::nullopt;
+}
+
 }  // namespace temper

@@ -121,6 +121,15 @@ class Optimizer {
   /// Standard deviation of the Gaussian prior that L2 stands for at this place at update k, when the loss is a mean over `tokens`:
   /// 1/sqrt(tokens lambda). Absent for other decay.
   std::optional<double> prior_deviation(std::int64_t offset, std::int64_t k, double tokens) const;
+  /// Where decoupled decay under Adam is a prior, of w sqrt(s) with s Adam's preconditioner (PriorScale): what makes s after
+  /// update k. Absent where no tensor has both.
+  struct Preconditioner {
+    PriorScale scale;
+    TensorView second_moment;  ///< f32 flat
+  };
+  std::optional<Preconditioner> preconditioner(std::int64_t k) const;
+  /// Standard deviation of that prior at this place: 1/sqrt(tokens lambda) with lambda the decay over the rate, of update k.
+  std::optional<double> preconditioned_prior_deviation(std::int64_t offset, std::int64_t k, double tokens) const;
 
  private:
   void add_states(const Pipeline& whole, DeviceMemory& memory);
@@ -133,6 +142,7 @@ class Optimizer {
   void update(const UpdatePart& part);
   void orthogonalize();
   bool averages_weights() const;
+  const UpdatePart* preconditioned_part() const;
   bool is_alone() const;
   StepScalars* scalars_of(const UpdatePart& part) const;
   const ParameterSegment* device_segments(std::int64_t first) const;

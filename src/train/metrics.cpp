@@ -149,14 +149,18 @@ void Metrics::write_diagnostics(const StepRecord& record, const Diagnosed& diagn
     line["representation"][name] = {{"change", layer.change}, {"relative_update", layer.relative_update}};
     scalars.emplace_back("representation_change/" + name, layer.change);
   }
-  for (const WeightHistogram& histogram : diagnosed.histograms) {
-    const std::string name = short_name(histogram.name);
-    line["histograms"][name] = {{"deviation", histogram.deviation},
-                                {"prior_deviation", optional_number(histogram.prior_deviation)},
-                                {"distance", histogram.distance},
-                                {"counts", histogram.counts}};
-    histograms.emplace_back("weights/" + name, to_event(histogram));
-  }
+  const auto write_histograms = [&](const char* key, const char* group, const std::vector<WeightHistogram>& all) {
+    for (const WeightHistogram& histogram : all) {
+      const std::string name = short_name(histogram.name);
+      line[key][name] = {{"deviation", histogram.deviation},
+                         {"prior_deviation", optional_number(histogram.prior_deviation)},
+                         {"distance", histogram.distance},
+                         {"counts", histogram.counts}};
+      histograms.emplace_back(group + name, to_event(histogram));
+    }
+  };
+  write_histograms("histograms", "weights/", diagnosed.histograms.plain);
+  write_histograms("preconditioned_histograms", "preconditioned_weights/", diagnosed.histograms.preconditioned);
 
   if (!diagnostics_) diagnostics_.emplace(run_directory_ / diagnostics_file, 0);
   diagnostics_->append(line.dump());

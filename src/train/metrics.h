@@ -33,7 +33,7 @@ struct StepMeasurements {
 struct Diagnosed {
   std::optional<StepDiagnostics> update;
   std::vector<RepresentationChange::Layer> representation;
-  std::vector<WeightHistogram> histograms;
+  WeightHistograms histograms;
 };
 /// The few numbers of it that stand in the step's own line.
 std::vector<std::pair<std::string, double>> summary_of(const Diagnosed& diagnosed);

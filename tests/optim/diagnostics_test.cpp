@@ -165,14 +165,14 @@ TEST(Diagnostics, PackedQkvCountsAsThreeMatricesAndLayersAddUp) {
   EXPECT_NEAR(measured.all.gradient_norm, std::sqrt(all), rounding);
 }
 
-// 1/sqrt(tokens lambda) is the prior of L2; decoupled decay under Adam is no prior of one width.
+// 1/sqrt(tokens lambda) is the prior of L2; decoupled decay under Adam is no prior of one width for the weights themselves.
 TEST(Diagnostics, HistogramCountsEveryWeightBesideThePrior) {
   OptimizerConfig config = adamw();
   config.name = OptimizerName::adam;
   config.decay = DecayMode::l2;
   config.weight_decay = 1e-3;
   Problem run(config);
-  const std::vector<WeightHistogram> histograms = run.diagnostics.histograms(0, 4e5);
+  const std::vector<WeightHistogram> histograms = run.diagnostics.histograms(0, 4e5).plain;
   ASSERT_EQ(histograms.size(), 4u);  // the vector has none
   const WeightHistogram& matrix = histograms[3];
   EXPECT_EQ(std::accumulate(matrix.counts.begin(), matrix.counts.end(), 0), 48);
@@ -184,7 +184,33 @@ TEST(Diagnostics, HistogramCountsEveryWeightBesideThePrior) {
   EXPECT_EQ(std::accumulate(matrix.counts.begin(), matrix.counts.begin() + 48, 0), below);
   EXPECT_GT(matrix.distance, 0.0);
   EXPECT_LT(matrix.distance, 0.5);
-  EXPECT_FALSE(Problem(adamw()).diagnostics.histograms(0, 4e5)[3].prior_deviation);
+  EXPECT_TRUE(run.diagnostics.histograms(0, 4e5).preconditioned.empty());
+  EXPECT_FALSE(Problem(adamw()).diagnostics.histograms(0, 4e5).plain[3].prior_deviation);
+}
+
+// Loshchilov & Hutter, proposition 3, for the mean loss over n tokens: w_i ~ N(0, alpha/(n lambda s_i)) with the paper's lambda.
+TEST(Diagnostics, DecoupledDecayIsAPriorOnAdamsScale) {
+  OptimizerConfig config = adamw();
+  config.decay = DecayMode::independent;
+  config.weight_decay = 4e-5;  // over the rate of 0.01: 4e-3
+  Problem run(config);
+  run.new_gradients();
+  run.step(0);
+  const std::vector<WeightHistogram> histograms = run.diagnostics.histograms(0, 1e5).preconditioned;
+  ASSERT_EQ(histograms.size(), 4u) << "the vector does not decay";
+  const WeightHistogram& matrix = histograms[3];
+  EXPECT_EQ(matrix.name, "transformer.h.1.mlp.c_fc.weight");
+  EXPECT_NEAR(*matrix.prior_deviation, 0.05, 1e-7);  // rate and lambda are f32 numbers
+
+  // After one step s = |g|.
+  Vector scaled = run.weights(64, 48);
+  const Vector gradients = run.gradients(64, 48);
+  for (std::size_t i = 0; i < scaled.size(); ++i) scaled[i] *= std::sqrt(std::abs(gradients[i]));
+  EXPECT_NEAR(matrix.deviation, norm(scaled) / std::sqrt(48), rounding);
+  for (const double limit : {-1.0, 0.0, 1.0}) {
+    const auto below = std::count_if(scaled.begin(), scaled.end(), [&](double z) { return z < limit * matrix.deviation; });
+    EXPECT_EQ(std::accumulate(matrix.counts.begin(), matrix.counts.begin() + 48 + static_cast<int>(8 * limit), 0), below);
+  }
 }
 
 TEST(Diagnostics, AnglesDownToAMicroradian) {

@@ -355,5 +355,39 @@ TEST(Optimizer, SaysWhichPriorL2StandsFor) {
   EXPECT_FALSE(OptimizerRun(adamw_config(), matrix_and_vector(), Numbers(count, 1.0)).optimizer.prior_deviation(3, 0, 1e6));
 }
 
+TEST(Optimizer, SaysWhichPriorDecoupledDecayStandsForUnderAdam) {
+  const auto deviation = [](OptimizerConfig config, DecayMode decay, std::int64_t offset = 3) {
+    config.decay = decay;
+    OptimizerRun run(config, matrix_and_vector(), Numbers(count, 1.0));
+    return run.optimizer.preconditioned_prior_deviation(offset, 0, 1e6);
+  };
+  const OptimizerConfig config = bare(adamw, 0.1, 1e-3);
+  EXPECT_NEAR(*deviation(config, DecayMode::decoupled), 1.0 / std::sqrt(1e3), 1e-7);
+  EXPECT_NEAR(*deviation(config, DecayMode::independent), 1.0 / std::sqrt(1e4), 1e-7) << "lambda over the rate";
+  EXPECT_NEAR(*deviation(config, DecayMode::scale_adjusted), *deviation(config, DecayMode::independent), 1e-7);
+  EXPECT_FALSE(deviation(config, DecayMode::decoupled, 64)) << "the vector has none";
+  EXPECT_FALSE(deviation(config, DecayMode::cautious));
+  EXPECT_FALSE(deviation(bare(adam, 0.1, 1e-3), DecayMode::l2));
+  EXPECT_FALSE(deviation(bare(lion, 0.1, 1e-3), DecayMode::decoupled)) << "no preconditioner";
+}
+
+TEST(Optimizer, PreconditionerIsAdams) {
+  const auto of = [](OptimizerConfig config) {
+    OptimizerRun run(config, matrix_and_vector(), Numbers(count, 1.0));
+    const auto found = run.optimizer.preconditioner(4);
+    return found ? std::optional(found->scale) : std::nullopt;
+  };
+  OptimizerConfig config = bare(adamw, 0.1, 1e-3);
+  config.beta2 = 0.95;
+  config.eps = 1e-3;
+  const double root = 1.0 / std::sqrt(1.0 - std::pow(0.95, 5));
+  EXPECT_NEAR(of(config)->root_scale, root, 1e-6);
+  EXPECT_NEAR(of(config)->epsilon, 1e-3, 1e-9);
+  config.eps_placement = EpsilonPlacement::inside;
+  EXPECT_NEAR(of(config)->epsilon, 1e-3 * root, 1e-9);
+  EXPECT_TRUE(of(bare(muon, 0.1, 1e-3))) << "of the AdamW beside it";
+  EXPECT_FALSE(of(bare(lion, 0.1, 1e-3)));
+}
+
 }  // namespace
 }  // namespace temper

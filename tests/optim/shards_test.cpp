@@ -384,6 +384,8 @@ TEST(Shards, DiagnosticsAreForOneRank) {
   EXPECT_THROW(optimizer.decay_of(0), ContractViolation);
   EXPECT_THROW(optimizer.average_of({}, 0), ContractViolation);
   EXPECT_THROW(optimizer.prior_deviation(0, 0, 1e6), ContractViolation);
+  EXPECT_THROW(optimizer.preconditioner(0), ContractViolation);
+  EXPECT_THROW(optimizer.preconditioned_prior_deviation(0, 0, 1e6), ContractViolation);
 }
 
 TEST(Shards, PlacesThatAreNoneAreRefused) {

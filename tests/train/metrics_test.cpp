@@ -88,7 +88,8 @@ Diagnosed some_diagnostics() {
   diagnosed.update = StepDiagnostics{one, {one}, {one}, {}};
   diagnosed.update->noise.batch_critical_batch = 12.5;
   diagnosed.representation = {{"transformer.h.0.attn.c_attn.weight", 0.3, 0.1}, {"transformer.h.0.mlp.c_fc.weight", 0.4, 0.1}};
-  diagnosed.histograms = {{"transformer.wpe.weight", 0.02, std::nullopt, 0.01, {1, 2}}};
+  diagnosed.histograms.plain = {{"transformer.wpe.weight", 0.02, std::nullopt, 0.01, {1, 2}}};
+  diagnosed.histograms.preconditioned = {{"transformer.wte.weight", 0.02, 0.5, 0.01, {3, 4}}};
   return diagnosed;
 }
 
@@ -107,12 +108,13 @@ TEST(Metrics, DiagnosticsHaveAFileOfTheirOwnAndASummaryInTheLine) {
   EXPECT_DOUBLE_EQ(line["representation_change"].get<double>(), std::sqrt((0.09 + 0.16) / 2));
   const std::vector<Json> written = lines(run.path(), "diagnostics.jsonl");
   ASSERT_EQ(written.size(), 1u);
-  EXPECT_EQ(keys(written[0]),
-            (std::vector<std::string>{"step", "lr", "all", "noise", "layers", "tensors", "representation", "histograms"}));
+  EXPECT_EQ(keys(written[0]), (std::vector<std::string>{"step", "lr", "all", "noise", "layers", "tensors", "representation",
+                                                        "histograms", "preconditioned_histograms"}));
   EXPECT_EQ(written[0]["tensors"]["h.0.attn.c_attn.weight.q"]["weight_norm"], 2.0);
   EXPECT_EQ(written[0]["noise"]["batch_snr"], nullptr);
   EXPECT_EQ(written[0]["representation"]["h.0.mlp.c_fc.weight"]["change"], 0.4);
   EXPECT_EQ(written[0]["histograms"]["wpe.weight"]["counts"], (std::vector<int>{1, 2}));
+  EXPECT_EQ(written[0]["preconditioned_histograms"]["wte.weight"]["prior_deviation"], 0.5);
 }
 
 TEST(Metrics, AResumedRunCutsItsDiagnosticsToo) {

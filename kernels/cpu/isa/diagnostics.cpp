@@ -51,6 +51,12 @@ ChangeSums change(const float* before, const float* after, std::int64_t count) {
           static_cast<double>(maximum_of_lanes(largest))};
 }
 
+__attribute__((flatten)) void precondition(const PriorScale& scale, const float* x, const float* second_moment, float* out,
+                                           std::int64_t count) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < count; ++i) out[i] = scale(x[i], second_moment[i]);
+}
+
 // First the places of a few elements, in vectors, then their counts, one by one.
 void histogram(const float* x, std::int64_t count, float scale, std::int64_t bins, std::int32_t* counts) {
   constexpr std::int64_t chunk = 512;
@@ -71,6 +77,6 @@ void histogram(const float* x, std::int64_t count, float scale, std::int64_t bin
 
 }  // namespace
 
-const DiagnosticKernels diagnostic_kernels = {moments, change, histogram};
+const DiagnosticKernels diagnostic_kernels = {moments, change, precondition, histogram};
 
 }  // namespace temper::cpu::TEMPER_ISA

@@ -56,7 +56,7 @@ def main() -> int:
             without = mean_and_error(losses[(warmups[0], rate)])
             warmup = min(warmups[1:], key=lambda one: mean_and_error(losses[(one, rate)])[0])
             gain = paired_difference(by_seed[(warmups[0], rate)], by_seed[(warmup, rate)])
-            finite_gain = f"{gain[0]:+.4f} ± {gain[1]:.4f}" if math.isfinite(gain[0]) else ""
+            finite_gain = f"{gain[0]:+.4f}" + (f" ± {gain[1]:.4f}" if gain[1] > 0 else "") if math.isfinite(gain[0]) else ""
             rows.append([name, f"{rate:g}", number(*without), number(*mean_and_error(losses[(warmup, rate)])), f"{100 * warmup:g} %", finite_gain, verdict(gain, "helps", "hurts")])
     axes.flat[0].legend(frameon=False)
     for axis in axes.flat[len(optimizers) :]:

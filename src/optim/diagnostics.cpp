@@ -218,7 +218,6 @@ std::vector<double> Diagnostics::deviations(const float* values) {
 WeightHistogram Diagnostics::histogram(const Tensor& tensor, const float* values, double deviation) {
   const std::int64_t elements = tensor.segment.rows * tensor.segment.columns;
   WeightHistogram one{tensor.name, deviation, std::nullopt, 0.0, {}};
-  // Nothing is written through this view.
   const ConstTensorView weights{values + tensor.segment.offset, DType::f32, {elements}};
   ops_->histogram(weights, static_cast<float>(1.0 / deviation), counts_);
   one.counts = download<std::int32_t>(*ops_, counts_, static_cast<std::size_t>(bins_));

@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("sweep", type=Path)
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--updates", type=Path, required=True)
+    parser.add_argument("--measured", type=Path, help="also write the numbers of --updates here, as CSV")
     arguments = parser.parse_args()
     trials = read_trials(arguments.sweep)
     optimizers = list(dict.fromkeys(trial.values["optimizer"] for trial in sorted(trials, key=lambda one: one.folder.name)))
@@ -67,17 +68,21 @@ def main() -> int:
     all_rates = sorted({trial.values[RATE] for trial in trials})
     rate = all_rates[len(all_rates) // 2]
     figure, axes = new_figure(1, len(WATCHED), 3.4, 2.9)
+    measured = ["measurement,optimizer,step,mean"]
     for axis, (key, label) in zip(axes.flat, WATCHED):
         for colour, name in zip(COLOURS, optimizers):
             members = [t for t in trials if t.values["optimizer"] == name and t.values[RATE] == rate and t.values[WARMUP] == 0]
             steps, values = mean_curve(members, key) if members else ([], [])
             axis.plot(steps, values, color=colour, linewidth=1.2, label=name)
+            measured += [f"{key},{name},{step},{value:.5g}" for step, value in zip(steps, values)]
         axis.set(xlabel="step", title=label)
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.grid(alpha=0.3)
     axes.flat[0].legend(frameon=False, fontsize=7)
     save(figure, arguments.updates)
+    if arguments.measured:
+        arguments.measured.write_text("\n".join(measured) + "\n")
     print("\n" + markdown_table(["optimizer", "rate", "without warmup", "best with", "its warmup", "gain", ""], rows))
     return 0
 

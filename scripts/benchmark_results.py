@@ -186,6 +186,12 @@ def step_name(entry: Value) -> list[str]:
     return parts
 
 
+def stopped(result: Result) -> bool:
+    """Whether `temper bench kernels` ended before it had measured all that it was to measure."""
+    complete = result.data["context"].get("complete")
+    return complete is not None and complete.content is False
+
+
 def gpu_command(stage: str) -> str:
     return f"scripts/gpu_check.sh --only build,{stage}"
 

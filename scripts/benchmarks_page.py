@@ -35,6 +35,7 @@ from benchmark_results import (
     read_results,
     spread,
     step_name,
+    stopped,
     table,
     time_text,
 )
@@ -116,7 +117,8 @@ def kernels_section(result: Result) -> Section:
         f"B={context['batch'].word()}, T={context['context_length'].word()}",
         gpu_command("kernels") if result.gpu() else command,
         f"Ceilings of the same run: copy {rate_text(copy, 'B')}, matmul {rate_text(matmul, 'FLOP')}. The floor of an operation is "
-        "the larger of its bytes over the one and its operations over the other; caches are cold.",
+        "the larger of its bytes over the one and its operations over the other; caches are cold."
+        + (" The run was stopped before its end: the rest of a step's operations is missing." if stopped(result) else ""),
         table(["operation", "shape", "median", "p10", "p90", "moved", "computed", "of floor"], rows, 2),
     )
 
@@ -140,7 +142,7 @@ def models_section(result: Result) -> Section:
         )
     return Section(
         "Training steps of each size",
-        gpu_command("step") if result.gpu() else "temper bench step --json FILE",
+        gpu_command("step,models") if result.gpu() else "temper bench step --json FILE",
         "Whole steps on random tokens: forward, backward, clipping, AdamW. Operations are 6 N + 6 L C T a token, attention counted "
         "causally.",
         table(["model", "precision", "B", "T", "step, median (p10 to p90)", "tokens/s", "computed", "memory planned"], rows, 2),

@@ -13,10 +13,10 @@ namespace {
 
 constexpr std::size_t guard_bytes = 256;
 constexpr std::byte guard{0xA5};
-constexpr std::byte poison{0xFF};         // NaN as f32 and as bf16
-constexpr std::int64_t period = 1000003;  // a prime: repeats fall differently in every row
+constexpr std::byte poison{0xFF};  // NaN as f32 and as bf16
 constexpr std::size_t segment_fields = 8;
-constexpr std::size_t finite_field = 15;  // of StepScalars, its only integer
+constexpr std::size_t finite_field = 15;       // of StepScalars, its only integer
+constexpr std::size_t least_parallel = 50000;  // numbers that are worth more than one thread
 
 bool absent(const TensorSpec& spec, DType activation) {
   return spec.content == Content::low_precision && activation != DType::bf16;
@@ -154,6 +154,7 @@ std::vector<double> decode(const TensorSpec& spec, DType activation, const std::
 // The first `count` numbers of a tensor's stream; two normal numbers come from each pair of uniform ones (Box and Muller).
 std::vector<double> draw(const Fill& fill, std::uint64_t seed, std::uint32_t stream, std::int64_t count) {
   std::vector<double> all(static_cast<std::size_t>(count));
+#pragma omp parallel for if (all.size() >= least_parallel)
   for (std::size_t i = 0; i < all.size(); i += 2) {
     const PhiloxBlock block = random_block(seed, RandomPurpose::benchmark, stream, i / 2);
     const double u = static_cast<double>(uniform_open(block.word[0]));
@@ -178,7 +179,22 @@ std::vector<double> draw(const Fill& fill, std::uint64_t seed, std::uint32_t str
 std::vector<double> filling(const TensorSpec& spec, std::uint64_t seed, std::uint32_t stream) {
   if (spec.fill.kind == Fill::Kind::nothing) return {};
   if (spec.fill.kind == Fill::Kind::values) return spec.fill.values;
-  return draw(spec.fill, seed, stream, std::min(period, spec.shape.numel()));
+  return draw(spec.fill, seed, stream, std::min(CaseRun::period, spec.shape.numel()));
+}
+
+// The bytes that a tensor of `bytes` bytes repeats from its start on; all of them where it is no longer than a period.
+std::vector<std::byte> pattern_of(const TensorSpec& spec, DType activation, std::size_t bytes, const std::vector<double>& numbers) {
+  const auto count = static_cast<std::size_t>(spec.shape.numel()), longest = static_cast<std::size_t>(CaseRun::period);
+  std::size_t length = count;
+  if (count > longest && spec.content != Content::segments) {
+    const std::size_t repeat = std::max(numbers.size(), std::size_t{1});
+    length = std::min(count, std::max(repeat, longest / repeat * repeat));
+  }
+  std::vector<std::byte> pattern(length == count ? bytes : bytes / count * length, poison);
+  const std::size_t encoded = numbers.empty() ? 0 : length;
+#pragma omp parallel for if (encoded >= least_parallel && spec.content != Content::segments)
+  for (std::size_t i = 0; i < encoded; ++i) encode_one(spec, activation, pattern.data(), i, numbers[i % numbers.size()]);
+  return pattern;
 }
 
 }  // namespace
@@ -188,15 +204,12 @@ CaseRun::CaseRun(Ops& ops, const OpCase& op_case, DType activation, std::uint64_
   for (std::size_t t = 0; t < case_.tensors.size(); ++t) {
     const TensorSpec& spec = case_.tensors[t];
     if (absent(spec, activation_)) continue;
-    const std::size_t bytes = bytes_of(spec, activation_);
-    std::vector<std::byte> host(bytes + guard_bytes, poison);
-    std::fill(host.begin() + static_cast<std::ptrdiff_t>(bytes), host.end(), guard);
-    const std::vector<double> numbers = filling(spec, seed, static_cast<std::uint32_t>(t));
-    const auto count = static_cast<std::size_t>(numbers.empty() ? 0 : spec.shape.numel());
-    for (std::size_t i = 0; i < count; ++i) encode_one(spec, activation_, host.data(), i, numbers[i % numbers.size()]);
+    const std::size_t bytes = bytes_of(spec, activation_), element = bytes / static_cast<std::size_t>(spec.shape.numel());
+    Tensor filled{&spec, ops_.allocate(bytes + guard_bytes), bytes, {}, {}};
+    filled.pattern = pattern_of(spec, activation_, bytes, filling(spec, seed, static_cast<std::uint32_t>(t)));
     for (const Fill::Range& range : spec.fill.zeros)
-      for (std::int64_t i = range.first; i < range.last; ++i) encode_one(spec, activation_, host.data(), i, 0.0);
-    tensors_.push_back({&spec, ops_.allocate(host.size()), std::move(host)});
+      filled.zeros.push_back({static_cast<std::size_t>(range.first) * element, static_cast<std::size_t>(range.last) * element});
+    tensors_.push_back(std::move(filled));
     views_.at(spec.name) = {tensors_.back().memory, dtype_of_content(spec.content, activation_), shape_of(spec)};
   }
   if (case_.derive) {
@@ -205,7 +218,9 @@ CaseRun::CaseRun(Ops& ops, const OpCase& op_case, DType activation, std::uint64_
     for (Tensor& each : tensors_) {
       if (each.spec->role != Role::input) continue;
       const std::vector<double>& derived = numbers[each.spec->name];
-      for (std::size_t i = 0; i < derived.size(); ++i) encode_one(*each.spec, activation_, each.host.data(), i, derived[i]);
+      each.pattern = contents(each);
+      each.zeros.clear();
+      for (std::size_t i = 0; i < derived.size(); ++i) encode_one(*each.spec, activation_, each.pattern.data(), i, derived[i]);
     }
   }
   reset();
@@ -218,7 +233,23 @@ CaseRun::~CaseRun() {
 }
 
 void CaseRun::reset() {
-  for (const Tensor& each : tensors_) ops_.copy_to_device(each.memory, each.host.data(), each.host.size());
+  const std::vector<std::byte> behind(guard_bytes, guard);
+  for (const Tensor& each : tensors_) {
+    auto* const to = static_cast<std::byte*>(each.memory);
+    ops_.copy_to_device(to, each.pattern.data(), each.pattern.size());
+    for (std::size_t done = each.pattern.size(); done < each.bytes; done *= 2)
+      ops_.copy(to + done, to, std::min(done, each.bytes - done));
+    for (const Bytes& range : each.zeros) ops_.zero(to + range.first, range.last - range.first);
+    ops_.copy_to_device(to + each.bytes, behind.data(), behind.size());
+  }
+}
+
+std::vector<std::byte> CaseRun::contents(const Tensor& tensor) {
+  std::vector<std::byte> all(tensor.bytes);
+  for (std::size_t done = 0; done < all.size(); done += tensor.pattern.size())
+    std::memcpy(all.data() + done, tensor.pattern.data(), std::min(tensor.pattern.size(), all.size() - done));
+  for (const Bytes& range : tensor.zeros) std::memset(all.data() + range.first, 0, range.last - range.first);
+  return all;
 }
 
 const CaseRun::Tensor& CaseRun::tensor(const std::string& name) const {
@@ -231,7 +262,7 @@ Numbers CaseRun::filled() const {
     if (each.spec->role == Role::output || each.spec->role == Role::scratch)
       numbers[each.spec->name].assign(static_cast<std::size_t>(each.spec->shape.numel()), 0.0);
     else
-      numbers[each.spec->name] = decode(*each.spec, activation_, each.host.data());
+      numbers[each.spec->name] = decode(*each.spec, activation_, contents(each).data());
   }
   return numbers;
 }
@@ -242,21 +273,17 @@ std::vector<double> CaseRun::read(const std::string& name) {
 
 std::vector<std::byte> CaseRun::read_bytes(const std::string& name) {
   const Tensor& wanted = tensor(name);
-  std::vector<std::byte> bytes(wanted.host.size() - guard_bytes);
+  std::vector<std::byte> bytes(wanted.bytes);
   ops_.copy_to_host(bytes.data(), wanted.memory, bytes.size());
   return bytes;
 }
 
-std::vector<std::byte> CaseRun::filled_bytes(const std::string& name) const {
-  const std::vector<std::byte>& host = tensor(name).host;
-  return {host.begin(), host.end() - static_cast<std::ptrdiff_t>(guard_bytes)};
-}
+std::vector<std::byte> CaseRun::filled_bytes(const std::string& name) const { return contents(tensor(name)); }
 
 bool CaseRun::guards_intact() {
   for (const Tensor& each : tensors_) {
     std::byte found[guard_bytes];
-    const std::size_t start = each.host.size() - guard_bytes;
-    ops_.copy_to_host(found, static_cast<std::byte*>(each.memory) + start, guard_bytes);
+    ops_.copy_to_host(found, static_cast<std::byte*>(each.memory) + each.bytes, guard_bytes);
     if (!std::all_of(found, found + guard_bytes, [](std::byte b) { return b == guard; })) return false;
   }
   return true;

@@ -12,8 +12,10 @@ namespace temper {
 
 class CaseRun {
  public:
+  static constexpr std::int64_t period = 1000003;  ///< a prime: repeats fall differently in every row
+
   /// Takes and fills memory, then calls the case's `prepare`. Numbers are drawn from Philox under `seed` and rounded to what the
-  /// tensor can hold; long tensors repeat after about a million elements. `ops` must outlive this.
+  /// tensor can hold; long tensors repeat after `period` elements, so that filling them takes a copy. `ops` must outlive this.
   CaseRun(Ops& ops, const OpCase& op_case, DType activation, std::uint64_t seed = 1);
   ~CaseRun();
   CaseRun(const CaseRun&) = delete;
@@ -38,12 +40,18 @@ class CaseRun {
   bool guards_intact();
 
  private:
+  struct Bytes {
+    std::size_t first, last;
+  };
   struct Tensor {
     const TensorSpec* spec;
-    void* memory;
-    std::vector<std::byte> host;  // filled bytes, then the guard
+    void* memory;                    // `bytes`, then the guard
+    std::size_t bytes;               // what it was filled with repeats `pattern` from the start on, but for `zeros`; the host keeps
+    std::vector<std::byte> pattern;  // no more, since a benchmark's tensors may be larger than its memory
+    std::vector<Bytes> zeros;
   };
   const Tensor& tensor(const std::string& name) const;
+  static std::vector<std::byte> contents(const Tensor& tensor);
 
   Ops& ops_;
   OpCase case_;

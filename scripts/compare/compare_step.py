@@ -8,8 +8,8 @@ All programs run in turn, round after round (A B C A B C ...), so that what else
 round gives a ratio. Writes the results as JSON and prints them as a Markdown table. Give every Python whose PyTorch is to be
 measured with --python; each runs bench_step.py eagerly and, where it can, compiled and with the transformers package. On a GPU
 the compiled one is timed with every --attention, the others with PyTorch's own choice.
-The machine should be idle: the load average found at the start is part of the result. The results are written after every round,
-so that a run that is cut off leaves something. Needs nothing but Python itself.
+The machine should be idle: the load average found at the start is part of the result. Each result is written as soon as it is there,
+so that a run that is cut off leaves what it has. Needs nothing but Python itself.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Contender:
             # What PyTorch took of the GPU's memory; temper takes all of it before the first step and says how much.
             result["peak_device_bytes"] = max(r.get("peak_device_bytes") or r["planned_bytes"] for r in self.rounds)
         if self is not temper and not temper.error:
-            pairs = zip(temper.rounds, self.rounds, strict=True)
+            pairs = zip(temper.rounds, self.rounds, strict=False)  # in the middle of a round temper is ahead by one
             ratios = [ours["tokens_per_second"] / theirs["tokens_per_second"] for ours, theirs in pairs]
             result["temper_ratio"] = {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
         return result
@@ -248,7 +248,7 @@ def main() -> int:
                 run_once(contender, arguments.threads)
                 rate = contender.error or f"{contender.rounds[-1]['tokens_per_second']:.0f} tokens/s"
                 print(f"round {index + 1}: {contender.name} {contender.precision}: {rate}", file=sys.stderr)
-            report = write_report(arguments, origin, groups)
+                report = write_report(arguments, origin, groups)
     print(markdown(report))
     return 1 if any("error" in row for row in report["results"]) else 0
 

@@ -131,7 +131,7 @@ void add_floor(KernelResult& kernel, const KernelBenchResult& result) {
   kernel.measurement.shares = {{"share_of_floor", kernel.floor_seconds}};
 }
 
-// Empty when there is room for the case. Filling takes a second copy in host memory.
+// Empty when there is room for the case, what restores its activations and further copies.
 std::string too_large(const OpCase& op_case, const KernelBenchSettings& settings, const DeviceInfo& device) {
   const double bytes = tensor_bytes(op_case, activation_of(settings.precision));
   if (3.0 * bytes <= static_cast<double>(device.memory)) return "";
@@ -205,8 +205,7 @@ KernelResult bench_case(Ops& ops, const OpCase& op_case, const KernelBenchSettin
   return result;
 }
 
-KernelBenchResult bench_kernels(const KernelBenchSettings& settings, Ops& ops,
-                                const std::function<void(const std::string&, double)>& on_case) {
+KernelBenchResult bench_kernels(const KernelBenchSettings& settings, Ops& ops, const CaseCallback& on_case) {
   const std::vector<OpCase> cases = choose_cases(settings.dimensions, settings.ops);
   KernelBenchResult result;
   result.settings = settings;
@@ -215,7 +214,8 @@ KernelBenchResult bench_kernels(const KernelBenchSettings& settings, Ops& ops,
   if (!settings.warm_cache) result.rotation = cold_rotation(result.device);
 
   const auto announce = [&](const std::string& name, std::size_t done) {
-    if (on_case) on_case(name, static_cast<double>(done) / static_cast<double>(cases.size() + 2));
+    for (KernelResult& each : result.kernels) add_floor(each, result);
+    if (on_case) on_case(name, static_cast<double>(done) / static_cast<double>(cases.size() + 2), result);
   };
   announce("ceilings", 0);
   measure_ceilings(result, ops);
@@ -231,6 +231,7 @@ KernelBenchResult bench_kernels(const KernelBenchSettings& settings, Ops& ops,
   announce("ceilings again", cases.size() + 1);
   measure_ceilings(result, ops);
   for (KernelResult& each : result.kernels) add_floor(each, result);
+  result.complete = true;
   return result;
 }
 
@@ -292,6 +293,7 @@ std::string to_json(const KernelBenchResult& result) {
   context["cold_bytes"] = result.rotation.cold_bytes;
   context["copy_bytes_per_second"] = result.bytes_per_second;
   context["matmul_flops_per_second"] = result.flops_per_second;
+  context["complete"] = result.complete;
   add_benchmark(report, result.copy.measurement);
   add_benchmark(report, result.matmul.measurement);
   for (const KernelResult& each : result.kernels) add_benchmark(report, each.measurement);

@@ -63,7 +63,12 @@ struct KernelBenchResult {
   double flops_per_second = 0.0;
   std::vector<KernelResult> kernels;
   std::vector<std::string> skipped;  ///< cases that do not fit into memory, with the reason
+  bool complete = false;             ///< every chosen case was measured, and the ceilings the second time
 };
+
+/// Hears of each case before it starts: its name, the share that is done, and what was measured so far. At the first call that is
+/// nothing, at later ones a report can be made of it.
+using CaseCallback = std::function<void(const std::string&, double, const KernelBenchResult&)>;
 
 /// The sizes of a step of `model` with `batch` sequences of `context` tokens.
 Dimensions dimensions_of(const ModelConfig& model, std::int64_t batch, std::int64_t context);
@@ -75,10 +80,8 @@ std::vector<OpCase> choose_cases(const Dimensions& dimensions, const std::vector
 /// the place of logits is other work; accumulators and optimizer states go on, as in training.
 KernelResult bench_case(Ops& ops, const OpCase& op_case, const KernelBenchSettings& settings, const Rotation& rotation);
 
-/// Ceilings, every chosen case, and the ceilings once more; a ceiling's rate is that of its fastest repetition. `on_case` hears of
-/// each before it starts: its name and the share that is done.
-KernelBenchResult bench_kernels(const KernelBenchSettings& settings, Ops& ops,
-                                const std::function<void(const std::string&, double)>& on_case = nullptr);
+/// Ceilings, every chosen case, and the ceilings once more; a ceiling's rate is that of its fastest repetition.
+KernelBenchResult bench_kernels(const KernelBenchSettings& settings, Ops& ops, const CaseCallback& on_case = nullptr);
 
 /// What the device copies and multiplies, at best, with tensors of `precision`.
 struct Ceilings {

@@ -67,7 +67,11 @@ void run_kernels(KernelArguments arguments) {
   choose_cases(settings.dimensions, settings.ops);  // a wrong name is said before a device is opened
   const std::unique_ptr<Ops> ops = open_device(parse_device(arguments.device), settings.precision);
   Progress progress(1, 1);
-  const auto on_case = [&](const std::string& name, double share) { progress.activity(name, share); };
+  // Each case is in the file as soon as it was measured: whatever ends this process leaves what it has.
+  const auto on_case = [&](const std::string& name, double share, const KernelBenchResult& so_far) {
+    if (!arguments.json.empty() && share > 0.0) write_file_atomically(arguments.json, to_json(so_far));
+    progress.activity(name, share);
+  };
   const KernelBenchResult result = bench_kernels(settings, *ops, on_case);
   progress.clear();
   if (!arguments.json.empty()) write_file_atomically(arguments.json, to_json(result));

@@ -30,7 +30,9 @@ void add_doctor_command(CLI::App& app);
 /// Writes to standard output; a closed pipe or a full disk is an Error(ExitCode::io).
 void write_output(const std::string& text);
 
-/// Where the CUDA backend remembers which matmul algorithms were fastest, in the user's cache folder; empty when there is none.
+/// A file of temper's in the user's cache folder, which is made; empty when there is none.
+std::string cache_file(const char* name);
+/// Where the CUDA backend remembers which matmul algorithms were fastest.
 std::string algorithm_cache();
 
 /// The device a configuration asks for. `automatic` takes a GPU where there is one; `temper doctor` says why there is none.

@@ -13,7 +13,7 @@ void write_output(const std::string& text) {
   if (!written) throw Error(ExitCode::io, std::string("standard output could not be written: ") + std::strerror(errno));
 }
 
-std::string algorithm_cache() {
+std::string cache_file(const char* name) {
   namespace fs = std::filesystem;
   const char* cache = std::getenv("XDG_CACHE_HOME");
   const char* home = std::getenv("HOME");
@@ -26,8 +26,10 @@ std::string algorithm_cache() {
     return "";
   std::error_code failed;
   fs::create_directories(folder / "temper", failed);
-  return failed ? "" : (folder / "temper" / "matmul_algorithms").string();
+  return failed ? "" : (folder / "temper" / name).string();
 }
+
+std::string algorithm_cache() { return cache_file("matmul_algorithms"); }
 
 std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision, std::int64_t gpu) {
   std::string reason;

@@ -5,6 +5,7 @@
 
 #include "bench/kernel_bench.h"
 #include "cli/commands.h"
+#include "cli/gpu_check_record.h"
 #include "distributed/communicator.h"
 #include "io/file.h"
 #include "train/device_peak.h"
@@ -30,12 +31,21 @@ std::string peak_of_gpu(Ops& gpu) {
   return rates("measured now, this GPU is not in the table", bf16.flops_per_second, f32.flops_per_second, bf16.bytes_per_second);
 }
 
+constexpr const char* build = "temper " TEMPER_VERSION ", " TEMPER_BUILD;
+
+void remember_gpu_check() {
+  std::string reason;
+  if (!cuda_available(&reason)) throw Error(ExitCode::usage, "--gpu-checked: " + reason);
+  const std::unique_ptr<Ops> gpu = make_cuda_ops({algorithm_cache()});
+  record_gpu_check(cache_file("gpu_checks"), gpu_check_key(gpu->device(), nvidia_driver(), build));
+}
+
 std::string report() {
   const std::unique_ptr<Ops> cpu = make_cpu_ops();
   const DeviceInfo& info = cpu->device();
   std::string reason;
   const bool cuda = cuda_available(&reason);
-  std::string text = "temper " TEMPER_VERSION ", " TEMPER_BUILD "\n";
+  std::string text = std::string(build) + "\n";
   text += "cpu         " + info.name + ", " + std::to_string(info.threads) + " threads (OMP_NUM_THREADS changes that)\n";
   text += "            " + info.features + "\n";
   text += "            memory " + format_bytes(info.memory) + "\n";
@@ -47,6 +57,9 @@ std::string report() {
     text += "            " + gpu->device().features + "\n";
     text += "            memory " + format_bytes(gpu->device().memory) + "\n";
     text += "            " + peak_of_gpu(*gpu) + "\n";
+    const bool checked = gpu_check_recorded(cache_file("gpu_checks"), gpu_check_key(gpu->device(), nvidia_driver(), build));
+    text += checked ? "            scripts/gpu_check.sh found nothing wrong with this build here\n"
+                    : "            this build has not been checked on this GPU and driver: run scripts/gpu_check.sh\n";
   } else {
     text += "cuda        not available: " + reason + "\n";
   }
@@ -61,7 +74,9 @@ std::string report() {
 
 void add_doctor_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("doctor", "Say what this machine has and what temper will use");
-  command->callback([] { write_output(report()); });
+  auto checked = std::make_shared<bool>(false);
+  command->add_flag("--gpu-checked", *checked)->group("");  // scripts/gpu_check.sh, where it found nothing wrong
+  command->callback([checked] { *checked ? remember_gpu_check() : write_output(report()); });
 }
 
 }  // namespace temper

@@ -68,11 +68,18 @@ TEST(BenchKernels, MeasuresEveryOperation) {
     KernelBenchSettings settings = tiny();
     settings.precision = precision;
     std::vector<std::string> heard;
-    const KernelBenchResult result = bench_kernels(settings, *ops, [&](const std::string& name, double share) {
+    const KernelBenchResult result = bench_kernels(settings, *ops, [&](const std::string& name, double share, const auto& so_far) {
+      // What is on disk should the next case never end: all cases before it, each with its floor.
+      EXPECT_FALSE(so_far.complete);
+      if (share > 0.0) {
+        EXPECT_EQ(parse_report(to_json(so_far), "so far").benchmarks.size(), 2 + heard.size() - 1);
+        for (const KernelResult& each : so_far.kernels) EXPECT_GT(each.floor_seconds, 0.0) << each.op;
+      }
       heard.push_back(name);
       EXPECT_GE(share, 0.0);
       EXPECT_LT(share, 1.0);
     });
+    EXPECT_TRUE(result.complete);
     const std::vector<OpCase> cases = choose_cases(settings.dimensions, {});
     ASSERT_EQ(result.kernels.size(), cases.size());
     EXPECT_EQ(heard.size(), cases.size() + 2);

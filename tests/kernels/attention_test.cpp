@@ -28,6 +28,12 @@ void PrintTo(const Case& c, std::ostream* os) {
       << " D=" << c.width;
 }
 
+std::string case_name(const testing::TestParamInfo<Case>& info) {
+  const Case& c = info.param;
+  return std::string(name_of(c.dtype)) + "_B_" + std::to_string(c.batch) + "_T_" + std::to_string(c.positions) + "_H_" +
+         std::to_string(c.heads) + "_D_" + std::to_string(c.width) + "_on_" + c.backend.name;
+}
+
 std::vector<Case> cases() {
   std::vector<Case> all;
   for (const BackendChoice& backend : all_backends()) {
@@ -204,7 +210,7 @@ TEST_P(AttentionTest, CachedPositionsAgreeWithTheWholeSequence) {
   EXPECT_LT(distance(gathered, out.numbers()), tolerance(c.dtype));
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTest, testing::ValuesIn(cases()));
+INSTANTIATE_TEST_SUITE_P(Shapes, AttentionTest, testing::ValuesIn(cases()), case_name);
 
 class AttentionThreads : public testing::TestWithParam<Case> {
  protected:
@@ -239,7 +245,7 @@ std::vector<Case> cpu_cases() {
   return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, AttentionThreads, testing::ValuesIn(cpu_cases()));
+INSTANTIATE_TEST_SUITE_P(Shapes, AttentionThreads, testing::ValuesIn(cpu_cases()), case_name);
 
 class AttentionScores : public testing::TestWithParam<BackendChoice> {};
 

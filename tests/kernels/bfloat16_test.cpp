@@ -39,38 +39,39 @@ TEST(Bfloat16, NanStaysNan) {
     EXPECT_TRUE(std::isnan(to_float(to_bfloat16(std::bit_cast<float>(bits))))) << bits;
 }
 
+class Bfloat16OnBackend : public testing::TestWithParam<BackendChoice> {};
+
 // The vector conversions of each backend, over bit patterns of every exponent and sign, whole and from an odd element on.
-TEST(Bfloat16, CastEqualsTheScalarConversion) {
+TEST_P(Bfloat16OnBackend, CastEqualsTheScalarConversion) {
   std::vector<float> from;
   for (std::uint64_t bits = 0; bits <= 0xffffffffu; bits += 4093 * 5)
     from.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(bits)));
   for (const std::uint32_t bits : {0x7f800000u, 0xff800000u, 0x7f800001u, 0xffffffffu, 0x3f808000u, 0x3f818000u, 0x7f7fffffu})
     from.push_back(std::bit_cast<float>(bits));
-  for (const BackendChoice& choice : all_backends()) {
-    SCOPED_TRACE(choice.name);
-    Backend backend(choice);
-    Ops& ops = backend.ops();
-    OnDevice<float> source(ops, from);
-    for (const std::size_t skipped : {0, 1}) {
-      SCOPED_TRACE(skipped);
-      const auto count = static_cast<std::int64_t>(from.size() - skipped);
-      OnDevice<bfloat16> narrow(ops, std::vector<bfloat16>(from.size()));
-      OnDevice<float> wide(ops, std::vector<float>(from.size()));
-      ops.cast({source.data() + skipped, DType::f32, {count}}, {narrow.data() + skipped, DType::bf16, {count}});
-      ops.cast({narrow.data() + skipped, DType::bf16, {count}}, {wide.data() + skipped, DType::f32, {count}});
-      const std::vector<bfloat16> narrow_values = narrow.read();
-      const std::vector<float> wide_values = wide.read();
-      std::size_t different = 0;
-      for (std::size_t i = skipped; i < from.size(); ++i) {
-        // A NaN may become any NaN: processors differ in what they keep of it.
-        if (std::isnan(from[i]) ? !std::isnan(to_float(narrow_values[i])) : narrow_values[i].bits != to_bfloat16(from[i]).bits)
-          ++different;
-        if (std::bit_cast<std::uint32_t>(wide_values[i]) != std::bit_cast<std::uint32_t>(to_float(narrow_values[i]))) ++different;
-      }
-      EXPECT_EQ(different, 0u);
+  Backend backend(GetParam());
+  Ops& ops = backend.ops();
+  OnDevice<float> source(ops, from);
+  for (const std::size_t skipped : {0, 1}) {
+    SCOPED_TRACE(skipped);
+    const auto count = static_cast<std::int64_t>(from.size() - skipped);
+    OnDevice<bfloat16> narrow(ops, std::vector<bfloat16>(from.size()));
+    OnDevice<float> wide(ops, std::vector<float>(from.size()));
+    ops.cast({source.data() + skipped, DType::f32, {count}}, {narrow.data() + skipped, DType::bf16, {count}});
+    ops.cast({narrow.data() + skipped, DType::bf16, {count}}, {wide.data() + skipped, DType::f32, {count}});
+    const std::vector<bfloat16> narrow_values = narrow.read();
+    const std::vector<float> wide_values = wide.read();
+    std::size_t different = 0;
+    for (std::size_t i = skipped; i < from.size(); ++i) {
+      // A NaN may become any NaN: processors differ in what they keep of it.
+      if (std::isnan(from[i]) ? !std::isnan(to_float(narrow_values[i])) : narrow_values[i].bits != to_bfloat16(from[i]).bits)
+        ++different;
+      if (std::bit_cast<std::uint32_t>(wide_values[i]) != std::bit_cast<std::uint32_t>(to_float(narrow_values[i]))) ++different;
     }
+    EXPECT_EQ(different, 0u);
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Backends, Bfloat16OnBackend, testing::ValuesIn(all_backends()), backend_name);
 
 }  // namespace
 }  // namespace temper

@@ -22,7 +22,9 @@ float gradient_at(std::int64_t position, std::int64_t column) {
   return static_cast<float>((position * 31 + column * 17) % 101 - 50);
 }
 
-TEST(EmbeddingBackward, SumsEachPositionOnce) {
+class EmbeddingBackward : public testing::TestWithParam<BackendChoice> {};
+
+TEST_P(EmbeddingBackward, SumsEachPositionOnce) {
   std::vector<std::int32_t> tokens;
   std::vector<float> dout, dwte(vocab_size * columns, 3.0f), expected = dwte;
   for (std::int64_t position = 0; position < batch * length; ++position) {
@@ -32,22 +34,21 @@ TEST(EmbeddingBackward, SumsEachPositionOnce) {
       expected[static_cast<std::size_t>(tokens.back() * columns + column)] += dout.back();
     }
   }
-  for (const BackendChoice& choice : all_backends()) {
-    SCOPED_TRACE(choice.name);
-    Backend backend(choice);
-    Ops& ops = backend.ops();
-    OnDevice<std::int32_t> device_tokens(ops, tokens);
-    OnDevice<float> device_dout(ops, dout), device_dwte(ops, dwte), dwpe(ops, std::vector<float>(length * columns));
-    ops.embedding_backward(
-        {device_dout.data(), DType::f32, {batch, length, columns}}, {device_tokens.data(), DType::i32, {batch, length}},
-        {device_dwte.data(), DType::f32, {vocab_size, columns}}, {dwpe.data(), DType::f32, {length, columns}}, Write::overwrite);
-    const std::vector<float> result = device_dwte.read();
-    std::size_t different = 0;
-    for (std::size_t i = 0; i < result.size(); ++i)
-      if (result[i] != expected[i]) ++different;
-    EXPECT_EQ(different, 0u);
-  }
+  Backend backend(GetParam());
+  Ops& ops = backend.ops();
+  OnDevice<std::int32_t> device_tokens(ops, tokens);
+  OnDevice<float> device_dout(ops, dout), device_dwte(ops, dwte), dwpe(ops, std::vector<float>(length * columns));
+  ops.embedding_backward(
+      {device_dout.data(), DType::f32, {batch, length, columns}}, {device_tokens.data(), DType::i32, {batch, length}},
+      {device_dwte.data(), DType::f32, {vocab_size, columns}}, {dwpe.data(), DType::f32, {length, columns}}, Write::overwrite);
+  const std::vector<float> result = device_dwte.read();
+  std::size_t different = 0;
+  for (std::size_t i = 0; i < result.size(); ++i)
+    if (result[i] != expected[i]) ++different;
+  EXPECT_EQ(different, 0u);
 }
+
+INSTANTIATE_TEST_SUITE_P(Backends, EmbeddingBackward, testing::ValuesIn(all_backends()), backend_name);
 
 }  // namespace
 }  // namespace temper

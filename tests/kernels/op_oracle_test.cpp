@@ -67,19 +67,17 @@ void check(const OpCase& op_case, DType activation, Ops& ops) {
   EXPECT_TRUE(run.guards_intact()) << "written behind the end of a tensor";
 }
 
-class OpOracle : public testing::TestWithParam<OpCase> {};
+class OpOracle : public testing::TestWithParam<CaseOnBackend> {};
 
 TEST_P(OpOracle, MatchesDoublePrecision) {
-  for (const BackendChoice& choice : all_backends()) {
-    for (const DType activation : activations_of(GetParam())) {
-      SCOPED_TRACE(choice.name + " " + name_of(activation));
-      Backend backend(choice);
-      check(GetParam(), activation, backend.ops());
-    }
+  for (const DType activation : activations_of(GetParam().op_case)) {
+    SCOPED_TRACE(name_of(activation));
+    Backend backend(GetParam().backend);
+    check(GetParam().op_case, activation, backend.ops());
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(AllCases, OpOracle, testing::ValuesIn(all_cases(Size::small_odd)), test_name);
+INSTANTIATE_TEST_SUITE_P(AllCases, OpOracle, testing::ValuesIn(on_all_backends(all_cases(Size::small_odd))), test_name_on_backend);
 
 }  // namespace
 }  // namespace temper

@@ -77,6 +77,27 @@ inline std::string test_name(const testing::TestParamInfo<OpCase>& info) {
   return name;
 }
 
+// Names end with the backend: "/cuda", or "_on_cuda" after the case. So that a filter can choose one, scripts/gpu_check.sh's does.
 inline std::string backend_name(const testing::TestParamInfo<BackendChoice>& info) { return info.param.name; }
+
+/// A case on one backend.
+struct CaseOnBackend {
+  OpCase op_case;
+  BackendChoice backend;
+};
+
+inline void PrintTo(const CaseOnBackend& each, std::ostream* out) { *out << each.op_case.name() << " on " << each.backend.name; }
+
+inline std::vector<CaseOnBackend> on_all_backends(const std::vector<OpCase>& cases) {
+  std::vector<CaseOnBackend> all;
+  for (const BackendChoice& backend : all_backends())
+    for (const OpCase& op_case : cases) all.push_back({op_case, backend});
+  return all;
+}
+
+/// "12_layernorm_backward_R_7_C_33_on_cuda"
+inline std::string test_name_on_backend(const testing::TestParamInfo<CaseOnBackend>& info) {
+  return test_name({info.param.op_case, info.index}) + "_on_" + info.param.backend.name;
+}
 
 }  // namespace temper

@@ -1,4 +1,5 @@
 // What a run will be, before it begins.
+#include <algorithm>
 #include <cstdio>
 
 #include "config/validate.h"
@@ -8,6 +9,44 @@
 #include "train/trainer.h"
 
 namespace temper {
+
+namespace {
+
+/// The largest micro-batch, up to the one configured, that gives all ranks equally many in a step and at least one in a step of
+/// `tokens`; 0: none.
+std::int64_t even_micro_batch(const RunConfig& config, std::int64_t ranks, std::int64_t tokens) {
+  const std::int64_t n_ctx = config.model.n_ctx, sequences = config.batch.tokens_per_step / n_ctx;
+  std::int64_t size = std::min(config.batch.micro_batch, tokens / n_ctx / ranks);
+  while (size > 0 && sequences % (size * ranks) != 0) --size;
+  return size;
+}
+
+}  // namespace
+
+std::string idle_ranks(const RunConfig& config, std::int64_t ranks) {
+  const std::int64_t all = config.batch.tokens_per_step, micro_batches = micro_batches_per_step(config);
+  const auto text = [](std::int64_t number) { return std::to_string(number); };
+  const auto idle = [&](std::int64_t count) {
+    return text(count) + " of " + text(ranks) + (count == 1 ? " ranks has" : " ranks have") + " nothing to compute in ";
+  };
+  if (const std::int64_t last = micro_batches % ranks; last != 0) {
+    const std::int64_t rounds = micro_batches / ranks + 1, even = even_micro_batch(config, ranks, all);
+    return idle(ranks - last) + (rounds == 1 ? "" : "the last of " + text(rounds) + " rounds of ") + "each step, which has " +
+           text(micro_batches) + " micro-batches; " +
+           (even > 0 ? "batch.micro_batch=" + text(even) + " gives each rank " + text(all / config.model.n_ctx / even / ranks)
+                     : "no batch.micro_batch shares it evenly: let batch.tokens_per_step be a multiple of ranks x model.n_ctx = " +
+                           text(ranks * config.model.n_ctx) + ", or take other ranks");
+  }
+  std::int64_t short_steps = 0;  // while the batch grows
+  while (short_steps < total_steps(config) && micro_batches_at(config, short_steps) < ranks) ++short_steps;
+  if (short_steps == 0) return "";
+  const std::int64_t even = even_micro_batch(config, ranks, config.schedule.batch_start_tokens);
+  return idle(ranks - micro_batches_at(config, 0)) + "the first step, and some in the first " + text(short_steps) +
+         ", while the batch grows; " +
+         (even > 0 ? "batch.micro_batch=" + text(even) + " gives each rank one from the beginning"
+                   : "schedule.batch_start_tokens=" + text(ranks * config.batch.micro_batch * config.model.n_ctx) +
+                         " is enough for all");
+}
 
 std::string describe_run(const RunConfig& config, const Ops& ops, const std::string& device, Communicator& ranks) {
   Engine plan(config, nullptr, &ranks);
@@ -31,6 +70,7 @@ std::string describe_run(const RunConfig& config, const Ops& ops, const std::str
                 format_count(all_tokens).c_str(), flops / 1e6, flops * all_tokens);
   std::string out = "device      " + device + "\n";
   if (ranks.size() > 1) out += "ranks       " + ranks.description() + (config.parallel.zero_stage > 0 ? ", ZeRO-1" : "") + "\n";
+  if (const std::string idle = idle_ranks(config, ranks.size()); !idle.empty()) out += "warning     " + idle + "\n";
   out += text;
   out += ranks.size() > 1 ? "memory of rank 0\n" : "memory\n";
   for (const MemoryGroup& group : plan.memory.plan()) {

@@ -35,6 +35,9 @@ struct TrainSummary {
 /// happens.
 TrainSummary train(const TrainOptions& options, Ops& ops, Communicator& ranks);
 
+/// What of so many ranks' time a step leaves unused, and the batch.micro_batch that would not, in a sentence; empty: nothing.
+std::string idle_ranks(const RunConfig& config, std::int64_t ranks);
+
 /// Sizes, parameters, operations and memory of a rank's part of a run on `ops`, which is called `device`, as text; nothing is
 /// allocated and no data is read.
 std::string describe_run(const RunConfig& config, const Ops& ops, const std::string& device, Communicator& ranks);

@@ -16,7 +16,7 @@ from mpi_launch import MpiLaunch
 
 STEPS = 12
 # Eight micro-batches a step: three ranks do not share them evenly.
-CONFIG = {"batch": {"tokens_per_step": 256, "micro_batch": 1}, "train": {"steps": STEPS}, "eval": {"every": 6, "batches": 5},
+CONFIG = {"batch": {"tokens_per_step": 256, "micro_batch": 1}, "train": {"steps": STEPS}, "eval": {"every": 6, "tokens": 160},
           "checkpoint": {"every": 5, "keep": 99}, "log": {"tensorboard": False}, "parallel": {"bucket_mib": 1, "check_every": 4}}
 OPTIMIZERS = {
     "adamw": {"learning_rate": 3e-3},
@@ -76,6 +76,15 @@ def close_losses(work: Workspace, launch: MpiLaunch) -> None:
     print("buckets that leave during the backward pass: losses within 1e-4, the same bits each time", flush=True)
 
 
+def idle(work: Workspace, launch: MpiLaunch) -> None:
+    told = "warning     2 of 4 ranks have nothing to compute in each step, which has 2 micro-batches; batch.micro_batch=2 gives each rank 1"
+    plan = launch.run(4, "train", "adamw.json", "batch.micro_batch=4", "--dry-run")
+    check(plan.count(told) == 1, f"--dry-run of 4 ranks with 2 micro-batches:\n{plan}")
+    plan = launch.run(4, "train", "adamw.json", "batch.micro_batch=2", "--dry-run")
+    check("warning" not in plan, f"--dry-run of 4 ranks with 4 micro-batches:\n{plan}")
+    print("ranks without a micro-batch: told by --dry-run", flush=True)
+
+
 def stopped(work: Workspace, launch: MpiLaunch) -> None:
     arguments = ("train", "adamw.json", "train.steps=400", "eval.every=0", "parallel.zero_stage=1", "--out", "stopped")
     process = launch.start(3, *arguments)
@@ -111,6 +120,7 @@ def main() -> None:
         else:
             print("bf16: not on this processor, which has no instructions for it", flush=True)
         close_losses(work, launch)
+        idle(work, launch)
         stopped(work, launch)
         diverged(work, launch)
 

@@ -27,7 +27,7 @@ GPT2_124M = ["model.n_layer=12", "model.n_head=12", "model.n_embd=768", "model.n
 def train(temper: Path, overrides: list[str], variables: dict[str, str], ranks: int = 1) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl of one run."""
     with tempfile.TemporaryDirectory() as folder:
-        common = ["eval.every=0", "eval.batches=1", "checkpoint.every=0", "log.tensorboard=false"]
+        common = ["eval.every=0", "eval.tokens=1", "checkpoint.every=0", "log.tensorboard=false"]
         launcher = ["mpirun", "--bind-to", "none", "--oversubscribe", "-n", str(ranks)] if ranks > 1 else []
         as_root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"} if os.geteuid() == 0 else {}
         command = [*launcher, str(temper), "train", "configs/quickstart.json", *common, *overrides, "--out", f"{folder}/run"]

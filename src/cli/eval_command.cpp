@@ -2,13 +2,16 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <numbers>
+#include <optional>
 
 #include "cli/commands.h"
 #include "cli/open_model.h"
+#include "config/parse.h"
 #include "data/batches.h"
 #include "data/multiple_choice.h"
 #include "data/shard_sidecar.h"
 #include "data/tokenizer.h"
+#include "train/checkpoint.h"
 #include "train/evaluation.h"
 #include "train/progress.h"
 
@@ -23,17 +26,30 @@ struct EvalArguments {
   std::string hellaswag;
   std::string tokenizer;
   std::int64_t items = 0;
-  std::int64_t batches = 0;
+  std::optional<std::int64_t> tokens;
   std::int64_t batch = 4;
   std::string device = "auto";
   std::string precision = "fp32";
 };
 
-void run(const EvalArguments& arguments) {
-  if (arguments.data.empty() && arguments.hellaswag.empty())
-    throw Error(ExitCode::usage, "nothing to evaluate on: give --data with validation shards, or --hellaswag with its file");
+/// What a run in `folder` was validated on, for what the arguments leave out.
+void ask_the_run(const std::filesystem::path& folder, EvalArguments& arguments) {
+  const std::filesystem::path state = folder / "trainer.json";
+  if (!std::filesystem::exists(state)) return;
+  const RunConfig config = config_from_json(verify_checkpoint(folder, false).config_json, state.string());
+  if (!arguments.tokens) arguments.tokens = config.eval.tokens;
+  if (!arguments.data.empty() || !arguments.hellaswag.empty()) return;
+  arguments.data = config.data.val;
+  arguments.format = config.data.format;
+}
+
+void run(EvalArguments arguments) {
   const std::unique_ptr<Ops> ops = open_device(parse_device(arguments.device), parse_precision(arguments.precision));
   const std::filesystem::path folder = find_model_folder(arguments.checkpoint);
+  ask_the_run(folder, arguments);
+  if (arguments.data.empty() && arguments.hellaswag.empty())
+    throw Error(ExitCode::usage,
+                folder.string() + " names no validation data: give --data with validation shards, or --hellaswag with its file");
   DeviceMemory memory(ops.get());
   Weights weights = open_weights(folder, parse_precision(arguments.precision), *ops, memory);
   const ModelConfig& config = weights.config();
@@ -51,12 +67,15 @@ void run(const EvalArguments& arguments) {
     settings.n_ctx = config.n_ctx;
     settings.vocab_size = config.vocab_size;
     const BatchSource source(settings);
-    const std::optional<double> loss = validation_loss(model, source, arguments.batch, config.n_ctx, arguments.batches,
-                                                       device_batch, *ops, *by_itself, [&](double share) {
-                                                         progress.activity("validating", share);
-                                                         return true;
-                                                       });
+    const ValidationSample sample = validation_sample(source, config.n_ctx, arguments.tokens.value_or(0));
+    const std::optional<double> loss =
+        validation_loss(model, source, arguments.batch, config.n_ctx, sample, device_batch, *ops, *by_itself, [&](double share) {
+          progress.activity("validating", share);
+          return true;
+        });
     result["val_loss"] = *loss;
+    result["val_tokens"] = sample.tokens;
+    result["val_fingerprint"] = sample.fingerprint;
     result["perplexity"] = std::exp(*loss);
     const std::optional<ShardOrigin> origin = read_sidecar(expand_globs(arguments.data));
     if (origin && origin->bytes_per_token > 0.0) result["bits_per_byte"] = *loss / std::numbers::ln2 / origin->bytes_per_token;
@@ -83,14 +102,15 @@ void add_eval_command(CLI::App& app) {
   auto arguments = std::make_shared<EvalArguments>();
   CLI::App* command = app.add_subcommand("eval", "Measure a trained model: validation loss, HellaSwag accuracy");
   command->add_option("checkpoint", arguments->checkpoint, "Checkpoint, run directory or Hugging Face folder")->required();
-  command->add_option("--data", arguments->data, "Validation shards (paths or globs)");
+  command->add_option("--data", arguments->data, "Validation shards (paths or globs; default: those of the run)");
   command->add_option("--format", arguments->format, "auto, or raw_u16 for headerless shards")
       ->capture_default_str()
       ->check(CLI::IsMember({"auto", "raw_u16"}));
-  command->add_option("--batches", arguments->batches, "Micro-batches to use; 0: all of the data")
-      ->capture_default_str()
+  command->add_option("--tokens", arguments->tokens, "Score the first N tokens; 0: all (default: the run's eval.tokens, or all)")
       ->check(CLI::NonNegativeNumber);
-  command->add_option("--batch", arguments->batch, "Sequences in a micro-batch")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("--batch", arguments->batch, "Sequences at a time; changes memory and speed alone")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   command->add_option("--hellaswag", arguments->hellaswag, "HellaSwag items: the original JSONL, or six lines an item");
   command->add_option("--items", arguments->items, "HellaSwag items to score; 0: all")
       ->capture_default_str()
@@ -98,7 +118,9 @@ void add_eval_command(CLI::App& app) {
   command->add_option("--tokenizer", arguments->tokenizer, "Tokenizer folder or file (default: the checkpoint's own)");
   command->add_option("--device", arguments->device, "auto, cpu or cuda")->capture_default_str();
   command->add_option("--precision", arguments->precision, "fp32 or bf16")->capture_default_str();
-  command->footer("Example:\n  temper eval runs/quickstart --data 'data/quickstart/*_val_*.bin'");
+  command->footer(
+      "Examples:\n  temper eval runs/quickstart      (what its summary.json says)\n"
+      "  temper eval runs/quickstart --data 'data/quickstart/*_val_*.bin' --tokens 0");
   command->callback([arguments] { run(*arguments); });
 }
 

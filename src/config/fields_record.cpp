@@ -8,8 +8,8 @@ void add_record_fields(std::vector<Field>& fields) {
   const std::vector<Field> rows = {
       {"eval.every", IntegerKind{IntegerMember([](auto& c) -> auto& { return c.eval.every; }), 0, most_steps}, free,
        "steps between validations; 0: only at the end"},
-      {"eval.batches", IntegerKind{IntegerMember([](auto& c) -> auto& { return c.eval.batches; }), 0, most_steps}, free,
-       "micro-batches of the validation set to score, always its first ones; 0: all of it"},
+      {"eval.tokens", IntegerKind{IntegerMember([](auto& c) -> auto& { return c.eval.tokens; }), 0, most_tokens}, free,
+       "tokens of the validation set to score, always its first ones, rounded up to whole sequences of n_ctx; 0: all of it"},
       {"eval.hellaswag", TextKind{TextMember([](auto& c) -> auto& { return c.eval.hellaswag; })}, free,
        "HellaSwag file to score at each validation; empty: off"},
       {"eval.hellaswag_items", IntegerKind{IntegerMember([](auto& c) -> auto& { return c.eval.hellaswag_items; }), 0, most_steps},

@@ -198,8 +198,10 @@ struct DiagnosticsConfig {
 };
 
 struct EvalConfig {
-  std::int64_t every = 250;          ///< steps; 0: only at the end
-  std::int64_t batches = 20;         ///< micro-batches of the validation set, always its first ones; 0: all of it
+  std::int64_t every = 250;  ///< steps; 0: only at the end
+  /// Of the validation set, always its first ones, in whole windows; 0: all of it. At the other defaults a validation of 2^20 takes
+  /// 0.3 % of the training between two of them, whatever the size of the set.
+  std::int64_t tokens = 1 << 20;
   std::string hellaswag;             ///< file to score with; empty: off
   std::int64_t hellaswag_items = 0;  ///< 0: all
 };

@@ -73,13 +73,6 @@ void check_batch(const RunConfig& config, Problems& problems) {
   }
 }
 
-void check_diagnostics(const RunConfig& config, Problems& problems) {
-  const std::int64_t sequences = config.diagnostics.representation_sequences;
-  if (config.diagnostics.representation_every > 0 && sequences > config.batch.micro_batch)
-    problems.push_back("diagnostics.representation_sequences is " + text(sequences) + ", but a forward pass has room for " +
-                       text(config.batch.micro_batch) + " (batch.micro_batch); lower it or raise batch.micro_batch");
-}
-
 void check_parallel(const RunConfig& config, Problems& problems) {
   if (config.parallel.zero_stage == 0) return;
   const DiagnosticsConfig& wanted = config.diagnostics;
@@ -104,7 +97,6 @@ std::vector<std::string> config_problems(const RunConfig& config) {
   check_optimizer(config, problems);
   const std::size_t before = problems.size();
   check_batch(config, problems);
-  check_diagnostics(config, problems);
   check_parallel(config, problems);
   check_alternatives(config, problems);
   if (problems.size() == before) check_schedule(config, problems);

@@ -19,12 +19,11 @@ double ratio(double numerator, double denominator) { return denominator > 0.0 ? 
 
 }  // namespace
 
-RepresentationChange::RepresentationChange(const Weights& weights, std::int64_t sequences, std::int64_t positions, Ops* ops,
-                                           DeviceMemory& memory)
-    : weights_(weights), ops_(ops), rows_(sequences * positions) {
+RepresentationChange::RepresentationChange(const Weights& weights, std::int64_t positions, Ops* ops, DeviceMemory& memory)
+    : weights_(weights), ops_(ops), positions_(positions) {
   for (const Parameter& parameter : weights.layout().parameters())
     if (parameter.kind == ParameterKind::matrix) matrices_.push_back(&parameter);
-  const Shape widest = {rows_, 4 * weights.config().n_embd};
+  const Shape widest = {positions_, 4 * weights.config().n_embd};
   if (weights.activation_type() != DType::f32) input_ = memory.add("diagnostics", DType::f32, widest);
   output_ = memory.add("diagnostics", DType::f32, widest);
   const auto count = static_cast<std::int64_t>(matrices_.size());
@@ -34,15 +33,15 @@ RepresentationChange::RepresentationChange(const Weights& weights, std::int64_t 
 
 std::vector<RepresentationChange::Layer> RepresentationChange::measure(Gpt2& model, ConstTensorView tokens,
                                                                        ConstTensorView before) {
-  const std::int64_t R = tokens.numel();
-  require(R <= rows_, "RepresentationChange: the batch is larger than the memory taken for it");
+  const std::int64_t S = tokens.shape[0], T = tokens.shape[1];
+  require(T <= positions_, "RepresentationChange: a sequence is longer than the memory taken for it");
   const TensorView difference = weights_.gradients();
   ops_->linear_combination(1.0f, weights_.master(), -1.0f, before, difference);
 
   std::vector<ParameterSegment> segments(matrices_.size() * segments_per_matrix);
   for (std::size_t i = 0; i < matrices_.size(); ++i) {
     ParameterSegment& outputs = segments[2 * i];
-    outputs.rows = R;
+    outputs.rows = T;
     outputs.columns = matrices_[i]->shape[0];
     ParameterSegment& itself = segments[2 * i + 1];
     itself.offset = matrices_[i]->offset;
@@ -54,7 +53,7 @@ std::vector<RepresentationChange::Layer> RepresentationChange::measure(Gpt2& mod
   const auto* on_device = static_cast<const ParameterSegment*>(segments_.data);
   auto* squares = static_cast<TensorMoments*>(squares_.data);
   std::size_t next = 0;  // the model visits its matrices in the order of its layout
-  model.forward_observed(tokens, [&](const Parameter& weight, ConstTensorView x) {
+  const LinearObserver observer = [&](const Parameter& weight, ConstTensorView x) {
     require(next < matrices_.size() && matrices_[next] == &weight, "RepresentationChange: matrices come in another order");
     const ParameterSegment* outputs = on_device + 2 * next;
     const ParameterSegment* itself = outputs + 1;
@@ -64,22 +63,27 @@ std::vector<RepresentationChange::Layer> RepresentationChange::measure(Gpt2& mod
       ops_->cast(x, as_f32);
       x = as_f32;
     }
-    const TensorView y = {output_.data, DType::f32, {R, weight.shape[0]}};
+    const TensorView y = {output_.data, DType::f32, {T, weight.shape[0]}};
     for (const ConstTensorView& flat : {before, ConstTensorView(difference)}) {
       ops_->linear_forward(x, {flat.as<float>() + weight.offset, DType::f32, weight.shape}, {}, Epilogue::none, y, {});
       ops_->tensor_moments(y.as<float>(), nullptr, outputs, 1, out);
       ops_->tensor_moments(flat.as<float>(), nullptr, itself, 1, out + 2);
       ++out;
     }
-  });
+  };
 
-  std::vector<TensorMoments> all(matrices_.size() * sums_per_matrix);
-  ops_->copy_to_host(all.data(), squares_.data, all.size() * sizeof(TensorMoments));
+  std::vector<TensorMoments> one(matrices_.size() * sums_per_matrix);
+  std::vector<double> all(one.size(), 0.0);
+  for (std::int64_t sequence = 0; sequence < S; ++sequence) {
+    next = 0;
+    model.forward_observed({tokens.as<std::int32_t>() + sequence * T, DType::i32, {1, T}}, observer);
+    ops_->copy_to_host(one.data(), squares_.data, one.size() * sizeof(TensorMoments));
+    for (std::size_t i = 0; i < one.size(); ++i) all[i] += one[i].gradient_squares;
+  }
   std::vector<Layer> layers;
   for (std::size_t i = 0; i < matrices_.size(); ++i) {
-    const TensorMoments* sums = all.data() + sums_per_matrix * i;
-    layers.push_back({matrices_[i]->name, ratio(sums[1].gradient_squares, sums[0].gradient_squares),
-                      ratio(sums[3].gradient_squares, sums[2].gradient_squares)});
+    const double* sums = all.data() + sums_per_matrix * i;  // those of the weights S times over, which their ratio does not see
+    layers.push_back({matrices_[i]->name, ratio(sums[1], sums[0]), ratio(sums[3], sums[2])});
   }
   return layers;
 }

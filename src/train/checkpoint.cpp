@@ -25,7 +25,7 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-constexpr int format_version = 2;
+constexpr int format_version = 3;
 constexpr const char* state_file = "trainer.json";
 constexpr const char* optimizer_file = "optimizer.safetensors";
 constexpr const char* trash_prefix = ".trash-";
@@ -68,6 +68,8 @@ Json to_json(const TrainerState& state, const std::map<std::string, std::string>
                    {"signal", state.noise.signal},
                    {"noise", state.noise.noise}};
   json["train_seconds"] = state.train_seconds;
+  json["val_tokens"] = state.val_sample.tokens;
+  json["val_fingerprint"] = state.val_sample.fingerprint;
   json["first_val_loss"] = optional_number(state.first_val_loss);
   json["best_val_loss"] = optional_number(state.best_val_loss);
   json["last_val_loss"] = optional_number(state.last_val_loss);
@@ -101,6 +103,7 @@ TrainerState from_json(const Json& json) {
   state.noise.signal = noise.at("signal").get<double>();
   state.noise.noise = noise.at("noise").get<double>();
   state.train_seconds = json.at("train_seconds").get<double>();
+  state.val_sample = {json.at("val_tokens").get<std::int64_t>(), json.at("val_fingerprint").get<std::string>()};
   state.first_val_loss = read_optional(json.at("first_val_loss"));
   state.best_val_loss = read_optional(json.at("best_val_loss"));
   state.last_val_loss = read_optional(json.at("last_val_loss"));
@@ -311,7 +314,7 @@ void CheckpointFolder::remove_old(const fs::path& newest) const {
   }
 }
 
-TrainerState verify_checkpoint(const fs::path& checkpoint) {
+TrainerState verify_checkpoint(const fs::path& checkpoint, bool with_files) {
   const auto damaged = [&](const std::string& what) { return Error(ExitCode::checkpoint, checkpoint.string() + ": " + what); };
   if (!fs::is_regular_file(checkpoint / state_file))
     throw damaged(std::string("no ") + state_file + " in it: not a checkpoint of a training run");
@@ -327,6 +330,7 @@ TrainerState verify_checkpoint(const fs::path& checkpoint) {
     for (const char* name : {"config.json", "model.safetensors", optimizer_file})
       if (!json.at("files").contains(name)) throw damaged(std::string(state_file) + " has no hash of " + name);
     for (const auto& [name, hash] : json.at("files").items()) {
+      if (!with_files) break;
       const fs::path file = checkpoint / name;
       if (!fs::is_regular_file(file)) throw damaged(name + " is missing");
       if (hash_file(file) != hash.get<std::string>())

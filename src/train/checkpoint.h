@@ -15,6 +15,7 @@
 #include "model/weights.h"
 #include "optim/diagnostics.h"
 #include "optim/optimizer.h"
+#include "train/evaluation.h"
 
 namespace temper {
 
@@ -36,7 +37,8 @@ struct TrainerState {
   std::uint64_t diagnostics_bytes = 0;  ///< and of diagnostics.jsonl
   std::int64_t earlier_updates = 0;     ///< that the optimizer's moments saw before the run's step 0 (train.branch_from)
   NoiseAverages noise;
-  double train_seconds = 0.0;  ///< time in steps so far, over all sessions of the run
+  double train_seconds = 0.0;   ///< time in steps so far, over all sessions of the run
+  ValidationSample val_sample;  ///< of the three losses, which are all of one
   std::optional<double> first_val_loss;
   std::optional<double> best_val_loss;
   std::optional<double> last_val_loss;
@@ -84,8 +86,8 @@ class CheckpointFolder {
 void contribute_to_checkpoint(const Weights& weights, const Optimizer& optimizer, const WholeState& whole);
 
 /// Checks every file of a checkpoint against trainer.json and returns the state. Throws Error(ExitCode::checkpoint) naming the
-/// file and what is wrong.
-TrainerState verify_checkpoint(const std::filesystem::path& checkpoint);
+/// file and what is wrong. Not `with_files`: trainer.json alone is checked, where the others were before.
+TrainerState verify_checkpoint(const std::filesystem::path& checkpoint, bool with_files = true);
 
 /// Sets weights and optimizer states, of which this rank's part, from a verified checkpoint.
 void load_checkpoint(const std::filesystem::path& checkpoint, Weights& weights, Optimizer& optimizer, Ops& ops);

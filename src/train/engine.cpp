@@ -62,7 +62,7 @@ Engine::Engine(const RunConfig& config, Ops* ops, Communicator* others)
   if (wanted.every > 0 || wanted.representation_every > 0 || wanted.histogram_every > 0)
     diagnostics.emplace(optimizer, wanted.histogram_bins, ops, memory);
   if (wanted.representation_every > 0) {
-    representation.emplace(weights, wanted.representation_sequences, config.model.n_ctx, ops, memory);
+    representation.emplace(weights, config.model.n_ctx, ops, memory);
     held.emplace(wanted.representation_sequences, config.model.n_ctx, ops, memory);
   }
   if (ops == nullptr) return;

@@ -52,11 +52,15 @@ bool add_over_ranks(std::vector<double>& values, bool abandoned, Ops& ops, Commu
 
 }  // namespace
 
+ValidationSample validation_sample(const BatchSource& source, std::int64_t n_ctx, std::int64_t tokens) {
+  const std::int64_t all = source.windows_per_epoch(), asked = tokens / n_ctx + (tokens % n_ctx > 0 ? 1 : 0);
+  return {(tokens == 0 ? all : std::min(all, asked)) * n_ctx, source.fingerprint()};
+}
+
 std::optional<double> validation_loss(Gpt2& model, const BatchSource& source, std::int64_t sequences, std::int64_t n_ctx,
-                                      std::int64_t batches, DeviceBatch& device_batch, Ops& ops, Communicator& ranks,
+                                      const ValidationSample& sample, DeviceBatch& device_batch, Ops& ops, Communicator& ranks,
                                       const EvaluationProgress& progress) {
-  const std::int64_t windows =
-      batches == 0 ? source.windows_per_epoch() : std::min(source.windows_per_epoch(), batches * sequences);
+  const std::int64_t windows = sample.tokens / n_ctx;
   DeviceMemory scratch(&ops);
   const TensorView loss = scratch.add("evaluation", DType::f32, {1});
   Batch batch;
@@ -74,7 +78,7 @@ std::optional<double> validation_loss(Gpt2& model, const BatchSource& source, st
       sums[static_cast<std::size_t>(first + i / n_ctx)] += losses[static_cast<std::size_t>(i)];
   }
   if (!add_over_ranks(sums, abandoned, ops, ranks, "the validation loss")) return std::nullopt;
-  return std::accumulate(sums.begin(), sums.end(), 0.0) / static_cast<double>(windows * n_ctx);
+  return std::accumulate(sums.begin(), sums.end(), 0.0) / static_cast<double>(sample.tokens);
 }
 
 std::optional<MultipleChoiceScore> multiple_choice_score(Gpt2& model, const std::vector<MultipleChoiceItem>& items,

@@ -34,11 +34,21 @@ class DeviceBatch {
 /// Called between micro-batches with the share done; returning false abandons the evaluation, on all ranks.
 using EvaluationProgress = std::function<bool(double share)>;
 
-/// Mean loss in nats per token over the first `batches` micro-batches of `sequences` windows (0: over all windows, once), which the
-/// ranks share. Sums the losses of each window, then the windows, in double and in order, so it depends neither on the size of the
-/// micro-batch nor on the number of ranks. Empty when abandoned.
+/// What a validation loss is the mean over. Losses of different samples are not to be compared.
+struct ValidationSample {
+  std::int64_t tokens = 0;
+  std::string fingerprint;  ///< of the data that they are the first tokens of (BatchSource::fingerprint)
+  bool operator==(const ValidationSample&) const = default;
+};
+
+/// The first windows of `source` that hold `tokens` tokens, the last window whole (0: all, once); at most what there is. Follows
+/// from these alone: never from the micro-batch, the ranks, the precision or the device.
+ValidationSample validation_sample(const BatchSource& source, std::int64_t n_ctx, std::int64_t tokens);
+
+/// Mean loss in nats per token over the sample, `sequences` windows at a time, which the ranks share. Sums the losses of each
+/// window, then the windows, in double and in order. Empty when abandoned.
 std::optional<double> validation_loss(Gpt2& model, const BatchSource& source, std::int64_t sequences, std::int64_t n_ctx,
-                                      std::int64_t batches, DeviceBatch& device_batch, Ops& ops, Communicator& ranks,
+                                      const ValidationSample& sample, DeviceBatch& device_batch, Ops& ops, Communicator& ranks,
                                       const EvaluationProgress& progress);
 
 struct MultipleChoiceScore {

@@ -80,10 +80,14 @@ void Metrics::write(const StepRecord& record, const StepMeasurements& measuremen
   line["step"] = record.step;
   line["tokens"] = record.tokens;
   number("loss", "train/loss", record.loss);
-  if (measurements.val_loss) number("val_loss", "val/loss", measurements.val_loss);
+  if (measurements.val_loss) {
+    number("val_loss", "val/loss", measurements.val_loss);
+    line["val_tokens"] = measurements.val_tokens;
+  }
   if (measurements.hellaswag) {
     number("hellaswag_acc", "hellaswag/acc", measurements.hellaswag->accuracy);
     number("hellaswag_acc_norm", "hellaswag/acc_norm", measurements.hellaswag->accuracy_normalized);
+    line["hellaswag_items"] = measurements.hellaswag->items;
   }
   number("lr", "optimizer/lr", record.learning_rate);
   number("grad_norm", "optimizer/grad_norm", record.gradient_norm);
@@ -144,6 +148,7 @@ void Metrics::write_diagnostics(const StepRecord& record, const Diagnosed& diagn
     write_group("layers", diagnosed.update->layers);
     write_group("tensors", diagnosed.update->tensors);
   }
+  if (!diagnosed.representation.empty()) line["representation_sequences"] = diagnosed.representation_sequences;
   for (const RepresentationChange::Layer& layer : diagnosed.representation) {
     const std::string name = short_name(layer.name);
     line["representation"][name] = {{"change", layer.change}, {"relative_update", layer.relative_update}};

@@ -23,6 +23,7 @@ namespace temper {
 /// What belongs to a line beside the step's own numbers.
 struct StepMeasurements {
   std::optional<double> val_loss;
+  std::int64_t val_tokens = 0;  ///< that it is the mean over
   std::optional<MultipleChoiceScore> hellaswag;
   std::optional<double> tokens_per_second;
   std::optional<double> mfu;  ///< absent where the device's peak is not known
@@ -33,6 +34,7 @@ struct StepMeasurements {
 struct Diagnosed {
   std::optional<StepDiagnostics> update;
   std::vector<RepresentationChange::Layer> representation;
+  std::int64_t representation_sequences = 0;  ///< that it was measured on
   WeightHistograms histograms;
 };
 /// The few numbers of it that stand in the step's own line.

@@ -1,5 +1,6 @@
 #include "train/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -55,6 +56,10 @@ std::optional<RunDirectory> open_directory(const TrainOptions& options, Communic
   return directory;
 }
 
+std::string text_of(const ValidationSample& sample) {
+  return std::to_string(sample.tokens) + " tokens of data " + sample.fingerprint.substr(0, 8);
+}
+
 /// Of several ranks, each has one.
 fs::path log_of(const fs::path& run_directory, const Communicator& ranks) {
   if (ranks.size() == 1) return {};
@@ -103,6 +108,7 @@ class Trainer {
   std::optional<Tokenizer> tokenizer_;
   BatchSource train_;
   std::optional<BatchSource> val_;
+  ValidationSample sample_;  // of val_
   std::vector<MultipleChoiceItem> hellaswag_;
   std::int64_t steps_;
   Engine engine_;
@@ -140,7 +146,10 @@ Trainer::Trainer(const TrainOptions& options, Ops& ops, Communicator& ranks)
       engine_(config_, &ops, &ranks),
       checkpoints_(path_ / "checkpoints", config_.checkpoint.keep),
       progress_(steps_, config_.log.every, first(), log_of(path_, ranks)) {
-  if (!config_.data.val.empty()) val_.emplace(batch_settings(config_, config_.data.val, false));
+  if (!config_.data.val.empty()) {
+    val_.emplace(batch_settings(config_, config_.data.val, false));
+    sample_ = validation_sample(*val_, config_.model.n_ctx, config_.eval.tokens);
+  }
   if (!config_.eval.hellaswag.empty()) {
     if (!tokenizer_)
       throw Error(ExitCode::usage,
@@ -192,6 +201,9 @@ void Trainer::start_or_resume(bool resume, const std::vector<std::string>& allow
     saved_step_ = state_.pending ? -1 : state_.step;
     progress_.note("resuming " + checkpoint->string() + " at step " + std::to_string(state_.step) + " of " +
                    std::to_string(steps_));
+    if (val_ && state_.last_val_loss && state_.val_sample != sample_)
+      progress_.note("another validation sample than before: " + text_of(sample_) + ", where it was " + text_of(state_.val_sample) +
+                     " (eval.tokens, data.val); the next validation's loss is the first and the best of the new one");
   }
   engine_.optimizer.set_earlier_updates(state_.earlier_updates);
   if (config_.diagnostics.representation_every > 0) hold_batch();
@@ -238,9 +250,10 @@ void Trainer::branch() {
 
 /// Uploads what the representation change is measured on: the first validation windows, or training ones where there are none.
 void Trainer::hold_batch() {
-  const std::int64_t sequences = config_.diagnostics.representation_sequences;
+  const BatchSource& source = val_ ? *val_ : train_;
+  const std::int64_t sequences = std::min(config_.diagnostics.representation_sequences, source.windows_per_epoch());
   Batch batch;
-  (val_ ? *val_ : train_).read(0, sequences, batch);
+  source.read(0, sequences, batch);
   engine_.held->upload(batch, sequences, config_.model.n_ctx);
   ops_.synchronize();
 }
@@ -303,9 +316,11 @@ void Trainer::diagnose(StepRecord& record, std::int64_t micro_batches, DueDiagno
   Diagnosed diagnosed;
   const std::int64_t k = record.step - 1;
   if (due.update) diagnosed.update = engine_.diagnostics->read(k, micro_batches, config_.batch.micro_batch, state_.noise);
-  if (due.representation)
-    diagnosed.representation =
-        engine_.representation->measure(engine_.model, engine_.held->tokens(), engine_.diagnostics->weights_before());
+  if (due.representation) {
+    const ConstTensorView held = engine_.held->tokens();
+    diagnosed.representation = engine_.representation->measure(engine_.model, held, engine_.diagnostics->weights_before());
+    diagnosed.representation_sequences = held.shape[0];
+  }
   if (due.histograms)
     diagnosed.histograms = engine_.diagnostics->histograms(k, static_cast<double>(tokens_before(config_, steps_)));
   record.update = summary_of(diagnosed);
@@ -320,9 +335,10 @@ bool Trainer::evaluate(StepMeasurements& measurements) {
       return !StopSignals::requested();
     };
   };
-  measurements.val_loss = validation_loss(engine_.model, *val_, config_.batch.micro_batch, config_.model.n_ctx,
-                                          config_.eval.batches, engine_.batch, ops_, ranks_, showing("validating"));
+  measurements.val_loss = validation_loss(engine_.model, *val_, config_.batch.micro_batch, config_.model.n_ctx, sample_,
+                                          engine_.batch, ops_, ranks_, showing("validating"));
   if (!measurements.val_loss) return false;
+  measurements.val_tokens = sample_.tokens;
   if (!hellaswag_.empty()) {
     measurements.hellaswag =
         multiple_choice_score(engine_.model, hellaswag_, config_.eval.hellaswag_items, *tokenizer_, config_.model.n_ctx,
@@ -352,6 +368,8 @@ bool Trainer::record_step(const StepRecord& made) {
   if (metrics_ && written) metrics_->write(record, measurements);
 
   if (measurements.val_loss) {
+    if (state_.val_sample != sample_) state_.first_val_loss = state_.best_val_loss = std::nullopt;
+    state_.val_sample = sample_;
     state_.last_val_loss = measurements.val_loss;
     if (!state_.first_val_loss) state_.first_val_loss = measurements.val_loss;
     if (!state_.best_val_loss || *measurements.val_loss < *state_.best_val_loss) state_.best_val_loss = measurements.val_loss;
@@ -419,7 +437,7 @@ TrainSummary Trainer::finish(bool interrupted) {
     return summary;
   }
 
-  if (summary.val_loss) {
+  if (summary.val_loss && state_.val_sample == sample_) {
     const std::optional<ShardOrigin> origin = read_sidecar(expand_globs(config_.data.val));
     if (origin && origin->bytes_per_token > 0.0)
       summary.bits_per_byte = *summary.val_loss / std::numbers::ln2 / origin->bytes_per_token;
@@ -436,6 +454,8 @@ TrainSummary Trainer::finish(bool interrupted) {
   json["first_val_loss"] = optional_number(summary.first_val_loss);
   json["best_val_loss"] = optional_number(state_.best_val_loss);
   json["val_loss"] = optional_number(summary.val_loss);
+  json["val_tokens"] = summary.val_loss ? nlohmann::ordered_json(state_.val_sample.tokens) : nullptr;
+  json["val_fingerprint"] = summary.val_loss ? nlohmann::ordered_json(state_.val_sample.fingerprint) : nullptr;
   json["bits_per_byte"] = optional_number(summary.bits_per_byte);
   json["train_seconds"] = state_.train_seconds;
   json["checkpoint"] = fs::relative(last_checkpoint_, path_).string();

@@ -243,6 +243,7 @@ TEST_F(Suggestions, FindWhatWasMeant) {
     expect_parts(usage_error([&] { load("", {key + "=1"}); }), {"unknown key \"" + key + "\"; did you mean ", '"' + path + '"'});
   };
   meant("lr", "optimizer.learning_rate");
+  meant("eval.batches", "eval.tokens");
   meant("train.lr", "optimizer.learning_rate");
   meant("weight_decay", "optimizer.weight_decay");
   meant("train.weight_decay", "optimizer.weight_decay");

@@ -60,7 +60,8 @@ TEST(Shipped, TheFourSizesAreGpt2s) {
     EXPECT_NEAR(static_cast<double>(total_steps(config) * config.batch.tokens_per_step) * 1e-9, billion_tokens, 0.01) << file;
     EXPECT_EQ(config.optimizer.learning_rate, learning_rate) << file;
     EXPECT_EQ(warmup_steps(config), 700) << file;
-    EXPECT_EQ(config.eval.batches * config.batch.micro_batch * config.model.n_ctx, 10 << 20) << file;
+    EXPECT_EQ(config.eval.tokens, 10 << 20) << file;
+    EXPECT_EQ(config.device, DeviceChoice::cuda) << file;
   };
   expect("gpt2-124m.json", 124'439'808, 10.26, 6e-4);
   expect("gpt2-350m.json", 354'823'168, 31.46, 3e-4);

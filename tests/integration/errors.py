@@ -23,7 +23,13 @@ def configuration(work: Workspace) -> None:
     work.fails(2, "train", "config.json", "batch.tokens_per_step=100", says=("tokens_per_step", "100"))
     work.fails(2, "no-such-command")
     work.fails(2, "train", "config.json", "--no-such-option")
+    work.fails(2, "train", "config.json", "eval.batches=20", says=("eval.batches", "eval.tokens"))
     work.fails(2, "train", "config.json", "device=cuda", says=("device=cuda", "device=auto"))
+    base = json.loads((work.folder / "config.json").read_text()) | {"device": "cuda"}
+    (work.folder / "sweep.json").write_text(json.dumps({"base": base, "parameters": {"seed": {"values": [1, 2]}}}))
+    work.fails(2, "sweep", "sweep.json", "--out", "on-gpus", says=("device=cuda", "device=auto"))
+    check(not (work.folder / "on-gpus").exists(), "a sweep without its GPU began")
+    check("2 trials" in work.ok("sweep", "sweep.json", "--out", "on-gpus", "--dry-run").stdout, "no plan of a sweep for GPUs")
 
 
 def data(work: Workspace) -> None:

@@ -71,7 +71,7 @@ def train(work: Workspace, name: str) -> None:
     optimizer = json.dumps(OPTIMIZERS[name])
     (work.folder / "configs" / "one.json").write_text(
         f'{{"extends": "quickstart.json", "train": {{"steps": {STEPS}}}, "optimizer": {optimizer}, "log": {{"tensorboard": false}},'
-        f'"eval": {{"every": {STEPS}, "batches": 4}}, "checkpoint": {{"every": {SAVED_AT}, "keep": 2}}, "diagnostics": {{"every": 10}}}}'
+        f'"eval": {{"every": {STEPS}, "tokens": 8192}}, "checkpoint": {{"every": {SAVED_AT}, "keep": 2}}, "diagnostics": {{"every": 10}}}}'
     )
     work.ok("train", "configs/one.json", "--out", "straight", timeout=600)
 

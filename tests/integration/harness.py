@@ -61,7 +61,7 @@ class Workspace:
             "train": {"steps": 60},
             "optimizer": {"learning_rate": 3e-3},
             "schedule": {"name": "cosine", "warmup_steps": 5},
-            "eval": {"every": 20, "batches": 2},
+            "eval": {"every": 20, "tokens": 256},
             "checkpoint": {"every": 5, "keep": 2},
         }
         for section, values in changes.items():

@@ -21,7 +21,7 @@ def main() -> None:
 
     with Workspace(arguments.temper) as work, seed_of("kill_resume") as draw:
         # Evaluations and saves all through the run, so that kills fall into them too.
-        work.write_config("config.json", {"train": {"steps": 400}, "eval": {"every": 7, "batches": 2}})
+        work.write_config("config.json", {"train": {"steps": 400}, "eval": {"every": 7, "tokens": 256}})
         begin = time.monotonic()
         work.ok("train", "config.json", "train.steps=5", "--out", "startup")
         startup = time.monotonic() - begin

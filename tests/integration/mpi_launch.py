@@ -17,7 +17,7 @@ STEPS = 60
 SHARED_RUN = {
     "batch": {"tokens_per_step": 256, "micro_batch": 1},
     "train": {"steps": STEPS},
-    "eval": {"every": 20, "batches": 4},
+    "eval": {"every": 20, "tokens": 128},
     "checkpoint": {"every": 3},
     "log": {"tensorboard": False},
     "parallel": {"deterministic": True, "zero_stage": 1},

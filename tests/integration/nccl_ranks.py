@@ -12,7 +12,7 @@ import sys
 
 from harness import Workspace, check, metrics, skip
 
-CONFIG = {"device": "cuda", "batch": {"tokens_per_step": 256, "micro_batch": 1}, "train": {"steps": 12}, "eval": {"every": 6, "batches": 5},
+CONFIG = {"device": "cuda", "batch": {"tokens_per_step": 256, "micro_batch": 1}, "train": {"steps": 12}, "eval": {"every": 6, "tokens": 160},
           "checkpoint": {"every": 0}, "log": {"tensorboard": False}, "parallel": {"bucket_mib": 1, "check_every": 4, "timeout_seconds": 60}}
 ONE_GPU = {"NCCL_SOCKET_IFNAME": "lo", "NCCL_NET": "Socket", "NCCL_IB_DISABLE": "1", "NCCL_MNNVL_ENABLE": "0", "NCCL_NVLS_ENABLE": "0",
            "NCCL_CUMEM_ENABLE": "0", "NCCL_ALGO": "Ring", "NCCL_PROTO": "Simple", "NCCL_MAX_NCHANNELS": "2", "NCCL_DEBUG": "WARN"}

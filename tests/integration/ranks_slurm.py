@@ -15,7 +15,7 @@ from harness import Workspace, check, final_bytes, metrics, skip
 from one_node_slurm import OneNodeSlurm, Unavailable
 
 STEPS = 300
-CONFIG = {"batch": {"tokens_per_step": 256, "micro_batch": 1}, "train": {"steps": STEPS}, "eval": {"every": 100, "batches": 4},
+CONFIG = {"batch": {"tokens_per_step": 256, "micro_batch": 1}, "train": {"steps": STEPS}, "eval": {"every": 100, "tokens": 128},
           "checkpoint": {"every": 50}, "log": {"tensorboard": False}, "parallel": {"deterministic": True}}
 
 

@@ -290,7 +290,7 @@ def main() -> None:
     plots = str(Path(sys.argv[2]) / "scripts" / "plots")
     with Workspace(sys.argv[1]) as work:
         work.write_config("config.json", {
-            "train": {"steps": 40}, "eval": {"every": 10, "batches": 1}, "checkpoint": {"every": 0, "keep": 1}, "log": {"tensorboard": False},
+            "train": {"steps": 40}, "eval": {"every": 10, "tokens": 128}, "checkpoint": {"every": 0, "keep": 1}, "log": {"tensorboard": False},
             "diagnostics": {"every": 5, "representation_every": 20, "representation_sequences": 4}})
         (work.folder / "grid.json").write_text(json.dumps(GRID))
         (work.folder / "hostile.json").write_text(json.dumps(HOSTILE))

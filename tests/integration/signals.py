@@ -33,7 +33,7 @@ def main() -> None:
         # Evaluation is most of the time here, so that random moments fall into it too. Diagnostics belong to a line that waits for one.
         work.write_config(
             "config.json",
-            {"train": {"steps": 120}, "eval": {"every": 3, "batches": 0}, "checkpoint": {"every": 50}, "diagnostics": {"every": 1}},
+            {"train": {"steps": 120}, "eval": {"every": 3, "tokens": 0}, "checkpoint": {"every": 50}, "diagnostics": {"every": 1}},
         )
         work.ok("train", "config.json", "--out", "straight", timeout=300)
 

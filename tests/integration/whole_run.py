@@ -33,8 +33,12 @@ def main() -> None:
         check(final_bytes(run) == final_bytes(work.folder / "again"), "two runs differ")
         check(metrics(run) == metrics(work.folder / "again"), "two runs' metrics differ")
 
-        result = json.loads(work.ok("eval", "run", "--data", "data/t_val_*.bin").stdout)
-        check(0.0 < result["val_loss"] < 5.0, f"eval says {result}")
+        result = json.loads(work.ok("eval", "run", "--batch", "3").stdout)
+        for key in ("val_loss", "val_tokens", "val_fingerprint", "bits_per_byte"):
+            check(result[key] == summary[key], f"{key}: eval says {result[key]}, summary.json {summary[key]}")
+        check(result["val_tokens"] == 256, f"eval.tokens is 256: {result}")
+        whole = json.loads(work.ok("eval", "run/checkpoints/step-00000060", "--data", "data/t_val_*.bin", "--tokens", "0").stdout)
+        check(whole["val_tokens"] > 256 and 0.0 < whole["val_loss"] < 5.0 and whole["val_loss"] != result["val_loss"], f"eval says {whole}")
         (work.folder / "choices.txt").write_text("the old king\n1\nxx qq zz\nwalked slowly\n%% $$ @@\n(((( ))))\n" * 3)
         score = json.loads(work.ok("eval", "run", "--hellaswag", "choices.txt").stdout)
         check(score["hellaswag_items"] == 3 and score["hellaswag_acc_norm"] == 1.0, f"the model prefers noise: {score}")
@@ -52,6 +56,7 @@ def main() -> None:
         work.ok("import", "model.bin", "imported", "--tokenizer", "data")
         check(work.ok("sample", "imported", *greedy).stdout == expected, "llm.c's format changed the model")
         work.ok("export", "run", "exported")
+        work.fails(2, "eval", "exported", says=("exported", "--data"))
         check(work.ok("sample", "exported", *greedy).stdout == expected, "Hugging Face's format changed the model")
 
         inspected = work.ok("data", "inspect", "data/t_train_*.bin", "--tokenizer", "data").stdout

@@ -33,7 +33,7 @@ TEST_P(Representation, AgreesWithMatmulsOnTheHost) {
     const ModelConfig config = small_config(true);
     SmallModel small(config, precision, 2, GetParam());
     small.randomize(5);
-    RepresentationChange change(small.weights, 2, config.n_ctx, small.ops.get(), small.memory);
+    RepresentationChange change(small.weights, config.n_ctx, small.ops.get(), small.memory);
 
     // Weights before: those now, each moved by some noise.
     const std::vector<float> now = small.read(small.weights.master());
@@ -67,7 +67,7 @@ TEST_P(Representation, OfWeightsThatGrewIsTheirGrowth) {
   const ModelConfig config = small_config(false);
   SmallModel small(config, Precision::fp32, 1, GetParam());
   small.randomize(6);
-  RepresentationChange change(small.weights, 1, config.n_ctx, small.ops.get(), small.memory);
+  RepresentationChange change(small.weights, config.n_ctx, small.ops.get(), small.memory);
   const TensorView before = small.memory.add("test", DType::f32, small.weights.master().shape);
   small.ops->linear_combination(0.5f, small.weights.master(), 0.0f, small.weights.master(), before);
   const ConstTensorView batch = small.upload(random_tokens(config.n_ctx, config.vocab_size, 4), 1);

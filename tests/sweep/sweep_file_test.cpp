@@ -1,5 +1,6 @@
 #include "sweep/sweep_file.h"
 
+#include "model/parameters.h"
 #include "sweep_support.h"
 
 namespace temper {
@@ -205,7 +206,7 @@ TEST_F(SweepTest, AnInlineBaseExtendsFilesBesideTheSweep) {
 }
 
 TEST_F(SweepTest, ShippedSweepsAreValid) {
-  std::size_t sweeps = 0, bases = 0;
+  std::size_t sweeps = 0, bases = 0, large = 0;
   for (const char* shipped : {"sweeps", "experiments"}) {
     for (const auto& file : std::filesystem::directory_iterator(std::filesystem::path(TEMPER_SOURCE_DIR) / "configs" / shipped)) {
       SCOPED_TRACE(file.path().string());
@@ -213,12 +214,18 @@ TEST_F(SweepTest, ShippedSweepsAreValid) {
         ++bases;  // what sweeps beside it vary
         continue;
       }
-      EXPECT_NO_THROW(make_sweep(load_sweep(file.path()), folder_ / "out"));
+      const SweepFile sweep = load_sweep(file.path());
+      EXPECT_NO_THROW(make_sweep(sweep, folder_ / "out"));
       ++sweeps;
+      if (ParameterLayout(sweep.base.model).parameter_count() < 100'000'000) continue;
+      ++large;  // nobody trains these on a processor but by accident
+      EXPECT_EQ(sweep.base.device, DeviceChoice::cuda);
+      EXPECT_GE(sweep.resources.gpus_per_trial, 1.0);
     }
   }
   EXPECT_EQ(sweeps, 15u);
   EXPECT_EQ(bases, 4u);
+  EXPECT_EQ(large, 7u);
 }
 
 TEST_F(SweepTest, MissingBaseAndFileAreNamed) {

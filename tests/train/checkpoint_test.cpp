@@ -21,6 +21,7 @@ TrainerState tiny_state(std::int64_t step) {
   state.diagnostics_bytes = 77;
   state.earlier_updates = 5;
   state.noise = {0.1, 0.2, 0.3, 0.7};
+  state.val_sample = {4096, "00112233445566778899aabbccddeeff"};
   state.first_val_loss = 5.5;
   state.best_val_loss = 1.0 / 3.0;
   state.config_json = config_to_json(tiny_config());
@@ -49,6 +50,7 @@ void expect_equal(const TrainerState& a, const TrainerState& b) {
   EXPECT_EQ(a.noise.signal, b.noise.signal);
   EXPECT_EQ(a.noise.noise, b.noise.noise);
   EXPECT_EQ(a.train_seconds, b.train_seconds);
+  EXPECT_EQ(a.val_sample, b.val_sample);
   EXPECT_EQ(a.first_val_loss, b.first_val_loss);
   EXPECT_EQ(a.best_val_loss, b.best_val_loss);
   EXPECT_EQ(a.last_val_loss, b.last_val_loss);
@@ -262,7 +264,7 @@ TEST_F(CheckpointTest, AForgedStateIsRefused) {
   expect_refused({"damaged"}, [](Json& json) { json["step"] = "six"; });
   expect_refused({"no hash of config.json"}, [](Json& json) { json["files"] = 3; });
   expect_refused({"damaged"}, [](Json& json) { json.erase("data_fingerprint"); });
-  expect_refused({"format_version", "3"}, [](Json& json) { json["format_version"] = 3; });
+  expect_refused({"format_version", "4"}, [](Json& json) { json["format_version"] = 4; });
   overwrite(path / "trainer.json", "[]");
   expect_error(ExitCode::checkpoint, {"damaged"}, [&] { verify_checkpoint(path); });
 }

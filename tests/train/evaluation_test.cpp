@@ -15,6 +15,46 @@ const std::unique_ptr<Communicator> by_itself = make_self_communicator();
 
 constexpr auto go_on = [](double) { return true; };
 
+/// A rank of some that take their turns one after the other, in host memory: adds to what the earlier ones gave.
+class InTurn final : public Communicator {
+ public:
+  InTurn(std::int64_t rank, std::int64_t size, std::vector<double>& sum) : rank_(rank), size_(size), sum_(sum) {}
+
+  std::int64_t rank() const override { return rank_; }
+  std::int64_t size() const override { return size_; }
+  std::string description() const override { return "in turn"; }
+  void all_reduce(TensorView /*values*/, const std::string& /*what*/) override {}
+  void all_reduce(double* values, std::int64_t count, const std::string& /*what*/) override {
+    sum_.resize(static_cast<std::size_t>(count), 0.0);
+    for (std::size_t i = 0; i < sum_.size(); ++i) values[i] = sum_[i] += values[i];
+  }
+  void reduce_scatter(TensorView /*values*/, const Shards& /*shards*/, const std::string& /*what*/) override {}
+  void accumulate(TensorView /*values*/, const Shards& /*shards*/, TensorView /*sum*/, const std::string& /*what*/) override {}
+  void all_gather(TensorView /*values*/, const Shards& /*shards*/, const std::string& /*what*/) override {}
+  void broadcast(TensorView /*values*/, const std::string& /*what*/) override {}
+  void wait() override {}
+  void check() override {}
+  std::vector<std::string> exchange(const std::string& mine, const std::string& /*what*/) override { return {mine}; }
+  void meet(const std::string& /*what*/) override {}
+  void fail(const std::string& /*reason*/) noexcept override {}
+
+ private:
+  std::int64_t rank_, size_;
+  std::vector<double>& sum_;
+};
+
+/// What the last of `size` ranks measures, to whom all the others have given theirs.
+template <typename Measure>
+auto of_last_rank(std::int64_t size, Measure measure) {
+  std::vector<double> sum;
+  for (std::int64_t rank = 0; rank + 1 < size; ++rank) {
+    InTurn ranks(rank, size, sum);
+    measure(ranks);
+  }
+  InTurn last(size - 1, size, sum);
+  return measure(last);
+}
+
 /// A model with room for `sequences` at a time, and a batch.
 struct Evaluated {
   Evaluated(const ModelConfig& config, std::int64_t sequences)
@@ -42,10 +82,11 @@ class ValidationTest : public testing::Test {
     settings.vocab_size = config.vocab_size;
   }
 
-  double loss(std::int64_t sequences, std::int64_t batches) {
+  double loss(std::int64_t sequences, std::int64_t tokens, Communicator& ranks = *by_itself) {
     Evaluated on(config, sequences);
-    return *validation_loss(on.model, BatchSource(settings), sequences, config.n_ctx, batches, on.batch, *on.ops, *by_itself,
-                            go_on);
+    const BatchSource source(settings);
+    return *validation_loss(on.model, source, sequences, config.n_ctx, validation_sample(source, config.n_ctx, tokens), on.batch,
+                            *on.ops, ranks, go_on);
   }
 
   TemporaryFolder folder;
@@ -53,9 +94,24 @@ class ValidationTest : public testing::Test {
   BatchSettings settings;
 };
 
-TEST_F(ValidationTest, DoesNotDependOnTheMicroBatch) {
-  const double whole = loss(13, 0);
-  for (const std::int64_t sequences : {1, 2, 4, 5, 13, 64}) EXPECT_EQ(loss(sequences, 0), whole) << sequences;
+TEST_F(ValidationTest, DependsOnTheSampleAlone) {
+  for (const std::int64_t tokens : {0, 1, 40, 43}) {
+    const double expected = loss(13, tokens);
+    for (const std::int64_t sequences : {1, 2, 4, 5, 13, 64}) {
+      for (const std::int64_t size : {1, 2, 3, 20}) {
+        const double together = of_last_rank(size, [&](Communicator& ranks) { return loss(sequences, tokens, ranks); });
+        EXPECT_EQ(together, expected) << tokens << " tokens, " << sequences << " sequences at a time, " << size << " ranks";
+      }
+    }
+  }
+}
+
+TEST_F(ValidationTest, ASampleIsTheFirstWholeWindowsOfTheData) {
+  const BatchSource source(settings);
+  const std::int64_t all = 13 * 8;
+  for (const auto& [asked, covered] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+           {0, all}, {1, 8}, {8, 8}, {9, 16}, {all - 1, all}, {all, all}, {all + 1, all}, {std::int64_t{1} << 50, all}})
+    EXPECT_EQ(validation_sample(source, 8, asked), (ValidationSample{covered, source.fingerprint()})) << asked;
 }
 
 TEST_F(ValidationTest, IsTheMeanOfTheTokensLosses) {
@@ -77,8 +133,8 @@ TEST_F(ValidationTest, IsTheMeanOfTheTokensLosses) {
     return sum / static_cast<double>(windows * config.n_ctx);
   };
   EXPECT_DOUBLE_EQ(loss(2, 0), by_hand(13));
-  EXPECT_DOUBLE_EQ(loss(2, 3), by_hand(6)) << "the first three batches of two";
-  EXPECT_DOUBLE_EQ(loss(2, 100), by_hand(13)) << "never the same window twice";
+  EXPECT_DOUBLE_EQ(loss(2, 6 * 8), by_hand(6));
+  EXPECT_DOUBLE_EQ(loss(2, 800), by_hand(13)) << "never the same window twice";
   EXPECT_NE(by_hand(6), by_hand(13));
 }
 
@@ -89,8 +145,9 @@ TEST_F(ValidationTest, CanBeAbandoned) {
     shares.push_back(share);
     return share < 0.5;
   };
-  EXPECT_FALSE(
-      validation_loss(on.model, BatchSource(settings), 2, config.n_ctx, 0, on.batch, *on.ops, *by_itself, until_half).has_value());
+  const BatchSource source(settings);
+  const ValidationSample all = validation_sample(source, config.n_ctx, 0);
+  EXPECT_FALSE(validation_loss(on.model, source, 2, config.n_ctx, all, on.batch, *on.ops, *by_itself, until_half).has_value());
   ASSERT_EQ(shares.size(), 5u);
   EXPECT_EQ(shares.front(), 0.0);
   EXPECT_DOUBLE_EQ(shares.back(), 8.0 / 13.0);
@@ -128,8 +185,8 @@ class ChoiceTest : public testing::Test {
   }
 
   MultipleChoiceScore score(Evaluated& on, const std::vector<MultipleChoiceItem>& items, std::int64_t limit = 0,
-                            std::int64_t max_sequences = 4) {
-    return *multiple_choice_score(on.model, items, limit, tokenizer, n_ctx, max_sequences, on.batch, *on.ops, *by_itself, go_on);
+                            std::int64_t max_sequences = 4, Communicator& ranks = *by_itself) {
+    return *multiple_choice_score(on.model, items, limit, tokenizer, n_ctx, max_sequences, on.batch, *on.ops, ranks, go_on);
   }
 
   Tokenizer tokenizer;  // 256 bytes and <|endoftext|>: a character a token
@@ -249,6 +306,22 @@ TEST_F(ChoiceTest, CountsAndLimits) {
   EXPECT_EQ(score(on, {right, wrong, wrong}, 10).items, 3);
   EXPECT_EQ(score(on, {}).items, 0);
   EXPECT_EQ(score(on, {}).accuracy, 0.0);
+}
+
+TEST_F(ChoiceTest, DependsOnTheItemsAlone) {
+  Evaluated on(config(), 4);
+  teach_to_repeat(on);
+  std::vector<MultipleChoiceItem> items;
+  for (std::int64_t i = 0; i < 7; ++i) items.push_back(item("x", {"a", "zzzzzzzzz", "abc", "qrs"}, i % 4));
+  for (const std::int64_t sequences : {1, 2, 3, 4}) {
+    for (const std::int64_t size : {1, 2, 3, 20}) {
+      const MultipleChoiceScore all =
+          of_last_rank(size, [&](Communicator& ranks) { return score(on, items, 5, sequences, ranks); });
+      EXPECT_EQ(all.items, 5) << sequences << " " << size;
+      EXPECT_EQ(all.accuracy, 0.4) << sequences << " " << size;             // 0 and 4 are right by the sum
+      EXPECT_EQ(all.accuracy_normalized, 0.2) << sequences << " " << size;  // 1 by the mean
+    }
+  }
 }
 
 TEST_F(ChoiceTest, AnEndingMustFit) {

@@ -27,6 +27,7 @@ std::vector<Json> lines(const std::filesystem::path& run, const char* name = "me
 StepMeasurements measured(double seconds, std::optional<double> val_loss, std::optional<double> tokens_per_second = {}) {
   StepMeasurements measurements;
   measurements.val_loss = val_loss;
+  measurements.val_tokens = 64;
   measurements.tokens_per_second = tokens_per_second;
   measurements.seconds = seconds;
   return measurements;
@@ -45,17 +46,19 @@ TEST(Metrics, KeysAndTheirOrder) {
   ASSERT_EQ(written.size(), 3u);
   using Keys = std::vector<std::string>;
   EXPECT_EQ(keys(written[0]),
-            (Keys{"step", "tokens", "loss", "val_loss", "lr", "grad_norm", "tokens_per_second", "mfu", "seconds"}));
+            (Keys{"step", "tokens", "loss", "val_loss", "val_tokens", "lr", "grad_norm", "tokens_per_second", "mfu", "seconds"}));
   EXPECT_EQ(keys(written[1]), (Keys{"step", "tokens", "loss", "lr", "grad_norm", "tokens_per_second", "mfu", "seconds"}));
-  EXPECT_EQ(keys(written[2]), (Keys{"step", "tokens", "loss", "val_loss", "hellaswag_acc", "hellaswag_acc_norm", "lr", "grad_norm",
-                                    "tokens_per_second", "mfu", "seconds"}));
-  EXPECT_EQ(written[0].dump(),
-            R"({"step":0,"tokens":0,"loss":null,"val_loss":5.5,"lr":0.0,"grad_norm":null,"tokens_per_second":null,"mfu":null,)"
-            R"("seconds":0.0})");
+  EXPECT_EQ(keys(written[2]), (Keys{"step", "tokens", "loss", "val_loss", "val_tokens", "hellaswag_acc", "hellaswag_acc_norm",
+                                    "hellaswag_items", "lr", "grad_norm", "tokens_per_second", "mfu", "seconds"}));
+  EXPECT_EQ(
+      written[0].dump(),
+      R"({"step":0,"tokens":0,"loss":null,"val_loss":5.5,"val_tokens":64,"lr":0.0,"grad_norm":null,"tokens_per_second":null,"mfu":null,)"
+      R"("seconds":0.0})");
   EXPECT_EQ(
       written[1].dump(),
       R"({"step":1,"tokens":32,"loss":5.25,"lr":0.0006,"grad_norm":0.5,"tokens_per_second":1000.0,"mfu":null,"seconds":0.032})");
   EXPECT_EQ(written[2]["hellaswag_acc"], 0.3);
+  EXPECT_EQ(written[2]["hellaswag_items"], 10);
   EXPECT_EQ(written[2]["hellaswag_acc_norm"], 0.2);
   EXPECT_FALSE(std::filesystem::exists(run / "tensorboard"));
 }
@@ -88,6 +91,7 @@ Diagnosed some_diagnostics() {
   diagnosed.update = StepDiagnostics{one, {one}, {one}, {}};
   diagnosed.update->noise.batch_critical_batch = 12.5;
   diagnosed.representation = {{"transformer.h.0.attn.c_attn.weight", 0.3, 0.1}, {"transformer.h.0.mlp.c_fc.weight", 0.4, 0.1}};
+  diagnosed.representation_sequences = 4;
   diagnosed.histograms.plain = {{"transformer.wpe.weight", 0.02, std::nullopt, 0.01, {1, 2}}};
   diagnosed.histograms.preconditioned = {{"transformer.wte.weight", 0.02, 0.5, 0.01, {3, 4}}};
   return diagnosed;
@@ -108,10 +112,12 @@ TEST(Metrics, DiagnosticsHaveAFileOfTheirOwnAndASummaryInTheLine) {
   EXPECT_DOUBLE_EQ(line["representation_change"].get<double>(), std::sqrt((0.09 + 0.16) / 2));
   const std::vector<Json> written = lines(run.path(), "diagnostics.jsonl");
   ASSERT_EQ(written.size(), 1u);
-  EXPECT_EQ(keys(written[0]), (std::vector<std::string>{"step", "lr", "all", "noise", "layers", "tensors", "representation",
-                                                        "histograms", "preconditioned_histograms"}));
+  EXPECT_EQ(keys(written[0]),
+            (std::vector<std::string>{"step", "lr", "all", "noise", "layers", "tensors", "representation_sequences",
+                                      "representation", "histograms", "preconditioned_histograms"}));
   EXPECT_EQ(written[0]["tensors"]["h.0.attn.c_attn.weight.q"]["weight_norm"], 2.0);
   EXPECT_EQ(written[0]["noise"]["batch_snr"], nullptr);
+  EXPECT_EQ(written[0]["representation_sequences"], 4);
   EXPECT_EQ(written[0]["representation"]["h.0.mlp.c_fc.weight"]["change"], 0.4);
   EXPECT_EQ(written[0]["histograms"]["wpe.weight"]["counts"], (std::vector<int>{1, 2}));
   EXPECT_EQ(written[0]["preconditioned_histograms"]["wte.weight"]["prior_deviation"], 0.5);

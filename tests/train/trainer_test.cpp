@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "config/parse.h"
 #include "io/file.h"
 #include "kernels/emulated/emulated_ops.h"
 #include "tiny_run.h"
@@ -128,6 +129,80 @@ TEST_P(TrainerTest, AResumedRunEqualsAnUninterruptedOne) {
       EXPECT_EQ(resumed[i].value(key, Json()), lines[i].value(key, Json())) << i << " " << key;
 }
 
+// Runs that differ in how much fits into memory measure the same.
+TEST_P(TrainerTest, MeasurementsDoNotDependOnTheMicroBatch) {
+  Tokenizer::train("the cat sat on the mat, the cat sat", tiny_vocab, {}).save(folder / "tokenizer", 0);
+  config.data.tokenizer = folder / "tokenizer";
+  std::ofstream(folder / "items.txt") << "the cat\n1\nmat\nsat\nthe\non\nthe mat\n0\ncat\nsat\nthe\nat\n";
+  config.eval.hellaswag = folder / "items.txt";
+  config.eval.tokens = 35;
+  config.diagnostics.representation_every = 3;
+  config.diagnostics.representation_sequences = 3;
+  std::vector<std::vector<Json>> runs;
+  for (const std::int64_t micro_batch : {1, 2, 4}) {
+    config.batch.micro_batch = micro_batch;
+    std::filesystem::remove_all(folder / "run");
+    run();
+    runs.push_back(metrics());
+    EXPECT_EQ(summary_file()["val_tokens"], 40) << "whole windows of 8";
+  }
+  for (const std::vector<Json>& lines : runs) {
+    ASSERT_EQ(lines.size(), 7u);
+    for (const std::size_t step : {0u, 3u, 6u}) {
+      EXPECT_EQ(lines[step]["val_tokens"], 40);
+      // Rounding of the training, which adds up micro-batches, and of products of other shapes.
+      EXPECT_NEAR(lines[step]["val_loss"].get<double>(), runs[0][step]["val_loss"].get<double>(), 1e-5) << step;
+      EXPECT_EQ(lines[step]["hellaswag_acc"], runs[0][step]["hellaswag_acc"]) << step;
+    }
+    for (const std::size_t step : {1u, 3u, 6u}) {
+      const double change = runs[0][step]["representation_change"];
+      EXPECT_NEAR(lines[step]["representation_change"].get<double>(), change, 1e-4 * change) << step;
+    }
+  }
+}
+
+TEST_P(TrainerTest, AResumeOnAnotherSampleStartsItsLossesAnew) {
+  const std::string easy = config.data.train[0], hard = config.data.val[0];
+  const auto change = [&](const std::string& data, std::int64_t tokens) {
+    config.data.val = {data};
+    config.eval.tokens = tokens;
+  };
+  using Change = std::function<void()>;
+  for (const auto& [what, then] : std::vector<std::pair<std::string, Change>>{{"40 tokens of data", [&] { change(hard, 40); }},
+                                                                              {"another shard", [&] { change(hard, 24); }},
+                                                                              {"fewer", [&] { change(easy, 8); }}}) {
+    SCOPED_TRACE(what);
+    std::filesystem::remove_all(folder / "run");
+    config.train.steps = 6;
+    change(easy, 24);
+    run();
+    const Json before = summary_file();
+    then();
+    run(true);  // finished: nothing is measured, and its losses stay those of the sample they name
+    EXPECT_EQ(summary_file(), before);
+
+    config.train.steps = 9;
+    run(true, {"train.steps"});
+    EXPECT_NE(said.find("another validation sample than before: " + std::to_string(config.eval.tokens) + " tokens of data "),
+              std::string::npos)
+        << said;
+    const Json after = summary_file();
+    EXPECT_EQ(after["val_tokens"], config.eval.tokens);
+    EXPECT_EQ(after["val_fingerprint"] == before["val_fingerprint"], config.data.val[0] == easy);
+    EXPECT_EQ(after["val_loss"], metrics().back()["val_loss"]);
+    EXPECT_EQ(after["first_val_loss"], after["val_loss"]) << "of the one validation there was";
+    EXPECT_EQ(after["best_val_loss"], after["val_loss"]);
+    if (config.data.val[0] == hard) EXPECT_LT(before["best_val_loss"], after["val_loss"]) << "or mixing them would not show";
+    EXPECT_EQ(metrics()[6]["val_tokens"], 24);
+    EXPECT_EQ(metrics().back()["val_tokens"], config.eval.tokens);
+
+    config.train.steps = 12;
+    run(true, {"train.steps"});
+    EXPECT_EQ(said.find("another validation sample"), std::string::npos) << said;
+    EXPECT_EQ(summary_file()["first_val_loss"], after["val_loss"]);
+  }
+}
+
 TEST_P(TrainerTest, ALossThatIsNotFiniteSavesNothing) {
   config.optimizer.learning_rate = 1000.0;
   config.optimizer.weight_decay = 1000.0;
@@ -160,6 +235,70 @@ struct Plan {
   explicit Plan(const RunConfig& config, const Ops& ops) : engine(config, nullptr) { engine.count_backend_memory(config, ops); }
   Engine engine;
 };
+
+struct IdleCase {
+  std::int64_t ranks, tokens_per_step, micro_batch, growing_steps, start_tokens;
+  const char* told;  // all of it
+};
+
+TEST(IdleRanks, AreToldWithTheMicroBatchThatWouldDo) {
+  const IdleCase cases[] = {
+      {16, 524288, 64, 0, 0,
+       "8 of 16 ranks have nothing to compute in each step, which has 8 micro-batches; batch.micro_batch=32 gives each rank 1"},
+      {16, 524288, 32, 0, 0, ""},
+      {8, 524288, 64, 0, 0, ""},
+      {1, 524288, 64, 0, 0, ""},
+      {2, 524288, 512, 0, 0,
+       "1 of 2 ranks has nothing to compute in each step, which has 1 micro-batches; batch.micro_batch=256 gives each rank 1"},
+      {16, 24 * 65536, 64, 0, 0,
+       "8 of 16 ranks have nothing to compute in the last of 2 rounds of each step, which has 24 micro-batches; "
+       "batch.micro_batch=48 "
+       "gives each rank 2"},
+      {3, 524288, 64, 0, 0,
+       "1 of 3 ranks has nothing to compute in the last of 3 rounds of each step, which has 8 micro-batches; no batch.micro_batch "
+       "shares it evenly: let batch.tokens_per_step be a multiple of ranks x model.n_ctx = 3072, or take other ranks"},
+      {1024, 524288, 64, 0, 0,
+       "1016 of 1024 ranks have nothing to compute in each step, which has 8 micro-batches; no batch.micro_batch shares it evenly: "
+       "let batch.tokens_per_step be a multiple of ranks x model.n_ctx = 1048576, or take other ranks"},
+      {8, 524288, 64, 100, 131072,  // 2 micro-batches, and one more every 16.7 steps
+       "6 of 8 ranks have nothing to compute in the first step, and some in the first 92, while the batch grows; "
+       "batch.micro_batch=16 gives each rank one from the beginning"},
+      {8, 524288, 64, 100, 4096,
+       "7 of 8 ranks have nothing to compute in the first step, and some in the first 94, while the batch grows; "
+       "schedule.batch_start_tokens=524288 is enough for all"},
+      {8, 524288, 16, 100, 131072, ""},
+  };
+  for (const IdleCase& one : cases) {
+    RunConfig config;
+    config.train.steps = 1000;
+    config.batch.tokens_per_step = one.tokens_per_step;
+    config.batch.micro_batch = one.micro_batch;
+    config.schedule.batch_warmup_steps = one.growing_steps;
+    config.schedule.batch_start_tokens = one.start_tokens;
+    EXPECT_EQ(idle_ranks(config, one.ranks), one.told) << one.ranks << " ranks, micro-batches of " << one.micro_batch;
+  }
+}
+
+/// "--nodes=2 ..." of the lines that Slurm reads.
+std::int64_t slurm_option(const std::string& script, const std::string& name) {
+  return std::stoll(script.substr(script.find("#SBATCH --" + name + "=") + 11 + name.size()));
+}
+
+// The scripts that ship have work for each of their ranks.
+TEST(IdleRanks, ThereAreNoneInTheBatchScripts) {
+  const std::filesystem::path source = TEMPER_SOURCE_DIR;
+  for (const char* name : {"train_gpus.sbatch", "train_cpus.sbatch"}) {
+    const std::string script = read_file(source / "scripts/slurm" / name);
+    const auto word_after = [&](const std::string& key) {
+      const std::size_t begin = script.find(key) + key.size();
+      return script.substr(begin, script.find_first_of(" \n", begin) - begin);
+    };
+    const std::int64_t ranks = slurm_option(script, "nodes") * slurm_option(script, "ntasks-per-node");
+    const std::string config = word_after("\nconfig="), micro_batch = word_after(" batch.micro_batch=");
+    EXPECT_GE(ranks, 4) << name;
+    EXPECT_EQ(idle_ranks(load_config(source / config, {"batch.micro_batch=" + micro_batch}), ranks), "") << name;
+  }
+}
 
 class PlanTest : public testing::TestWithParam<Precision> {};
 INSTANTIATE_TEST_SUITE_P(All, PlanTest, testing::Values(Precision::fp32, Precision::bf16),

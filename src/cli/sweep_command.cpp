@@ -176,7 +176,9 @@ void run(const SweepArguments& arguments, ExitCode& exit_code) {
     Needs needs;
     if (arguments.dry_run) {
       write_output(cost_text(sweep, read_plan(sweep), [&](const RunConfig& config) {
-        return here ? std::optional(needs.memory_of(config)) : std::nullopt;
+        std::string reason;  // a plan of trials for a GPU can be looked at without one
+        const bool known = here && (config.device != DeviceChoice::cuda || cuda_available(&reason));
+        return known ? std::optional(needs.memory_of(config)) : std::nullopt;
       }));
       return;
     }

@@ -96,6 +96,11 @@ program=$work/program  # a link to the build, or to what was carried
 temper=$program/temper
 logs=$work/logs
 [ -z "$carried" ] || carried=$(cd "$carried" && pwd)
+# A copy without .git is of the commit that the programs carried with it are of.
+if [ -z "${TEMPER_COMMIT:-}" ] && [ -f "$carried/prebuilt/commit" ] && ! git rev-parse HEAD >/dev/null 2>&1; then
+  TEMPER_COMMIT=$(cat "$carried/prebuilt/commit")
+  export TEMPER_COMMIT
+fi
 PATH=$PATH:/usr/local/cuda/bin:$("$python" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')
 export PATH root program temper work logs out carried python
 export OMP_WAIT_POLICY=passive PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
@@ -153,7 +158,7 @@ run_stage() {  # STAGE SECONDS
   fi
   printf '== %s\n' "$name" >&2
   # In the background, so that a signal to this script need not wait for the stage.
-  timeout --kill-after=5 "$((limit < left ? limit : left))" \
+  timeout --kill-after=15 "$((limit < left ? limit : left))" \
     bash -euo pipefail -c 'source scripts/gpu/build.sh; source scripts/gpu/stages.sh; "$0"' "$name" </dev/null >"$log" 2>&1 &
   running=$name
   process=$!

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # temper runs Python isolated, which leaves it out
 
 import sweep_curves
 import sweep_results
@@ -43,6 +46,15 @@ def draw(report: Report) -> Iterator[Picture]:
         yield of_parts
 
 
+def put(path: Path, contents: bytes) -> None:
+    """Whole or not at all, in the place of what is there, and through no link."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.unlink(missing_ok=True)
+    with temporary.open("xb") as file:
+        file.write(contents)
+    os.replace(temporary, path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="folder to write into; made where it is missing")
@@ -62,12 +74,12 @@ def main() -> None:
                 names.add(picture.name)
                 pictures.append(picture)
                 if picture.alone:
-                    (options.out / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
-                    (options.out / f"{picture.name}.png").write_bytes(picture.png)
+                    put(options.out / f"{picture.name}.svg", picture.svg.encode("utf-8"))
+                    put(options.out / f"{picture.name}.png", picture.png)
         except ImportError:
             print(f"sweep.py: no pictures: {MATPLOTLIB_MISSING}", file=sys.stderr)
             pictures = None
-        (options.out / "report.html").write_text(page(report, pictures), encoding="utf-8")
+        put(options.out / "report.html", page(report, pictures).encode("utf-8"))
     except OSError as error:
         sys.exit(f"sweep.py: {error.filename}: {error.strerror}")
     print(f"{options.out / 'report.html'}, and {sum(one.alone for one in pictures or [])} pictures as SVG and PNG beside it", file=sys.stderr)

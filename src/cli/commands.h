@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "config/run_config.h"
 #include "io/error.h"
@@ -29,6 +30,9 @@ void add_doctor_command(CLI::App& app);
 
 /// Writes to standard output; a closed pipe or a full disk is an Error(ExitCode::io).
 void write_output(const std::string& text);
+
+/// This process's, as NAME=VALUE.
+std::vector<std::string> environment();
 
 /// A file of temper's in the user's cache folder, which is made; empty when there is none.
 std::string cache_file(const char* name);

@@ -8,6 +8,7 @@
 #include "data/tokenize.h"
 #include "data/tokenizer.h"
 #include "io/file.h"
+#include "io/staging.h"
 #include "train/progress.h"
 
 namespace temper {
@@ -82,9 +83,11 @@ struct TrainTokenizerArguments {
   std::int64_t vocab_size = 4096;
   std::int64_t n_ctx = 1024;
   std::string output;
+  bool overwrite = false;
 };
 
 void run_train_tokenizer(const TrainTokenizerArguments& arguments) {
+  StagedFiles staged(arguments.output, "tokenizer.json", is_vocabulary_file, arguments.overwrite);
   std::string text;
   for (const std::filesystem::path& path : expand_globs(arguments.inputs)) text += read_file(path) + "\n";
   Progress progress(0, 1);
@@ -93,8 +96,8 @@ void run_train_tokenizer(const TrainTokenizerArguments& arguments) {
     progress.activity("learning merges", static_cast<double>(done) / static_cast<double>(std::max<std::int64_t>(all, 1)));
   });
   progress.clear();
-  std::filesystem::create_directories(arguments.output);
-  tokenizer.save(arguments.output, arguments.n_ctx);
+  tokenizer.save(staged.path(), arguments.n_ctx);
+  staged.commit();
   char line[256];
   std::snprintf(line, sizeof(line), "%lld tokens learnt from %s in %.1f s, written to %s\n",
                 static_cast<long long>(tokenizer.vocab_size()), format_bytes(text.size()).c_str(),
@@ -110,6 +113,7 @@ void add_train_tokenizer(CLI::App& command) {
       ->capture_default_str()
       ->check(CLI::Range(257, 65536));
   train->add_option("--out", arguments->output, "Folder for vocab.json, merges.txt and tokenizer.json")->required();
+  train->add_flag("--overwrite", arguments->overwrite, "Replace the vocabulary that the folder has");
   train->footer("Example:\n  temper data train-tokenizer book.txt --vocab-size 4096 --out data/mine");
   train->callback([arguments] { run_train_tokenizer(*arguments); });
 }

@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/open_model.h"
 #include "data/tokenizer.h"
+#include "io/staging.h"
 #include "model/hf_format.h"
 #include "model/llmc_format.h"
 #include "train/progress.h"
@@ -19,14 +20,33 @@ struct Arguments {
   std::string to;
   std::string tokenizer;
   std::string format = "huggingface";
+  bool overwrite = false;
 };
 
-void make_new_folder(const fs::path& folder) {
-  std::error_code error;
-  if (fs::exists(folder) && !fs::is_empty(folder, error))
-    throw Error(ExitCode::usage, folder.string() + ": exists and is not empty; name a new folder");
-  fs::create_directories(folder, error);
-  if (error) throw Error(ExitCode::io, folder.string() + ": could not be made: " + error.message());
+bool is_model_file(const std::string& name) {
+  return name == "config.json" || name == "generation_config.json" || name == "model.safetensors" || is_vocabulary_file(name);
+}
+
+/// For a Hugging Face folder, which holds nothing else.
+StagedFiles stage_folder(const Arguments& arguments) {
+  const std::string key = "config.json";
+  if (fs::exists(arguments.to)) {
+    if (!fs::is_directory(arguments.to)) throw Error(ExitCode::usage, arguments.to + ": is a file; name a folder to make");
+    for (const fs::directory_entry& entry : fs::directory_iterator(arguments.to)) {
+      const std::string name = entry.path().filename().string();
+      if (!is_model_file(name) && name != "." + key + ".partial")
+        throw Error(ExitCode::usage, arguments.to + ": holds " + name + ", which is no file of a model; name a new folder");
+    }
+  }
+  return {arguments.to, key, is_model_file, arguments.overwrite};
+}
+
+StagedFiles stage_file(const Arguments& arguments) {
+  const fs::path path = arguments.to;
+  if (!path.has_filename() || fs::is_directory(path))
+    throw Error(ExitCode::usage, arguments.to + ": is a folder; name the file to make");
+  const std::string key = path.filename().string();
+  return {path.parent_path(), key, [key](const std::string& name) { return name == key; }, arguments.overwrite};
 }
 
 /// The tokenizer named on the command line, or the one that lies beside the model; none is allowed.
@@ -36,38 +56,44 @@ std::optional<Tokenizer> find_tokenizer(const Arguments& arguments, const fs::pa
   return std::nullopt;
 }
 
-void write_hugging_face(const Arguments& arguments, const Weights& weights, const std::optional<Tokenizer>& tokenizer) {
-  make_new_folder(arguments.to);
+void write_hugging_face(const Arguments& arguments, StagedFiles& staged, const Weights& weights,
+                        const std::optional<Tokenizer>& tokenizer) {
   const auto last = static_cast<std::uint32_t>(weights.config().vocab_size - 1);
-  save_hf_model(arguments.to, weights, tokenizer ? tokenizer->end_of_text() : last);
-  if (tokenizer) tokenizer->save(arguments.to, weights.config().n_ctx);
+  save_hf_model(staged.path(), weights, tokenizer ? tokenizer->end_of_text() : last);
+  if (tokenizer) tokenizer->save(staged.path(), weights.config().n_ctx);
+  staged.commit();
   write_output("wrote " + arguments.to + ", " + format_count(static_cast<double>(weights.layout().parameter_count())) +
                " parameters" + (tokenizer ? "" : "; no tokenizer: give one with --tokenizer if the model shall write") + "\n");
 }
 
 void import_model(const Arguments& arguments) {
+  StagedFiles staged = stage_folder(arguments);
   const std::unique_ptr<Ops> ops = open_device(DeviceChoice::cpu, Precision::fp32);
   DeviceMemory memory(ops.get());
   if (fs::is_directory(arguments.from)) {
     const Weights weights = open_weights(arguments.from, Precision::fp32, *ops, memory);
-    write_hugging_face(arguments, weights, find_tokenizer(arguments, arguments.from));
+    write_hugging_face(arguments, staged, weights, find_tokenizer(arguments, arguments.from));
     return;
   }
   Weights weights(read_llmc_config(arguments.from), Precision::fp32, Weights::Use::inference, ops.get(), memory);
   load_llmc_model(arguments.from, weights);
-  write_hugging_face(arguments, weights, find_tokenizer(arguments, fs::path()));
+  write_hugging_face(arguments, staged, weights, find_tokenizer(arguments, fs::path()));
 }
 
 void export_model(const Arguments& arguments) {
+  const bool as_folder = arguments.format == "huggingface";
+  StagedFiles staged = as_folder ? stage_folder(arguments) : stage_file(arguments);
   const std::unique_ptr<Ops> ops = open_device(DeviceChoice::cpu, Precision::fp32);
   DeviceMemory memory(ops.get());
   const fs::path folder = find_model_folder(arguments.from);
   const Weights weights = open_weights(folder, Precision::fp32, *ops, memory);
-  if (arguments.format == "huggingface") {
-    write_hugging_face(arguments, weights, find_tokenizer(arguments, folder));
+  if (as_folder) {
+    write_hugging_face(arguments, staged, weights, find_tokenizer(arguments, folder));
     return;
   }
-  save_llmc_model(arguments.to, weights, arguments.format == "llmc-bf16" ? DType::bf16 : DType::f32);
+  save_llmc_model(staged.path() / fs::path(arguments.to).filename(), weights,
+                  arguments.format == "llmc-bf16" ? DType::bf16 : DType::f32);
+  staged.commit();
   write_output("wrote " + arguments.to + "\n");
 }
 
@@ -80,6 +106,7 @@ void add_import_command(CLI::App& app) {
   command->add_option("from", arguments->from, "Hugging Face folder, or llm.c model file (.bin)")->required();
   command->add_option("to", arguments->to, "Folder to make")->required();
   command->add_option("--tokenizer", arguments->tokenizer, "Tokenizer folder or file to put beside the model");
+  command->add_flag("--overwrite", arguments->overwrite, "Replace the model that the folder has");
   command->callback([arguments] { import_model(*arguments); });
 }
 
@@ -92,6 +119,7 @@ void add_export_command(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::IsMember({"huggingface", "llmc-fp32", "llmc-bf16"}));
   command->add_option("--tokenizer", arguments->tokenizer, "Tokenizer folder or file (default: the checkpoint's own)");
+  command->add_flag("--overwrite", arguments->overwrite, "Replace the model that is there");
   command->callback([arguments] { export_model(*arguments); });
 }
 

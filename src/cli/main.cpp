@@ -1,4 +1,5 @@
 // temper's entry: parses the command line, runs a subcommand, and turns what was thrown into a message and an exit code.
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -23,6 +24,14 @@ namespace {
 int fail(temper::ExitCode code, const char* what) {
   std::fprintf(stderr, "temper: %s\n", what);
   return static_cast<int>(code);
+}
+
+/// Descriptors 0 to 2 that the program was started without are /dev/null: the first file opened, such as a run's log, would get one
+/// of their numbers, and whatever is printed.
+void fill_standard_streams() {
+  for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; ++stream) {
+    if (::fcntl(stream, F_GETFD) < 0 && ::open("/dev/null", O_RDWR) != stream) ::_exit(static_cast<int>(temper::ExitCode::io));
+  }
 }
 
 /// Its place in a launch, where the environment makes sense; the command that needs it says what does not.
@@ -107,6 +116,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  fill_standard_streams();
   settle_threads(argv);
   return leave(run(argc, argv));
 }

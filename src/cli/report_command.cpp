@@ -1,6 +1,3 @@
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -9,9 +6,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <optional>
 
 #include "cli/commands.h"
+#include "io/file.h"
+#include "io/process.h"
 #include "sweep/report.h"
 #include "sweep/report_text.h"
 #include "sweep/tables.h"
@@ -31,38 +29,27 @@ struct ReportArguments {
 
 using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
 
-/// Runs a program with this standard input, waits, and returns its exit code; none where there is no such program. `quiet`: what it
-/// writes is nobody's.
-std::optional<int> run_program(const std::vector<std::string>& words, int input, bool quiet) {
-  std::vector<char*> arguments;
-  arguments.reserve(words.size() + 1);
-  for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));  // execve writes to none of them
-  arguments.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
-  for (const int output : {STDOUT_FILENO, STDERR_FILENO}) {
-    if (quiet) ::posix_spawn_file_actions_addopen(&actions, output, "/dev/null", O_WRONLY, 0);
+/// Python as a helper: isolated (-I), and not working in the current folder, so that no module or setting that lies there, or that
+/// a variable names, takes part. Standard output and errors are ours, where it speaks.
+int run_python(const fs::path& python, const std::vector<std::string>& arguments, int input, bool speaks) {
+  Command command{.words = {python.string(), "-I", "-B"}, .environment = environment(), .input = input, .in_root = true};
+  command.words.insert(command.words.end(), arguments.begin(), arguments.end());
+  if (speaks) {
+    command.output = STDOUT_FILENO;
+    command.errors = STDERR_FILENO;
   }
-  pid_t process = 0;
-  const int failed = ::posix_spawnp(&process, arguments[0], &actions, nullptr, arguments.data(), environ);
-  ::posix_spawn_file_actions_destroy(&actions);
-  if (failed == ENOENT) return std::nullopt;
-  if (failed != 0) throw Error(ExitCode::io, words[0] + " could not be started: " + std::strerror(failed));
-  int status = 0;
-  while (::waitpid(process, &status, 0) < 0 && errno == EINTR) continue;
-  constexpr int killed = 128;  // as shells count
-  return WIFEXITED(status) ? WEXITSTATUS(status) : killed + WTERMSIG(status);
+  return run_to_end(command);
 }
 
 /// The Python that draws: one with matplotlib where there is one, otherwise any, otherwise "". The first in PATH is often one
 /// that Debian's python3-matplotlib is not installed for.
-std::string find_python(int input) {
-  std::string any;
-  for (const char* python : {"python3", "/usr/bin/python3"}) {
-    const std::optional<int> code = run_program({python, "-c", "import matplotlib"}, input, true);
-    if (code == 0) return python;
-    if (code && any.empty()) any = python;
+fs::path find_python() {
+  const char* path = std::getenv("PATH");
+  fs::path any;
+  for (const fs::path& python : {find_program("python3", path != nullptr ? path : ""), find_program("python3", "/usr/bin")}) {
+    if (python.empty()) continue;
+    if (run_python(python, {"-c", "import matplotlib"}, -1, false) == 0) return python;
+    if (any.empty()) any = python;
   }
   return any;
 }
@@ -92,7 +79,7 @@ void draw(const ReportSource& source, const fs::path& plots, const fs::path& out
     throw Error(ExitCode::io, std::string("the data of the report could not be written to a temporary file: ") +
                                   std::strerror(errno) + "; make room in /tmp");
   const int input = ::fileno(data.get());
-  const std::string python = find_python(input);
+  const fs::path python = find_python();
   if (python.empty()) {
     std::fputs(
         "no pictures and no report.html: they need Python 3 with matplotlib; install it (Debian: apt install "
@@ -102,11 +89,11 @@ void draw(const ReportSource& source, const fs::path& plots, const fs::path& out
   }
   std::rewind(data.get());
   ::lseek(input, 0, SEEK_SET);
-  const std::optional<int> code = run_program({python, "-B", (plots / "sweep.py").string(), "--out", out.string()}, input, false);
+  const std::string script = fs::absolute(plots / "sweep.py").string();
+  const int code = run_python(python, {script, "--out", fs::absolute(out).string()}, input, true);
   if (code != 0) {
-    throw Error(ExitCode::unexpected, "drawing the report failed: " + python + " " + (plots / "sweep.py").string() +
-                                          " ended with " + std::to_string(code.value_or(-1)) +
-                                          ", its message is above; all else is done");
+    throw Error(ExitCode::unexpected, "drawing the report failed: " + python.string() + " " + script + " ended with " +
+                                          std::to_string(code) + ", its message is above; all else is done");
   }
 }
 
@@ -138,7 +125,7 @@ void run(const ReportArguments& arguments) {
   if (!source.is_run) write_tables(source.sweep, source.plan);
   write_output(summary(source));
   const fs::path out = arguments.out.empty() ? folder / "report" : fs::path(arguments.out);
-  fs::create_directories(out);
+  arguments.out.empty() ? make_inner_folder(out) : make_folder(out);
   draw(source, find_plots(arguments.plots), out);
 }
 

@@ -54,12 +54,6 @@ std::vector<std::string> visible_gpus() {
   return gpus;
 }
 
-std::vector<std::string> environment() {
-  std::vector<std::string> all;
-  for (char** entry = environ; *entry != nullptr; ++entry) all.emplace_back(*entry);
-  return all;
-}
-
 LocalMachine this_machine() {
   LocalMachine machine;
   machine.program = "/proc/self/exe";  // which stays this program when the file is replaced by a newer one
@@ -186,7 +180,10 @@ void run(const SweepArguments& arguments, ExitCode& exit_code) {
     if (here) needs.check(sweep);
   }
   const std::unique_ptr<Executor> executor = make_executor(arguments, sweep);
-  fs::create_directories(out / "trials");
+  if (fs::exists(out / "config.json") && !fs::exists(out / "sweep.json"))
+    throw Error(ExitCode::usage, out.string() + ": holds a run or a model and no sweep; name another folder with --out");
+  make_folder(out);
+  make_inner_folder(out / "trials");
   const FolderLock lock(out);
   write_file_atomically(out / "sweep.json", sweep_to_json(sweep.file));
   if (const std::size_t count = others(sweep)) {

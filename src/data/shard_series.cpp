@@ -15,12 +15,6 @@ ShardSeries::ShardSeries(std::filesystem::path folder, std::string name, Split s
   }
 }
 
-ShardSeries::~ShardSeries() {
-  if (kept_) return;
-  std::error_code ignored;
-  for (const ShardRecord& shard : shards_) std::filesystem::remove(folder_ / shard.file, ignored);
-}
-
 void ShardSeries::append(std::span<const std::uint16_t> tokens) {
   while (!tokens.empty()) {
     if (!writer_) {
@@ -40,11 +34,10 @@ void ShardSeries::close() {
 
 void ShardSeries::finish_shard() {
   const std::filesystem::path path = shard_path(folder_, name_, split_, static_cast<std::int64_t>(shards_.size()));
-  // Listed first, so that it is removed too when something after the rename fails.
-  shards_.push_back({path.filename().string(), writer_->token_count(), {}});
+  const std::int64_t tokens = writer_->token_count();
   writer_->close();
   writer_.reset();
-  shards_.back().hash = hash_file(path);
+  shards_.push_back({path.filename().string(), tokens, hash_file(path)});
 }
 
 }  // namespace temper

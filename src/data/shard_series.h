@@ -13,22 +13,18 @@
 
 namespace temper {
 
-/// Writes one split. A shard is begun when there is a token for it, so an empty stream makes no file. Destroyed without close(),
-/// or after an error: all files of the series are removed.
+/// Writes one split. A shard is begun when there is a token for it, so an empty stream makes no file. What of it
+/// stays after an error is the caller's to remove.
 class ShardSeries {
  public:
   /// `shard_tokens`: 1 to max_shard_tokens; documents run over from one shard to the next, as in llm.c.
   ShardSeries(std::filesystem::path folder, std::string name, Split split, std::int64_t shard_tokens);
-  ~ShardSeries();
-  ShardSeries(const ShardSeries&) = delete;
-  ShardSeries& operator=(const ShardSeries&) = delete;
 
   void append(std::span<const std::uint16_t> tokens);
-  /// Completes the last shard. The files still go unless keep() follows.
+  /// Completes the last shard.
   void close();
   /// The shards written, in order.
   const std::vector<ShardRecord>& shards() const { return shards_; }
-  void keep() { kept_ = true; }
 
  private:
   void finish_shard();
@@ -39,7 +35,6 @@ class ShardSeries {
   std::int64_t shard_tokens_;
   std::unique_ptr<ShardWriter> writer_;
   std::vector<ShardRecord> shards_;
-  bool kept_ = false;
 };
 
 }  // namespace temper

@@ -8,6 +8,7 @@
 #include "data/shard.h"
 #include "io/error.h"
 #include "io/file.h"
+#include "io/staging.h"
 
 namespace temper {
 namespace {
@@ -82,6 +83,7 @@ void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar) {
 }
 
 Sidecar parse_sidecar(const std::string& text, const std::string& label) {
+  refuse_incomplete(text, label, ExitCode::data);
   try {
     const Json json = Json::parse(text);
     if (json.at("format") != format_name || json.at("version") != format_version) {

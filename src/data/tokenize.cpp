@@ -13,6 +13,8 @@
 #include "data/shard_series.h"
 #include "data/tokenize_reader.h"
 #include "io/error.h"
+#include "io/file.h"
+#include "io/staging.h"
 
 namespace temper {
 namespace {
@@ -180,32 +182,33 @@ bool is_shard_of(const std::string& file, const std::string& name) {
     const std::string prefix = name + "_" + split_name(split) + "_";
     if (!file.starts_with(prefix)) continue;
     const std::size_t end = file.find_first_not_of("0123456789", prefix.size());
-    const std::string suffix = end == std::string::npos ? "" : file.substr(end);
-    if (end != prefix.size() && (suffix == ".bin" || suffix == ".bin.tmp")) return true;
+    if (end != std::string::npos && end != prefix.size() && file.substr(end) == ".bin") return true;
   }
   return false;
 }
 
-// Shards left from a longer run would be taken up by a glob, so old files go, or stop the run.
-void clear_output(const TokenizeSettings& settings, const std::vector<CorpusFile>& inputs) {
-  std::filesystem::create_directories(settings.output);
-  std::vector<std::filesystem::path> old;
-  for (const auto& entry : std::filesystem::directory_iterator(settings.output)) {
-    const std::string file = entry.path().filename().string();
-    if (file == settings.name + ".json" || is_shard_of(file, settings.name)) old.push_back(entry.path());
-  }
-  std::sort(old.begin(), old.end());
-  for (const std::filesystem::path& path : old) {
-    if (!settings.overwrite) {
-      throw Error(ExitCode::usage, path.string() + ": exists already; choose another name or folder, or allow overwriting");
+// What --overwrite must not replace all the same.
+void check_replaceable(const TokenizeSettings& settings, const std::vector<CorpusFile>& inputs,
+                       const std::function<bool(const std::string&)>& belongs) {
+  if (!std::filesystem::is_directory(settings.output)) return;
+  const std::filesystem::path sidecar = sidecar_path(settings.output, settings.name);
+  if (std::filesystem::exists(sidecar) && !is_incomplete(sidecar)) {
+    try {
+      parse_sidecar(read_file(sidecar), sidecar.string());
+    } catch (const Error&) {
+      throw Error(ExitCode::usage,
+                  sidecar.string() + ": exists already and is no sidecar of shards; choose another --name, or remove it");
     }
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(settings.output)) {
+    if (!belongs(entry.path().filename().string())) continue;
     for (const CorpusFile& input : inputs) {
-      if (std::filesystem::equivalent(path, input.path)) {
-        throw Error(ExitCode::usage, path.string() + ": is both an input and a file to overwrite; choose another name or folder");
+      if (std::filesystem::equivalent(entry.path(), input.path)) {
+        throw Error(ExitCode::usage,
+                    entry.path().string() + ": is both an input and a file to overwrite; choose another name or folder");
       }
     }
   }
-  for (const std::filesystem::path& path : old) std::filesystem::remove(path);
 }
 
 void check_split(const Sidecar& sidecar, Split split, const char* remedy) {
@@ -220,11 +223,13 @@ void check_split(const Sidecar& sidecar, Split split, const char* remedy) {
 Sidecar tokenize_files(const TokenizeSettings& settings, const Tokenizer& tokenizer, const TokenizeProgress& progress) {
   check_settings(settings, tokenizer);
   const std::vector<CorpusFile> files = corpus_files(settings);
+  const auto belongs = [&](const std::string& file) { return file == settings.name + ".json" || is_shard_of(file, settings.name); };
+  check_replaceable(settings, files, belongs);
+  StagedFiles staged(settings.output, settings.name + ".json", belongs, settings.overwrite);
   CorpusReader reader(files, settings.separator, settings.validation_fraction);
-  ShardSeries train(settings.output, settings.name, Split::train, settings.shard_tokens);
-  ShardSeries validation(settings.output, settings.name, Split::validation, settings.shard_tokens);
+  ShardSeries train(staged.path(), settings.name, Split::train, settings.shard_tokens);
+  ShardSeries validation(staged.path(), settings.name, Split::validation, settings.shard_tokens);
   const std::array<ShardSeries*, 2> series = {&train, &validation};
-  clear_output(settings, files);
 
   Sidecar sidecar;
   sidecar.tokenizer_hash = tokenizer.hash();
@@ -267,8 +272,8 @@ Sidecar tokenize_files(const TokenizeSettings& settings, const Tokenizer& tokeni
     series[split]->close();
     sidecar.splits[split].shards = series[split]->shards();
   }
-  write_sidecar(sidecar_path(settings.output, settings.name), sidecar);
-  for (ShardSeries* written : series) written->keep();
+  write_sidecar(sidecar_path(staged.path(), settings.name), sidecar);
+  staged.commit();
   if (progress) progress(reader.total_bytes(), reader.total_bytes());
   return sidecar;
 }

@@ -25,7 +25,7 @@ struct TokenizeSettings {
 
   std::filesystem::path output;  ///< folder; made if missing
   std::string name;              ///< of the shards: NAME_train_000000.bin
-  bool overwrite = false;        ///< remove shards and sidecar of this name first; else they are an error
+  bool overwrite = false;        ///< replace shards and sidecar of this name, once the new ones are whole; else they are an error
   std::int64_t shard_tokens = 100'000'000;
   int threads = 0;  ///< 0: one for each processor
 };
@@ -37,7 +37,8 @@ using TokenizeProgress = std::function<void(std::int64_t, std::int64_t)>;
 /// scripts; blank documents are left out. Memory does not grow with the input, but for a document without a single space or
 /// line feed, and a line of JSON, which are held whole.
 /// Errors: a vocabulary above 65,536, damaged input, a split without a document: ExitCode::data; settings, or output that exists:
-/// ExitCode::usage. After an error or a throwing `progress` no file of the run is left.
+/// ExitCode::usage. After an error or a throwing `progress` no file of the run is left, and old shards are as they were
+/// (io/staging.h).
 Sidecar tokenize_files(const TokenizeSettings& settings, const Tokenizer& tokenizer, const TokenizeProgress& progress);
 
 }  // namespace temper

@@ -13,6 +13,7 @@
 #include "data/tokenizer_files.h"
 #include "io/error.h"
 #include "io/file.h"
+#include "io/staging.h"
 
 namespace temper {
 
@@ -250,6 +251,8 @@ Vocabulary load_pair(const fs::path& tokens, const fs::path& merges) {
 Vocabulary load_vocabulary(const fs::path& path) {
   std::error_code error;
   constexpr std::pair<const char*, const char*> kPairs[] = {{"encoder.json", "vocab.bpe"}, {"vocab.json", "merges.txt"}};
+  const fs::path key = (fs::is_directory(path, error) ? path : path.parent_path()) / "tokenizer.json";
+  if (is_incomplete(key)) refuse_incomplete(read_file(key), key.string(), ExitCode::data);
   if (fs::is_directory(path, error)) {
     if (fs::exists(path / "tokenizer.json", error)) return load_vocabulary(path / "tokenizer.json");
     for (const auto& [tokens, merges] : kPairs) {

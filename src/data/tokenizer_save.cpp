@@ -1,10 +1,9 @@
 #include <nlohmann/json.hpp>
 #include <string>
-#include <system_error>
 
 #include "data/bpe_alphabet.h"
+#include "data/tokenizer.h"
 #include "data/tokenizer_files.h"
-#include "io/error.h"
 #include "io/file.h"
 
 namespace temper {
@@ -20,11 +19,12 @@ json byte_level(bool add_prefix_space) {
 
 }  // namespace
 
-void save_vocabulary(const Vocabulary& vocabulary, const fs::path& folder, std::int64_t n_ctx) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) throw Error(ExitCode::io, folder.string() + ": cannot create the folder: " + error.message());
+bool is_vocabulary_file(const std::string& name) {
+  return name == "vocab.json" || name == "merges.txt" || name == "tokenizer.json" || name == "tokenizer_config.json";
+}
 
+void save_vocabulary(const Vocabulary& vocabulary, const fs::path& folder, std::int64_t n_ctx) {
+  make_folder(folder);
   std::vector<std::string> names;
   names.reserve(vocabulary.tokens.size());
   for (const std::string& token : vocabulary.tokens) names.push_back(to_alphabet(token));

@@ -29,6 +29,8 @@ std::string_view remedy(int error_number) {
       return "; choose a folder that can be written to";
     case ENOENT:
       return "; check the path";
+    case ELOOP:
+      return "; a symbolic link is not followed there: remove it, or make the whole folder that --out names the link";
     case EMFILE:
     case ENFILE:
       return "; raise the limit on open files (ulimit -n)";
@@ -56,6 +58,7 @@ void Descriptor::reset() {
 }
 
 Descriptor open_descriptor(const std::filesystem::path& path, int flags) {
+  if ((flags & O_ACCMODE) != O_RDONLY) flags |= O_NOFOLLOW;
   int descriptor = -1;
   do {
     descriptor = ::open(path.c_str(), flags | O_CLOEXEC, 0666);

@@ -29,6 +29,8 @@ class Descriptor {
 };
 
 /// open(2) with O_CLOEXEC, repeated when a signal interrupts it. New files get 0666 less the umask. None on failure, errno set.
+/// A symbolic link is followed to read only: to write, O_NOFOLLOW is added, since a link in somebody's run directory must not make
+/// temper write elsewhere.
 Descriptor open_descriptor(const std::filesystem::path& path, int flags);
 
 /// write(2) in bounded pieces until all is written. Returns 0, or the errno of the call that failed.

@@ -118,6 +118,23 @@ void sync_folder(const std::filesystem::path& folder) {
   if (const int error_number = synchronise(descriptor.get())) throw_failure("synchronise folder", named, error_number);
 }
 
+bool make_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  const bool made = std::filesystem::create_directories(folder, error);
+  if (error) throw_failure("make the folder", folder, error.value());
+  return made;
+}
+
+void refuse_link(const std::filesystem::path& path) {
+  std::error_code absent;
+  if (std::filesystem::is_symlink(std::filesystem::symlink_status(path, absent))) throw_failure("use", path, ELOOP);
+}
+
+bool make_inner_folder(const std::filesystem::path& folder) {
+  refuse_link(folder);
+  return make_folder(folder);
+}
+
 std::uint64_t free_bytes(const std::filesystem::path& path) {
   // A run folder is asked about before it exists; its nearest existing ancestor is on the same file system.
   std::filesystem::path existing = std::filesystem::absolute(path);

@@ -21,6 +21,14 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
 /// Makes renames and new names in `folder` durable.
 void sync_folder(const std::filesystem::path& folder);
 
+/// Error(ExitCode::io) where `path` is a symbolic link.
+void refuse_link(const std::filesystem::path& path);
+/// Makes a folder where it is missing, with those above it; true if it was.
+bool make_folder(const std::filesystem::path& folder);
+/// The same for one in a run directory, the folder of a sweep or another that temper fills: nothing is written through a symbolic
+/// link in there, and one in its place is refused. The user's own folder may be a link.
+bool make_inner_folder(const std::filesystem::path& folder);
+
 /// Bytes free to this user on the file system of `path`.
 std::uint64_t free_bytes(const std::filesystem::path& path);
 

@@ -2,6 +2,7 @@
 // the file says is only for the message.
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -47,6 +48,9 @@ FolderLock::FolderLock(const std::filesystem::path& folder) : path_(folder / "ru
     throw Error(ExitCode::io, folder.string() + " is in use by " + read_holder(file) +
                                   ", which holds its run.lock; wait for it, stop it, or choose another folder with --out");
   }
+  struct stat status {};
+  if (::fstat(file.get(), &status) == 0 && status.st_nlink == 0)
+    throw Error(ExitCode::io, folder.string() + " was in use by another process that has just ended; run the command again");
   // A full disk must not forbid a run that may be there to delete something: the lock is held with or without these words.
   const std::string holder = describe_this_process();
   if (::ftruncate(file.get(), 0) == 0) write_all(file.get(), holder.data(), holder.size());

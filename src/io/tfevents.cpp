@@ -13,7 +13,7 @@
 
 #include "io/append_log.h"
 #include "io/descriptor.h"
-#include "io/error.h"
+#include "io/file.h"
 
 namespace temper {
 namespace {
@@ -135,9 +135,7 @@ std::int64_t seconds_for_name(const std::filesystem::path& folder) {
 }
 
 std::filesystem::path new_file_in(const std::filesystem::path& folder) {
-  std::error_code failure;
-  std::filesystem::create_directories(folder, failure);
-  if (failure) throw_failure("create folder", folder, failure.value());
+  make_inner_folder(folder);
   std::string seconds = std::to_string(seconds_for_name(folder));
   seconds.insert(0, seconds.size() < 10 ? 10 - seconds.size() : 0, '0');
   return folder / (std::string(name_prefix) + seconds + "." + host_name() + "." + std::to_string(::getpid()) + ".0");

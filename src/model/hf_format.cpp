@@ -9,6 +9,7 @@
 #include "io/error.h"
 #include "io/file.h"
 #include "io/safetensors.h"
+#include "io/staging.h"
 #include "model/checked_import.h"
 #include "model/hf_config.h"
 #include "model/hf_tensors.h"
@@ -32,7 +33,9 @@ HfConfig read_config_file(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "config.json";
   if (!std::filesystem::is_regular_file(path))
     throw Error(ExitCode::checkpoint, folder.string() + ": there is no config.json; give a folder as save_pretrained writes it");
-  return parse_hf_config(read_file(path), path.string());
+  const std::string text = read_file(path);
+  refuse_incomplete(text, path.string(), ExitCode::checkpoint);
+  return parse_hf_config(text, path.string());
 }
 
 std::vector<TensorEntry> file_entries(const ModelConfig& config) {

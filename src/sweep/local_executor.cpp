@@ -13,6 +13,7 @@
 
 #include "io/descriptor.h"
 #include "io/error.h"
+#include "io/process.h"
 
 namespace temper {
 namespace {
@@ -31,14 +32,6 @@ std::string gpus_of(std::size_t index, double each, const std::vector<std::strin
   std::string list;
   for (std::size_t i = index * many; i < (index + 1) * many; ++i) list += (list.empty() ? "" : ",") + gpus[i];
   return list;
-}
-
-std::vector<char*> pointers(const std::vector<std::string>& texts) {
-  std::vector<char*> all;
-  all.reserve(texts.size() + 1);
-  for (const std::string& text : texts) all.push_back(const_cast<char*>(text.c_str()));  // execve writes to none of them
-  all.push_back(nullptr);
-  return all;
 }
 
 void check(const LocalMachine& machine, const SweepResources& resources) {
@@ -94,7 +87,7 @@ void LocalExecutor::start(const TrialLaunch& launch) {
   const Descriptor nothing = open_descriptor("/dev/null", O_RDONLY);
   const std::vector<std::string> arguments = {
       "temper", "train", (launch.folder / "config.json").string(), "--out", launch.folder.string(), "--resume"};
-  const std::vector<char*> argument_pointers = pointers(arguments), environment_pointers = pointers(slot.environment);
+  const std::vector<char*> argument_pointers = exec_pointers(arguments), environment_pointers = exec_pointers(slot.environment);
   const pid_t parent = ::getpid();
 
   const pid_t child = ::fork();

@@ -1,10 +1,6 @@
 #include "sweep/slurm_commands.h"
 
-#include <fcntl.h>
-#include <signal.h>
-#include <spawn.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,10 +9,10 @@
 #include <chrono>
 #include <cstring>
 #include <sstream>
-#include <thread>
 
 #include "io/descriptor.h"
 #include "io/error.h"
+#include "io/process.h"
 
 namespace temper {
 namespace {
@@ -62,55 +58,32 @@ std::string read_all(int descriptor) {
   }
 }
 
-std::vector<char*> pointers(const std::vector<std::string>& texts) {
-  std::vector<char*> all;
-  all.reserve(texts.size() + 1);
-  for (const std::string& text : texts) all.push_back(const_cast<char*>(text.c_str()));  // posix_spawn writes to none of them
-  all.push_back(nullptr);
-  return all;
-}
-
 /// Runs a program of the PATH to its end.
 Answer ask(const std::vector<std::string>& command, const std::vector<std::string>& environment) {
   // Files in memory: whatever the program writes, it never waits for a reader.
   const Descriptor out(::memfd_create("output", MFD_CLOEXEC)), err(::memfd_create("errors", MFD_CLOEXEC));
   if (!out || !err)
     throw Error(ExitCode::io, std::string("no memory for the output of ") + command[0] + ": " + std::strerror(errno));
-  posix_spawn_file_actions_t files;
-  posix_spawn_file_actions_init(&files);
-  posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&files, out.get(), STDOUT_FILENO);
-  posix_spawn_file_actions_adddup2(&files, err.get(), STDERR_FILENO);
-  // A process group of its own: Ctrl-C at the terminal is for temper, which must know whether a job was submitted.
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t defaults;
-  sigemptyset(&defaults);
-  sigaddset(&defaults, SIGPIPE);
-  posix_spawnattr_setsigdefault(&attributes, &defaults);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF);
-
-  pid_t process = 0;
-  const int failed =
-      ::posix_spawnp(&process, command[0].c_str(), &files, &attributes, pointers(command).data(), pointers(environment).data());
-  posix_spawn_file_actions_destroy(&files);
-  posix_spawnattr_destroy(&attributes);
-  if (failed == ENOENT) {
+  std::string path;
+  for (const std::string& entry : environment) {
+    if (entry.starts_with("PATH=")) path = entry.substr(5);
+  }
+  std::vector<std::string> words = command;
+  words.front() = find_program(command.front(), path).string();
+  if (words.front().empty()) {
     throw Error(ExitCode::usage, command[0] +
                                      " was not found in the PATH; --executor slurm needs Slurm's programs (on many clusters: "
                                      "module load slurm), without it the trials run on this machine");
   }
-  if (failed != 0) throw Error(ExitCode::io, command[0] + " could not be started: " + std::strerror(failed));
-  // Slurm's programs give up by themselves within two minutes; one that hangs shall not hold up a sweep for ever.
-  constexpr auto limit = std::chrono::minutes(5);
-  const auto begin = std::chrono::steady_clock::now();
-  int status = 0;
-  for (pid_t ended = 0; ended != process; ended = ::waitpid(process, &status, WNOHANG)) {
-    if (ended < 0 && errno != EINTR) throw Error(ExitCode::io, "the end of " + command[0] + " got lost: " + std::strerror(errno));
-    if (std::chrono::steady_clock::now() - begin > limit) ::kill(process, SIGKILL);
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  return {WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status), read_all(out.get()), read_all(err.get())};
+  // A process group of its own: Ctrl-C at the terminal is for temper, which must know whether a job was submitted. Slurm's programs
+  // give up by themselves within two minutes; one that hangs shall not hold up a sweep for ever.
+  const int code = run_to_end({.words = words,
+                               .environment = environment,
+                               .output = out.get(),
+                               .errors = err.get(),
+                               .own_group = true,
+                               .limit = std::chrono::minutes(5)});
+  return {code, read_all(out.get()), read_all(err.get())};
 }
 
 /// What a program said of its failure, without the line ends.

@@ -161,6 +161,7 @@ void SlurmExecutor::submit() {
   job.command = "sbatch";
   for (const std::string& argument : arguments) job.command += " " + shell_word(argument);
   write_file_atomically(folder_ / "slurm.sh", batch_script(job));
+  refuse_link(folder_ / "slurm.log");  // Slurm opens it
 
   record_->assign(job.name, job.trials);
   const std::int64_t number = slurm_.submit(arguments);

@@ -16,6 +16,13 @@ end=$folder/slurm_end.json
 newest_checkpoint() { ls -d "$folder"/checkpoints/step-???????? 2>/dev/null | tail -n 1; }
 
 cd "$work" || exit 1
+# As everywhere in temper: no program of the current folder is run, and nothing is written through a link.
+path=
+while read -rd: each; do [[ $each != /* ]] || path+=${path:+:}$each; done <<<"$PATH:"
+PATH=$path
+for each in "$folder" "$folder/trial.log" "$end.tmp"; do
+  [ ! -L "$each" ] || { echo "$each: is a symbolic link, which is not followed in a sweep"; exit 8; }
+done
 
 # The last line of slurm.jsonl that names a trial says which job may run it: a submission that nobody waits for does nothing. And
 # what has ended does not begin again.

@@ -100,7 +100,7 @@ TrialStatus read_trial(const fs::path& folder, const Trial& trial, const Metric&
 }
 
 void prepare_trial(const fs::path& folder, const Trial& trial, const SweepFile& sweep, const Configuration& configuration) {
-  fs::create_directories(folder);
+  make_inner_folder(folder);
   Json json;
   json["seed"] = trial.seed;
   json["steps"] = total_steps(trial.config);

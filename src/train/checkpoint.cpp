@@ -196,9 +196,7 @@ void remove_all_or_throw(const fs::path& path) {
 }  // namespace
 
 CheckpointFolder::CheckpointFolder(fs::path folder, std::int64_t keep) : folder_(std::move(folder)), keep_(keep) {
-  std::error_code error;
-  fs::create_directories(folder_, error);
-  if (error) throw Error(ExitCode::io, folder_.string() + ": could not be made: " + error.message());
+  make_inner_folder(folder_);
 }
 
 fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weights, Optimizer& optimizer, Ops& ops,
@@ -215,9 +213,7 @@ fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weight
   fs::path target = folder_ / folder_name(state.step);
   const fs::path temporary = target.string() + temporary_suffix;
   try {
-    std::error_code made;
-    if (!fs::create_directory(temporary, made) && made)
-      throw Error(ExitCode::io, temporary.string() + ": could not be made: " + made.message());
+    make_inner_folder(temporary);
     const ModelConfig& model = weights.config();
     const std::uint32_t end_of_text =
         tokenizer != nullptr ? tokenizer->end_of_text() : static_cast<std::uint32_t>(model.vocab_size - 1);
@@ -269,6 +265,8 @@ std::optional<fs::path> CheckpointFolder::newest_good() const {
   const std::vector<fs::path> found = list();
   for (auto it = found.rbegin(); it != found.rend(); ++it) {
     try {
+      if (fs::is_symlink(*it))
+        throw Error(ExitCode::checkpoint, it->string() + ": is a symbolic link, which is not followed in a run");
       verify_checkpoint(*it);
       return *it;
     } catch (const Error& error) {

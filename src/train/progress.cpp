@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <limits>
 
+#include "io/error.h"
+
 namespace temper {
 
 namespace {
@@ -48,7 +50,11 @@ std::string format_bytes(std::size_t bytes) {
 
 Progress::Progress(std::int64_t total_steps, std::int64_t log_every, bool speaks, const std::filesystem::path& log)
     : total_steps_(total_steps), log_every_(log_every), speaks_(speaks), terminal_(speaks && isatty(STDERR_FILENO) == 1) {
-  if (!log.empty()) log_.open(log, std::ios::app);
+  try {
+    if (!log.empty()) log_.emplace(log, 0);
+  } catch (const Error& error) {
+    std::fprintf(stderr, "warning: %s; the run goes on without this log\n", error.what());
+  }
 }
 
 void Progress::step(const StepRecord& record, double tokens_per_second, double seconds_left) {
@@ -59,7 +65,7 @@ void Progress::step(const StepRecord& record, double tokens_per_second, double s
              record.learning_rate, format_count(tokens_per_second).c_str(), format_duration(seconds_left).c_str());
   const bool plain = record.step % log_every_ == 0 || record.step == total_steps_;
   const std::string line = format("step %lld/%lld  ", step, total) + figures;
-  if (plain && log_.is_open()) log_ << line << std::endl;
+  if (plain && log_) log_->append(line + "\n");
   if (terminal_) {
     const double share = static_cast<double>(record.step) / static_cast<double>(std::max<std::int64_t>(total_steps_, 1));
     const auto now = std::chrono::steady_clock::now();
@@ -83,7 +89,7 @@ void Progress::clear() {
 
 void Progress::note(const std::string& text) {
   clear();
-  if (log_.is_open()) log_ << text << std::endl;
+  if (log_) log_->append(text + "\n");
   if (speaks_) std::fprintf(stderr, "%s\n", text.c_str());
 }
 

@@ -6,12 +6,12 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "io/append_log.h"
 #include "train/checkpoint.h"
 
 namespace temper {
@@ -44,7 +44,7 @@ class Progress {
   std::int64_t log_every_;
   bool speaks_;
   bool terminal_;
-  std::ofstream log_;
+  std::optional<AppendLog> log_;
   bool shown_ = false;
   std::chrono::steady_clock::time_point last_rewrite_{};
 };

@@ -1,7 +1,6 @@
 #include "train/run_directory.h"
 
 #include <algorithm>
-#include <system_error>
 
 #include "config/parse.h"
 #include "config/resolved.h"
@@ -13,15 +12,18 @@ namespace fs = std::filesystem;
 
 RunDirectory::RunDirectory(fs::path path, bool resume) : path_(std::move(path)) {
   const bool holds_run = fs::exists(path_ / "config.json");
+  const bool holds_history = fs::exists(path_ / "metrics.jsonl") || fs::exists(path_ / "sweep.json");
   if (resume && !holds_run)
     throw Error(ExitCode::checkpoint,
                 path_.string() + ": there is no run to resume here; drop --resume to start one, or correct --out");
   if (!resume && holds_run)
     throw Error(ExitCode::usage,
                 path_.string() + ": holds a run already; --resume goes on with it, another --out starts a new one");
-  std::error_code error;
-  fs::create_directories(path_, error);
-  if (error) throw Error(ExitCode::io, path_.string() + ": could not be made: " + error.message());
+  if (!resume && holds_history)
+    throw Error(ExitCode::usage, path_.string() + ": holds " +
+                                     (fs::exists(path_ / "sweep.json") ? "a sweep" : "the metrics.jsonl of a run") +
+                                     ", which a new run would mix with its own; name another --out");
+  make_folder(path_);
   lock_ = std::make_unique<FolderLock>(path_);
 }
 

@@ -50,7 +50,7 @@ std::optional<RunDirectory> open_directory(const TrainOptions& options, Communic
   std::optional<RunDirectory> directory;
   if (ranks.rank() == 0) {
     directory.emplace(options.run_directory, options.resume);
-    if (ranks.size() > 1) fs::create_directories(options.run_directory / "logs");
+    if (ranks.size() > 1) make_inner_folder(options.run_directory / "logs");
   }
   ranks.exchange("", "the run directory");
   return directory;

@@ -253,16 +253,24 @@ TEST_F(TokenizeFiles, OldOutputIsKeptOrReplacedWhole) {
   const Strings many = output_files();
   ASSERT_GT(many.size(), 4u);
   put("out/x_train_extra.bin", "not of the series");
-  put("out/x_val_000003.bin.tmp", "left by a crash");
   made.shard_tokens = 1'000'000;
   made.overwrite = false;
   expect_error(ExitCode::usage, {"x.json", "exists already"}, [&] { tokenize_files(made, tokenizer(), {}); });
-  EXPECT_EQ(output_files().size(), many.size() + 2);
+  EXPECT_EQ(output_files().size(), many.size() + 1);
   made.overwrite = true;
+  TokenizeSettings bad = made;
+  bad.inputs = {path, put("bad.jsonl", "not json")};
+  const std::string sidecar = read_file(folder_ / "out/x.json");
+  expect_error(ExitCode::data, {"bad.jsonl"}, [&] { tokenize_files(bad, tokenizer(), {}); });
+  EXPECT_EQ(output_files().size(), many.size() + 1) << "the old shards stay until the new ones are whole";
+  EXPECT_EQ(read_file(folder_ / "out/x.json"), sidecar);
   tokenize_files(made, tokenizer(), {});
   EXPECT_EQ(output_files(), Strings({"x.json", "x_train_000000.bin", "x_train_extra.bin"}));
   made.inputs = {(folder_ / "out/x.json").string()};
   expect_error(ExitCode::usage, {"x.json", "both an input"}, [&] { tokenize_files(made, tokenizer(), {}); });
+  made.inputs = {path};
+  put("out/x.json", "{\"a vocabulary\": 1}");
+  expect_error(ExitCode::usage, {"x.json", "no sidecar", "--name"}, [&] { tokenize_files(made, tokenizer(), {}); });
 }
 
 TEST_F(TokenizeFiles, BadSettings) {

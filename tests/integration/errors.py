@@ -9,8 +9,9 @@ import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 
-from harness import Workspace, check, final_bytes
+from harness import Workspace, check, metrics
 
 
 def configuration(work: Workspace) -> None:
@@ -133,12 +134,93 @@ def output_and_locks(work: Workspace) -> None:
     second.kill()
     second.communicate()
 
-    # A log that cannot be written does not stop a run.
-    (work.folder / "logged" / "tensorboard").mkdir(parents=True)
-    os.symlink("/dev/full", work.folder / "logged" / "metrics.jsonl")
-    done = work.run("train", "config.json", "train.steps=10", "--out", "logged")
-    check(done.returncode == 0, f"a full log stopped the run with {done.returncode}:\n{done.stderr}")
-    check("metrics.jsonl" in done.stderr, f"a full log was not told:\n{done.stderr}")
+    # Started without standard output and errors, the run has no file of theirs to write into.
+    closed = subprocess.run([work.temper, "train", "config.json", "train.steps=10", "--out", "closed"], cwd=work.folder, stdin=subprocess.DEVNULL,
+                            preexec_fn=lambda: os.closerange(0, 3), env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=120)
+    check(closed.returncode == 0, f"closed descriptors: exit {closed.returncode}")
+    check([line["step"] for line in metrics(work.folder / "closed")] == list(range(11)), "closed descriptors: metrics.jsonl has other lines")
+
+
+def links(work: Workspace) -> None:
+    """Nothing is written through a symbolic link in a run directory or a sweep; the folder of --out may be one."""
+    (work.folder / "disk").mkdir()
+    os.symlink("disk", work.folder / "linked")
+    work.ok("train", "config.json", "train.steps=5", "diagnostics.every=5", "--out", "linked")
+    on = ("train", "config.json", "train.steps=10", "diagnostics.every=5", "--out", "case", "--resume", "--allow-change", "train.steps")
+    victim = work.folder / "victim"
+    for name in ("run.lock", "metrics.jsonl", "diagnostics.jsonl", "config.json.tmp", "summary.json.tmp", "tensorboard", "checkpoints"):
+        shutil.rmtree(work.folder / "case", ignore_errors=True)
+        shutil.copytree(work.folder / "disk", work.folder / "case")
+        place = work.folder / "case" / name
+        if place.is_dir():
+            shutil.rmtree(work.folder / "aside", ignore_errors=True)
+            place.rename(work.folder / "aside")
+            os.symlink("../aside", place)
+            inside = sorted((work.folder / "aside").iterdir())
+        else:
+            place.unlink(missing_ok=True)
+            victim.write_text("precious\n")
+            os.symlink("../victim", place)
+        work.fails(8, *on, says=(str(Path("case") / name), "symbolic link", "--out"))
+        check(victim.read_text() == "precious\n", f"{name}: written through a link")
+        if name in ("tensorboard", "checkpoints"):
+            check(sorted((work.folder / "aside").iterdir()) == inside, f"{name}: files made through a link")
+
+    # A checkpoint that is a link is not resumed from.
+    shutil.rmtree(work.folder / "case")
+    shutil.copytree(work.folder / "disk", work.folder / "case")
+    os.symlink("step-00000005", work.folder / "case" / "checkpoints" / "step-00000009")
+    done = work.ok(*on)
+    check("step-00000009: is a symbolic link" in done.stderr and "resuming case/checkpoints/step-00000005" in done.stderr, done.stderr)
+
+    (work.folder / "sweep.json").write_text(json.dumps({"base": "config.json", "parameters": {"seed": {"values": [1]}}, "metric": {"name": "loss"}}))
+    plan = work.ok("sweep", "sweep.json", "--out", "swept", timeout=200)
+    trial = next((work.folder / "swept" / "trials").iterdir())
+    check(trial.is_dir(), plan.stdout)
+    (trial / "summary.json").unlink()
+    (trial / "trial.log").unlink()
+    os.symlink(victim, trial / "trial.log")
+    work.fails(8, "sweep", "sweep.json", "--out", "swept", says=("trial.log", "symbolic link"))
+    (trial / "trial.log").unlink()
+    trial.rename(work.folder / "trial-aside")
+    os.symlink(work.folder / "trial-aside", trial)
+    work.fails(8, "sweep", "sweep.json", "--out", "swept", says=(trial.name, "symbolic link"))
+    check(victim.read_text() == "precious\n", "the sweep wrote through a link")
+
+
+def what_exists(work: Workspace) -> None:
+    """One rule for every writer: what is there is an error that names it and the way on; a failed replacement changes nothing."""
+    work.ok("train", "config.json", "train.steps=5", "--out", "exists")
+    (work.folder / "empty.txt").write_text(" ")
+    commands = (
+        (("data", "tokenize", "text.txt", "--tokenizer", "data", "--name", "n", "--out"), ("data", "tokenize", "empty.txt", "--tokenizer", "data", "--name", "n", "--out")),
+        (("data", "train-tokenizer", "text.txt", "--vocab-size", "300", "--out"), ("data", "train-tokenizer", "text.txt", "--vocab-size", "65536", "--out")),
+        (("export", "exists"), ("export", "broken")),
+        (("export", "exists", "--format", "llmc-fp32"), ("export", "broken", "--format", "llmc-fp32")),
+        (("import", "exists/checkpoints/step-00000005"), ("import", "broken")),
+    )
+
+    def state(place: Path) -> dict:
+        return {path.name: path.read_bytes() for path in (place.iterdir() if place.is_dir() else [place])}
+
+    for number, (good, bad) in enumerate(commands):
+        out = f"out-{number}"
+        work.ok(*good, out)
+        before = state(work.folder / out)
+        check(not any(name.startswith(".") for name in before), f"{good}: left {list(before)}")
+        work.fails(2, *good, out, says=(out, "exists already", "--overwrite"))
+        check(work.run(*bad, out, "--overwrite").returncode in (2, 3, 4, 8), f"{bad} did not fail")
+        check(state(work.folder / out) == before, f"{bad}: a failed replacement changed what was there")
+        work.ok(*good, out, "--overwrite")
+        check(state(work.folder / out) == before, f"{good}: not the same again")
+        check(not list(work.folder.glob(".*")), f"{good}: left {list(work.folder.glob('.*'))}")
+    (work.folder / "out-2" / "notes.txt").write_text("mine")
+    work.fails(2, "export", "exists", "out-2", "--overwrite", says=("notes.txt", "new folder"))
+    work.fails(2, "export", "exists", "data", "--format", "llmc-fp32", "--overwrite", says=("is a folder",))
+    work.fails(2, "data", "tokenize", "text.txt", "--tokenizer", "data", "--out", "data", "--name", "vocab", "--overwrite", says=("vocab.json", "--name"))
+    work.fails(2, "train", "config.json", "--out", "exists", says=("exists", "--resume"))
+    (work.folder / "one.json").write_text(json.dumps({"base": "config.json", "parameters": {"seed": {"values": [1]}}, "metric": {"name": "loss"}}))
+    work.fails(2, "sweep", "one.json", "--out", "exists", says=("exists", "--out"))
 
 
 def memory(work: Workspace) -> None:
@@ -151,7 +233,7 @@ def memory(work: Workspace) -> None:
 
 
 def main() -> None:
-    cases = (configuration, data, checkpoints, numeric, output_and_locks, memory)
+    cases = (configuration, data, checkpoints, numeric, output_and_locks, links, what_exists, memory)
     chosen = sys.argv[2:] or [case.__name__ for case in cases]
     with Workspace(sys.argv[1]) as work:
         for case in cases:

@@ -43,7 +43,7 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 def has_matplotlib() -> bool:
     """Asks the Pythons that temper asks."""
     for python in filter(None, map(shutil.which, ("python3", "/usr/bin/python3"))):
-        if subprocess.run([python, "-c", "import matplotlib"], capture_output=True).returncode == 0:
+        if subprocess.run([python, "-I", "-c", "import matplotlib"], cwd="/", capture_output=True).returncode == 0:
             return True
     return False
 
@@ -115,12 +115,49 @@ def check_half_finished(work: Workspace) -> None:
     check(report["trials"] == {"finished": 10, "failed": 0, "interrupted": 1, "waiting": 7, "to be chosen": 0}, f"states: {report['trials']}")
 
 
+def check_isolated(work: Workspace, plots: str) -> None:
+    """What lies in the current folder or beside it in PATH and PYTHONPATH may have come with a sweep: none of it is run."""
+    here = work.folder / "downloaded"
+    (here / "bin").mkdir(parents=True)
+    harm = f"import pathlib; pathlib.Path({str(work.folder / 'harm')!r}).write_text(__file__)\n"
+    for name in ("matplotlib", "style", "sweep_data", "json", "sitecustomize", "usercustomize"):
+        (here / f"{name}.py").write_text(harm)
+    (here / "matplotlibrc").write_text("backend: module://style\n")
+    for name in ("python3", "bin/python3"):
+        (here / name).write_text(f"#!/bin/sh\necho $0 >{work.folder / 'harm'}\n")
+        (here / name).chmod(0o755)
+    for path in (f":{os.environ['PATH']}", f".:bin:{os.environ['PATH']}"):
+        environment = {**os.environ, "PATH": path, "PYTHONPATH": ".", "PYTHONSTARTUP": "style.py"}
+        done = subprocess.run([work.temper, "report", "../half", "--plots", plots], cwd=here, capture_output=True, text=True, env=environment)
+        check(done.returncode == 0 and (work.folder / "half/report/report.html").exists(), f"PATH={path}: {done}")
+        check(not (work.folder / "harm").exists(), f"PATH={path}: something of the current folder ran")
+        shutil.rmtree(work.folder / "half" / "report")
+
+    # A picture's place that is a link is replaced, a folder for the report that is one refused.
+    (work.folder / "half" / "report").mkdir()
+    (work.folder / "victim").write_text("precious")
+    os.symlink(work.folder / "victim", work.folder / "half/report/report.html")
+    work.ok("report", "half", "--plots", plots)
+    check((work.folder / "victim").read_text() == "precious", "the page was written through a link")
+    shutil.rmtree(work.folder / "half" / "report")
+    os.symlink(here, work.folder / "half" / "report")
+    work.fails(8, "report", "half", "--plots", plots, says=("half/report", "symbolic link"))
+    (work.folder / "half" / "report").unlink()
+
+
 def check_without_matplotlib(work: Workspace, plots: str) -> None:
     """All else is done, and the page has its tables. temper finds its scripts beside itself."""
+    # A python3 that says it has matplotlib, so that none other is asked, and has none.
     hidden = work.folder / "hidden"
     hidden.mkdir()
-    (hidden / "matplotlib.py").write_text("raise ImportError\n")
-    environment = {**os.environ, "PYTHONPATH": str(hidden)}
+    (hidden / "python3").write_text(f"""#!/bin/sh
+[ "$1 $2" = "-I -B" ] || exit 9
+[ "$3" = -c ] && exit 0
+shift 2
+exec {sys.executable} -I -B -c 'import runpy, sys; sys.modules["matplotlib"] = None; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name="__main__")' "$@"
+""")
+    (hidden / "python3").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{hidden}:{os.environ['PATH']}"}
     for program, scripts in (("built/build/release/temper", "built/scripts/plots"), ("prefix/bin/temper", "prefix/share/temper/plots")):
         (work.folder / program).parent.mkdir(parents=True)
         shutil.copy(work.temper, work.folder / program)
@@ -298,6 +335,7 @@ def main() -> None:
         work.fails(1, "sweep", "hostile.json", "--out", "hostile", says=("failed",))
         check_text_and_tables(work, plots)
         check_half_finished(work)
+        check_isolated(work, plots)
         check_without_matplotlib(work, plots)
         print("text, tables and data: as promised")
         if not has_matplotlib():

@@ -59,6 +59,9 @@ def main() -> None:
                 check(final_bytes(work.folder / "case") == expected, f"{where}: the resumed run's tensors differ")
                 check(metrics(work.folder / "case") == metrics(work.folder / "straight"), f"{where}: the metrics differ")
                 check(not list((work.folder / "case" / "checkpoints").glob("*.tmp")), f"{where}: a temporary folder was left")
+        # A log on a full disk does not stop a run.
+        done = work.ok("train", "half.json", "--out", "logged", env={**failing, "FAIL_PATH": "metrics.jsonl", "FAIL_CALL": "write", "FAIL_AT": "1+"})
+        check("metrics.jsonl" in done.stderr and "failing_write:" in done.stderr, f"a full log was not told:\n{done.stderr}")
         check(cases >= 20, f"only {cases} operations were hit: the shim or the save changed")
         print(f"{cases} failing operations: each ended as it should and resumed to the same bits")
 

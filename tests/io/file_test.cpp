@@ -8,8 +8,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 
 #include "io/error.h"
+#include "io/json_lines.h"
+#include "io/tfevents.h"
 #include "temporary_folder.h"
 
 namespace temper {
@@ -121,6 +124,40 @@ TEST(FreeBytes, WorksForAFolderThatIsStillToBeMade) {
   EXPECT_GT(free_bytes(folder / "not" / "yet"), 0u);
   sync_folder(folder.path());
   io_error([&] { sync_folder(folder / "not"); });
+}
+
+TEST(Links, NothingIsWrittenThroughOne) {
+  const TemporaryFolder folder;
+  const fs::path victim = folder / "victim", place = folder / "place", elsewhere = folder / "elsewhere";
+  fs::create_directory(elsewhere);
+  const std::pair<const char*, std::function<void()>> writers[] = {
+      {"FileWriter", [&] { FileWriter(place).write("x"); }},
+      {"the lock", [&] { const FolderLock lock(folder.path()); }},
+      {"AppendLog", [&] { AppendLog(place, 0).append("x"); }},
+      {"a log that is cut", [&] { const JsonLinesFile log(place, 0); }},
+      {"temporary file", [&] { write_file_atomically(folder / "file", "x"); }},
+      {"events", [&] { const EventFile events(folder / "inner", 0); }},
+      {"a folder", [&] { make_inner_folder(folder / "inner"); }},
+  };
+  for (const auto& target : {victim, folder / "absent"}) {
+    write_file_atomically(victim, "precious");
+    for (const char* name : {"place", "run.lock", "file.tmp"}) fs::create_symlink(target, folder / name);
+    fs::create_directory_symlink(target == victim ? elsewhere : target, folder / "inner");
+    for (const auto& [what, write] : writers) {
+      const std::string said = io_error(write);
+      EXPECT_TRUE(mentions(said, "symbolic link")) << what << ": " << said;
+      EXPECT_EQ(read_file(victim), "precious") << what;
+      EXPECT_FALSE(fs::exists(folder / "absent")) << what;
+    }
+    EXPECT_TRUE(fs::is_empty(elsewhere));
+    for (const char* name : {"place", "run.lock", "file.tmp", "inner"}) fs::remove(folder / name);
+  }
+  fs::create_symlink(victim, place);
+  write_file_atomically(place, "new");  // replaces the link
+  EXPECT_EQ(read_file(victim), "precious");
+  EXPECT_EQ(read_file(place), "new");
+  fs::create_directory_symlink(elsewhere, folder / "own");
+  EXPECT_FALSE(make_folder(folder / "own")) << "a folder that the user names may be a link";
 }
 
 TEST(FolderLock, NamesTheHolder) {

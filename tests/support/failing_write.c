@@ -3,7 +3,8 @@
 //
 //   FAIL_CALL=write FAIL_AT=3 FAIL_PATH=/checkpoints/ LD_PRELOAD=libfailing_write.so temper train ...
 //
-//   FAIL_CALL   write (write, pwrite), fsync (fsync, fdatasync), rename or mkdir. Unset: nothing ever fails.
+//   FAIL_CALL   write (write, pwrite), fsync (fsync, fdatasync), rename, unlink (unlink, unlinkat, remove) or mkdir. Unset: nothing
+//               ever fails.
 //   FAIL_AT     N: the N-th such call, from 1. "N+": the N-th and every later one, as on a disk that stays full. Default 1.
 //   FAIL_PATH   counts only calls on paths that contain this text. Default: every regular file and folder.
 //   FAIL_MODE   error: -1 and errno. short: half of the bytes are written, as when a signal comes. kill: _exit(137), a write
@@ -15,6 +16,7 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -120,6 +122,26 @@ int rename(const char* from, const char* to) {
   if (outcome != PASS) return fail(outcome);
   int (*next)(const char*, const char*) = (int (*)(const char*, const char*))dlsym(RTLD_NEXT, "rename");
   return next(from, to);
+}
+
+int unlink(const char* path) {
+  const enum outcome outcome = decide("unlink", path);
+  return outcome == PASS ? (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0) : fail(outcome);
+}
+
+int unlinkat(int folder, const char* path, int flags) {
+  char whole[8192], link[64];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", folder);
+  ssize_t length = folder == AT_FDCWD || path[0] == '/' ? 0 : readlink(link, whole, 4096);
+  if (length < 0) length = 0;
+  snprintf(whole + length, sizeof whole - (size_t)length, "%s%s", length > 0 ? "/" : "", path);
+  const enum outcome outcome = decide("unlink", whole);
+  return outcome == PASS ? (int)syscall(SYS_unlinkat, folder, path, flags) : fail(outcome);
+}
+
+int remove(const char* path) {
+  struct stat status;
+  return unlinkat(AT_FDCWD, path, lstat(path, &status) == 0 && S_ISDIR(status.st_mode) ? AT_REMOVEDIR : 0);
 }
 
 int mkdir(const char* path, mode_t mode) {

@@ -87,6 +87,12 @@ TEST(RunDirectory, ANewRunWantsANewFolder) {
   std::ofstream(run / "config.json") << "{}";
   expect_error(ExitCode::usage, {run.string(), "--resume", "--out"}, [&] { const RunDirectory taken(run, false); });
   { const RunDirectory resumed(run, true); }
+  for (const char* name : {"metrics.jsonl", "sweep.json"}) {
+    std::ofstream(folder / name) << "{}";
+    expect_error(ExitCode::usage, {folder.path().string(), name == std::string("sweep.json") ? "a sweep" : name, "--out"},
+                 [&] { const RunDirectory mixed(folder.path(), false); });
+    fs::remove(folder / name);
+  }
 }
 
 TEST(RunDirectory, ResumingWantsARun) {
@@ -103,7 +109,7 @@ TEST(RunDirectory, OneRunAtATime) {
 TEST(RunDirectory, AFileIsNoFolder) {
   const TemporaryFolder folder;
   std::ofstream(folder / "file") << "x";
-  expect_error(ExitCode::io, {"could not be made"}, [&] { const RunDirectory under(folder / "file/run", false); });
+  expect_error(ExitCode::io, {"cannot make the folder"}, [&] { const RunDirectory under(folder / "file/run", false); });
 }
 
 }  // namespace

@@ -1,0 +1,50 @@
+#include "io/process.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <fstream>
+
+#include "io/error.h"
+#include "temporary_folder.h"
+
+namespace temper {
+namespace {
+
+namespace fs = std::filesystem;
+
+TEST(FindProgram, OnlyInAbsoluteFolders) {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "tool") << "#!/bin/sh\n";
+  fs::permissions(folder / "tool", fs::perms::owner_all);
+  std::ofstream(folder / "text") << "not to be run";
+  fs::create_directory(folder / "dir");
+  const fs::path before = fs::current_path();
+  fs::current_path(folder.path());
+  const std::string here = folder.path().string();
+  for (const char* path : {"", ":", ".", "::/nowhere", "./", "/nowhere:."}) EXPECT_EQ(find_program("tool", path), "") << path;
+  for (const std::string& path : {here, ".:" + here, here + ":", ":/nowhere:" + here + ":."}) {
+    EXPECT_EQ(find_program("tool", path), folder / "tool") << path;
+  }
+  for (const char* name : {"text", "dir", "absent"}) EXPECT_EQ(find_program(name, here), "") << name;
+  fs::current_path(before);
+}
+
+TEST(RunToEnd, TellsHowItEnded) {
+  const auto shell = [](const std::string& script) {
+    return Command{.words = {"/bin/sh", "-c", script}, .environment = {"WORD=there"}};
+  };
+  EXPECT_EQ(run_to_end(shell("exit 7")), 7);
+  EXPECT_EQ(run_to_end(shell("kill -9 $$")), 128 + SIGKILL);
+  EXPECT_EQ(run_to_end(shell("test \"$WORD\" = there && test -z \"$HOME\"")), 0);
+  EXPECT_EQ(run_to_end(shell("test /dev/null -ef /dev/stdin && test /dev/null -ef /dev/stdout && test /dev/null -ef /dev/stderr")),
+            0);
+  Command command = shell("test \"$(pwd)\" = /");
+  EXPECT_EQ(run_to_end(command), 1);
+  command.in_root = true;
+  EXPECT_EQ(run_to_end(command), 0);
+  EXPECT_THROW(run_to_end({.words = {"/nowhere/tool"}}), Error);
+}
+
+}  // namespace
+}  // namespace temper

@@ -97,8 +97,8 @@ class ValidationTest : public testing::Test {
 TEST_F(ValidationTest, DependsOnTheSampleAlone) {
   for (const std::int64_t tokens : {0, 1, 40, 43}) {
     const double expected = loss(13, tokens);
-    for (const std::int64_t sequences : {1, 2, 4, 5, 13, 64}) {
-      for (const std::int64_t size : {1, 2, 3, 20}) {
+    for (const std::int64_t sequences : {1, 2, 5, 64}) {
+      for (const std::int64_t size : {1, 3, 20}) {
         const double together = of_last_rank(size, [&](Communicator& ranks) { return loss(sequences, tokens, ranks); });
         EXPECT_EQ(together, expected) << tokens << " tokens, " << sequences << " sequences at a time, " << size << " ranks";
       }

@@ -192,7 +192,9 @@ TEST_P(TrainerTest, AResumeOnAnotherSampleStartsItsLossesAnew) {
     EXPECT_EQ(after["val_loss"], metrics().back()["val_loss"]);
     EXPECT_EQ(after["first_val_loss"], after["val_loss"]) << "of the one validation there was";
     EXPECT_EQ(after["best_val_loss"], after["val_loss"]);
-    if (config.data.val[0] == hard) EXPECT_LT(before["best_val_loss"], after["val_loss"]) << "or mixing them would not show";
+    if (config.data.val[0] == hard) {
+      EXPECT_LT(before["best_val_loss"].get<double>(), after["val_loss"].get<double>()) << "or mixing them would not show";
+    }
     EXPECT_EQ(metrics()[6]["val_tokens"], 24);
     EXPECT_EQ(metrics().back()["val_tokens"], config.eval.tokens);
 
@@ -252,8 +254,7 @@ TEST(IdleRanks, AreToldWithTheMicroBatchThatWouldDo) {
        "1 of 2 ranks has nothing to compute in each step, which has 1 micro-batches; batch.micro_batch=256 gives each rank 1"},
       {16, 24 * 65536, 64, 0, 0,
        "8 of 16 ranks have nothing to compute in the last of 2 rounds of each step, which has 24 micro-batches; "
-       "batch.micro_batch=48 "
-       "gives each rank 2"},
+       "batch.micro_batch=48 gives each rank 2"},
       {3, 524288, 64, 0, 0,
        "1 of 3 ranks has nothing to compute in the last of 3 rounds of each step, which has 8 micro-batches; no batch.micro_batch "
        "shares it evenly: let batch.tokens_per_step be a multiple of ranks x model.n_ctx = 3072, or take other ranks"},

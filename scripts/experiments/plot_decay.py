@@ -4,7 +4,9 @@
   scripts/experiments/plot_decay.py --cosine sweeps/decay-cosine --constant sweeps/decay-constant \\
       --branches sweeps/decay-cosine-branches --constant-branches sweeps/decay-constant-branches -o docs/images/decay.svg
 
-Prints the tables of docs/experiments.md: losses with the standard error over seeds, and differences within seeds with theirs.
+Prints the tables of docs/experiments.md: validation losses and their differences within seeds, with 95 % intervals by Student's t. These need
+no more than each sweep's trials.csv, such as those in docs/experiments, in place of the folder; the table of training losses and the picture
+need the folders.
 """
 
 from __future__ import annotations
@@ -15,17 +17,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from trials import COLOURS, Trial, groups, markdown_table, mean_and_error, mean_curve, new_figure, number, paired_difference, read_trials, save, smoothed, verdict
+from trials import (COLOURS, Estimate, Trial, comparisons, estimate, groups, markdown_table, mean_curve, new_figure, paired_difference,
+                    read_trials, save, smoothed)
 
 DECAY = "optimizer.weight_decay"
+Ends = "dict[float, dict[int, float]]"  # a loss by weight decay, then by seed
 
 
-def branch_ends(folder: Path | None) -> dict[tuple[float, int], dict[int, float]]:
-    """Final training losses of branches by (weight decay, step), then by seed."""
-    ends: dict[tuple[float, int], dict[int, float]] = {}
-    for trial in read_trials(folder) if folder else []:
+def branch_ends(branches: list[Trial], measure: Callable[[Trial], float]) -> dict[int, Ends]:
+    """Losses of branches by the step they began at."""
+    ends: dict[int, Ends] = {}
+    for trial in branches:
         decay, step, seed = re.fullmatch(r"(.+) from (\d+), seed (\d+)", trial.values["branch"]).groups()
-        ends.setdefault((float(decay), int(step)), {})[int(seed)] = trial.final_train_loss(0.5)
+        ends.setdefault(int(step), {}).setdefault(float(decay), {})[int(seed)] = measure(trial)
     return ends
 
 
@@ -37,19 +41,27 @@ def loss_at(trial: Trial, share: float) -> float:
     return sum(part) / len(part)
 
 
-def difference(a: dict[int, float], b: dict[int, float]) -> str:
-    """The mean over seeds of a - b with its standard error and the verdict."""
-    delta = paired_difference(a, b)
-    return f"{delta[0]:+.4f} ± {delta[1]:.4f}, {verdict(delta, 'higher', 'lower')}"
+def rows_against_least(columns: list[Ends], differences: list[Estimate]) -> list[list[str]]:
+    """A row for each decay: its means, and its differences from the least decay, which are collected."""
+    rows = []
+    least = min(columns[0])
+    for decay in sorted(columns[0]):
+        row = [f"{decay:g}"] + [str(estimate(list(column[decay].values()))) for column in columns]
+        for column in columns:
+            delta = paired_difference(column[decay], column[least])
+            row.append(f"{delta.text()}, {delta.verdict('higher', 'lower')}" if decay != least else "")
+            differences += [delta] if decay != least else []
+        rows.append(row)
+    return rows
 
 
-def draw(axis, trials: list[Trial], ends: dict, title: str) -> None:
+def draw(axis, trials: list[Trial], ends: dict[int, Ends], title: str) -> None:
     for colour, ((decay,), members) in zip(COLOURS, groups(trials, DECAY).items()):
         steps, losses = mean_curve(members, "loss", 41)
         axis.plot(steps, losses, color=colour, linewidth=1.4, label=f"decay {decay:g}")
-        points = sorted((step, mean_and_error(list(values.values()))) for (of, step), values in ends.items() if of == decay)
+        points = [(step, estimate(list(of_step[decay].values())).mean) for step, of_step in sorted(ends.items()) if decay in of_step]
         if points:
-            axis.errorbar([s for s, _ in points], [m for _, (m, _) in points], [e for _, (_, e) in points], color=colour, marker="o", markersize=4, linestyle=":", linewidth=1)
+            axis.plot(*zip(*points), color=colour, marker="o", markersize=4, linestyle=":", linewidth=1)
     last = [value for trial in trials for value in smoothed(trial.series("loss")[1], 41)[-50:]]
     axis.set_ylim(min(last) - 0.1, max(last) + 0.9)
     axis.set(title=title, xlabel="step", ylabel="training loss, nats per token")
@@ -58,16 +70,17 @@ def draw(axis, trials: list[Trial], ends: dict, title: str) -> None:
 
 
 def draw_differences(axis, trials: list[Trial]) -> None:
-    """What each decay costs or gains against the smallest one, in the course of the run, with the standard error over seeds."""
+    """What each decay costs or gains against the smallest one, in the course of the run, with the 95 % interval."""
     by_decay = [(decay, {trial.seed: trial for trial in members}) for (decay,), members in groups(trials, DECAY).items()]
     reference, base = by_decay[0]
     for colour, (decay, members) in list(zip(COLOURS, by_decay))[1:]:
         curves = [[a - b for a, b in zip(smoothed(members[seed].series("loss")[1], 41), smoothed(base[seed].series("loss")[1], 41))]
                   for seed in sorted(members.keys() & base.keys())]
-        points = [mean_and_error(list(at_step)) for at_step in zip(*curves)]
+        points = [estimate(list(at_step)) for at_step in zip(*curves)]
         steps = range(1, len(points) + 1)
-        axis.plot(steps, [mean for mean, _ in points], color=colour, linewidth=1.4, label=f"decay {decay:g}")
-        axis.fill_between(steps, [m - e for m, e in points], [m + e for m, e in points], color=colour, alpha=0.2, linewidth=0)
+        axis.plot(steps, [one.mean for one in points], color=colour, linewidth=1.4, label=f"decay {decay:g}")
+        low, high = ([one.mean + sign * (one.interval or 0.0) for one in points] for sign in (-1, 1))
+        axis.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
     axis.axhline(0, color=COLOURS[0], linewidth=1)
     axis.set(xlabel="step", ylabel=f"loss minus that of decay {reference:g}", ylim=(-0.2, 0.3))
     axis.grid(alpha=0.3)
@@ -78,8 +91,21 @@ def val_loss(trial: Trial) -> float:
     return trial.last("val_loss")
 
 
-def of_seeds(trials: list[Trial], measure: Callable[[Trial], float]) -> dict[int, float]:
-    return {trial.seed: measure(trial) for trial in trials}
+def by_decay(trials: list[Trial], measure: Callable[[Trial], float]) -> Ends:
+    return {decay: {trial.seed: measure(trial) for trial in members} for (decay,), members in groups(trials, DECAY).items()}
+
+
+def tables(title: str, trials: list[Trial], branches: list[Trial], differences: list[Estimate]) -> str:
+    least = f"{min(by_decay(trials, val_loss)):g}"
+    parts = [f"### {title.capitalize()}", markdown_table([title, "validation loss", f"against decay {least}"], rows_against_least([by_decay(trials, val_loss)], differences))]
+    ends = sorted(branch_ends(branches, val_loss).items())
+    if ends:
+        head = [f"{title}, branches"] + [f"from step {step}" for step, _ in ends] + [f"from {step} against decay {least}" for step, _ in ends]
+        parts.append(markdown_table(head, rows_against_least([of_step for _, of_step in ends], differences)))
+    if all(len(trial.lines) > 1 for trial in trials):
+        head = [f"{title}, training loss", "at 20 %", "at the end", f"at 20 % against decay {least}", "at the end against it"]
+        parts.append(markdown_table(head, rows_against_least([by_decay(trials, lambda one: loss_at(one, 0.2)), by_decay(trials, Trial.final_train_loss)], differences)))
+    return "\n\n".join(parts)
 
 
 def main() -> int:
@@ -88,38 +114,21 @@ def main() -> int:
     parser.add_argument("--constant", type=Path, required=True)
     parser.add_argument("--branches", type=Path)
     parser.add_argument("--constant-branches", type=Path)
-    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("-o", "--out", type=Path, help="draw the picture too")
     arguments = parser.parse_args()
-    figure, axes = new_figure(2, 2)
-    sections = []
-    for column, title, folder, branches in (
-        (0, "cosine; dots: tiny-rate branches", arguments.cosine, arguments.branches),
-        (1, "constant rate", arguments.constant, arguments.constant_branches),
-    ):
-        trials, ends = read_trials(folder), branch_ends(branches)
-        draw(axes[0][column], trials, ends, title)
-        draw_differences(axes[1][column], trials)
-        by_decay = {decay: members for (decay,), members in groups(trials, DECAY).items()}
-        reference = next(iter(by_decay))
-        rows = []
-        for decay, members in by_decay.items():
-            measured = [of_seeds(members, lambda trial: loss_at(trial, 0.2)), of_seeds(members, Trial.final_train_loss), of_seeds(members, val_loss)]
-            base = [of_seeds(by_decay[reference], lambda trial: loss_at(trial, 0.2)), of_seeds(by_decay[reference], Trial.final_train_loss)]
-            rows.append([f"{decay:g}"] + [number(*mean_and_error(list(values.values()))) for values in measured]
-                        + [difference(values, others) if decay != reference else "" for values, others in zip(measured, base)])
-        table = markdown_table(["decay", "training loss at 20 %", "at the end", "validation loss", f"at 20 % against decay {reference:g}", "at the end against it"], rows)
-        if ends:
-            steps = sorted({step for _, step in ends})
-            rows = []
-            for decay in by_decay:
-                cells = [ends.get((decay, step)) for step in steps]
-                rows.append([f"{decay:g}"] + [number(*mean_and_error(list(cell.values()))) if cell else "" for cell in cells]
-                            + [difference(cell, ends[(reference, step)]) if cell and decay != reference else "" for cell, step in zip(cells, steps)][-1:])
-            table += "\n\nBranches, training loss:\n\n" + markdown_table(
-                ["decay"] + [f"from {step}" for step in steps] + [f"from {steps[-1]} against decay {reference:g}"], rows)
-        sections.append(f"### {title.split(';')[0].capitalize()}\n\n{table}")
-    save(figure, arguments.out)
-    print("\n" + "\n\n".join(sections))
+    sections: list[str] = []
+    differences: list[Estimate] = []
+    figure, axes = new_figure(2, 2) if arguments.out else (None, None)
+    for column, title, folder, of_branches in ((0, "cosine", arguments.cosine, arguments.branches), (1, "constant rate", arguments.constant, arguments.constant_branches)):
+        trials, branches = read_trials(folder), read_trials(of_branches) if of_branches else []
+        if figure:
+            draw(axes[0][column], trials, branch_ends(branches, lambda one: one.final_train_loss(0.5)), f"{title}; dots: tiny-rate branches")
+            draw_differences(axes[1][column], trials)
+        sections.append(tables(title, trials, branches, differences))
+    if figure:
+        save(figure, arguments.out)
+        print()
+    print("\n\n".join(sections) + "\n\n" + comparisons(differences))
     return 0
 
 

@@ -4,7 +4,8 @@ warmup; and what the updates of runs without warmup did: angle, size, representa
 
   scripts/experiments/plot_warmup.py sweeps/warmup -o docs/images/warmup.svg --updates docs/images/warmup-updates.svg
 
-Prints the table of docs/experiments.md: for each optimizer and rate, the loss without warmup against the best with one.
+Prints the table of docs/experiments.md: for each optimizer and rate what each warmup gains over none, whichever comes out best, with 95 %
+intervals by Student's t. A sweep's trials.csv does in place of its folder, but for --updates.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import math
 import sys
 from pathlib import Path
 
-from trials import COLOURS, groups, markdown_table, mean_and_error, mean_curve, new_figure, number, paired_difference, read_trials, save, verdict
+from trials import COLOURS, Estimate, Trial, comparisons, estimate, groups, markdown_table, mean_curve, new_figure, paired_difference, read_trials, save
 
 RATE, WARMUP = "optimizer.learning_rate", "schedule.warmup_fraction"
 WATCHED = [
@@ -25,46 +26,45 @@ WATCHED = [
 ]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sweep", type=Path)
-    parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--updates", type=Path, required=True)
-    parser.add_argument("--measured", type=Path, help="also write the numbers of --updates here, as CSV")
-    arguments = parser.parse_args()
-    trials = read_trials(arguments.sweep)
-    optimizers = list(dict.fromkeys(trial.values["optimizer"] for trial in sorted(trials, key=lambda one: one.folder.name)))
-    optimizers.sort()
+def losses_of(trials: list[Trial]) -> dict[tuple[float, float], dict[int, float]]:
+    """Validation losses by (warmup, rate), then by seed; of the seeds that all cells have."""
+    cells = {key: {trial.seed: trial.last("val_loss") for trial in members} for key, members in groups(trials, WARMUP, RATE).items()}
+    common = set.intersection(*(set(cell) for cell in cells.values()))
+    return {key: {seed: cell[seed] for seed in sorted(common)} for key, cell in cells.items()}
 
-    figure, axes = new_figure(2, math.ceil(len(optimizers) / 2), 3.4, 2.9)
-    rows = []
-    finite = sorted(trial.last("val_loss") for trial in trials if math.isfinite(trial.last("val_loss")))
-    for axis, name in zip(axes.flat, optimizers):
-        of_optimizer = groups([trial for trial in trials if trial.values["optimizer"] == name], WARMUP, RATE)
-        warmups = sorted({warmup for warmup, _ in of_optimizer})
-        rates = sorted({rate for _, rate in of_optimizer})
-        by_seed = {key: {trial.seed: trial.last("val_loss") for trial in members} for key, members in of_optimizer.items()}
-        losses = {key: list(values.values()) for key, values in by_seed.items()}
-        for colour, warmup in zip(COLOURS, warmups):
-            points = [(rate, *mean_and_error(losses[(warmup, rate)])) for rate in rates if (warmup, rate) in losses]
-            points = [point for point in points if math.isfinite(point[1])]
-            axis.errorbar([p[0] for p in points], [p[1] for p in points], [p[2] for p in points], color=colour, marker="o", markersize=3, linewidth=1.2, label=f"warmup {100 * warmup:g} %")
+
+def gains_of(cells: dict[tuple[float, float], dict[int, float]]) -> dict[tuple[float, float], dict[int, float]]:
+    """What each warmup takes off the loss without one, by (warmup, rate), then by seed."""
+    least = min(warmup for warmup, _ in cells)
+    return {key: {seed: cells[(least, key[1])][seed] - loss for seed, loss in cell.items()} for key, cell in cells.items() if key[0] != least}
+
+
+def judged(gain: Estimate, above: str, below: str) -> str:
+    return gain.text() + (f", {gain.verdict(above, below)}" if gain.interval is not None else "")
+
+
+def draw_losses(of_optimizer: dict[str, dict], out: Path) -> None:
+    """Lines through the means, a dot for each seed."""
+    figure, axes = new_figure(2, math.ceil(len(of_optimizer) / 2), 3.4, 2.9)
+    finite = sorted(loss for cells in of_optimizer.values() for cell in cells.values() for loss in cell.values() if math.isfinite(loss))
+    for axis, (name, cells) in zip(axes.flat, of_optimizer.items()):
+        for colour, warmup in zip(COLOURS, sorted({warmup for warmup, _ in cells})):
+            points = [(rate, estimate(list(cell.values())).mean) for (of, rate), cell in cells.items() if of == warmup]
+            axis.plot(*zip(*[point for point in points if math.isfinite(point[1])]), color=colour, linewidth=1.2, label=f"warmup {100 * warmup:g} %")
+            dots = [(rate, loss) for (of, rate), cell in cells.items() if of == warmup for loss in cell.values()]
+            axis.plot(*zip(*dots), color=colour, linestyle="none", marker="o", markersize=3)
         axis.set_xscale("log")
         axis.set_ylim(finite[0] - 0.05, finite[int(0.9 * len(finite))] + 0.1)
         axis.set(title=name, xlabel="peak rate", ylabel="validation loss")
         axis.grid(alpha=0.3)
-        for rate in rates:
-            without = mean_and_error(losses[(warmups[0], rate)])
-            warmup = min(warmups[1:], key=lambda one: mean_and_error(losses[(one, rate)])[0])
-            gain = paired_difference(by_seed[(warmups[0], rate)], by_seed[(warmup, rate)])
-            finite_gain = f"{gain[0]:+.4f}" + (f" ± {gain[1]:.4f}" if gain[1] > 0 else "") if math.isfinite(gain[0]) else ""
-            rows.append([name, f"{rate:g}", number(*without), number(*mean_and_error(losses[(warmup, rate)])), f"{100 * warmup:g} %", finite_gain, verdict(gain, "helps", "hurts")])
     axes.flat[0].legend(frameon=False)
-    for axis in axes.flat[len(optimizers) :]:
+    for axis in axes.flat[len(of_optimizer) :]:
         axis.remove()
-    save(figure, arguments.out)
+    save(figure, out)
 
-    # The middle rate, without warmup.
+
+def draw_updates(trials: list[Trial], optimizers: list[str], out: Path, numbers: Path | None) -> None:
+    """Of the middle rate, without warmup; the numbers also as CSV."""
     all_rates = sorted({trial.values[RATE] for trial in trials})
     rate = all_rates[len(all_rates) // 2]
     figure, axes = new_figure(1, len(WATCHED), 3.4, 2.9)
@@ -80,10 +80,44 @@ def main() -> int:
         axis.set_yscale("log")
         axis.grid(alpha=0.3)
     axes.flat[0].legend(frameon=False, fontsize=7)
-    save(figure, arguments.updates)
-    if arguments.measured:
-        arguments.measured.write_text("\n".join(measured) + "\n")
-    print("\n" + markdown_table(["optimizer", "rate", "without warmup", "best with", "its warmup", "gain", ""], rows))
+    save(figure, out)
+    if numbers:
+        numbers.write_text("\n".join(measured) + "\n")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sweep", type=Path)
+    parser.add_argument("-o", "--out", type=Path, help="draw losses over the rate")
+    parser.add_argument("--updates", type=Path, help="draw what the updates did")
+    parser.add_argument("--measured", type=Path, help="also write the numbers of --updates here, as CSV")
+    arguments = parser.parse_args()
+    trials = read_trials(arguments.sweep)
+    optimizers = sorted({trial.values["optimizer"] for trial in trials})
+    of_optimizer = {name: losses_of([trial for trial in trials if trial.values["optimizer"] == name]) for name in optimizers}
+    if arguments.out:
+        draw_losses(of_optimizer, arguments.out)
+    if arguments.updates:
+        draw_updates(trials, optimizers, arguments.updates, arguments.measured)
+    warmups = sorted({warmup for cells in of_optimizer.values() for warmup, _ in cells})
+    gains = {name: gains_of(cells) for name, cells in of_optimizer.items()}
+    rows, more = [], []
+    differences: list[Estimate] = []
+    for name, cells in of_optimizer.items():
+        rates = sorted({rate for _, rate in cells})
+        for rate in rates:
+            without = list(cells[(warmups[0], rate)].values())
+            own = [estimate(list(gains[name][(warmup, rate)].values())) for warmup in warmups[1:]]
+            rows.append([name, f"{rate:g}", str(len(without)), str(estimate(without))] + [judged(gain, "helps", "hurts") for gain in own])
+            higher = [paired_difference(gains[name][(warmup, rate)], gains[name][(warmup, rates[0])]) for warmup in warmups[1:]]
+            if rate != rates[0] and len(without) > 1:
+                more.append([name, f"{rate:g}"] + [judged(one, "gains more", "gains less") for one in higher])
+                differences += higher
+            differences += own
+    names = [f"gain of {100 * warmup:g} %" for warmup in warmups[1:]]
+    print(markdown_table(["optimizer", "rate", "seeds", "without warmup", *names], rows))
+    print("\n" + markdown_table(["optimizer", "rate", *(f"{name}, beyond that at {rates[0]:g}" for name in names)], more))
+    print("\n" + comparisons(differences))
     return 0
 
 

@@ -1,7 +1,8 @@
-"""Reads the trials of a sweep's folder: what each varied, its curve, its diagnostics."""
+"""Reads the trials of a sweep: what each varied, its curve, its diagnostics; and takes seeds together."""
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import sys
@@ -37,8 +38,29 @@ class Trial:
         return sum(values[-count:]) / count if self.finished and values else math.inf
 
 
+def read_value(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def read_results(table: Path) -> list[Trial]:
+    """The trials of a trials.csv, whose only curve is the validation loss at the end."""
+    trials = []
+    with table.open(newline="") as file:
+        for row in csv.DictReader(file):
+            names = list(row)
+            values = {name: read_value(row[name]) for name in names[1 : names.index("seed")]}
+            lines = [{"step": int(row["steps"]), "val_loss": float(row["val_loss"])}] if row["val_loss"] else []
+            trials.append(Trial(table, values, int(row["seed"]), lines, row["state"] == "finished"))
+    return trials
+
+
 def read_trials(sweep: Path) -> list[Trial]:
-    """All trials that were started, finished or not."""
+    """All trials that were started, finished or not, of a sweep's folder or of a trials.csv."""
+    if sweep.suffix == ".csv":
+        return read_results(sweep)
     trials = []
     for path in sorted(sweep.glob("trials/*/trial.json")):
         description = json.loads(path.read_text())
@@ -60,26 +82,71 @@ def groups(trials: list[Trial], *parameters: str) -> dict[tuple, list[Trial]]:
     return dict(sorted(found.items(), key=lambda item: tuple(str(v) if isinstance(v, str) else v for v in item[0])))
 
 
-def mean_and_error(values: list[float]) -> tuple[float, float]:
-    """Mean and its standard error (0 of a single value)."""
-    mean = sum(values) / len(values)
-    if len(values) < 2 or not math.isfinite(mean):
-        return mean, 0.0
-    return mean, math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
+def student_t95(degrees: int) -> float:
+    """Half the width of a 95 % confidence interval in standard errors, Student's t at 0.975: 12.706 for one degree of freedom (two seeds),
+    4.303 for two. From the finite series for whole degrees of freedom (Abramowitz & Stegun, 26.7.3 and 26.7.4), as src/sweep/statistics.cpp."""
+
+    def central_probability(angle: float) -> float:
+        odd, cosine = degrees % 2 == 1, math.cos(angle)
+        term, total = (cosine if odd else 1.0), 0.0
+        for k in range(3 if odd else 2, degrees + 1, 2):
+            total += term
+            term *= cosine * cosine * (k - 1) / k
+        return (angle + math.sin(angle) * total) * 2 / math.pi if odd else math.sin(angle) * total
+
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if central_probability(middle) < 0.95 else (low, middle)
+    return math.sqrt(degrees) * math.tan(low)
 
 
-def paired_difference(a: dict[int, float], b: dict[int, float]) -> tuple[float, float]:
-    """Mean over common seeds of a - b, and its standard error. A seed is an initialisation and an order of the data, and most of what sets
-    two runs apart: differences within a seed are far less noisy than the difference of means."""
-    return mean_and_error([a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds."""
+
+    mean: float
+    n: int
+    interval: float | None  # half of the mean's 95 % confidence interval; none of a single seed
+
+    def __str__(self) -> str:
+        return self.text("")
+
+    def text(self, sign: str = "+") -> str:
+        if not math.isfinite(self.mean):
+            return "diverged"
+        return f"{self.mean:{sign}.4f}" + (f" ± {self.interval:.4f}" if self.interval is not None else "")
+
+    def verdict(self, above: str, below: str) -> str:
+        """What a difference says where its interval does not hold 0."""
+        if not math.isfinite(self.mean):
+            return ""
+        if self.interval is None:
+            return "one seed: no interval"
+        return f"not decidable with {self.n} seeds" if abs(self.mean) <= self.interval else above if self.mean > 0 else below
 
 
-def verdict(difference: tuple[float, float], higher: str, lower: str) -> str:
-    """What a difference says, if it is two standard errors or more; of a single seed nothing is known of the noise."""
-    mean, error = difference
-    if not math.isfinite(mean) or error == 0:
-        return ""
-    return "inside the noise" if abs(mean) < 2 * error else (higher if mean > 0 else lower)
+def estimate(values: list[float]) -> Estimate:
+    mean, n = sum(values) / len(values), len(values)
+    if n < 2 or not math.isfinite(mean):
+        return Estimate(mean, n, None)
+    return Estimate(mean, n, student_t95(n - 1) * math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1) / n))
+
+
+def paired_difference(a: dict[int, float], b: dict[int, float]) -> Estimate:
+    """Of a - b over common seeds. A seed is an initialisation and an order of the data, and most of what sets two runs apart: differences
+    within a seed are far less noisy than the difference of means."""
+    return estimate([a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
+
+
+def comparisons(differences: list[Estimate]) -> str:
+    """What stands below a table of differences."""
+    judged = [one for one in differences if one.interval is not None]
+    if not judged:
+        return f"{len(differences)} comparisons of one seed each: no interval, none can be judged."
+    seen = sum(abs(one.mean) > one.interval for one in judged)
+    return (f"{len(judged)} comparisons with an interval, each at 95 %, not corrected for their number; intervals that leave 0 out: {seen}, "
+            f"by chance alone {0.05 * len(judged):.1f}.")
 
 
 def smoothed(values: list[float], window: int) -> list[float]:
@@ -112,9 +179,3 @@ def save(figure, path: Path) -> None:
 def markdown_table(header: list[str], rows: list[list[str]]) -> str:
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
-
-
-def number(mean: float, error: float) -> str:
-    if not math.isfinite(mean):
-        return "diverged"
-    return f"{mean:.4f} ± {error:.4f}" if error > 0 else f"{mean:.4f}"

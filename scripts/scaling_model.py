@@ -32,14 +32,14 @@ def efficiency(model: str, tokens: float, ranks: int, zero: bool) -> tuple[float
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokens", type=float, nargs="*", default=[2**19, 2**22], help="tokens of a step, of all ranks together (default %(default)s)")
+    parser.add_argument("--tokens", type=float, nargs="*", default=[2**19, 2**20, 2**22], help="tokens of a step, of all ranks together (default %(default)s)")
     parser.add_argument("--model", nargs="*", choices=list(MODELS), default=["124m", "1558m"])
     arguments = parser.parse_args()
     print("| model | tokens a step | GPUs | computing | waiting for sums | efficiency | waiting, ZeRO-1 | efficiency, ZeRO-1 |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for model in arguments.model:
         for tokens in arguments.tokens:
-            for ranks in (8, 64, 512):
+            for ranks in (8, 16, 64, 512):
                 step, wait, share = efficiency(model, tokens, ranks, zero=False)
                 _, wait_zero, share_zero = efficiency(model, tokens, ranks, zero=True)
                 print(f"| {model} | {tokens:,.0f} | {ranks} | {step:.1f} ms | {wait:.1f} ms | {share:.0%} | {wait_zero:.1f} ms | {share_zero:.0%} |")

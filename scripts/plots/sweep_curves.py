@@ -67,7 +67,7 @@ def described(report: Report, chosen: list[Configuration]) -> str:
     if len(chosen) < len(report.configurations):
         words.append(f"{len(chosen)} of {len(report.configurations)} configurations, the best ones and some of all others")
     if len(chosen) > 1 and report.best:
-        words.append("thick: the best")
+        words.append("thick: the best" if not report.best.tied_for_best else f"thick: the first of {report.best_words}")
     if any(trial.state == "failed" for one in chosen for trial in one.trials):
         words.append("dashed with a cross: failed")
     return "; ".join(words) or "one run"

@@ -75,10 +75,12 @@ class Configuration:
     rung: int
     mean: float | None
     sd: float | None
-    standard_error: float | None
+    interval: float | None  # half of the mean's 95 % interval
     n: int
     failed: int
-    tied_with_best: bool
+    behind_best: float | None  # mean of the differences within seeds, and half of its 95 % interval
+    behind_best_interval: float | None
+    tied_for_best: bool
     changes: list[dict[str, str]]
     trials: list[Trial] = field(default_factory=list)
 
@@ -108,6 +110,7 @@ class Report:
     rungs: int
     trials: dict[str, int]
     commands: dict[str, str]
+    verdict: str
     parameters: list[Parameter]
     configurations: list[Configuration]
 
@@ -119,6 +122,21 @@ class Report:
     @property
     def best(self) -> Configuration | None:
         return self.configurations[0] if self.configurations[0].mean is not None else None
+
+    def is_best(self, one: Configuration) -> bool:
+        """The best, or one of those that tie for it."""
+        return self.best is not None and (one is self.best or one.tied_for_best)
+
+    @property
+    def best_words(self) -> str:
+        tied = sum(one.tied_for_best for one in self.configurations)
+        return f"the {tied} that tie for the best" if tied else "the best"
+
+    def place(self, one: Configuration) -> str:
+        """Its rank, with "=" where it is shared."""
+        if one.rank is None:
+            return ""
+        return f"{one.rank}" + "=" * (sum(other.rank == one.rank for other in self.configurations) > 1)
 
     def with_values(self, wanted: dict[str, Value]) -> list[Configuration]:
         """Configurations that have these values, best first."""
@@ -136,19 +154,6 @@ class Report:
 
     def is_far_off(self, one: Configuration) -> bool:
         return one.mean is not None and self.badness(one.mean) > self.worst_shown()
-
-    def behind_best(self, one: Configuration) -> tuple[float, float | None] | None:
-        """Mean difference from the best over the seeds that both have, and its standard error where there are two or more. A seed is an
-        initialisation and an order of the data, which configurations share: differences within seeds have little of its noise."""
-        if self.best is None or one is self.best or one.rung != self.best.rung:
-            return None
-        of_best = {trial.seed: trial.metric for trial in self.best.trials if trial.metric is not None}
-        differences = [trial.metric - of_best[trial.seed] for trial in one.trials if trial.metric is not None and trial.seed in of_best]
-        if not differences:
-            return None
-        n = len(differences)
-        mean = math.fsum(differences) / n
-        return mean, math.sqrt(math.fsum((each - mean) ** 2 for each in differences) / (n - 1) / n) if n > 1 else None
 
     def figure(self, value: float | None, least: int = 3) -> str:
         """A result with the decimals that tell the results apart, `least` or more."""

@@ -122,11 +122,11 @@ def best(report: Report) -> str:
     if one is None:
         return section("best", "Best configuration", "<p>No trial has a result yet.</p>")
     values = "".join(f"<div><dt>{escape(key)}</dt><dd>{escape(label(value))}</dd></div>" for key, value in one.values.items())
-    spread = f" ± {report.figure(one.standard_error, 4)}, the standard error over {one.n} seeds" if one.standard_error is not None else ""
-    tied = sum(other.tied_with_best for other in report.configurations)
-    verdict = f" {tied} other{'s are' if tied > 1 else ' is'} tied with it inside the noise." if tied else ""
-    return section("best", "Best configuration", f"""<dl class="values">{values}</dl>
-<p><code>{escape(report.metric)}</code> <strong>{report.figure(one.mean, 4)}</strong>{spread}.{verdict}</p>
+    spread = f" ± {report.figure(one.interval, 4)}, the 95 % interval (Student's t) of {one.n} seeds" if one.interval is not None else ", of one seed"
+    verdict = "<br>".join(map(escape, report.verdict.splitlines()))
+    return section("best", f"The first of {report.best_words}" if one.tied_for_best else "Best configuration", f"""<dl class="values">{values}</dl>
+<p><code>{escape(report.metric)}</code> <strong>{report.figure(one.mean, 4)}</strong>{spread}.</p>
+<p>{verdict}</p>
 {command(report.commands.get("best", ""))}""")
 
 
@@ -136,18 +136,18 @@ def command(text: str) -> str:
 
 def ranking(report: Report) -> str:
     names = [one.name for one in report.parameters]
-    columns = ["rank", *names, *(["rung"] if report.rungs > 1 else []), report.metric, "sd", "standard error", "behind the best", "n", "failed", ""]
+    columns = ["rank", *names, *(["rung"] if report.rungs > 1 else []), report.metric, "sd", "95 % interval", "behind the best", "n", "failed", ""]
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
     rows = []
     for number, one in enumerate(report.configurations):
-        link = f'<a href="#configuration-{number + 1}">{one.rank if one.rank is not None else "–"}</a>'
-        note = "best" if one is report.best else "tied with the best" if one.tied_with_best else ""
+        link = f'<a href="#configuration-{number + 1}">{report.place(one) or "–"}</a>'
+        note = "tied for the best" if one.tied_for_best else "best" if one is report.best else ""
         cells = [cell(link, str(number))]
         for parameter in report.parameters:
             value = one.values[parameter.name]
             cells.append(cell(escape(label(value)), str(parameter.values.index(value))))
         cells += [cell(str(one.rung), str(one.rung))] if report.rungs > 1 else []
-        cells += [cell(report.figure(value, 4), "" if value is None else repr(value)) for value in (one.mean, one.sd, one.standard_error)]
+        cells += [cell(report.figure(value, 4), "" if value is None else repr(value)) for value in (one.mean, one.sd, one.interval)]
         cells.append(behind(report, one))
         cells += [cell(str(one.n), str(one.n)), cell(str(one.failed or ""), str(one.failed)), cell(note, note)]
         state = "best" if note == "best" else "tied" if note else "failed" if one.failed else ""
@@ -155,19 +155,18 @@ def ranking(report: Report) -> str:
     body = "\n".join(rows)
     table = f'<div class="scroll"><table class="sortable">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
     if len(report.seeds) > 1:
-        noise = "Behind the best, and tied with it where that is at most two standard errors: the mean of the differences within seeds."
-        noise += " With two or three seeds the mark is a rough guide." if len(report.seeds) < 4 else ""
+        noise = ("Behind the best: the mean of the differences within seeds with its 95 % interval by Student's t; tied where that holds 0. "
+                 "sd: over the seeds, most of it shared by configurations with the same seed.")
     else:
         noise = "One seed tells nothing of the noise: a small difference may be none."
     return f'{table}<p class="note">{noise}</p>'
 
 
 def behind(report: Report, one: Configuration) -> str:
-    difference = report.behind_best(one)
-    if difference is None:
+    mean, interval = one.behind_best, one.behind_best_interval
+    if mean is None:
         return cell("", "")
-    mean, error = difference
-    text = ("+" if mean >= 0 else "−") + report.figure(abs(mean), 4) + (f" ± {report.figure(error, 4)}" if error is not None else "")
+    text = ("+" if mean >= 0 else "−") + report.figure(abs(mean), 4) + (f" ± {report.figure(interval, 4)}" if interval is not None else "")
     return cell(text, repr(mean))
 
 
@@ -180,7 +179,7 @@ def trials(report: Report) -> str:
 
 
 def configuration(report: Report, number: int, one: Configuration) -> str:
-    rank = f"{one.rank}. " if one.rank is not None and report.kind == "sweep" else ""
+    rank = f"{report.place(one)}. " if one.rank is not None and report.kind == "sweep" else ""
     result = f" — {report.figure(one.mean, 4)}" if one.mean is not None else ""
     failed = f' <span class="bad">{one.failed} failed</span>' if one.failed else ""
     changes = "".join(f"<tr><td><code>{escape(change['key'])}</code></td><td><code>{escape(change['base'])}</code></td>"

@@ -25,7 +25,7 @@ def heat_map(report: Report, first: Parameter, second: Parameter) -> Picture:
     caption = over_seeds(report) if cells else "a dot for each configuration"
     if rest and cells:
         caption += "; best over " + ", ".join(rest)
-    caption += "; outlined: the best"
+    caption += f"; outlined: {report.best_words}" if report.best else ""
     if not cells and any(one.rung < report.rungs for one in report.configurations):
         caption += "; small: stopped at an earlier rung"
     title = f"{report.metric} over {short(down.name, 40)} and {short(across.name, 40)}"
@@ -56,10 +56,8 @@ def draw_cells(report: Report, down: Parameter, across: Parameter):
     for (row, below), (column, beside) in itertools.product(enumerate(down.values), enumerate(across.values)):
         here = report.with_values({down.name: below, across.name: beside})
         draw_cell(report, axes, column, row, here[0] if here else None)
-    if report.best:
-        at = across.values.index(report.best.values[across.name]), down.values.index(report.best.values[down.name])
-        for colour, width in (("#ffffff", 5), ("#000000", 2.2)):
-            axes.add_patch(Rectangle((at[0] - 0.47, at[1] - 0.46), 0.94, 0.92, fill=False, edgecolor=colour, linewidth=width, zorder=4))
+        for colour, width in (("#ffffff", 5), ("#000000", 2.2)) if any(map(report.is_best, here)) else ():
+            axes.add_patch(Rectangle((column - 0.47, row - 0.46), 0.94, 0.92, fill=False, edgecolor=colour, linewidth=width, zorder=4))
     axes.set(xlim=(-0.5, columns - 0.5), ylim=(-0.5, rows - 0.5))
     names = [short(label(value), 22) for value in across.values]
     crowded = max(map(len, names)) > 11
@@ -100,7 +98,7 @@ def draw_dots(report: Report, down: Parameter, across: Parameter):
         if one.mean is None:
             axes.plot(x, y, marker="x" if one.failed else ".", color=GREY, markersize=7 if one.failed else 3, linestyle="none", zorder=2)
             continue
-        best = one is report.best
+        best = report.is_best(one)
         axes.plot(x, y, marker="o", markersize=13 if best else 10 if one.rung == report.rungs else 6, color=shade(report, one.mean)[0],
                   markeredgecolor=INK if best else "none", markeredgewidth=2.2, linestyle="none", zorder=4 if best else 3)
     for axis, parameter in ((axes.xaxis, across), (axes.yaxis, down)):
@@ -175,7 +173,7 @@ def factor(report: Report, parameter: Parameter) -> Picture:
         caption += f"; grey: each of {len(settings)} settings of {names}"
     elif others:
         caption += f"; a line for each {names}"
-    caption += "; ringed: the best" if report.best else ""
+    caption += f"; ringed: {report.best_words}" if report.best else ""
     set_scale(axes.xaxis, parameter)
     limit_metric(report, axes)
     plain(axes)
@@ -199,7 +197,7 @@ def draw_line(report: Report, axes, parameter: Parameter, members: list[Configur
                       alpha=0.8, transform=moved)
     axes.plot(places, means, marker="o", transform=moved, **look)
     for one in members:
-        if one is report.best:
+        if report.is_best(one):
             axes.plot(at[id(one)], one.mean, marker="o", markersize=13, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.5,
                       linestyle="none", transform=moved, zorder=5)
         if one.mean is None and one.failed:

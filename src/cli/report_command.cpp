@@ -110,7 +110,7 @@ std::string summary(const ReportSource& source) {
   std::string text = ranking_text(sweep, plan, most_rows) + "\n";
   if (const std::string chart = sweep_chart(sweep, plan, wants_colour()); !chart.empty()) text += chart + "\n";
   text += status_text(sweep, plan) + timing_text(sweep, plan);
-  if (const std::string command = best_command(source); !command.empty()) text += "the best one: " + command + "\n";
+  if (const std::string command = best_command(source); !command.empty()) text += "best.json: " + command + "\n";
   return text;
 }
 

@@ -11,6 +11,7 @@
 #include "io/error.h"
 #include "sweep/metric.h"
 #include "sweep/report_curves.h"
+#include "sweep/tables.h"
 
 namespace temper {
 namespace {
@@ -176,25 +177,17 @@ std::string report_json(const ReportSource& source) {
     json["commands"]["sweep"] = "temper sweep " + folder;
   }
   json["commands"]["report"] = "temper report " + folder;
+  json["verdict"] = verdict_text(sweep, results);
   json["parameters"] = parameters_json(sweep);
   json["configurations"] = Json::array();
   const CurveLimits limits = curve_limits(source.plan.known(), sweep.file.base.model.n_layer);
-  for (std::size_t i = 0; i < results.size(); ++i) {
-    const SweepResult& result = results[i];
-    Json one;
-    one["rank"] = result.mean ? Json(i + 1) : Json();
+  for (const SweepResult& result : results) {
+    Json one = result_json(result);
     one["values"] = Json::object();
     const Configuration& configuration = sweep.configurations[result.configuration];
     for (std::size_t column = 0; column < names.size(); ++column) {
       one["values"][names[column]] = to_json(configuration.labels[column]);
     }
-    one["rung"] = result.rung + 1;
-    one["mean"] = to_json(result.mean);
-    one["sd"] = to_json(result.sd);
-    one["standard_error"] = to_json(result.error);
-    one["n"] = result.finished;
-    one["failed"] = result.failed;
-    one["tied_with_best"] = result.tied_with_best;
     one["changes"] = changes_json(sweep.file.base, sweep.trial(result.rung, result.configuration, 0).config);
     one["trials"] = Json::array();
     for (const PlannedTrial& planned : source.plan.rungs[result.rung]) {
@@ -206,7 +199,7 @@ std::string report_json(const ReportSource& source) {
 }
 
 std::string best_command(const ReportSource& source) {
-  const bool known = !source.is_run && rank_configurations(source.sweep, source.plan).front().mean.has_value();
+  const bool known = !source.is_run && rank_configurations(source.sweep, source.plan).front().metric.has_value();
   return known ? "temper train " + quoted((source.sweep.folder / "best.json").string()) : "";
 }
 

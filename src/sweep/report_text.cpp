@@ -2,28 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <optional>
 #include <vector>
 
 #include "config/validate.h"
 #include "sweep/report.h"
+#include "sweep/tables.h"
 
 namespace temper {
 namespace {
 
 constexpr std::size_t most_columns = 12, most_rows = 30;  // of a map; what is larger is a picture
-
-std::string format(const char* pattern, double value) {
-  char text[64];
-  std::snprintf(text, sizeof(text), pattern, value);
-  return text;
-}
-
-/// As results.md has it, but for what diverged.
-std::string number_text(const std::optional<double>& number) {
-  return number ? format(std::abs(*number) < 1e5 ? "%.4f" : "%.2e", *number) : "";
-}
 
 /// Bytes that continue a character of UTF-8 take no place.
 std::size_t width(const std::string& text) {
@@ -62,16 +51,12 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
 }
 
 /// What stands behind a figure: one character, so that columns stay aligned.
-char mark(const std::vector<SweepResult>& results, const SweepResult& result) {
-  if (&result == &results.front()) return '*';
-  if (result.failed > 0) return '!';
-  return result.tied_with_best ? '~' : ' ';
+char mark(const SweepResult& result) {
+  return result.tied_for_best ? '~' : result.place == 1 ? '*' : result.failed > 0 ? '!' : ' ';
 }
 
 std::string legend(const std::vector<SweepResult>& results) {
-  std::string text = "* best";
-  if (std::any_of(results.begin(), results.end(), [](const auto& one) { return one.tied_with_best; }))
-    text += "   ~ tied with it inside the noise";
+  std::string text = results.front().tied_for_best ? "~ tied for the best" : "* best";
   if (std::any_of(results.begin(), results.end(), [](const auto& one) { return one.failed > 0; })) text += "   ! trials failed";
   return text + "\n";
 }
@@ -108,10 +93,11 @@ std::string painted(const std::string& text, double share) {
 /// that the few that diverged do not flatten all others.
 class Scale {
  public:
-  Scale(const std::vector<SweepResult>& results, bool maximize) : best_(*results.front().mean), sign_(maximize ? -1.0 : 1.0) {
+  Scale(const std::vector<SweepResult>& results, bool maximize)
+      : best_(results.front().metric->mean), sign_(maximize ? -1.0 : 1.0) {
     std::vector<double> behind;
     for (const SweepResult& result : results) {
-      if (result.mean) behind.push_back(sign_ * (*result.mean - best_));
+      if (result.metric) behind.push_back(sign_ * (result.metric->mean - best_));
     }
     std::sort(behind.begin(), behind.end());
     const double usual = behind[behind.size() / 2];
@@ -145,11 +131,11 @@ std::string map_text(const Sweep& sweep, const std::vector<SweepResult>& results
     text += right(shown(label_text(row)), left);
     for (const Value& top : tops) {
       const SweepResult* result = find_result(sweep, results, {{down, &row}, {across, &top}});
-      const bool failed = result != nullptr && !result->mean && result->failed > 0;
-      const std::string figure = result != nullptr && result->mean ? number_text(result->mean) : failed ? "failed" : "-";
-      const char note = result != nullptr && result->mean ? mark(results, *result) : ' ';
+      const bool failed = result != nullptr && !result->metric && result->failed > 0;
+      const std::string figure = result != nullptr && result->metric ? number_text(result->metric->mean) : failed ? "failed" : "-";
+      const char note = result != nullptr && result->metric ? mark(*result) : ' ';
       const std::string whole = " " + right(figure, cell) + note;
-      text += " " + (colour && result != nullptr && result->mean ? painted(whole, scale.place(*result->mean)) : whole);
+      text += " " + (colour && result != nullptr && result->metric ? painted(whole, scale.place(result->metric->mean)) : whole);
     }
     text += "\n";
   }
@@ -173,15 +159,15 @@ std::string dots_text(const Sweep& sweep, const std::vector<SweepResult>& result
   for (const Value& value : values) {
     const SweepResult* result = find_result(sweep, results, {{column, &value}});
     text += right(shown(label_text(value)), left) + "  ";
-    if (result == nullptr || !result->mean) {
+    if (result == nullptr || !result->metric) {
       text += right(result != nullptr && result->failed > 0 ? "failed" : "-", 8) + "\n";
       continue;
     }
-    const double sd = result->sd.value_or(0.0), mean = *result->mean;
+    const double sd = result->metric->sd.value_or(0.0), mean = result->metric->mean;
     const int at = place(mean);
     const int one_end = place(mean - sd), other_end = place(mean + sd);
     const int low = std::min(one_end, other_end), high = std::max(one_end, other_end);
-    std::string line = right(number_text(result->mean), 8) + " " + mark(results, *result) + " ";
+    std::string line = right(number_text(result->metric->mean), 8) + " " + mark(*result) + " ";
     for (int i = 0; i < places && at < places; ++i) line += i == at ? "●" : i >= low && i <= high ? "─" : " ";
     if (at >= places) line += std::string(places - 1, ' ') + "»";
     text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
@@ -193,28 +179,9 @@ std::string dots_text(const Sweep& sweep, const std::vector<SweepResult>& result
 
 std::string ranking_text(const Sweep& sweep, const SweepPlan& plan, std::size_t rows) {
   const std::vector<SweepResult> results = rank_configurations(sweep, plan);
-  const bool rungs = sweep.rungs.size() > 1;
-  std::vector<std::vector<std::string>> cells = {{"rank"}};
-  for (const std::string& name : columns(sweep.file)) cells[0].push_back(shown(name));
-  if (rungs) cells[0].emplace_back("rung");
-  for (const std::string& name : {sweep.file.metric.name, std::string("sd"), std::string("n"), std::string()})
-    cells[0].push_back(name);
-  for (std::size_t i = 0; i < std::min(rows, results.size()); ++i) {
-    const SweepResult& result = results[i];
-    std::vector<std::string> row = {result.mean ? std::to_string(i + 1) : ""};
-    for (const Value& label : sweep.configurations[result.configuration].labels) row.push_back(shown(label_text(label)));
-    if (rungs) row.push_back(std::to_string(result.rung + 1));
-    row.push_back(number_text(result.mean));
-    row.push_back(number_text(result.sd));
-    row.push_back(std::to_string(result.finished));
-    std::string note = i == 0 && result.mean ? "best" : result.tied_with_best ? "tied with the best" : "";
-    if (result.failed > 0) note += (note.empty() ? "" : ", ") + std::to_string(result.failed) + " failed";
-    row.push_back(note);
-    cells.push_back(std::move(row));
-  }
-  std::string text = table(cells);
+  std::string text = table(result_rows(sweep, results, rows, shown));
   if (results.size() > rows) text += "... and " + std::to_string(results.size() - rows) + " more in results.md\n";
-  return text;
+  return text + verdict_text(sweep, results);
 }
 
 std::string run_text(const Sweep& sweep, const SweepPlan& plan) {
@@ -228,7 +195,7 @@ std::string run_text(const Sweep& sweep, const SweepPlan& plan) {
 std::string sweep_chart(const Sweep& sweep, const SweepPlan& plan, bool colour) {
   const std::vector<SweepResult> results = rank_configurations(sweep, plan);
   const std::vector<std::size_t> keys = varying(sweep);
-  if (!results.front().mean || keys.empty() || keys.size() > 2) return "";
+  if (!results.front().metric || keys.empty() || keys.size() > 2) return "";
   const std::string text =
       keys.size() == 2 ? map_text(sweep, results, keys[0], keys[1], colour) : dots_text(sweep, results, keys[0]);
   return text.empty() ? "" : text + legend(results);

@@ -26,23 +26,6 @@ bool has_ended(const std::vector<PlannedTrial>& rung) {
   return std::all_of(rung.begin(), rung.end(), [](const PlannedTrial& trial) { return trial.ended(); });
 }
 
-struct Estimate {
-  double mean;
-  std::optional<double> sd, error;  // of two values or more
-};
-
-Estimate estimate(const std::vector<double>& values) {
-  const auto n = static_cast<double>(values.size());
-  double sum = 0.0, squares = 0.0;
-  for (const double value : values) sum += value;
-  Estimate found{sum / n, {}, {}};
-  if (values.size() < 2) return found;
-  for (const double value : values) squares += (value - found.mean) * (value - found.mean);
-  found.sd = std::sqrt(squares / (n - 1.0));
-  found.error = *found.sd / std::sqrt(n);
-  return found;
-}
-
 SweepResult summarize(std::size_t configuration, std::size_t rung, const std::vector<PlannedTrial>& trials) {
   SweepResult result;
   result.configuration = configuration;
@@ -56,33 +39,40 @@ SweepResult summarize(std::size_t configuration, std::size_t rung, const std::ve
     values.push_back(*planned.status.metric);
     result.metrics[planned.trial->seed] = *planned.status.metric;
   }
-  if (values.empty()) return result;
-  const Estimate found = estimate(values);
-  result.mean = found.mean;
-  result.sd = found.sd;
-  result.error = found.error;
+  if (!values.empty()) result.metric = estimate(values);
   return result;
 }
 
-/// Whether the difference is inside the noise, as far as the seeds that both have tell.
-bool tied(const SweepResult& a, const SweepResult& b) {
+/// Whether they compete for one place: anything else of a ranking comes before the metric.
+bool comparable(const SweepResult& a, const SweepResult& b) {
+  return a.metric && b.metric && a.rung == b.rung && (a.failed > 0) == (b.failed > 0);
+}
+
+std::optional<Estimate> difference(const SweepResult& a, const SweepResult& b) {
   std::vector<double> differences;
   for (const auto& [seed, metric] : a.metrics) {
     if (const auto other = b.metrics.find(seed); other != b.metrics.end()) differences.push_back(metric - other->second);
   }
-  if (differences.size() < 2) return false;
-  const Estimate difference = estimate(differences);
-  return std::abs(difference.mean) <= 2.0 * *difference.error;
+  return differences.empty() ? std::nullopt : std::optional(estimate(differences));
 }
 
-/// Sorts best first; configurations without a mean last.
+/// Sorts best first, configurations without a result last, and gives places.
 void sort_results(std::vector<SweepResult>& results, bool maximize) {
   const auto key = [&](const SweepResult& result) {
-    const double mean = result.mean.value_or(0.0);
-    return std::tuple(!result.mean.has_value(), -static_cast<std::ptrdiff_t>(result.rung), result.failed > 0,
-                      maximize ? -mean : mean, result.configuration);
+    const double mean = result.metric ? result.metric->mean : 0.0;
+    return std::tuple(!result.metric, -static_cast<std::ptrdiff_t>(result.rung), result.failed > 0, maximize ? -mean : mean,
+                      result.configuration);
   };
   std::sort(results.begin(), results.end(), [&](const SweepResult& a, const SweepResult& b) { return key(a) < key(b); });
+  // The last digits of equal metrics decide nothing.
+  for (auto first = results.begin(); first != results.end() && first->metric;) {
+    const auto last = std::find_if(first + 1, results.end(), [&](const SweepResult& other) {
+      return !comparable(*first, other) || std::abs(first->metric->mean - other.metric->mean) > equal_metrics;
+    });
+    const auto place = static_cast<std::size_t>(first - results.begin()) + 1;
+    std::sort(first, last, [](const SweepResult& a, const SweepResult& b) { return a.configuration < b.configuration; });
+    for (; first != last; ++first) first->place = place;
+  }
 }
 
 /// The configurations that go on to the next rung, in their order.
@@ -92,7 +82,7 @@ std::vector<std::size_t> promoted(const Sweep& sweep, std::size_t rung, const st
   results.reserve(configurations.size());
   for (const std::size_t configuration : configurations) results.push_back(summarize(configuration, rung, trials));
   sort_results(results, sweep.file.metric.maximize);
-  std::erase_if(results, [](const SweepResult& result) { return !result.mean; });
+  std::erase_if(results, [](const SweepResult& result) { return !result.metric; });
   results.resize(std::min(results.size(), rung_size(sweep.file, rung + 1, sweep.configurations.size())));
   std::vector<std::size_t> chosen;
   chosen.reserve(results.size());
@@ -176,10 +166,18 @@ std::vector<SweepResult> rank_configurations(const Sweep& sweep, const SweepPlan
     results.push_back(result);
   }
   sort_results(results, sweep.file.metric.maximize);
-  const SweepResult& best = results.front();
+  SweepResult& best = results.front();
+  std::map<std::size_t, std::size_t> sharing;
   for (SweepResult& result : results) {
-    result.tied_with_best = &result != &best && result.rung == best.rung && tied(result, best);
+    if (&result != &best && result.metric && result.rung == best.rung) result.behind = difference(result, best);
+    if (result.behind && comparable(result, best)) {
+      result.tied_for_best = std::abs(result.behind->mean) <= std::max(equal_metrics, result.behind->interval.value_or(0.0));
+    }
+    if (result.tied_for_best) result.place = best.place;
+    best.tied_for_best |= result.tied_for_best;
+    ++sharing[result.place];
   }
+  for (SweepResult& result : results) result.shares_place = result.place > 0 && sharing[result.place] > 1;
   return results;
 }
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "sweep/statistics.h"
 #include "sweep/sweep_file.h"
 #include "sweep/trial_folder.h"
 #include "sweep/trials.h"
@@ -48,23 +49,28 @@ struct SweepPlan {
 
 SweepPlan read_plan(const Sweep& sweep);
 
+/// Metrics that lie no further apart are equal: a measurement comes out the same to this precision, and not to more, whatever the
+/// micro-batch and the number of ranks.
+constexpr double equal_metrics = 1e-5;
+
 /// A configuration with its seeds taken together.
 struct SweepResult {
   std::size_t configuration = 0;
   std::size_t rung = 0;      ///< the furthest in which one of its trials ended
   std::size_t finished = 0;  ///< trials of that rung
   std::size_t failed = 0;
-  std::optional<double> mean;               ///< of the metric over the finished trials
-  std::optional<double> sd;                 ///< of two trials or more: with n - 1 below
-  std::optional<double> error;              ///< standard error of the mean
+  std::optional<Estimate> metric;           ///< over the finished trials
   std::map<std::uint64_t, double> metrics;  ///< of the finished trials, by seed
-  /// Less than two standard errors from the best, both taken over the differences within seeds: a seed is an initialisation and an
-  /// order of the data, which configurations share and which sets trials apart more than most settings do.
-  bool tied_with_best = false;
+  /// Of the differences from the best within the seeds that both have, in the same rung; none for the best itself. A seed is an
+  /// initialisation and an order of the data, which configurations share and which sets trials apart more than most settings do.
+  std::optional<Estimate> behind;
+  bool tied_for_best = false;  ///< with others: `behind` is within equal_metrics or within its own interval
+  std::size_t place = 0;       ///< from 1; those that tie for the best and those with equal metrics share one; 0 without a result
+  bool shares_place = false;
 };
 
-/// Best first: of the furthest rung, without failed trials before those with some, by the metric, in the configurations' order.
-/// Last come configurations without a result.
+/// Best first: of the furthest rung, without failed trials before those with some, by the metric; equal metrics in the
+/// configurations' order. Last come configurations without a result.
 std::vector<SweepResult> rank_configurations(const Sweep& sweep, const SweepPlan& plan);
 
 /// What trials took so far.

@@ -1,6 +1,7 @@
 #include "sweep/tables.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -43,26 +44,8 @@ std::string markdown_line(const std::vector<std::string>& cells) {
 /// All digits, so that the number can be computed with; empty where there is none.
 std::string exact(const std::optional<double>& number) { return number ? to_text({*number}) : ""; }
 
-std::string four_decimals(const std::optional<double>& number) {
-  if (!number) return "";
-  char text[64];
-  std::snprintf(text, sizeof(text), "%.4f", *number);
-  return text;
-}
-
 void append_labels(std::vector<std::string>& cells, const Configuration& configuration) {
   for (const Value& label : configuration.labels) cells.push_back(label_text(label));
-}
-
-struct Ranked {
-  const SweepResult* result;
-  std::string rank;  // empty: no result to rank
-};
-
-std::vector<Ranked> numbered(const std::vector<SweepResult>& results) {
-  std::vector<Ranked> rows;
-  for (std::size_t i = 0; i < results.size(); ++i) rows.push_back({&results[i], results[i].mean ? std::to_string(i + 1) : ""});
-  return rows;
 }
 
 std::string results_csv(const Sweep& sweep, const std::vector<SweepResult>& results) {
@@ -71,45 +54,35 @@ std::string results_csv(const Sweep& sweep, const std::vector<SweepResult>& resu
   std::vector<std::string> head = {"rank"};
   for (const std::string& name : columns(sweep.file)) head.push_back(name);
   if (rungs) head.push_back("rung");
-  for (const std::string& name : {metric, metric + "_sd", metric + "_se", std::string("n"), std::string("failed")})
-    head.push_back(name);
-  head.push_back("tied_with_best");
+  for (const char* ending : {"", "_sd", "_ci95"}) head.push_back(metric + ending);
+  for (const char* name : {"n", "failed", "behind_best", "behind_best_ci95", "tied_for_best"}) head.emplace_back(name);
   std::string text = csv_line(head);
-  for (const Ranked& row : numbered(results)) {
-    const SweepResult& result = *row.result;
-    std::vector<std::string> cells = {row.rank};
+  for (const SweepResult& result : results) {
+    const Json known = result_json(result);
+    const auto cell = [&](const char* key) { return known[key].is_null() ? "" : known[key].dump(); };
+    std::vector<std::string> cells = {cell("rank")};
     append_labels(cells, sweep.configurations[result.configuration]);
-    if (rungs) cells.push_back(std::to_string(result.rung + 1));
-    for (const auto& number : {result.mean, result.sd, result.error}) cells.push_back(exact(number));
-    cells.push_back(std::to_string(result.finished));
-    cells.push_back(std::to_string(result.failed));
-    cells.push_back(result.tied_with_best ? "yes" : "");
+    if (rungs) cells.push_back(cell("rung"));
+    for (const char* key : {"mean", "sd", "interval", "n", "failed", "behind_best", "behind_best_interval"})
+      cells.push_back(cell(key));
+    cells.push_back(result.tied_for_best ? "yes" : "");
     text += csv_line(cells);
   }
   return text;
 }
 
 std::string results_json(const Sweep& sweep, const std::vector<SweepResult>& results) {
-  const auto number = [](const std::optional<double>& value) { return value ? Json(*value) : Json(); };
   const std::vector<std::string> names = columns(sweep.file);
   Json json;
   json["metric"] = sweep.file.metric.name;
   json["goal"] = sweep.file.metric.maximize ? "maximize" : "minimize";
+  json["verdict"] = verdict_text(sweep, results);
   json["configurations"] = Json::array();
-  for (const Ranked& row : numbered(results)) {
-    const SweepResult& result = *row.result;
+  for (const SweepResult& result : results) {
     const Configuration& configuration = sweep.configurations[result.configuration];
-    Json one;
-    one["rank"] = row.rank.empty() ? Json() : Json(std::stoll(row.rank));
+    Json one = result_json(result);
     one["values"] = Json::object();
     for (std::size_t i = 0; i < names.size(); ++i) one["values"][names[i]] = Json::parse(to_text(configuration.labels[i]));
-    one["rung"] = result.rung + 1;
-    one["mean"] = number(result.mean);
-    one["sd"] = number(result.sd);
-    one["standard_error"] = number(result.error);
-    one["n"] = result.finished;
-    one["failed"] = result.failed;
-    one["tied_with_best"] = result.tied_with_best;
     one["trials"] = Json::array();
     for (std::size_t seed = 0; seed < sweep.file.seeds.size(); ++seed) {
       one["trials"].push_back(sweep.trial(result.rung, result.configuration, seed).id);
@@ -160,38 +133,103 @@ std::string timing_csv(const SweepPlan& plan) {
   return text;
 }
 
-std::string best_config(const Sweep& sweep, const SweepResult& best) {
-  RunConfig config = sweep.trial(sweep.rungs.size() - 1, best.configuration, 0).config;
+/// Its name says how many others are as good.
+std::string best_config(const Sweep& sweep, const std::vector<SweepResult>& results) {
+  RunConfig config = sweep.trial(sweep.rungs.size() - 1, results.front().configuration, 0).config;
   constexpr std::size_t longest_name = 128;
-  if (config.name.size() + 5 <= longest_name) config.name += "-best";
+  const auto tied = std::count_if(results.begin(), results.end(), [](const SweepResult& result) { return result.tied_for_best; });
+  const std::string ending = tied > 0 ? "-one-of-" + std::to_string(tied) + "-tied-for-best" : "-best";
+  if (config.name.size() + ending.size() <= longest_name) config.name += ending;
   return config_to_json(config);
 }
 
 }  // namespace
 
+nlohmann::ordered_json result_json(const SweepResult& result) {
+  const auto number = [](const std::optional<double>& value) { return value ? Json(*value) : Json(); };
+  const auto mean = [](const std::optional<Estimate>& of) { return of ? Json(of->mean) : Json(); };
+  Json one;
+  one["rank"] = result.metric ? Json(result.place) : Json();
+  one["rung"] = result.rung + 1;
+  one["mean"] = mean(result.metric);
+  one["sd"] = result.metric ? number(result.metric->sd) : Json();
+  one["interval"] = result.metric ? number(result.metric->interval) : Json();
+  one["n"] = result.finished;
+  one["failed"] = result.failed;
+  one["behind_best"] = mean(result.behind);
+  one["behind_best_interval"] = result.behind ? number(result.behind->interval) : Json();
+  one["tied_for_best"] = result.tied_for_best;
+  return one;
+}
+
+std::string number_text(const std::optional<double>& number, bool sign) {
+  if (!number) return "";
+  char text[64];
+  std::snprintf(text, sizeof(text), std::abs(*number) < 1e5 ? "%+.4f" : "%+.2e", *number);
+  return text + (*text == '+' && !sign ? 1 : 0);
+}
+
+std::vector<std::vector<std::string>> result_rows(const Sweep& sweep, const std::vector<SweepResult>& results, std::size_t most,
+                                                  std::string (*shown)(const std::string&)) {
+  const bool rungs = sweep.rungs.size() > 1;
+  std::vector<std::vector<std::string>> rows = {{"rank"}};
+  for (const std::string& name : columns(sweep.file)) rows[0].push_back(shown(name));
+  if (rungs) rows[0].emplace_back("rung");
+  for (const char* name : {sweep.file.metric.name.c_str(), "sd", "n", "behind", ""}) rows[0].emplace_back(name);
+  for (std::size_t i = 0; i < std::min(most, results.size()); ++i) {
+    const SweepResult& result = results[i];
+    const auto &metric = result.metric, &behind = result.behind;
+    std::vector<std::string> row = {metric ? std::to_string(result.place) + (result.shares_place ? "=" : "") : ""};
+    for (const Value& label : sweep.configurations[result.configuration].labels) row.push_back(shown(label_text(label)));
+    if (rungs) row.push_back(std::to_string(result.rung + 1));
+    row.push_back(metric ? number_text(metric->mean) : "");
+    row.push_back(metric ? number_text(metric->sd) : "");
+    row.push_back(std::to_string(result.finished));
+    row.push_back(behind ? number_text(behind->mean, true) : "");
+    if (behind && behind->interval) row.back() += " ± " + number_text(behind->interval);
+    std::string note = result.tied_for_best ? "tied for the best" : metric && result.place == 1 ? "best" : "";
+    if (result.failed > 0) note += (note.empty() ? "" : ", ") + std::to_string(result.failed) + " failed";
+    row.push_back(note);
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::string verdict_text(const Sweep& sweep, const std::vector<SweepResult>& results) {
+  if (results.size() < 2 || !results[1].metric) return "";
+  std::size_t tied = 0, compared = 0, fewest = sweep.file.seeds.size();
+  double widest = 0.0;  // of the differences that count as ties
+  for (const SweepResult& result : results) {
+    tied += result.tied_for_best;
+    if (result.behind && result.tied_for_best) widest = std::max(widest, std::abs(result.behind->mean));
+    if (!result.behind || !result.behind->interval) continue;
+    ++compared;
+    fewest = std::min(fewest, result.behind->n);
+  }
+  std::string text = "The first is the best.\n";
+  if (tied > 0) {
+    text = std::to_string(tied) + " configurations tie for the best: ";
+    text += widest <= equal_metrics ? "their " + sweep.file.metric.name + " is the same within 1e-5, the precision of a measurement"
+                                    : "what sets them apart is inside the noise";
+    text += ". best.json is the first of them, and no winner.\n";
+  }
+  if (compared == 0) return text + "One seed tells nothing of the noise: no interval, and no difference is judged.\n";
+  char rest[256];
+  std::snprintf(
+      rest, sizeof(rest),
+      "%zu comparison%s with the best, each by a 95 %% interval of the differences within seeds (Student's t: with %zu seeds "
+      "%.1f standard errors), not corrected for their number.\n",
+      compared, compared == 1 ? "" : "s", fewest, student_t95(fewest - 1));
+  return text + rest;
+}
+
 std::string results_markdown(const Sweep& sweep, const SweepPlan& plan) {
   const std::vector<SweepResult> results = rank_configurations(sweep, plan);
-  const bool rungs = sweep.rungs.size() > 1;
-  std::vector<std::string> head = {"rank"};
-  for (const std::string& name : columns(sweep.file)) head.push_back(name);
-  if (rungs) head.push_back("rung");
-  for (const std::string& name : {sweep.file.metric.name, std::string("sd"), std::string("n"), std::string("")})
-    head.push_back(name);
-  std::string text = markdown_line(head) + markdown_line(std::vector<std::string>(head.size(), "---"));
-  for (const Ranked& row : numbered(results)) {
-    const SweepResult& result = *row.result;
-    std::vector<std::string> cells = {row.rank};
-    append_labels(cells, sweep.configurations[result.configuration]);
-    if (rungs) cells.push_back(std::to_string(result.rung + 1));
-    cells.push_back(four_decimals(result.mean));
-    cells.push_back(four_decimals(result.sd));
-    cells.push_back(std::to_string(result.finished));
-    std::string note = result.tied_with_best ? "tied with the best" : "";
-    if (result.failed > 0) note += (note.empty() ? "" : ", ") + std::to_string(result.failed) + " failed";
-    cells.push_back(note);
-    text += markdown_line(cells);
-  }
-  return text;
+  const auto rows = result_rows(sweep, results, results.size(), [](const std::string& text) { return text; });
+  std::string text = markdown_line(rows[0]) + markdown_line(std::vector<std::string>(rows[0].size(), "---"));
+  for (std::size_t i = 1; i < rows.size(); ++i) text += markdown_line(rows[i]);
+  const std::string verdict = verdict_text(sweep, results);
+  return text + (verdict.empty() ? "" : "\n") + verdict;
 }
 
 void write_tables(const Sweep& sweep, const SweepPlan& plan) {
@@ -202,8 +240,8 @@ void write_tables(const Sweep& sweep, const SweepPlan& plan) {
   write("results.json", results_json(sweep, results));
   write("trials.csv", trials_csv(sweep, plan));
   write("timing.csv", timing_csv(plan));
-  if (results.front().mean) {
-    write("best.json", best_config(sweep, results.front()));
+  if (results.front().metric) {
+    write("best.json", best_config(sweep, results));
   } else {
     fs::remove(sweep.folder / "best.json");
   }

@@ -72,15 +72,19 @@ def check_text_and_tables(work: Workspace, plots: str) -> None:
     (grid / "results.csv").unlink()
     done = work.ok("report", "grid/", "--plots", plots, "--out", "grid-report", timeout=400)
     check((grid / "results.csv").read_bytes() == before, "the tables were not written again as they were")
-    for part in ("rank  optimizer.weight_decay  schedule.warmup_steps  val_loss", "  best\n", "\n* best", "trials: 18 finished",
-                 "the best one: temper train grid/best.json\n"):
+    report = json.loads(work.ok("report", "grid", "--json").stdout)
+    tied = sum(one["tied_for_best"] for one in report["configurations"])
+    marks = ("  tied for the best\n", "\n~ tied for the best", f"\n{tied} configurations tie for the best") if tied else ("  best\n", "\n* best", "\nThe first is the best.")
+    for part in ("rank  optimizer.weight_decay  schedule.warmup_steps  val_loss", *marks, "\n8 comparisons with the best", "trials: 18 finished",
+                 "best.json: temper train grid/best.json\n"):
         check(part in done.stdout, f"no {part!r} in\n{done.stdout}")
     check("\033" not in done.stdout, "colours where nobody looks")
 
     data = work.ok("report", "grid", "--json").stdout
     check(data == work.ok("report", "grid", "--json").stdout, "the same sweep gave other data")
     report = json.loads(data)
-    check([one["rank"] for one in report["configurations"]] == list(range(1, 10)), "ranks")
+    ranks = [one["rank"] for one in report["configurations"]]
+    check(all(rank == (1 if one["tied_for_best"] else number) for number, (rank, one) in enumerate(zip(ranks, report["configurations"]), 1)), f"ranks: {ranks}")
     trials = [trial for one in report["configurations"] for trial in one["trials"]]
     check(len(trials) == 18 and all(trial["training"]["step"] == list(range(1, 41)) for trial in trials), "the curves lack steps")
     for trial in trials:

@@ -78,7 +78,10 @@ TEST_F(ReportTest, ConfigurationsComeRankedWithTheirTrialsAndWhatTheyChange) {
   const Json& second = json["configurations"][1];
   EXPECT_EQ(second["mean"], 3.25);
   EXPECT_DOUBLE_EQ(second["sd"].get<double>(), std::sqrt(0.125));
-  EXPECT_DOUBLE_EQ(second["standard_error"].get<double>(), 0.25);
+  EXPECT_DOUBLE_EQ(second["interval"].get<double>(), 0.25 * student_t95(1));
+  EXPECT_EQ(second["rank"], 2);
+  EXPECT_EQ(second["behind_best"], 1.0);
+  EXPECT_TRUE(second["behind_best_interval"].is_null());  // of one seed that both have
   EXPECT_EQ(second["trials"][1]["metric"], 3.5);
   EXPECT_EQ(second["trials"][1]["seed"], 2);
   const Json& last = json["configurations"][2];
@@ -283,10 +286,15 @@ TEST_F(ReportTest, TheRankingStandsInColumns) {
   finish(sweep, 1, 0, 3.2);
   finish(sweep, 1, 1, 3.4);
   EXPECT_EQ(ranking_text(sweep, read_plan(sweep), 2),
-            "rank                               kind  val_loss      sd  n\n"
-            "   1  a?[31m long one that no line of …    3.2500  0.3536  2  best\n"
-            "   2                             ümlaut    3.3000  0.1414  2  tied with the best\n"
-            "... and 1 more in results.md\n");
+            "rank                               kind  val_loss      sd  n            behind\n"
+            "  1=  a?[31m long one that no line of …    3.2500  0.3536  2                    tied for the best\n"
+            "  1=                             ümlaut    3.3000  0.1414  2  +0.0500 ± 1.9059  tied for the best\n"
+            "... and 1 more in results.md\n"
+            "2 configurations tie for the best: what sets them apart is inside the noise. best.json is the first of them, and no "
+            "winner.\n"
+            "1 comparison with the best, each by a 95 % interval of the differences within seeds (Student's t: with 2 seeds 12.7 "
+            "standard "
+            "errors), not corrected for their number.\n");
 }
 
 TEST_F(ReportTest, TwoParametersAreAMapInTheTerminal) {
@@ -309,8 +317,8 @@ TEST_F(ReportTest, OneParameterIsALinePerValue) {
   for (const bool maximize : {false, true}) {
     const Sweep sweep = begin(rates + R"(, "seeds": 2)" + (maximize ? R"(, "metric": {"goal": "maximize"})" : ""));
     const double sign = maximize ? -1.0 : 1.0;
-    finish(sweep, 0, 0, sign * 3.0 - 0.1);
-    finish(sweep, 0, 1, sign * 3.0 + 0.1);
+    finish(sweep, 0, 0, sign * 3.0 - 0.05);
+    finish(sweep, 0, 1, sign * 3.0 + 0.05);
     finish(sweep, 1, 0, sign * 4.0);
     finish(sweep, 1, 1, sign * 4.0);
     finish(sweep, 2, 0, sign * 1e6);

@@ -1,7 +1,10 @@
 // Ranking and tables from folders that the tests write themselves.
 #include <cmath>
+#include <iomanip>
+#include <nlohmann/json.hpp>
 
 #include "config/parse.h"
+#include "sweep/report_text.h"
 #include "sweep/tables.h"
 #include "sweep_support.h"
 
@@ -15,14 +18,25 @@ class ResultsTest : public SweepTest {
     const Trial& trial = sweep.trial(rung, configuration, seed);
     const std::filesystem::path here = trial_folder(sweep.folder, trial);
     prepare_trial(here, trial, sweep.file, sweep.configurations[configuration]);
-    std::ofstream(here / "summary.json") << "{\"steps\": " << trial.config.train.steps << ", \"val_loss\": " << loss
-                                         << ", \"train_seconds\": 2.0}";
+    std::ofstream(here / "summary.json") << std::setprecision(17) << "{\"steps\": " << trial.config.train.steps
+                                         << ", \"val_loss\": " << loss << ", \"train_seconds\": 2.0}";
   }
   void fail(const Sweep& sweep, std::size_t configuration, std::size_t seed) const {
     const Trial& trial = sweep.trial(0, configuration, seed);
     const std::filesystem::path here = trial_folder(sweep.folder, trial);
     prepare_trial(here, trial, sweep.file, sweep.configurations[configuration]);
     record_failure(here, {6, 0});
+  }
+  static std::vector<std::size_t> order(const std::vector<SweepResult>& results) {
+    std::vector<std::size_t> configurations;
+    for (const SweepResult& result : results) configurations.push_back(result.configuration);
+    return configurations;
+  }
+  static std::vector<std::string> places(const std::vector<SweepResult>& results) {
+    std::vector<std::string> texts;
+    for (const SweepResult& result : results)
+      texts.push_back(result.place == 0 ? "" : std::to_string(result.place) + (result.shares_place ? "=" : ""));
+    return texts;
   }
   std::string read(const Sweep& sweep, const std::string& name) const { return read_file(sweep.folder / name); }
 
@@ -35,30 +49,43 @@ TEST_F(ResultsTest, SeedsAreTakenTogether) {
   const SweepResult best = rank_configurations(sweep, read_plan(sweep)).front();
   EXPECT_EQ(best.configuration, 1u);
   EXPECT_EQ(best.finished, 3u);
-  EXPECT_DOUBLE_EQ(*best.mean, 5.0);
-  EXPECT_DOUBLE_EQ(*best.sd, 1.0);
-  EXPECT_DOUBLE_EQ(*best.error, 1.0 / std::sqrt(3.0));
+  EXPECT_DOUBLE_EQ(best.metric->mean, 5.0);
+  EXPECT_DOUBLE_EQ(*best.metric->sd, 1.0);
+  EXPECT_DOUBLE_EQ(*best.metric->interval, student_t95(2) / std::sqrt(3.0));
 }
 
-TEST_F(ResultsTest, RankedByTheGoalWithTiesInsideTheNoise) {
-  const std::string members = four + R"(, "seeds": 2)";
-  // The seeds' differences are the means' +- 0.2 where the signs differ: a standard error of 0.2.
-  const double means[4] = {4.0, 3.0, 3.39, 3.41}, half[4] = {-0.1, -0.1, 0.1, 0.1};
+TEST(Statistics, StudentsQuantilesAreThePublishedOnes) {
+  const std::pair<std::size_t, double> table[] = {{1, 12.7062047}, {2, 4.3026527},  {3, 3.1824463},   {4, 2.7764451},
+                                                  {5, 2.5705818},  {6, 2.4469119},  {7, 2.3646243},   {8, 2.3060041},
+                                                  {9, 2.2621572},  {10, 2.2281389}, {15, 2.1314495},  {20, 2.0859634},
+                                                  {30, 2.0422725}, {60, 2.0002978}, {120, 1.9799304}, {1000, 1.9623391}};
+  for (const auto& [degrees, published] : table) EXPECT_NEAR(student_t95(degrees), published, 1e-6) << degrees;
+  EXPECT_NEAR(student_t95(100'000), 1.9599640, 1e-4);  // the normal distribution's
+  EXPECT_FALSE(estimate({3.0}).interval.has_value());
+}
+
+TEST_F(ResultsTest, TiesAreInsideAnIntervalThatFollowsFromTheNumberOfSeeds) {
+  const std::pair<std::size_t, double> quantiles[] = {{2, 12.7062}, {3, 4.30265}, {5, 2.77645}};
   for (const bool maximize : {false, true}) {
-    const Sweep sweep = make(members + (maximize ? R"(, "metric": {"goal": "maximize"})" : ""));
-    for (std::size_t i = 0; i < 4; ++i) {
-      finish(sweep, 0, i, 0, means[i] + half[i]);
-      finish(sweep, 0, i, 1, means[i] - half[i]);
+    for (const auto& [seeds, quantile] : quantiles) {
+      const Sweep sweep =
+          make(four + ", \"seeds\": " + std::to_string(seeds) + (maximize ? R"(, "metric": {"goal": "maximize"})" : ""));
+      const auto n = static_cast<double>(seeds);
+      for (std::size_t seed = 0; seed < seeds; ++seed) {
+        // Around their mean the differences have a standard error of 0.01.
+        const double off = (static_cast<double>(seed) - (n - 1.0) / 2.0) * 0.01 * std::sqrt(12.0 / (n + 1.0));
+        const double away[4] = {0.01 * quantile * 1.001, 0.0, 0.01 * quantile * 0.999, 5.0};
+        for (std::size_t i = 0; i < 4; ++i)
+          finish(sweep, 0, i, seed, 3.0 + (maximize ? -1.0 : 1.0) * (away[i] + (i == 1 ? 0.0 : off)));
+      }
+      const std::vector<SweepResult> results = rank_configurations(sweep, read_plan(sweep));
+      EXPECT_EQ(order(results), (std::vector<std::size_t>{1, 2, 0, 3})) << seeds;
+      EXPECT_EQ(places(results), (std::vector<std::string>{"1=", "1=", "3", "4"})) << seeds;
+      EXPECT_NEAR(std::abs(results[1].behind->mean) / *results[1].behind->interval, 0.999, 1e-4);
+      const std::string verdict = verdict_text(sweep, results);
+      EXPECT_NE(verdict.find("2 configurations tie for the best: what sets them apart is inside the noise."), std::string::npos);
+      EXPECT_NE(verdict.find("\n3 comparisons with the best, each by a 95 % interval"), std::string::npos) << verdict;
     }
-    const std::vector<SweepResult> results = rank_configurations(sweep, read_plan(sweep));
-    std::vector<std::size_t> order;
-    std::vector<bool> tied;
-    for (const SweepResult& result : results) {
-      order.push_back(result.configuration);
-      tied.push_back(result.tied_with_best);
-    }
-    EXPECT_EQ(order, maximize ? (std::vector<std::size_t>{0, 3, 2, 1}) : (std::vector<std::size_t>{1, 2, 3, 0}));
-    EXPECT_EQ(tied, maximize ? (std::vector<bool>{false, false, false, false}) : (std::vector<bool>{false, true, false, false}));
   }
 }
 
@@ -71,17 +98,54 @@ TEST_F(ResultsTest, WhatSeedsShareIsNoNoise) {
     finish(sweep, 0, 2, seed, of_seed + (seed == 2 ? 0.1 : 0.01));
   }
   const std::vector<SweepResult> results = rank_configurations(sweep, read_plan(sweep));
-  EXPECT_FALSE(results[1].tied_with_best);  // 0.011 +- 0.0006
-  EXPECT_TRUE(results[2].tied_with_best);   // 0.04 +- 0.03
+  EXPECT_FALSE(results[1].tied_for_best);  // 0.011 +- 0.0025
+  EXPECT_TRUE(results[2].tied_for_best);   // 0.04 +- 0.13
+  EXPECT_TRUE(results[0].tied_for_best);
+  EXPECT_EQ(places(results), (std::vector<std::string>{"1=", "2", "1=", ""}));
 }
 
 TEST_F(ResultsTest, OneSeedTellsNothingOfTheNoise) {
   const Sweep sweep = make(four);
-  for (std::size_t i = 0; i < 4; ++i) finish(sweep, 0, i, 0, 3.0);
-  for (const SweepResult& result : rank_configurations(sweep, read_plan(sweep))) {
-    EXPECT_FALSE(result.error.has_value());
-    EXPECT_FALSE(result.tied_with_best);
+  for (std::size_t i = 0; i < 4; ++i) finish(sweep, 0, i, 0, 3.0 + 2e-5 * static_cast<double>(i));
+  const std::vector<SweepResult> results = rank_configurations(sweep, read_plan(sweep));
+  for (const SweepResult& result : results) {
+    EXPECT_FALSE(result.metric->interval || (result.behind && result.behind->interval));
+    EXPECT_FALSE(result.tied_for_best);
   }
+  EXPECT_EQ(verdict_text(sweep, results),
+            "The first is the best.\nOne seed tells nothing of the noise: no interval, and no "
+            "difference is judged.\n");
+}
+
+// A micro-batch changes the last digits of what is measured, and nothing else.
+TEST_F(ResultsTest, EqualMetricsAreATie) {
+  RunConfig base = small_run();
+  base.batch.tokens_per_step = 64;
+  const Sweep sweep = make(R"("parameters": {"batch.micro_batch": {"values": [1, 2, 4, 8]}})", base);
+  const auto ranked = [&](const std::vector<double>& losses) {
+    for (std::size_t i = 0; i < 4; ++i) finish(sweep, 0, i, 0, losses[i]);
+    return rank_configurations(sweep, read_plan(sweep));
+  };
+  std::vector<SweepResult> results = ranked({3.0000052, 3.0000021, 3.0, 3.0000097});
+  EXPECT_EQ(order(results), (std::vector<std::size_t>{0, 1, 2, 3}));
+  EXPECT_EQ(places(results), (std::vector<std::string>{"1=", "1=", "1=", "1="}));
+  const SweepPlan plan = read_plan(sweep);
+  write_tables(sweep, plan);
+  const std::string says = "4 configurations tie for the best: their val_loss is the same within 1e-5";
+  EXPECT_NE(read(sweep, "results.md").find("| 1= | 8 | 3.0000 |  | 1 | +0.0000 | tied for the best |\n\n" + says),
+            std::string::npos);
+  EXPECT_NE(ranking_text(sweep, plan, 9).find(says), std::string::npos);
+  EXPECT_EQ(sweep_chart(sweep, plan, false).find('*'), std::string::npos);
+  EXPECT_EQ(load_config(sweep.folder / "best.json").name, "small-one-of-4-tied-for-best");
+  const auto json = nlohmann::json::parse(read(sweep, "results.json"));
+  EXPECT_EQ(json["verdict"].get<std::string>().find(says), 0u);
+  for (const auto& one : json["configurations"]) EXPECT_EQ(one["rank"], 1);
+  EXPECT_NE(read(sweep, "results.csv").find("\n1,8,3.0000097,,,1,0,"), std::string::npos);
+
+  results = ranked({3.1000001, 3.000015, 3.0, 3.1});
+  EXPECT_EQ(order(results), (std::vector<std::size_t>{2, 1, 0, 3}));
+  EXPECT_EQ(places(results), (std::vector<std::string>{"1", "2", "3=", "3="}));
+  EXPECT_FALSE(results[0].tied_for_best);
 }
 
 TEST_F(ResultsTest, ConfigurationsWithFailuresComeAfterThoseWithoutAndEmptyOnesLast) {
@@ -96,7 +160,7 @@ TEST_F(ResultsTest, ConfigurationsWithFailuresComeAfterThoseWithoutAndEmptyOnesL
   EXPECT_EQ(results[0].configuration, 2u);
   EXPECT_EQ(results[1].configuration, 0u);
   EXPECT_EQ(results[1].failed, 1u);
-  EXPECT_FALSE(results[2].mean.has_value());
+  EXPECT_FALSE(results[2].metric.has_value());
 }
 
 TEST_F(ResultsTest, TablesSayItInFull) {
@@ -109,21 +173,25 @@ TEST_F(ResultsTest, TablesSayItInFull) {
   fail(sweep, 1, 1);
   const SweepPlan plan = read_plan(sweep);
   write_tables(sweep, plan);
+  const std::string interval = nlohmann::json(*estimate({3.5, 3.25}).interval).dump();
   EXPECT_EQ(read(sweep, "results.csv"),
-            "rank,kind,val_loss,val_loss_sd,val_loss_se,n,failed,tied_with_best\n"
-            "1,\"a, \"\"b\"\"\",3.375,0.1767766952966369,0.125,2,0,\n"
-            "2,c|d,3.0,,,1,1,\n");
+            "rank,kind,val_loss,val_loss_sd,val_loss_ci95,n,failed,behind_best,behind_best_ci95,tied_for_best\n"
+            "1,\"a, \"\"b\"\"\",3.375,0.1767766952966369," +
+                interval +
+                ",2,0,,,\n"
+                "2,c|d,3.0,,,1,1,-0.5,,\n");
   EXPECT_EQ(read(sweep, "results.md"),
-            "| rank | kind | val_loss | sd | n |  |\n| --- | --- | --- | --- | --- | --- |\n"
-            "| 1 | a, \"b\" | 3.3750 | 0.1768 | 2 |  |\n"
-            "| 2 | c\\|d | 3.0000 |  | 1 | 1 failed |\n");
+            "| rank | kind | val_loss | sd | n | behind |  |\n| --- | --- | --- | --- | --- | --- | --- |\n"
+            "| 1 | a, \"b\" | 3.3750 | 0.1768 | 2 |  | best |\n"
+            "| 2 | c\\|d | 3.0000 |  | 1 | -0.5000 | 1 failed |\n\n"
+            "The first is the best.\nOne seed tells nothing of the noise: no interval, and no difference is judged.\n");
   const auto& trials = sweep.rungs[0];
   EXPECT_EQ(read(sweep, "trials.csv"), "trial,kind,seed,steps,state,val_loss,failure\n" + trials[0].id +
                                            ",\"a, \"\"b\"\"\",7,20,finished,3.5,\n" + trials[1].id +
                                            ",\"a, \"\"b\"\"\",8,20,finished,3.25,\n" + trials[2].id + ",c|d,7,20,finished,3.0,\n" +
                                            trials[3].id + ",c|d,8,20,failed,,exit code 6\n");
   EXPECT_NE(read(sweep, "timing.csv").find(trials[0].id + ",2.0,320.0\n"), std::string::npos);
-  EXPECT_NE(read(sweep, "results.json").find("\"standard_error\": 0.125"), std::string::npos);
+  EXPECT_NE(read(sweep, "results.json").find("\"interval\": " + interval), std::string::npos);
   const RunConfig best = load_config(sweep.folder / "best.json");
   EXPECT_EQ(best.name, "small-best");
   EXPECT_EQ(best.optimizer.eps, 1e-7);
@@ -150,9 +218,7 @@ TEST_F(ResultsTest, HalvingPromotesTheBestAndRanksByTheFurthestRung) {
     finish(sweep, 1, 1, seed, 2.9);
     finish(sweep, 1, 3, seed, 2.8);
   }
-  std::vector<std::size_t> order;
-  for (const SweepResult& result : rank_configurations(sweep, read_plan(sweep))) order.push_back(result.configuration);
-  EXPECT_EQ(order, (std::vector<std::size_t>{3, 1, 0, 2}));
+  EXPECT_EQ(order(rank_configurations(sweep, read_plan(sweep))), (std::vector<std::size_t>{3, 1, 0, 2}));
 }
 
 TEST_F(ResultsTest, CostsAreListedAndTimeOnlyWhereMeasured) {

@@ -73,7 +73,7 @@ TEST_F(SchedulerTest, RunsEveryTrialOnceAndNoneAgain) {
   EXPECT_NE(progress_.find("18/18 trials done"), std::string::npos) << progress_;
   const std::vector<SweepResult> results = rank_configurations(sweep, read_plan(sweep));
   EXPECT_EQ(results[0].configuration, 3u);  // a decay of 0.1 without warmup is the fake's best
-  EXPECT_TRUE(results[0].error.has_value());
+  EXPECT_TRUE(results[0].metric->interval.has_value());
 
   run(sweep);
   EXPECT_EQ(all_starts(sweep), 18u);

@@ -68,4 +68,19 @@ save FAIL_CALL=write FAIL_AT=2+ FAIL_MODE=short FAIL_PATH="$work/run"
 [[ $code == 0 && $(grep -c '^failing_write:' "$work/err") -gt 10 ]] || die "FAIL_AT=2+ fires once only"
 save FAIL_CALL=write FAIL_PATH=/some/other/place
 [[ $code == 0 && $fired == no ]] || die "FAIL_PATH is not heeded"
+save FAIL_CALL=write FAIL_TEXT=bbb FAIL_MODE=kill FAIL_PATH="$work/run"
+[[ $code == 137 && $(stat -c %s "$work/run/out/data") == 150002 ]] || die "FAIL_TEXT=bbb: the second write should end half done"
+
+# Held at its second write until the file goes, or ended when the folder does.
+for release in file folder; do
+  mkdir "$work/hold"
+  save FAIL_CALL=write FAIL_TEXT=bbb FAIL_MODE=hold FAIL_HOLD="$work/hold" FAIL_PATH="$work/run" &
+  until [[ -n $(ls "$work/hold") ]]; do sleep 0.01; done
+  [[ $(stat -c %s "$work/run/out/data") == 100001 ]] || die "hold: the second write was made"
+  if [[ $release == file ]]; then rm "$work"/hold/*; else rm -r "$work/hold"; fi
+  wait $!
+  if [[ $release == file ]]; then rmdir "$work/hold"; fi
+  [[ $(cat "$work/run/status") == $([[ $release == file ]] && echo new || echo old) ]] || die "hold: $release gone, and the save went on wrongly"
+done
+
 echo "$points fault points"

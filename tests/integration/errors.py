@@ -8,10 +8,9 @@ import shutil
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-from harness import Workspace, check, metrics
+from harness import PATIENCE, Workspace, at_line, check, final_bytes, metrics
 
 
 def configuration(work: Workspace) -> None:
@@ -120,23 +119,18 @@ def output_and_locks(work: Workspace) -> None:
     check(done.returncode == 8, f"full stdout: exit {done.returncode} instead of 8")
 
     # Two processes in one run directory.
-    first = work.start("train", "config.json", "train.steps=1000000", "--out", "shared")
-    while not (work.folder / "shared" / "metrics.jsonl").exists():
-        check(first.poll() is None, "the first process ended")
-        time.sleep(0.01)
-    work.fails(8, "train", "config.json", "train.steps=1000000", "--out", "shared", "--resume", says=(str(first.pid),))
+    shared = ("train", "config.json", "train.steps=10", "--out", "shared")
+    hold = work.hold(at_line(8))
+    first = work.start(*shared, env=hold.environment)
+    hold.wait(first)
+    work.fails(8, *shared, "--resume", says=(str(first.pid),))
     first.kill()
-    first.communicate()
-    # The lock of a dead process is no obstacle.
-    second = work.start("train", "config.json", "train.steps=1000000", "--out", "shared", "--resume")
-    time.sleep(0.5)
-    check(second.poll() is None, "the lock of a dead process was an obstacle")
-    second.kill()
-    second.communicate()
+    work.end(first)
+    work.ok(*shared, "--resume")  # the lock of a dead process is no obstacle
 
     # Started without standard output and errors, the run has no file of theirs to write into.
     closed = subprocess.run([work.temper, "train", "config.json", "train.steps=10", "--out", "closed"], cwd=work.folder, stdin=subprocess.DEVNULL,
-                            preexec_fn=lambda: os.closerange(0, 3), env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=120)
+                            preexec_fn=lambda: os.closerange(0, 3), env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=PATIENCE)
     check(closed.returncode == 0, f"closed descriptors: exit {closed.returncode}")
     check([line["step"] for line in metrics(work.folder / "closed")] == list(range(11)), "closed descriptors: metrics.jsonl has other lines")
 
@@ -174,7 +168,7 @@ def links(work: Workspace) -> None:
     check("step-00000009: is a symbolic link" in done.stderr and "resuming case/checkpoints/step-00000005" in done.stderr, done.stderr)
 
     (work.folder / "sweep.json").write_text(json.dumps({"base": "config.json", "parameters": {"seed": {"values": [1]}}, "metric": {"name": "loss"}}))
-    plan = work.ok("sweep", "sweep.json", "--out", "swept", timeout=200)
+    plan = work.ok("sweep", "sweep.json", "--out", "swept")
     trial = next((work.folder / "swept" / "trials").iterdir())
     check(trial.is_dir(), plan.stdout)
     (trial / "summary.json").unlink()
@@ -226,7 +220,7 @@ def what_exists(work: Workspace) -> None:
 def memory(work: Workspace) -> None:
     work.write_config("huge.json", {"model": {"n_layer": 96, "n_head": 96, "n_embd": 12288, "n_ctx": 32}})
     command = f"ulimit -v 8000000; exec {work.temper} train huge.json --out huge"
-    done = subprocess.run(["bash", "-c", command], cwd=work.folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(["bash", "-c", command], cwd=work.folder, capture_output=True, text=True, timeout=PATIENCE)
     check(done.returncode == 5, f"out of memory: exit {done.returncode} instead of 5:\n{done.stderr}")
     check("memory" in done.stderr, f"out of memory: not told:\n{done.stderr}")
     check(not list((work.folder / "huge").rglob("step-*")), "out of memory left a checkpoint")

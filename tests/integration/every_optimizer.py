@@ -9,13 +9,11 @@ import argparse
 import json
 import random
 import shutil
-import signal
-import time
 from pathlib import Path
 
-from harness import Workspace, check, final_bytes, metrics
+from harness import Workspace, at_line, check, final_bytes, metrics
 
-STEPS, SAVED_AT = 32, 8
+STEPS, SAVED_AT, KILLED_AT = 32, 8, 11
 # The rate is what the direction's size asks for: 3e-3 where it is about 1 an element, less for plain signs, more for gradients.
 OPTIMIZERS: dict[str, dict] = {
     "sgd": {"name": "sgd", "learning_rate": 0.3},
@@ -73,17 +71,10 @@ def train(work: Workspace, name: str) -> None:
         f'{{"extends": "quickstart.json", "train": {{"steps": {STEPS}}}, "optimizer": {optimizer}, "log": {{"tensorboard": false}},'
         f'"eval": {{"every": {STEPS}, "tokens": 8192}}, "checkpoint": {{"every": {SAVED_AT}, "keep": 2}}, "diagnostics": {{"every": 10}}}}'
     )
-    work.ok("train", "configs/one.json", "--out", "straight", timeout=600)
-
-    process = work.start("train", "configs/one.json", "--out", "killed")
-    while process.poll() is None and not work.checkpoints("killed"):
-        time.sleep(0.01)
-    time.sleep(0.5)  # a step further than what was saved
-    check(process.poll() is None, f"{name}: the run ended before it was killed")
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    stopped_at = max((line["step"] for line in metrics(work.folder / "killed")), default=0)
-    work.ok("train", "configs/one.json", "--out", "killed", "--resume", timeout=600)
+    work.ok("train", "configs/one.json", "--out", "straight")
+    work.killed_at(at_line(KILLED_AT), "train", "configs/one.json", "--out", "killed")
+    check(work.checkpoints("killed")[-1].name == f"step-{SAVED_AT:08}", f"{name}: {work.checkpoints('killed')}")
+    work.ok("train", "configs/one.json", "--out", "killed", "--resume")
 
     straight, killed = work.folder / "straight", work.folder / "killed"
     check(final_bytes(straight) == final_bytes(killed), f"{name}: the final tensors of the resumed run differ")
@@ -92,7 +83,7 @@ def train(work: Workspace, name: str) -> None:
     losses = [line["val_loss"] for line in metrics(straight) if "val_loss" in line]
     # The language's words can be learnt for nats; what optimizers gain in 32 steps differs much, and a tenth is above any noise.
     check(losses[-1] < losses[0] - 0.1, f"{name}: val_loss went from {losses[0]:.3f} to {losses[-1]:.3f}")
-    print(f"{name:34s} val_loss {losses[0]:.3f} -> {losses[-1]:.3f}, killed at step {stopped_at}, resumed: equal", flush=True)
+    print(f"{name:34s} val_loss {losses[0]:.3f} -> {losses[-1]:.3f}, killed at step {KILLED_AT}, resumed: equal", flush=True)
     shutil.rmtree(straight)
     shutil.rmtree(killed)
 

@@ -9,13 +9,16 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 SKIPPED = 77  # the exit code that CTest calls a skipped test
+PATIENCE = 600.0  # seconds after which what a test waits for is taken never to happen; on an idle machine nothing takes a tenth of it
 TIMING_FIELDS = ("tokens_per_second", "seconds", "mfu")
 WORDS = "the a old young king queen river mountain said walked saw found and but then never always slowly gold silver".split()
 
@@ -32,11 +35,91 @@ def heed_signals() -> None:
         signal.signal(each, signal.SIG_DFL)
 
 
+def wait_until(condition, what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        check(time.monotonic() < end, f"waited {PATIENCE:.0f} s for {what}")
+        time.sleep(0.005)
+
+
+def at_line(step: int, file: str = "metrics.jsonl") -> dict[str, str]:
+    """The point of a run, for Hold and killed_at, at which it writes this step's line: trained and evaluated, not yet saved."""
+    return {"FAIL_CALL": "write", "FAIL_PATH": file, "FAIL_TEXT": f'"step":{step},'}
+
+
+def at_call(call: str, path: str, number: int = 1) -> dict[str, str]:
+    """The point at which a process does this (write, fsync, rename, mkdir) for the `number`-th time to a path that contains `path`."""
+    return {"FAIL_CALL": call, "FAIL_PATH": path, "FAIL_AT": str(number)}
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""  # of a process that has ended and was not waited for, it is empty
+    except OSError:
+        return False
+
+
+class Hold:
+    """Each process that is started with `environment` waits at a point for `release`, so that a test can do to it what it likes, however fast or
+    slow the machine is. Its other threads go on, and it handles signals."""
+
+    def __init__(self, temper: str, folder: Path, point: dict[str, str]) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.environment = {**preload(temper), **point, "FAIL_MODE": "hold", "FAIL_HOLD": str(folder)}
+
+    def held(self) -> list[int]:
+        """The processes that wait now."""
+        return sorted(int(path.name) for path in self.folder.iterdir() if is_alive(int(path.name)))
+
+    def wait(self, process: subprocess.Popen | None = None) -> int:
+        """Until a process is held, `process` itself or one that it has started."""
+        over = lambda: process is not None and process.poll() is not None  # noqa: E731
+        wait_until(lambda: self.held() or over(), "a process to come to the point where it is held")
+        if not self.held():
+            check(False, f"ended with {process.returncode} before the point where it was to be held:\n{process.communicate()}")
+        return self.held()[0]
+
+    def signalled(self, pid: int) -> None:
+        """Until the held process has handled a signal."""
+        wait_until(lambda: (self.folder / str(pid)).stat().st_size > 0, "a held process to handle a signal")
+
+    def release(self, pid: int | None = None) -> None:
+        """This one or all that wait; they are not held again."""
+        for path in self.folder.iterdir():
+            if pid in (None, int(path.name)):
+                path.unlink()
+
+    def close(self) -> None:
+        """What is held, or comes to the point later, ends there."""
+        shutil.rmtree(self.folder)
+
+    def release_until(self, condition, what: str) -> None:
+        """All, and those that come to the point meanwhile."""
+
+        def let_go() -> bool:
+            done = condition()
+            if not done:
+                self.release()
+            return done
+
+        wait_until(let_go, what)
+
+
+def preload(temper: str) -> dict[str, str]:
+    """For tests/support/failing_write.c, which is built beside the program."""
+    library = Path(temper).resolve().parent / "tests" / "faults" / "libfailing_write.so"
+    check(library.exists(), f"{library} is missing: build the target failing_write")
+    return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": "verify_asan_link_order=0"}
+
+
 class Workspace:
-    """A folder with a tokenizer, shards and a configuration; everything is removed at the end."""
+    """A folder with a tokenizer, shards and a configuration; everything is removed at the end, and what was started and still runs is ended."""
 
     def __init__(self, temper: str) -> None:
         self.temper = temper
+        self._started: list[subprocess.Popen] = []
+        self._holds = 0
         self._temporary = tempfile.TemporaryDirectory(prefix="temper-test-")
         self.folder = Path(self._temporary.name)
         (self.folder / "text.txt").write_text(text(20000, 1))
@@ -48,7 +131,15 @@ class Workspace:
         return self
 
     def __exit__(self, *unused: object) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
         self._temporary.cleanup()
+
+    def hold(self, point: dict[str, str]) -> Hold:
+        self._holds += 1
+        return Hold(self.temper, self.folder / f"hold-{self._holds}", point)
 
     def write_config(self, name: str, changes: dict) -> None:
         config = {
@@ -74,7 +165,7 @@ class Workspace:
     def start(self, *arguments: str, **options: object) -> subprocess.Popen:
         # One thread: so small a model gains nothing from more, and tests run side by side.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [self.temper, *arguments],
             preexec_fn=heed_signals,
             cwd=self.folder,
@@ -85,15 +176,17 @@ class Workspace:
             env=environment,
             **options,
         )
+        self._started.append(process)
+        return process
 
-    def run(self, *arguments: str, timeout: float = 120, **options: object) -> subprocess.CompletedProcess:
-        process = self.start(*arguments, **options)
-        try:
-            out, err = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
+    @staticmethod
+    def end(process: subprocess.Popen) -> subprocess.CompletedProcess:
+        """What it ends with by itself."""
+        out, err = process.communicate(timeout=PATIENCE)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def run(self, *arguments: str, **options: object) -> subprocess.CompletedProcess:
+        return self.end(self.start(*arguments, **options))
 
     def ok(self, *arguments: str, **options: object) -> subprocess.CompletedProcess:
         done = self.run(*arguments, **options)
@@ -107,6 +200,11 @@ class Workspace:
         for part in says:
             check(part in done.stderr, f"{' '.join(arguments)}: the message lacks {part!r}:\n{done.stderr}")
         return done
+
+    def killed_at(self, point: dict[str, str], *arguments: str, env: dict[str, str] = {}) -> None:
+        """The command is no more at this point: as after SIGKILL, a write being half done and any other call not yet."""
+        done = self.run(*arguments, env={**env, **preload(self.temper), **point, "FAIL_MODE": "kill"})
+        check(done.returncode == 137, f"{' '.join(arguments)}: not killed at {point}, ended with {done.returncode}:\n{done.stderr}")
 
     def checkpoints(self, run: str) -> list[Path]:
         folder = self.folder / run / "checkpoints"

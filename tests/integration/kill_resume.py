@@ -1,4 +1,4 @@
-"""kill_resume.py TEMPER [--kills N]: a run killed with SIGKILL again and again ends as if it had never been.
+"""kill_resume.py TEMPER [--kills N]: a run killed again and again, at drawn steps and places, ends as if it had never been.
 
 The final model.safetensors and optimizer.safetensors must equal an undisturbed run's byte for byte, and metrics.jsonl line for
 line but for its timing.
@@ -7,10 +7,21 @@ line but for its timing.
 from __future__ import annotations
 
 import argparse
-import signal
-import time
 
-from harness import Workspace, check, final_bytes, metrics, seed_of
+from harness import Workspace, at_call, at_line, check, final_bytes, metrics, seed_of
+
+SAVE = 3
+# In a folder that is to become a checkpoint: so many calls of each kind there are at least.
+CALLS = {"mkdir": 1, "write": 8, "fsync": 5, "rename": 1}
+
+
+def place(draw, step: int) -> dict[str, str]:
+    """A point to which a run comes that has not saved `step` yet. What is on the disk changes at such points only, so that a kill between them is
+    one before the next."""
+    if step % SAVE == 0 and draw.random() < 0.7:
+        call = draw.choice(list(CALLS))
+        return at_call(call, f"step-{step:08}", draw.randint(1, CALLS[call]))
+    return at_line(step, draw.choice(["metrics.jsonl", "diagnostics.jsonl"]))
 
 
 def main() -> None:
@@ -19,40 +30,30 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     arguments = parser.parse_args()
 
+    steps = 6 * arguments.kills
     with Workspace(arguments.temper) as work, seed_of("kill_resume") as draw:
         # Evaluations and saves all through the run, so that kills fall into them too.
-        work.write_config("config.json", {"train": {"steps": 400}, "eval": {"every": 7, "tokens": 256}})
-        begin = time.monotonic()
-        work.ok("train", "config.json", "train.steps=5", "--out", "startup")
-        startup = time.monotonic() - begin
-        begin = time.monotonic()
-        work.ok("train", "config.json", "--out", "straight", timeout=600)
-        straight = time.monotonic() - begin
+        config = {"train": {"steps": steps}, "eval": {"every": 7, "tokens": 256}, "checkpoint": {"every": SAVE}, "diagnostics": {"every": 1}}
+        work.write_config("config.json", config)
+        run = ("train", "config.json", "--out", "killed")
+        work.ok("train", "config.json", "--out", "straight")
 
-        kills = 0
-        starts = 0
-        while True:
+        work.killed_at(at_call("rename", "killed/config.json"), *run)
+        # Each later than the one before: a step that was saved does not come again.
+        for step in sorted(draw.sample(range(1, steps), arguments.kills)):
+            point = place(draw, step)
             resume = ["--resume"] if (work.folder / "killed" / "config.json").exists() else []
-            process = work.start("train", "config.json", "--out", "killed", *resume)
-            starts += 1
-            if kills < arguments.kills:
-                time.sleep(draw.uniform(0.0, startup + 2 * straight / arguments.kills))
-                if process.poll() is None:
-                    process.send_signal(signal.SIGKILL)
-                    process.communicate()
-                    kills += 1
-                    continue
-            _, err = process.communicate(timeout=600)
-            check(process.returncode == 0, f"after {kills} kills the run ended with {process.returncode}:\n{err}")
-            if kills >= arguments.kills:
-                break
-            print(f"the run was done after {kills} kills; it starts over")
-            work.folder.joinpath("killed").rename(work.folder / f"done-{kills}")
+            work.killed_at(point, *run, *resume)
+            if "FAIL_TEXT" in point and draw.random() < 0.2:
+                work.killed_at(point, *run, "--resume")  # once more at the same line
+        work.ok(*run, "--resume")
 
         check(final_bytes(work.folder / "straight") == final_bytes(work.folder / "killed"), "the final tensors differ")
         check(metrics(work.folder / "straight") == metrics(work.folder / "killed"), "metrics.jsonl differs beyond its timing")
+        diagnostics = [(work.folder / name / "diagnostics.jsonl").read_bytes() for name in ("straight", "killed")]
+        check(diagnostics[0] == diagnostics[1], "diagnostics.jsonl differs")
         leftovers = list((work.folder / "killed" / "checkpoints").glob("*.tmp"))
-        print(f"{kills} kills, {starts} starts of a run of 400 steps and {straight:.1f} s: final tensors and metrics equal; temporary folders left: {len(leftovers)}")
+        print(f"{arguments.kills} kills in a run of {steps} steps: final tensors and metrics equal; temporary folders left: {len(leftovers)}")
 
 
 main()

@@ -1,7 +1,7 @@
-"""save_faults.py TEMPER SHIM: each file operation of a checkpoint fails, is cut short, or is the program's last.
+"""save_faults.py TEMPER: each file operation of a checkpoint fails, is cut short, or is the program's last.
 
 After an error the run must end with exit code 8, say so, and leave its earlier checkpoint whole; after a kill it must resume
-and end with the bits of an undisturbed run. SHIM is the library of tests/support/failing_write.c.
+and end with the bits of an undisturbed run.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 import shutil
 import sys
 
-from harness import Workspace, check, final_bytes, metrics
+from harness import Workspace, check, final_bytes, metrics, preload
 
 
 def main() -> None:
-    temper, shim = sys.argv[1:3]
-    with Workspace(temper) as work:
+    with Workspace(sys.argv[1]) as work:
         work.write_config(
             "half.json",
             {"model": {"n_layer": 1}, "train": {"steps": 4}, "checkpoint": {"every": 2, "keep": 1}, "eval": {"every": 0}, "schedule": {"warmup_steps": 0}},
@@ -23,7 +22,7 @@ def main() -> None:
         expected = final_bytes(work.folder / "straight")
 
         # The run up to its first checkpoint, from which every case starts.
-        failing = {"LD_PRELOAD": shim, "FAIL_PATH": "step-00000004", "ASAN_OPTIONS": "verify_asan_link_order=0"}
+        failing = {**preload(work.temper), "FAIL_PATH": "step-00000004"}
         work.fails(8, "train", "half.json", "--out", "half", env={**failing, "FAIL_CALL": "mkdir"}, says=("step-00000004",))
         check([path.name for path in work.checkpoints("half")] == ["step-00000002"], "the first checkpoint should stand alone")
 

@@ -1,82 +1,87 @@
-"""signals.py TEMPER: SIGTERM and SIGINT, in training and in evaluation, save a checkpoint and end with 75; going on gives the
-same bits. A second signal ends at once."""
+"""signals.py TEMPER: a signal in set-up, training, evaluation and while saving saves a checkpoint and ends with 75; going on gives the same
+bits. A second signal ends at once; one that comes when all is trained changes nothing."""
 
 from __future__ import annotations
 
 import signal
 import sys
-import time
-from pathlib import Path
 
-from harness import Workspace, check, final_bytes, metrics, seed_of
+from harness import Workspace, at_call, at_line, check, final_bytes, metrics, seed_of
 
-
-def wait_for(condition, what: str, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        check(time.monotonic() < end, f"waited {seconds} s for {what}")
-        time.sleep(0.002)
+STEPS, EVALUATE, SAVE = 48, 6, 8
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 
 
-def listens(process) -> bool:
-    """Whether the process has a handler for SIGTERM by now; before, a signal ends it as it ends any program."""
-    try:
-        status = Path(f"/proc/{process.pid}/status").read_text()
-    except FileNotFoundError:
-        return True
-    caught = next((line for line in status.splitlines() if line.startswith("SigCgt:")), "SigCgt: 0")
-    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
+def places(draw) -> list[tuple[str, dict[str, str], int, bool]]:
+    """What the run does, the point at which the signal comes, the step that is to be saved, and whether its evaluation is still to be done."""
+    set_up = at_call("rename", "stopped/config.json")  # after which it evaluates, if that is still to be done
+    found = [("sets up", set_up, 0, True), ("evaluates again", set_up, 0, True)]
+    training = draw.sample([step for step in range(1, STEPS) if step % EVALUATE and step % SAVE], 4)
+    for step in range(1, STEPS):
+        if step % EVALUATE == 0:
+            # Diagnostics are written before the evaluation that is due, and their summary waits for its line.
+            found.append(("evaluates", at_line(step, "diagnostics.jsonl"), step, True))
+            if draw.random() < 0.5:
+                found.append(("evaluates again", set_up, step, True))
+        elif step % SAVE == 0:
+            found.append(("saves", at_call(draw.choice(["mkdir", "write", "fsync", "rename"]), f"step-{step:08}"), step, False))
+        elif step in training:
+            found.append(("trains", at_line(step), step, False))
+    return found
 
 
 def main() -> None:
     with Workspace(sys.argv[1]) as work, seed_of("signals") as draw:
-        # Evaluation is most of the time here, so that random moments fall into it too. Diagnostics belong to a line that waits for one.
         work.write_config(
             "config.json",
-            {"train": {"steps": 120}, "eval": {"every": 3, "tokens": 0}, "checkpoint": {"every": 50}, "diagnostics": {"every": 1}},
+            {"train": {"steps": STEPS}, "eval": {"every": EVALUATE, "tokens": 384}, "checkpoint": {"every": SAVE}, "diagnostics": {"every": 1}},
         )
-        work.ok("train", "config.json", "--out", "straight", timeout=300)
+        work.ok("train", "config.json", "--out", "straight")
 
-        in_evaluation = 0
-        stops = 0
-        resume: list[str] = []
-        while True:
-            process = work.start("train", "config.json", "--out", "stopped", *resume)
-            wait_for(lambda: process.poll() is not None or (work.folder / "stopped" / "metrics.jsonl").exists(), "the run to start")
-            wait_for(lambda: process.poll() is not None or listens(process), "the run to listen to signals")
-            time.sleep(draw.uniform(0.0, 0.3))
-            chosen = draw.choice([signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
-            if stops < 12 and process.poll() is None:
-                process.send_signal(chosen)
-            _, err = process.communicate(timeout=120)
-            # A signal that comes when all is done and the program is on its way out ends it as any program.
-            if process.returncode == 0 or (process.returncode == -chosen and (work.folder / "stopped" / "summary.json").exists()):
-                break
-            check(process.returncode == 75, f"{chosen.name}: exit {process.returncode} instead of 75:\n{err}")
-            check(chosen.name in err and "--resume" in err, f"{chosen.name}: the message does not say what to do:\n{err}")
+        chosen = list(SIGNALS)
+        draw.shuffle(chosen)
+        stops = places(draw)
+        for number, (place, point, step, pending) in enumerate(stops):
+            hold = work.hold(point)
+            resume = ["--resume"] if number > 0 else []
+            process = work.start("train", "config.json", "--out", "stopped", *resume, env=hold.environment)
+            held = hold.wait(process)
+            which = chosen[number % len(chosen)]
+            process.send_signal(which)
+            hold.signalled(held)
+            hold.release()
+            done = work.end(process)
+            what = f"{which.name} where it {place}, step {step}"
+            check(done.returncode == 75, f"{what}: exit {done.returncode} instead of 75:\n{done.stderr}")
+            check(which.name in done.stderr and "--resume" in done.stderr, f"{what}: the message does not say what to do:\n{done.stderr}")
             newest = work.checkpoints("stopped")[-1]
-            in_evaluation += '"pending": {' in (newest / "trainer.json").read_text()
-            stops += 1
-            resume = ["--resume"]
-        check(stops >= 3, f"only {stops} signals reached the run")
-        check(in_evaluation >= 1, "no signal fell into an evaluation")
+            check(newest.name == f"step-{step:08}", f"{what}: {newest.name} was saved")
+            check(('"pending": {' in (newest / "trainer.json").read_text()) == pending, f"{what}: is the evaluation still to be done? {not pending}")
+
+        # All is trained and written: there is nothing to save for later.
+        hold = work.hold(at_line(STEPS))
+        process = work.start("train", "config.json", "--out", "stopped", "--resume", env=hold.environment)
+        held = hold.wait(process)
+        process.send_signal(signal.SIGTERM)
+        hold.signalled(held)
+        hold.release()
+        done = work.end(process)
+        check(done.returncode == 0, f"a signal after the last step: exit {done.returncode}:\n{done.stderr}")
         check(final_bytes(work.folder / "straight") == final_bytes(work.folder / "stopped"), "the final tensors differ")
         check(metrics(work.folder / "straight") == metrics(work.folder / "stopped"), "metrics.jsonl differs beyond its timing")
-        print(f"{stops} signals, {in_evaluation} of them in evaluations: exit 75 each time, same bits in the end")
+        diagnostics = [(work.folder / run / "diagnostics.jsonl").read_bytes() for run in ("straight", "stopped")]
+        check(diagnostics[0] == diagnostics[1], "diagnostics.jsonl differs")
+        print(f"{len(stops)} signals, {sum(stop[3] for stop in stops)} of them in evaluations: exit 75 each time, same bits in the end")
 
-        # The first signal asks, the second one ends it, whatever it is doing.
-        work.write_config("long.json", {"train": {"steps": 100000}, "batch": {"tokens_per_step": 32 * 4 * 2000}, "eval": {"every": 0}})
-        process = work.start("train", "long.json", "--out", "twice")
-        wait_for(lambda: (work.folder / "twice" / "metrics.jsonl").exists() and (work.folder / "twice" / "metrics.jsonl").stat().st_size > 0,
-                 "the first evaluation")
-        time.sleep(0.2)
+        # The first signal asks, the second one ends it: this one would wait for ever.
+        hold = work.hold(at_line(2))
+        process = work.start("train", "config.json", "--out", "twice", env=hold.environment)
+        held = hold.wait(process)
         process.send_signal(signal.SIGTERM)
-        time.sleep(0.1)
-        begin = time.monotonic()
+        hold.signalled(held)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=10)
-        check(process.returncode == 143, f"two signals: exit {process.returncode} instead of 143")
-        check(time.monotonic() - begin < 1.0, "the second signal took over a second")
+        done = work.end(process)
+        check(done.returncode == 143, f"two signals: exit {done.returncode} instead of 143")
         print("a second signal ends at once with 143")
 
 

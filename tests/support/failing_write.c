@@ -1,5 +1,5 @@
-// A preloaded library that makes one file operation of a program fail, so that a test can put a full disk, a dying one or a
-// kill at any point of a save:
+// A preloaded library that makes one file operation of a program fail or wait, so that a test can put a full disk, a dying one, a
+// kill or whatever it does itself at any point of a save or a run:
 //
 //   FAIL_CALL=write FAIL_AT=3 FAIL_PATH=/checkpoints/ LD_PRELOAD=libfailing_write.so temper train ...
 //
@@ -7,8 +7,12 @@
 //               ever fails.
 //   FAIL_AT     N: the N-th such call, from 1. "N+": the N-th and every later one, as on a disk that stays full. Default 1.
 //   FAIL_PATH   counts only calls on paths that contain this text. Default: every regular file and folder.
+//   FAIL_TEXT   counts only writes of data that contain this text. Default: all.
 //   FAIL_MODE   error: -1 and errno. short: half of the bytes are written, as when a signal comes. kill: _exit(137), a write
-//               after half of its bytes, another call before it does anything. Default error.
+//               after half of its bytes, another call before it does anything. hold: the call waits to be told. Default error.
+//   FAIL_HOLD   the folder for mode hold: the process makes a file there, named by its number, and waits until the test removes it.
+//               Meanwhile each signal that the program handles, on whatever thread, adds a byte to the file. Is the folder gone,
+//               the test is over: _exit(137).
 //   FAIL_ERRNO  ENOSPC, EIO, EDQUOT, EROFS, EACCES or a number. Default ENOSPC.
 //
 // Each failure is told on stderr in a line that begins with "failing_write:", so that a test can count up FAIL_AT until the
@@ -17,6 +21,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,11 +30,13 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 enum outcome { PASS, ERROR, SHORT, KILL };
 
-static atomic_long calls_seen;
+static atomic_long calls_seen, signals_handled;
+static void (*handlers[NSIG])(int);
 
 static const char* setting(const char* name, const char* otherwise) {
   const char* value = getenv(name);
@@ -48,9 +55,26 @@ static int chosen_errno(void) {
   return atoi(name);
 }
 
-// Decides what becomes of this call. `path` is what FAIL_PATH is looked for in.
-static enum outcome decide(const char* call, const char* path) {
+static void hold(void) {
+  const char* folder = setting("FAIL_HOLD", "");
+  char path[4096];
+  snprintf(path, sizeof path, "%s/%ld", folder, (long)getpid());
+  long told = atomic_load(&signals_handled);
+  const int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  const struct timespec a_millisecond = {0, 1000000};
+  while (access(path, F_OK) == 0) {
+    for (; told < atomic_load(&signals_handled); ++told) syscall(SYS_write, file, "s", 1);
+    nanosleep(&a_millisecond, NULL);
+  }
+  close(file);
+  if (access(folder, F_OK) != 0) _exit(137);
+}
+
+// Decides what becomes of this call. `path` is what FAIL_PATH is looked for in, `data` what FAIL_TEXT is.
+static enum outcome decide(const char* call, const char* path, const void* data, size_t bytes) {
   if (strcmp(setting("FAIL_CALL", ""), call) != 0 || strstr(path, setting("FAIL_PATH", "")) == NULL) return PASS;
+  const char* text = setting("FAIL_TEXT", "");
+  if (text[0] != '\0' && (data == NULL || memmem(data, bytes, text, strlen(text)) == NULL)) return PASS;
   const long seen = atomic_fetch_add(&calls_seen, 1) + 1;
   char* rest = NULL;
   const long at = strtol(setting("FAIL_AT", "1"), &rest, 10);
@@ -61,7 +85,9 @@ static enum outcome decide(const char* call, const char* path) {
   if (length > 0) syscall(SYS_write, STDERR_FILENO, line, (size_t)length);
   if (strcmp(mode, "short") == 0) return SHORT;
   if (strcmp(mode, "kill") == 0) return KILL;
-  return ERROR;
+  if (strcmp(mode, "hold") != 0) return ERROR;
+  hold();
+  return PASS;
 }
 
 static int fail(enum outcome outcome) {
@@ -71,7 +97,7 @@ static int fail(enum outcome outcome) {
 }
 
 // Terminals, pipes and sockets are not what these failures are about: their calls never count.
-static enum outcome decide_for_descriptor(const char* call, int descriptor) {
+static enum outcome decide_for_descriptor(const char* call, int descriptor, const void* data, size_t bytes) {
   struct stat status;
   const int saved_errno = errno;
   enum outcome outcome = PASS;
@@ -81,14 +107,14 @@ static enum outcome decide_for_descriptor(const char* call, int descriptor) {
     snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
     const ssize_t length = readlink(link, path, sizeof path - 1);
     path[length > 0 ? length : 0] = '\0';
-    outcome = decide(call, path);
+    outcome = decide(call, path, data, bytes);
   }
   errno = saved_errno;
   return outcome;
 }
 
 ssize_t write(int descriptor, const void* data, size_t bytes) {
-  const enum outcome outcome = decide_for_descriptor("write", descriptor);
+  const enum outcome outcome = decide_for_descriptor("write", descriptor, data, bytes);
   if (outcome == ERROR) return fail(outcome);
   const ssize_t written = syscall(SYS_write, descriptor, data, outcome == PASS ? bytes : (bytes + 1) / 2);
   if (outcome == KILL) fail(outcome);
@@ -96,7 +122,7 @@ ssize_t write(int descriptor, const void* data, size_t bytes) {
 }
 
 ssize_t pwrite(int descriptor, const void* data, size_t bytes, off_t offset) {
-  const enum outcome outcome = decide_for_descriptor("write", descriptor);
+  const enum outcome outcome = decide_for_descriptor("write", descriptor, data, bytes);
   if (outcome == ERROR) return fail(outcome);
   const ssize_t written = syscall(SYS_pwrite64, descriptor, data, outcome == PASS ? bytes : (bytes + 1) / 2, offset);
   if (outcome == KILL) fail(outcome);
@@ -106,26 +132,26 @@ ssize_t pwrite(int descriptor, const void* data, size_t bytes, off_t offset) {
 ssize_t pwrite64(int descriptor, const void* data, size_t bytes, off64_t offset) { return pwrite(descriptor, data, bytes, offset); }
 
 int fsync(int descriptor) {
-  const enum outcome outcome = decide_for_descriptor("fsync", descriptor);
+  const enum outcome outcome = decide_for_descriptor("fsync", descriptor, NULL, 0);
   return outcome == PASS ? (int)syscall(SYS_fsync, descriptor) : fail(outcome);
 }
 
 int fdatasync(int descriptor) {
-  const enum outcome outcome = decide_for_descriptor("fsync", descriptor);
+  const enum outcome outcome = decide_for_descriptor("fsync", descriptor, NULL, 0);
   return outcome == PASS ? (int)syscall(SYS_fdatasync, descriptor) : fail(outcome);
 }
 
 int rename(const char* from, const char* to) {
   char both[8192];
   snprintf(both, sizeof both, "%s -> %s", from, to);
-  const enum outcome outcome = decide("rename", both);
+  const enum outcome outcome = decide("rename", both, NULL, 0);
   if (outcome != PASS) return fail(outcome);
   int (*next)(const char*, const char*) = (int (*)(const char*, const char*))dlsym(RTLD_NEXT, "rename");
   return next(from, to);
 }
 
 int unlink(const char* path) {
-  const enum outcome outcome = decide("unlink", path);
+  const enum outcome outcome = decide("unlink", path, NULL, 0);
   return outcome == PASS ? (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0) : fail(outcome);
 }
 
@@ -135,7 +161,7 @@ int unlinkat(int folder, const char* path, int flags) {
   ssize_t length = folder == AT_FDCWD || path[0] == '/' ? 0 : readlink(link, whole, 4096);
   if (length < 0) length = 0;
   snprintf(whole + length, sizeof whole - (size_t)length, "%s%s", length > 0 ? "/" : "", path);
-  const enum outcome outcome = decide("unlink", whole);
+  const enum outcome outcome = decide("unlink", whole, NULL, 0);
   return outcome == PASS ? (int)syscall(SYS_unlinkat, folder, path, flags) : fail(outcome);
 }
 
@@ -145,8 +171,27 @@ int remove(const char* path) {
 }
 
 int mkdir(const char* path, mode_t mode) {
-  const enum outcome outcome = decide("mkdir", path);
+  const enum outcome outcome = decide("mkdir", path, NULL, 0);
   if (outcome != PASS) return fail(outcome);
   int (*next)(const char*, mode_t) = (int (*)(const char*, mode_t))dlsym(RTLD_NEXT, "mkdir");
   return next(path, mode);
+}
+
+static void count_signal(int number) {
+  handlers[number](number);
+  atomic_fetch_add(&signals_handled, 1);
+}
+
+int sigaction(int number, const struct sigaction* action, struct sigaction* before) {
+  struct sigaction counted;
+  if (action != NULL && (action->sa_flags & SA_SIGINFO) == 0 && action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN &&
+      action->sa_handler != count_signal && number > 0 && number < NSIG) {
+    handlers[number] = action->sa_handler;
+    counted = *action;
+    counted.sa_handler = count_signal;
+    action = &counted;
+  }
+  int (*next)(int, const struct sigaction*, struct sigaction*) =
+      (int (*)(int, const struct sigaction*, struct sigaction*))dlsym(RTLD_NEXT, "sigaction");
+  return next(number, action, before);
 }

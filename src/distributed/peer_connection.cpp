@@ -25,7 +25,8 @@ void PeerConnection::start() { read(); }
 void PeerConnection::read() {
   socket_.async_read_some(asio::buffer(incoming_), [self = shared_from_this()](const asio::error_code& error, std::size_t bytes) {
     if (!self->open_) return;
-    if (error == asio::error::eof) return self->end("its connection closed");
+    // Which of the two the system says follows from whether the process that is gone had read all that came to it.
+    if (error == asio::error::eof || error == asio::error::connection_reset) return self->end("its connection closed");
     if (error) return self->end("its connection broke: " + error.message());
     self->silence_ = std::chrono::milliseconds(0);
     self->reader_.add(self->incoming_.data(), bytes);

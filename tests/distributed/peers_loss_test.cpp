@@ -1,5 +1,7 @@
 // Processes that die, stop and go on.
 
+#include <fcntl.h>
+
 #include "distributed/peers.h"
 #include "distributed/peers_support.h"
 
@@ -27,17 +29,22 @@ TEST(PeersLoss, AProcessThatTheKilledRankStartedDoesNotHideIt) {
   const int port = free_port();
   Child rank_1([&](const Child::Say& say) {
     Peers peers(launch_of(1, 2, port), "key", patient_settings());
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
     const pid_t other = ::fork();
     if (other == 0) {
-      ::execlp("sleep", "sleep", "120", nullptr);  // longer than this test waits
+      ::execlp("sleep", "sleep", "3600", nullptr);  // longer than this test waits
       ::_exit(1);
+    }
+    ::close(ends[1]);
+    char nothing;
+    while (::read(ends[0], &nothing, 1) != 0) {  // its end of the pipe closes when it becomes another program
     }
     say(std::to_string(other));
     std::this_thread::sleep_for(patience);
   });
   const auto peers = meet(1, port, patient_settings(), 0, 2);
   const pid_t other = std::stoi(rank_1.line());
-  std::this_thread::sleep_for(milliseconds(500));  // for it to become another program
   rank_1.signal(SIGKILL);
   const LostPeer lost = lost_of(*peers[0]);
   ::kill(other, SIGKILL);
@@ -53,7 +60,7 @@ TEST(PeersLoss, AKilledRank0IsNoticedByEachOther) {
   for (const auto& one : peers) {
     const LostPeer lost = lost_of(*one);
     EXPECT_EQ(lost.rank, 0);
-    EXPECT_CONTAINS(lost.reason, "its connection");
+    EXPECT_EQ(lost.reason, "its connection closed");
   }
 }
 
@@ -66,15 +73,12 @@ TEST(PeersLoss, AStoppedRankIsLostAfterTheTimeoutAndLearnsIt) {
   });
   const auto peers = meet(2, port, quick_settings(), 0, 3);
   ASSERT_EQ(rank_2.line(), "met");
-  const auto before = steady_clock::now();
   rank_2.signal(SIGSTOP);
   for (const auto& one : peers) {
     const LostPeer lost = lost_of(*one);
     EXPECT_EQ(lost.rank, 2);
     EXPECT_EQ(lost.reason, "no sign of life for 2 s");
   }
-  // A beat may have come just before, never after.
-  EXPECT_GE(steady_clock::now() - before, quick_settings().heartbeat_timeout - milliseconds(100));
   rank_2.signal(SIGCONT);
   EXPECT_CONTAINS(rank_2.line(), "(this process) was given up by the others (no sign of life for 2 s)");
 }
@@ -93,13 +97,14 @@ TEST(PeersLoss, AStoppedRank0IsNoticedByEachOther) {
 
 TEST(PeersLoss, DestructorsDoNotWaitForARankThatIsLost) {
   const int port = free_port();
-  const auto rank_0 = idle_rank(0, 3, port, quick_settings());
-  auto peers = meet(2, port, quick_settings(), 1, 3);
+  constexpr std::int64_t many = 16;
+  const auto rank_0 = idle_rank(0, many + 1, port, quick_settings());
+  auto peers = meet(many, port, quick_settings(), 1, many + 1);
   rank_0->signal(SIGSTOP);
   for (const auto& one : peers) lost_of(*one);
   const auto before = steady_clock::now();
-  peers.clear();
-  EXPECT_LT(steady_clock::now() - before, patience / 2);
+  peers.clear();  // one after another, in a millisecond each or in the two seconds that each may wait for others
+  EXPECT_LT(steady_clock::now() - before, many * milliseconds(1000));
 }
 
 TEST(PeersLoss, AShortStopIsNoLoss) {
@@ -160,14 +165,17 @@ TEST(PeersLoss, TheFirstLossIsTheOneThatCounts) {
   EXPECT_EQ(lost_of(*rank_3[0]).rank, 2);
 }
 
-TEST(PeersLoss, RandomKillsAreAlwaysNoticedByAll) {
+TEST(PeersLoss, KillsAmongExchangesAreAlwaysNoticedByAll) {
   const int port = free_port();
   for (unsigned round = 0; round < 10; ++round) {
     const std::int64_t victim = 1 + round % 3;
     Child child([&](const Child::Say& say) {
       Peers peers(launch_of(victim, 4, port), "key", patient_settings());
       say("met");
-      while (true) peers.exchange(std::string(10'000, 'x'), "a value", patience);
+      while (true) {
+        peers.exchange(std::string(10'000, 'x'), "a value", patience);
+        say("exchanged");
+      }
     });
     std::vector<std::future<std::string>> others;
     for (std::int64_t rank = 0; rank < 4; ++rank) {
@@ -180,7 +188,7 @@ TEST(PeersLoss, RandomKillsAreAlwaysNoticedByAll) {
       }));
     }
     ASSERT_EQ(child.line(), "met");
-    std::this_thread::sleep_for(milliseconds(round * 13 % 50));
+    for (unsigned exchanged = 0; exchanged < round * round; ++exchanged) ASSERT_EQ(child.line(), "exchanged");
     child.signal(SIGKILL);
     for (auto& one : others) EXPECT_CONTAINS(one.get(), "rank " + std::to_string(victim) + " on ");
   }

@@ -99,10 +99,10 @@ void LocalExecutor::start(const TrialLaunch& launch) {
     // Only what is safe between fork and exec. A group of its own: Ctrl-C at the terminal reaches the sweep, which passes it on
     // once.
     ::setpgid(0, 0);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE}) std::signal(signal, SIG_DFL);
     // Dies the sweep, the trial is asked to save. It may have died before this line.
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (::getppid() != parent) ::_exit(static_cast<int>(ExitCode::saved));
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE}) std::signal(signal, SIG_DFL);
     ::dup2(nothing.get(), STDIN_FILENO);
     ::dup2(log.get(), STDOUT_FILENO);
     ::dup2(log.get(), STDERR_FILENO);

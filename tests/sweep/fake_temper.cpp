@@ -96,7 +96,10 @@ int train(const RunConfig& config, const fs::path& folder) {
 
 int main(int, char** argv) {
   for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) {
-    if (std::signal(signal, on_signal) == SIG_IGN && signal == SIGTERM) std::signal(signal, SIG_IGN);
+    struct sigaction action = {}, before = {};
+    action.sa_handler = on_signal;
+    sigaction(signal, nullptr, &before);
+    if (before.sa_handler != SIG_IGN || signal != SIGTERM) sigaction(signal, &action, nullptr);
   }
   try {
     return train(temper::load_config(argv[2]), argv[4]);

@@ -4,9 +4,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <csignal>
+#include <functional>
 #include <random>
+#include <stdexcept>
 #include <thread>
 
 #include "sweep/local_executor.h"
@@ -18,12 +22,57 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// Each trial that is started with this environment waits at this step until it is released; tests/support/failing_write.c makes
+/// it.
+class Hold {
+ public:
+  Hold(fs::path folder, std::int64_t step) : folder_(std::move(folder)), step_(step) { fs::create_directories(folder_); }
+  ~Hold() { fs::remove_all(folder_); }  // what comes there now ends
+  Hold(const Hold&) = delete;
+  Hold& operator=(const Hold&) = delete;
+
+  std::vector<std::string> environment() const {
+    return {"LD_PRELOAD=" TEMPER_FAILING_WRITE,
+            "ASAN_OPTIONS=verify_asan_link_order=0",
+            "FAIL_CALL=write",
+            "FAIL_PATH=metrics.jsonl",
+            "FAIL_TEXT=\"step\":" + std::to_string(step_) + ",",
+            "FAIL_MODE=hold",
+            "FAIL_HOLD=" + folder_.string()};
+  }
+  bool holds() const { return !fs::is_empty(folder_); }
+  bool holds_one_that_was_signalled() const {
+    const auto signalled = [](const fs::directory_entry& one) { return one.file_size() > 0; };
+    return std::any_of(fs::directory_iterator(folder_), fs::directory_iterator(), signalled);
+  }
+  void release() const {
+    for (const auto& one : fs::directory_iterator(folder_)) fs::remove(one);
+  }
+
+ private:
+  fs::path folder_;
+  std::int64_t step_;
+};
+
+/// Waits as long as any machine may take; what never happens fails.
+void wait_until(const std::function<bool()>& condition) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(10);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) throw std::runtime_error("what the test waits for does not happen");
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
 class SchedulerTest : public SweepTest {
  protected:
-  LocalMachine machine() const { return {TEMPER_FAKE, {"OMP_NUM_THREADS=99", "PATH=/usr/bin"}, 4, {"0", "1"}}; }
+  LocalMachine machine(std::vector<std::string> environment = {}) const {
+    environment.emplace_back("OMP_NUM_THREADS=99");
+    environment.emplace_back("PATH=/usr/bin");
+    return {TEMPER_FAKE, environment, 4, {"0", "1"}};
+  }
 
-  SweepOutcome run(const Sweep& sweep, bool retry_failed = false) const {
-    LocalExecutor executor(machine(), sweep.file.resources);
+  SweepOutcome run(const Sweep& sweep, bool retry_failed = false, const std::vector<std::string>& environment = {}) const {
+    LocalExecutor executor(machine(environment), sweep.file.resources);
     testing::internal::CaptureStderr();
     const SweepOutcome outcome = run_sweep(sweep, executor, retry_failed);
     progress_ = testing::internal::GetCapturedStderr();
@@ -138,15 +187,20 @@ TEST_F(SchedulerTest, WaysToFail) {
 }
 
 TEST_F(SchedulerTest, ASignalSavesTheTrialsAndTheSweepGoesOn) {
-  RunConfig longer = small_run();
-  longer.train.steps = 100;  // the first trial still runs when the signal comes
-  const Sweep sweep = make(three_by_three, longer);
-  const fs::path first = trial_folder(sweep.folder, sweep.rungs[0][0]) / "metrics.jsonl";
-  std::thread killer([first] {
-    while (!fs::exists(first)) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  const Sweep sweep = make(three_by_three);
+  const Hold hold(folder_ / "hold", 7);
+  std::atomic<bool> over = false;
+  std::thread killer([&] {
+    wait_until([&] { return hold.holds(); });
     ::kill(::getpid(), SIGTERM);
+    wait_until([&] { return hold.holds_one_that_was_signalled(); });
+    wait_until([&] {
+      hold.release();
+      return over.load();
+    });
   });
-  const SweepOutcome outcome = run(sweep);
+  const SweepOutcome outcome = run(sweep, false, hold.environment());
+  over = true;
   killer.join();
   EXPECT_TRUE(outcome.interrupted);
   EXPECT_GT(outcome.left, 0u);
@@ -156,30 +210,42 @@ TEST_F(SchedulerTest, ASignalSavesTheTrialsAndTheSweepGoesOn) {
   EXPECT_FALSE(ran_twice(sweep));
 }
 
-TEST_F(SchedulerTest, KilledAtRandomItEndsAsIfItHadNeverBeen) {
+TEST_F(SchedulerTest, KilledAgainAndAgainItEndsAsIfItHadNeverBeen) {
   const Sweep straight = make_sweep(load(three_by_three), folder_ / "straight");
   run(straight);
   const unsigned seed = std::random_device{}();
   std::mt19937 draw(seed);
   SCOPED_TRACE("seed " + std::to_string(seed));
   const Sweep killed = make_sweep(load(three_by_three), folder_ / "killed");
-  int kills = 0;
-  for (bool done = false; !done;) {
+  const auto is_there = [&](const char* name) {
+    return [&killed, name](const Trial& trial) { return fs::exists(trial_folder(killed.folder, trial) / name); };
+  };
+  const std::vector<Trial>& trials = killed.rungs[0];
+  // Each kill comes when two more trials have finished and another one is at a drawn step.
+  for (std::int64_t kills = 0; kills < 7; ++kills) {
+    const Hold hold(folder_ / ("hold-" + std::to_string(kills)), std::uniform_int_distribution<std::int64_t>(1, 19)(draw));
     const pid_t child = ::fork();
     if (child == 0) {
-      std::freopen("/dev/null", "w", stderr);
-      LocalExecutor executor(machine(), killed.file.resources);
-      const SweepOutcome outcome = run_sweep(killed, executor, false);
-      ::_exit(outcome.left == 0 && outcome.failed == 0 ? 0 : 1);
+      if (std::freopen("/dev/null", "w", stderr) == nullptr) ::_exit(2);
+      LocalExecutor executor(machine(hold.environment()), killed.file.resources);
+      run_sweep(killed, executor, false);
+      ::_exit(1);
     }
-    const auto pause = std::chrono::milliseconds(std::uniform_int_distribution<int>(0, 250)(draw));
-    std::this_thread::sleep_for(pause);
-    if (kills < 8) kills += ::kill(child, SIGKILL) == 0;
-    int status = 0;
-    ASSERT_EQ(::waitpid(child, &status, 0), child);
-    done = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    ASSERT_TRUE(done || WIFSIGNALED(status)) << WEXITSTATUS(status);
+    wait_until([&] {
+      const bool due = std::count_if(trials.begin(), trials.end(), is_there("summary.json")) >= 2 * kills;
+      if (due && hold.holds()) return true;
+      if (!due) hold.release();
+      return ::waitpid(child, nullptr, WNOHANG) == child;
+    });
+    ASSERT_EQ(::kill(child, SIGKILL), 0) << "the sweep ended by itself";
+    ::waitpid(child, nullptr, 0);
+    wait_until([&] {
+      hold.release();
+      return std::none_of(trials.begin(), trials.end(),
+                          [&](const Trial& trial) { return is_in_use(trial_folder(killed.folder, trial)); });
+    });
   }
+  EXPECT_EQ(run(killed).left, 0u);
   write_tables(killed, read_plan(killed));
   EXPECT_FALSE(ran_twice(killed));
   EXPECT_EQ(tables(killed), tables(straight));
@@ -187,7 +253,7 @@ TEST_F(SchedulerTest, KilledAtRandomItEndsAsIfItHadNeverBeen) {
 
 TEST_F(SchedulerTest, AKilledSweepLeavesNoProcessesBehind) {
   RunConfig base = small_run();
-  base.train.steps = 30000;  // a minute
+  base.train.steps = 2'000'000;  // an hour
   const Sweep sweep =
       make(R"("parameters": {"optimizer.weight_decay": {"values": [0, 0.1]}}, "resources": {"trials_at_once": 2})", base);
   const pid_t child = ::fork();
@@ -196,19 +262,15 @@ TEST_F(SchedulerTest, AKilledSweepLeavesNoProcessesBehind) {
     run_sweep(sweep, executor, false);
     ::_exit(0);
   }
-  const auto wait_until = [](const auto& condition) {
-    for (int i = 0; i < 1000 && !condition(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    return condition();
-  };
   for (const Trial& trial : sweep.rungs[0]) {
     const fs::path here = trial_folder(sweep.folder, trial);
-    EXPECT_TRUE(wait_until([&] { return read_trial(here, trial, sweep.file.metric).steps > 10; }));
+    wait_until([&] { return read_trial(here, trial, sweep.file.metric).steps > 10; });
   }
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
   for (const Trial& trial : sweep.rungs[0]) {
     const fs::path here = trial_folder(sweep.folder, trial);
-    EXPECT_TRUE(wait_until([&] { return !is_in_use(here); })) << "a trial trains on";
+    wait_until([&] { return !is_in_use(here); });
     EXPECT_TRUE(fs::exists(here / "checkpoint"));
   }
 }
@@ -218,8 +280,8 @@ TEST_F(SchedulerTest, AProcessThatIsStillSavingIsWaitedFor) {
   const fs::path first = trial_folder(sweep.folder, sweep.rungs[0][0]);
   fs::create_directories(first);
   auto lock = std::make_unique<FolderLock>(first);
-  std::thread saving([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  std::thread saving([&] {  // until the other trial has had its turn
+    wait_until([&] { return fs::exists(trial_folder(sweep.folder, sweep.rungs[0][1]) / "summary.json"); });
     lock.reset();
   });
   EXPECT_EQ(run(sweep).failed, 0u);

@@ -143,7 +143,8 @@ class SlurmTest : public SweepTest {
   int run_task(const std::string& task) const { return end_task(start_task(task), task); }
 
   static void wait_for(const std::function<bool()>& condition) {
-    for (int i = 0; i < 2000 && !condition(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(10);  // by when only what never happens has not
+    while (!condition() && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(std::chrono::milliseconds(5));
     EXPECT_TRUE(condition());
   }
   /// All ends until there are as many.
@@ -370,7 +371,7 @@ TEST_F(SlurmTest, MoreThanMayRunWaitsForTheJobBefore) {
 
 TEST_F(SlurmTest, StoppedItTakesBackWhatWaitsAndAsksTheRestToSave) {
   RunConfig base = small_run();
-  base.train.steps = 30000;  // a minute
+  base.train.steps = 2'000'000;  // an hour
   const Sweep sweep = quick("", base);
   SlurmExecutor slurm = executor(sweep);
   const std::vector<TrialLaunch> all = submit_all(slurm, sweep);
@@ -394,7 +395,7 @@ TEST_F(SlurmTest, StoppedItTakesBackWhatWaitsAndAsksTheRestToSave) {
 
 TEST_F(SlurmTest, ATaskThatHasSavedIsQueuedAgain) {
   RunConfig base = small_run();
-  base.train.steps = 30000;
+  base.train.steps = 2'000'000;  // an hour
   const Sweep sweep = quick("", base);
   SlurmExecutor slurm = executor(sweep);
   const std::vector<TrialLaunch> all = submit_all(slurm, sweep);
@@ -433,12 +434,12 @@ TEST_F(SlurmTest, ATaskThatHasSavedIsQueuedAgain) {
 
 TEST_F(SlurmTest, WhoSavesWithoutAStepIsNotQueuedForEver) {
   RunConfig base = small_run();
-  base.train.steps = 30000;
+  base.train.steps = 2'000'000;  // an hour
   const Sweep sweep = quick("", base);
   SlurmExecutor slurm = executor(sweep);
   const std::vector<TrialLaunch> all = submit_all(slurm, sweep);
   // Its newest checkpoint lies ahead of all that it can reach before it is stopped.
-  fs::create_directories(all[0].folder / "checkpoints" / "step-00029999");
+  fs::create_directories(all[0].folder / "checkpoints" / "step-01999999");
   const pid_t process = start_task("1_0");
   wait_for([&] { return fs::exists(all[0].folder / "checkpoint"); });
   ::kill(process, SIGTERM);

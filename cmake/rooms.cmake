@@ -29,11 +29,11 @@ function(temper_test_room name)
     foreach(part RANGE 1 ${ROOM_PARTS})
       math(EXPR index "${part} - 1")
       add_test(NAME ${name}.part_${part}_of_${ROOM_PARTS} COMMAND temper_${name}_tests --gtest_brief=1)
-      set_tests_properties(${name}.part_${part}_of_${ROOM_PARTS} PROPERTIES TIMEOUT 900 LABELS ${name}
+      set_tests_properties(${name}.part_${part}_of_${ROOM_PARTS} PROPERTIES TIMEOUT 3600 LABELS ${name}
                            ENVIRONMENT "${environment};GTEST_TOTAL_SHARDS=${ROOM_PARTS};GTEST_SHARD_INDEX=${index}")
     endforeach()
   else()
-    gtest_discover_tests(temper_${name}_tests DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 300 LABELS ${name}
+    gtest_discover_tests(temper_${name}_tests DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 1200 LABELS ${name}
                          ENVIRONMENT ${environment})
   endif()
 endfunction()

@@ -96,7 +96,7 @@ TEST(Bpe, TakesAMegabyteWithoutSpaces) {
   std::vector<std::uint32_t> tokens;
   merger.merge(word, tokens);
   // About 0.3 s of processor time, a few with sanitizers; a quadratic algorithm needs many minutes.
-  EXPECT_LT(std::clock() - start, 20 * CLOCKS_PER_SEC);
+  EXPECT_LT(std::clock() - start, 100 * CLOCKS_PER_SEC);
   std::string joined;
   for (const std::uint32_t token : tokens) joined += vocabulary.tokens[token];
   EXPECT_EQ(joined, word);

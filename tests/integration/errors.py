@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness import PATIENCE, Workspace, at_line, check, final_bytes, metrics
+from harness import PATIENCE, Workspace, at_line, check, metrics
 
 
 def configuration(work: Workspace) -> None:

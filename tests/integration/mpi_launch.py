@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from pathlib import Path
 
-from harness import Workspace, check
+from harness import PATIENCE, Workspace, check
 
 # No variables of a launcher that this test itself may run under.
 LAUNCHERS = ("MASTER_", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "SLURM_", "OMPI_", "PMIX_", "PMI_", "TORCHELASTIC_")
@@ -22,33 +21,37 @@ SHARED_RUN = {
     "log": {"tensorboard": False},
     "parallel": {"deterministic": True, "zero_stage": 1},
 }
-HEARTBEATS = 15.0  # seconds without one after which a rank counts as lost
-BUSY = 30.0  # that a busy machine may take for what takes an idle one a second
 
 
 class MpiLaunch:
     def __init__(self, work: Workspace, mpirun: str) -> None:
         self.work, self.mpirun = work, mpirun
 
-    def start(self, ranks: int, *arguments: str, options: list[str] = []) -> subprocess.Popen:
+    def start(self, ranks: int, *arguments: str, options: list[str] = [], env: dict[str, str] = {}) -> subprocess.Popen:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHERS)}
         environment["OMP_NUM_THREADS"] = "1"
         if os.geteuid() == 0:
             environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
         command = [self.mpirun, "-n", str(ranks), "--oversubscribe", "--bind-to", "none", *options, self.work.temper, *arguments]
         return subprocess.Popen(
-            command, cwd=self.work.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+            command, cwd=self.work.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=environment | env,
         )
 
-    def run(self, ranks: int, *arguments: str, code: int = 0, timeout: float = 120, options: list[str] = []) -> str:
-        """Everything that all ranks said; the launcher must end with this code."""
-        process = self.start(ranks, *arguments, options=options)
+    @staticmethod
+    def end(process: subprocess.Popen) -> str:
+        """Everything that all ranks said until the launcher ended by itself."""
         try:
-            said, _ = process.communicate(timeout=timeout)
+            return process.communicate(timeout=PATIENCE)[0]
         except subprocess.TimeoutExpired:
             process.terminate()  # mpirun takes its ranks with it
-            said, _ = process.communicate(timeout=30)
-            check(False, f"{ranks} ranks, {' '.join(arguments)}: not done after {timeout} s:\n{said}")
+            said, _ = process.communicate(timeout=PATIENCE)
+            check(False, f"{' '.join(process.args)}: not done after {PATIENCE} s:\n{said}")
+
+    def run(self, ranks: int, *arguments: str, code: int = 0, options: list[str] = []) -> str:
+        """Everything that all ranks said; the launcher must end with this code."""
+        process = self.start(ranks, *arguments, options=options)
+        said = self.end(process)
         check(process.returncode == code, f"{ranks} ranks, {' '.join(arguments)}: expected exit {code}, got {process.returncode}:\n{said}")
         return said
 
@@ -68,13 +71,3 @@ class MpiLaunch:
             if b"OMPI_COMM_WORLD_RANK" in variables:
                 found[int(variables[b"OMPI_COMM_WORLD_RANK"])] = int(folder.name)
         return found
-
-    def wait_for_step(self, process: subprocess.Popen, run: str, step: int, seconds: float = 60) -> None:
-        """Until metrics.jsonl has this step."""
-        path = self.work.folder / run / "metrics.jsonl"
-        end = time.monotonic() + seconds
-        while not (path.exists() and f'"step":{step},' in path.read_text()):
-            if process.poll() is not None:
-                check(False, f"the run ended with {process.returncode} before step {step}:\n{process.communicate()[0]}")
-            check(time.monotonic() < end, f"no step {step} within {seconds} s")
-            time.sleep(0.01)

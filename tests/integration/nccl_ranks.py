@@ -10,10 +10,10 @@ import socket
 import subprocess
 import sys
 
-from harness import Workspace, check, metrics, skip
+from harness import PATIENCE, Workspace, check, metrics, skip
 
 CONFIG = {"device": "cuda", "batch": {"tokens_per_step": 256, "micro_batch": 1}, "train": {"steps": 12}, "eval": {"every": 6, "tokens": 160},
-          "checkpoint": {"every": 0}, "log": {"tensorboard": False}, "parallel": {"bucket_mib": 1, "check_every": 4, "timeout_seconds": 60}}
+          "checkpoint": {"every": 0}, "log": {"tensorboard": False}, "parallel": {"bucket_mib": 1, "check_every": 4, "timeout_seconds": 300}}
 ONE_GPU = {"NCCL_SOCKET_IFNAME": "lo", "NCCL_NET": "Socket", "NCCL_IB_DISABLE": "1", "NCCL_MNNVL_ENABLE": "0", "NCCL_NVLS_ENABLE": "0",
            "NCCL_CUMEM_ENABLE": "0", "NCCL_ALGO": "Ring", "NCCL_PROTO": "Simple", "NCCL_MAX_NCHANNELS": "2", "NCCL_DEBUG": "WARN"}
 
@@ -34,7 +34,7 @@ def train_together(work: Workspace, ranks: int, *arguments: str) -> None:
     ends = []
     for process in processes:
         try:
-            _, said = process.communicate(timeout=180)
+            _, said = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             _, said = process.communicate()

@@ -18,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from harness import PATIENCE
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol")
 
 CONFIGURATION = """
@@ -92,7 +94,7 @@ def guard(folder: Path) -> int:
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     os.read(read, 1)
-    for _ in range(100):  # what is being started while the others are killed
+    for _ in range(1000):  # what is being started while the others are killed
         victims = processes_of(folder)
         if not victims:
             break
@@ -155,7 +157,7 @@ class OneNodeSlurm:
                 [self._programs[name], *arguments], env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
 
-    def _wait(self, what: str, ready, seconds: float = 30) -> None:
+    def _wait(self, what: str, ready, seconds: float = 300) -> None:
         end = time.monotonic() + seconds
         while not ready():
             if time.monotonic() > end:
@@ -164,7 +166,7 @@ class OneNodeSlurm:
             time.sleep(0.1)
 
     def ask(self, *command: str, check: bool = True) -> str:
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=PATIENCE)
         if check and done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
         return done.stdout
@@ -179,7 +181,7 @@ class OneNodeSlurm:
             return
         os.close(self._guard)
         self._guard = -1
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE
         while self.folder.exists() and time.monotonic() < end:
             time.sleep(0.05)
         left = processes_of(self.folder)

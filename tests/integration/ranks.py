@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 
-from harness import Workspace, check, final_bytes, metrics
+from harness import Workspace, at_line, check, final_bytes, metrics
 from mpi_launch import MpiLaunch
 
 STEPS = 12
@@ -86,13 +86,15 @@ def idle(work: Workspace, launch: MpiLaunch) -> None:
 
 
 def stopped(work: Workspace, launch: MpiLaunch) -> None:
-    arguments = ("train", "adamw.json", "train.steps=400", "eval.every=0", "parallel.zero_stage=1", "--out", "stopped")
-    process = launch.start(3, *arguments)
-    launch.wait_for_step(process, "stopped", 20)
+    arguments = ("train", "adamw.json", "train.steps=40", "eval.every=0", "parallel.zero_stage=1", "--out", "stopped")
+    hold = work.hold(at_line(20))
+    process = launch.start(3, *arguments, env=hold.environment)
+    hold.wait(process)
     ranks = launch.processes("stopped")
     check(sorted(ranks) == [0, 1, 2], f"processes {ranks}")
     os.kill(ranks[2], signal.SIGTERM)
-    said, _ = process.communicate(timeout=60)
+    hold.release()
+    said = launch.end(process)
     check(process.returncode == 75, f"SIGTERM to rank 2: exit {process.returncode}\n{said}")
     check("another rank was asked to stop: saved" in said, said)
     step = metrics(work.folder / "stopped")[-1]["step"]

@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import re
 import sys
-import time
 from pathlib import Path
 
-from harness import Workspace, check, final_bytes, metrics, skip
+from harness import Workspace, at_line, check, final_bytes, metrics, skip, wait_until
 from one_node_slurm import OneNodeSlurm, Unavailable
 
-STEPS = 300
-CONFIG = {"batch": {"tokens_per_step": 256, "micro_batch": 1}, "train": {"steps": STEPS}, "eval": {"every": 100, "tokens": 128},
+STEPS = 60
+CONFIG = {"batch": {"tokens_per_step": 256, "micro_batch": 1}, "train": {"steps": STEPS}, "eval": {"every": 30, "tokens": 128},
           "checkpoint": {"every": 50}, "log": {"tensorboard": False}, "parallel": {"deterministic": True}}
 
 
@@ -40,26 +39,22 @@ def main() -> None:
         work.write_config("config.json", CONFIG)
         work.ok("train", "config.json", "--out", "alone")
         (work.folder / "job.sbatch").write_text(of_this_test(Path(sys.argv[2]).read_text()))
-        slurm.environment |= {"PATH": f"{Path(sys.argv[1]).parent}:{os.environ['PATH']}"}
+        hold = work.hold(at_line(20))
+        slurm.environment |= hold.environment | {"PATH": f"{Path(sys.argv[1]).parent}:{os.environ['PATH']}"}
         run, log = work.folder / "runs" / "shared", work.folder / "job.log"
         job = slurm.ask("sbatch", "--parsable", f"--chdir={work.folder}", str(work.folder / "job.sbatch")).strip()
 
         def said() -> str:
             return log.read_text(errors="replace") if log.exists() else "nothing"
 
-        def wait_for(condition, what: str, seconds: float = 120) -> None:
-            end = time.monotonic() + seconds
-            while not condition():
-                check(time.monotonic() < end, f"waited {seconds} s for {what}; the job said:\n{said()}")
-                time.sleep(0.05)
-
-        steps = run / "metrics.jsonl"
-        wait_for(lambda: steps.exists() and '"step":20,' in steps.read_text(), "step 20")
+        rank_0 = hold.wait()
         slurm.ask("scancel", "--signal=USR1", job)
-        wait_for(lambda: "another rank was asked to stop: saved" in said() or "SIGUSR1: saved" in said(), "the ranks to save")
+        hold.signalled(rank_0)
+        hold.release()
+        wait_until(lambda: "another rank was asked to stop: saved" in said() or "SIGUSR1: saved" in said(), "the ranks to save")
         check(not (run / "summary.json").exists(), "the run was over before it was asked to save")
-        wait_for(lambda: (run / "summary.json").exists(), "the job to come back and finish")
-        wait_for(lambda: not slurm.tasks(), "the job to end")
+        wait_until(lambda: (run / "summary.json").exists(), "the job to come back and finish")
+        wait_until(lambda: not slurm.tasks(), "the job to end")
         check("resuming" in said(), said())
         check("3 ranks on 1 host" in said(), said())
         check(metrics(run) == metrics(work.folder / "alone"), "another curve than by one process")

@@ -15,7 +15,7 @@ import sys
 import xml.etree.ElementTree
 from pathlib import Path
 
-from harness import Workspace, check
+from harness import PATIENCE, Workspace, check
 
 GRID = {
     "base": "config.json",
@@ -70,7 +70,7 @@ def check_text_and_tables(work: Workspace, plots: str) -> None:
     grid = work.folder / "grid"
     before = (grid / "results.csv").read_bytes()
     (grid / "results.csv").unlink()
-    done = work.ok("report", "grid/", "--plots", plots, "--out", "grid-report", timeout=400)
+    done = work.ok("report", "grid/", "--plots", plots, "--out", "grid-report")
     check((grid / "results.csv").read_bytes() == before, "the tables were not written again as they were")
     report = json.loads(work.ok("report", "grid", "--json").stdout)
     tied = sum(one["tied_for_best"] for one in report["configurations"])
@@ -199,7 +199,7 @@ def check_pictures(work: Workspace, plots: str) -> None:
 
     # Twice the same bytes, of names and labels that mean harm too.
     for out in ("hostile-1", "hostile-2"):
-        done = work.ok("report", "hostile", "--plots", plots, "--out", out, timeout=400)
+        done = work.ok("report", "hostile", "--plots", plots, "--out", out)
         check("\033" not in done.stdout and "Warning" not in done.stderr, f"{done.stdout}\n{done.stderr}")
     one, two = ({path.name: path.read_bytes() for path in (work.folder / out).iterdir()} for out in ("hostile-1", "hostile-2"))
     check(one == two, f"other bytes in {[name for name in one if one[name] != two.get(name)]}")
@@ -266,7 +266,7 @@ def chromium(work: Workspace, address: str, *options: str) -> subprocess.Complet
     done = subprocess.run(
         [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1280,1600", "--virtual-time-budget=3000",
          "--enable-logging=stderr", f"--user-data-dir={work.folder / 'browser'}", *options, address],
-        capture_output=True, text=True, timeout=240)
+        capture_output=True, text=True, timeout=PATIENCE)
     check(done.returncode == 0, f"{address}: the browser ended with {done.returncode}:\n{done.stderr[-2000:]}")
     return done
 
@@ -335,7 +335,7 @@ def main() -> None:
             "diagnostics": {"every": 5, "representation_every": 20, "representation_sequences": 4}})
         (work.folder / "grid.json").write_text(json.dumps(GRID))
         (work.folder / "hostile.json").write_text(json.dumps(HOSTILE))
-        work.ok("sweep", "grid.json", "--out", "grid", timeout=240)
+        work.ok("sweep", "grid.json", "--out", "grid")
         work.fails(1, "sweep", "hostile.json", "--out", "hostile", says=("failed",))
         check_text_and_tables(work, plots)
         check_half_finished(work)

@@ -1,4 +1,4 @@
-"""sweep.py TEMPER: a sweep of real runs, killed at random with its trials, ends with the tables of one that was left alone.
+"""sweep.py TEMPER: a sweep of real runs, killed again and again with its trials, ends with the tables of one that was left alone.
 
 Beside that: the best configuration trains, a sweep that grows runs only what is new, and Ctrl-C saves.
 """
@@ -10,12 +10,12 @@ import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
-from harness import Workspace, check, seed_of
+from harness import Workspace, at_call, at_line, check, seed_of, wait_until
 
 TABLES = ("results.csv", "results.md", "results.json", "trials.csv", "best.json")
+STEPS = 60
 GRID = {
     "base": "config.json",
     "parameters": {"optimizer.weight_decay": {"values": [0, 0.1, 1]}, "schedule.warmup_steps": {"values": [0, 5, 20]}},
@@ -50,41 +50,49 @@ def ends(folder: Path) -> dict[str, list[str]]:
     }
 
 
-def kill_at_random(work: Workspace, draw, kills: int) -> None:
-    """Each kill comes some time after another of the 18 trials has finished, so that on a slow machine too all kills find it running."""
+def kill_again_and_again(work: Workspace, draw, kills: int) -> None:
+    """Each kill comes when so many of the 18 trials have finished and another one is at a drawn step; one more where the sweep is about to write
+    down how a trial ended."""
     folder = work.folder / "killed"
-    for after in sorted(draw.randrange(14) for _ in range(kills)):
-        process = work.start("sweep", "sweep.json", "--out", str(folder))
-        while process.poll() is None and len(list(folder.glob("trials/*/summary.json"))) < after:
-            time.sleep(0.01)
-        time.sleep(draw.uniform(0.0, 0.3))
+    hold = work.hold(at_call("write", "processes.jsonl", draw.randint(1, 4)))
+    process = work.start("sweep", "sweep.json", "--out", str(folder), env=hold.environment)
+    hold.wait(process)
+    process.kill()
+    work.end(process)
+    wait_until(lambda: not trials_of(folder), "the trials to end with their sweep")
+    for after in sorted(draw.sample(range(4, 14), kills)):
+        step = draw.randrange(1, STEPS)
+        hold = work.hold(at_line(step))
+        process = work.start("sweep", "sweep.json", "--out", str(folder), env=hold.environment)
+        finished = lambda: len(list(folder.glob("trials/*/summary.json")))  # noqa: E731
+        hold.release_until(lambda: process.poll() is not None or (finished() >= after and hold.held()), "a trial to be killed")
+        check(process.poll() is None, "the sweep ended before it was killed")
+        process.kill()
+        work.end(process)
         # Half of the time the scheduler alone: its trials save and end.
         victims = trials_of(folder) if draw.random() < 0.5 else []
         for victim in victims:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
-        check(process.poll() is None, "the sweep ended before it was killed")
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        print(f"killed after {after} of 18 trials, with {len(victims)} trials")
-    work.ok("sweep", "sweep.json", "--out", str(folder), timeout=240)
+        hold.release_until(lambda: not trials_of(folder), "the trials to end with their sweep")
+        hold.close()
+        print(f"killed after {after} of 18 trials, others at step {step}, with {len(victims)} trials")
+    work.ok("sweep", "sweep.json", "--out", str(folder))
 
 
 def main() -> None:
     with Workspace(sys.argv[1]) as work, seed_of("sweep") as draw:
-        work.write_config("config.json", {"train": {"steps": 200}, "log": {"tensorboard": False}})
+        work.write_config("config.json", {"train": {"steps": STEPS}, "log": {"tensorboard": False}})
         (work.folder / "sweep.json").write_text(json.dumps(GRID))
 
         plan = work.ok("sweep", "sweep.json", "--out", "straight", "--dry-run")
         check("9 configurations x 2 seeds, 18 trials" in plan.stdout, plan.stdout)
         check(not (work.folder / "straight").exists(), "--dry-run left a folder")
-        begin = time.monotonic()
-        done = work.ok("sweep", "sweep.json", "--out", "straight", timeout=240)
-        straight = time.monotonic() - begin
+        done = work.ok("sweep", "sweep.json", "--out", "straight")
         check("18/18 trials done" in done.stderr, done.stderr)
         check("| rank | optimizer.weight_decay | schedule.warmup_steps |" in done.stdout, done.stdout)
 
-        kill_at_random(work, draw, 3)
+        kill_again_and_again(work, draw, 3)
         check(tables(work.folder / "killed") == tables(work.folder / "straight"), "the tables differ")
         for trial, how in ends(work.folder / "killed").items():
             check(how.count("exit code 0") <= 1, f"trial {trial} ran again after it had finished: {how}")
@@ -95,20 +103,24 @@ def main() -> None:
 
         grown = {**GRID, "seeds": [1, 2, 3]}
         (work.folder / "sweep.json").write_text(json.dumps(grown))
-        process = work.start("sweep", "sweep.json", "--out", "straight", start_new_session=True)
-        time.sleep(1.0)
+        hold = work.hold(at_line(STEPS // 2))
+        process = work.start("sweep", "sweep.json", "--out", "straight", start_new_session=True, env=hold.environment)
+        trial = hold.wait(process)
         os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: the sweep's process group, which the trials are not in
-        _, err = process.communicate(timeout=60)
+        hold.signalled(trial)
+        hold.release_until(lambda: process.poll() is not None, "the sweep to end after Ctrl-C")
+        err = work.end(process).stderr
         check(process.returncode == 75, f"expected 75 after Ctrl-C, got {process.returncode}:\n{err}")
         check(not trials_of(work.folder / "straight"), "trials outlived the sweep")
-        work.ok("sweep", "sweep.json", "--out", "straight", timeout=240)
+        check("exit code 75" in str(ends(work.folder / "straight")), f"no trial was saved: {ends(work.folder / 'straight')}")
+        work.ok("sweep", "sweep.json", "--out", "straight")
         status = work.ok("sweep", "straight", "--status")
         check("27 finished" in status.stdout, status.stdout)
         finished = [how.count("exit code 0") for how in ends(work.folder / "straight").values()]
         check(finished == [1] * 27, f"trials that finished more than once: {finished}")
 
         work.ok("train", "straight/best.json", "train.steps=2", "schedule.warmup_steps=0", "--out", "best")
-        print(f"18 trials in {straight:.1f} s; killed 3 times: tables equal; 9 more after the file had grown")
+        print("18 trials; killed 4 times: tables equal; 9 more after the file had grown")
 
         # One trial diverges: it is recorded, the others finish.
         broken = {"base": "config.json", "parameters": {"optimizer.learning_rate": {"values": [1e-3, 900]}, "optimizer.grad_clip": {"value": 0}}}

@@ -1,6 +1,6 @@
 """sweep_slurm.py TEMPER: a sweep through Slurm, a real one of one node, ends with the tables of local processes.
 
-On the way the sweep is killed twice, once while it submits; one trial is told to save, comes back into the queue and finishes; one is killed.
+On the way the sweep is killed before, while and after it submits; one trial is told to save, comes back into the queue and finishes; one is killed.
 No step is trained twice but what the killed one had not saved. Beside that: Ctrl-C empties the queue, and what sbatch refuses is told.
 """
 
@@ -9,19 +9,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
-from harness import Workspace, check, seed_of, skip
+from harness import Hold, Workspace, at_call, at_line, check, skip, wait_until
 from one_node_slurm import OneNodeSlurm, Unavailable, processes_of
 
 TABLES = ("results.csv", "results.md", "results.json", "trials.csv", "best.json")
-STEPS = 150
+STEPS = 60
 SAVE_EVERY = 5
+HELD_AT = 33  # with saved steps behind it and some to go
 GRID = {
     "base": "config.json",
     "parameters": {"optimizer.weight_decay": {"values": [0, 0.1, 1]}, "schedule.warmup_steps": {"values": [0, 5, 20]}},
@@ -29,13 +30,6 @@ GRID = {
     "resources": {"trials_at_once": 2, "threads_per_trial": 1},
     "slurm": {"poll_seconds": 0.3, "options": ["--comment=a sweep of temper"]},
 }
-
-
-def wait_until(condition, what: str, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        check(time.monotonic() < end, f"waited {seconds} s for {what}")
-        time.sleep(0.02)
 
 
 def finished(folder: Path) -> int:
@@ -53,10 +47,19 @@ class SlurmSweep:
     def __init__(self, work: Workspace, slurm: OneNodeSlurm) -> None:
         self.work, self.slurm, self.folder = work, slurm, work.folder / "slurm"
 
-    def start(self) -> subprocess.Popen:
-        return self.work.start(
-            "sweep", "sweep.json", "--out", "slurm", "--executor", "slurm", env=self.slurm.environment, start_new_session=True
-        )
+    ARGUMENTS = ("sweep", "sweep.json", "--out", "slurm", "--executor", "slurm")
+
+    def start(self, hold: Hold, **variables: str) -> subprocess.Popen:
+        """Each trial that it submits is held, once it has done HELD_AT steps."""
+        return self.work.start(*self.ARGUMENTS, env={**self.slurm.environment, **hold.environment, **variables}, start_new_session=True)
+
+    def ok(self, hold: Hold) -> str:
+        """Runs to its end, with nothing held."""
+        process = self.start(hold)
+        hold.release_until(lambda: process.poll() is not None, "the sweep to end")
+        done = self.work.end(process)
+        check(done.returncode == 0, f"the sweep ended with {done.returncode}:\n{done.stderr}")
+        return done.stderr
 
     def training(self) -> dict[str, int]:
         """The trials that train now and the process of each."""
@@ -70,20 +73,10 @@ class SlurmSweep:
                 found[Path(arguments[4]).name] = pid
         return found
 
-    def one_that_trains(self, but: set[str]) -> tuple[str, int]:
-        """A trial that has some steps behind it and some to go."""
-        chosen: list[tuple[str, int]] = []
-
-        def look() -> bool:
-            for trial, pid in self.training().items():
-                done = len(steps_done(self.folder / "trials" / trial))
-                if trial not in but and SAVE_EVERY + 2 <= done <= STEPS // 2:
-                    chosen.append((trial, pid))
-                    return True
-            return False
-
-        wait_until(look, "a trial that trains")
-        return chosen[0]
+    def held(self, hold: Hold) -> tuple[str, int]:
+        """A trial that is held, and its process."""
+        pid = hold.wait()
+        return next(trial for trial, process in self.training().items() if process == pid), pid
 
     def task_of(self, trial: str) -> str:
         """JOB_INDEX of the task that the trial runs in, from the environment of its process."""
@@ -92,34 +85,49 @@ class SlurmSweep:
         return f"{value['SLURM_ARRAY_JOB_ID']}_{value['SLURM_ARRAY_TASK_ID']}"
 
 
-def interrupted_run(sweep: SlurmSweep, draw) -> None:
-    folder = sweep.folder
-    # Killed while it submits, or just before or after.
-    process = sweep.start()
-    wait_until(lambda: process.poll() is not None or folder.exists(), "the sweep to begin")
-    time.sleep(draw.uniform(0.0, 0.4))
+def killed_submission(sweep: SlurmSweep, hold: Hold) -> None:
+    """The sweep is killed while sbatch, which Slurm's own waits behind, is at work for it; sbatch goes on when the sweep is no more."""
+    folder = sweep.work.folder / "slow"
+    folder.mkdir()
+    real = shutil.which("sbatch", path=sweep.slurm.environment["PATH"])
+    (folder / "sbatch").write_text(f"#!/bin/sh\n: >{folder}/began\nwhile [ ! -e {folder}/go ]; do sleep 0.02; done\nexec {real} \"$@\"\n")
+    (folder / "sbatch").chmod(0o755)
+    process = sweep.start(hold, PATH=f"{folder}:{sweep.slurm.environment['PATH']}")
+    wait_until(lambda: (folder / "began").exists(), "the sweep to submit")
     process.kill()
-    process.communicate()
-    print(f"killed at the start, with {len(sweep.slurm.tasks())} tasks in the queue")
+    sweep.work.end(process)
+    check(not sweep.slurm.tasks(), "tasks in the queue before sbatch has submitted them")
+    (folder / "go").touch()
 
-    process = sweep.start()
-    told, _ = sweep.one_that_trains(set())
-    task = sweep.task_of(told)
-    # To every process of the task, as a time limit or a preemption does. scancel repeats it while other tasks of the array wait.
-    canceller = subprocess.Popen(["scancel", "--quiet", "--full", "--signal=TERM", task], env=sweep.slurm.environment)
-    killed, victim = sweep.one_that_trains({told})
+
+def interrupted_run(sweep: SlurmSweep) -> None:
+    folder = sweep.folder
+    # Killed while it writes down what it is about to submit, then while it submits.
+    sweep.work.killed_at(at_call("write", "slurm.jsonl"), *sweep.ARGUMENTS, env=sweep.slurm.environment)
+    hold = sweep.work.hold(at_line(HELD_AT))
+    killed_submission(sweep, hold)
+
+    process = sweep.start(hold)
+    told, pid = sweep.held(hold)
+    # To every process of the task, as a time limit or a preemption does. scancel repeats it while other tasks of the array wait: once is enough.
+    canceller = subprocess.Popen(["scancel", "--quiet", "--full", "--signal=TERM", sweep.task_of(told)], env=sweep.slurm.environment)
+    hold.signalled(pid)
+    canceller.kill()
+    canceller.wait()
+    hold.release(pid)
+    killed, victim = sweep.held(hold)
+    check(killed != told, f"{told} has trained step {HELD_AT} again")
     os.kill(victim, signal.SIGKILL)
+    hold.release(victim)
 
-    wait_until(lambda: process.poll() is not None or finished(folder) >= 5, "five trials")
-    time.sleep(draw.uniform(0.0, 0.5))
+    hold.release_until(lambda: process.poll() is not None or (finished(folder) >= 5 and hold.held()), "five trials")
     check(process.poll() is None, "the sweep ended before it was killed")
     process.kill()
-    process.communicate()
+    sweep.work.end(process)
     before = finished(folder)
-    wait_until(lambda: finished(folder) > before, "the jobs to go on without the sweep")
-    done = sweep.work.ok("sweep", "sweep.json", "--out", "slurm", "--executor", "slurm", env=sweep.slurm.environment, timeout=240)
-    check("18/18 trials done" in done.stderr or finished(folder) == 18, done.stderr)
-    canceller.wait(timeout=60)
+    hold.release_until(lambda: finished(folder) > before, "the jobs to go on without the sweep")
+    said = sweep.ok(hold)
+    check("18/18 trials done" in said or finished(folder) == 18, said)
 
     # Nothing was trained twice.
     for trial in folder.glob("trials/*"):
@@ -140,15 +148,18 @@ def interrupted_run(sweep: SlurmSweep, draw) -> None:
 
 def stopped_run(sweep: SlurmSweep) -> None:
     """Ctrl-C: what trains saves, what waits leaves the queue, and the same command goes on."""
-    process = sweep.start()
-    trial, _ = sweep.one_that_trains(set())
+    hold = sweep.work.hold(at_line(HELD_AT))
+    process = sweep.start(hold)
+    trial, pid = sweep.held(hold)
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    hold.signalled(pid)
+    hold.release_until(lambda: process.poll() is not None, "the sweep to end after Ctrl-C")
+    err = sweep.work.end(process).stderr
     check(process.returncode == 75, f"expected 75 after Ctrl-C, got {process.returncode}:\n{err}")
     check(not sweep.training(), "trials outlived the sweep")
-    wait_until(lambda: not sweep.slurm.tasks(), "the queue to be empty", 10)
+    wait_until(lambda: not sweep.slurm.tasks(), "the queue to be empty")
     check(not (sweep.folder / "trials" / trial / "summary.json").exists(), "the trial had finished before Ctrl-C")
-    sweep.work.ok("sweep", "sweep.json", "--out", "slurm", "--executor", "slurm", env=sweep.slurm.environment, timeout=240)
+    sweep.ok(hold)
     for each in sweep.folder.glob("trials/*"):
         check(len(steps_done(each)) == STEPS, f"{each.name} has not finished")
     check(max(steps_done(sweep.folder / "trials" / trial).values()) == 1, f"{trial} saved at Ctrl-C and trained steps again")
@@ -160,8 +171,7 @@ def main() -> None:
         slurm = OneNodeSlurm(cpus=4)
     except Unavailable as why:
         skip(f"no Slurm: {why}")
-    with slurm, Workspace(sys.argv[1]) as work, seed_of("sweep_slurm") as draw:
-        begin = time.monotonic()
+    with slurm, Workspace(sys.argv[1]) as work:
         work.write_config(
             "config.json", {"train": {"steps": STEPS}, "checkpoint": {"every": SAVE_EVERY}, "log": {"tensorboard": False}}
         )
@@ -178,13 +188,12 @@ def main() -> None:
         work.fails(2, "sweep", "refused.json", "--out", "refused", "--executor", "slurm", env=slurm.environment, says=says)
 
         sweep = SlurmSweep(work, slurm)
-        interrupted_run(sweep, draw)
-        through_slurm = time.monotonic()
-        work.ok("sweep", "sweep.json", "--out", "local", timeout=240)
+        interrupted_run(sweep)
+        work.ok("sweep", "sweep.json", "--out", "local")
         for name in TABLES:
             same = (work.folder / "local" / name).read_bytes() == (sweep.folder / name).read_bytes()
             check(same, f"{name} differs from that of local processes")
-        print(f"18 trials, killed twice: tables equal, in {through_slurm - begin:.0f} s")
+        print("18 trials, killed three times: tables equal")
 
         (work.folder / "sweep.json").write_text(json.dumps({**GRID, "parameters": {"optimizer.weight_decay": {"values": [0.2, 0.3, 0.4]}}}))
         stopped_run(sweep)

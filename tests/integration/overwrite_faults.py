@@ -1,8 +1,7 @@
-"""overwrite_faults.py TEMPER SHIM: each file operation of a command that replaces files with --overwrite fails, or is its last.
+"""overwrite_faults.py TEMPER: each file operation of a command that replaces files with --overwrite fails, or is its last.
 
 Whatever happens, the files' places hold all of the old ones, or all of the new ones, or are refused by what reads them. After an error
 or a kill, a run that fails on its input leaves all of one of them there, and a good run the new ones, and nothing beside them.
-SHIM is the library of tests/support/failing_write.c.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import Workspace, check, text
+from harness import Workspace, check, preload, text
 
 # (mode, errno, call, stride): a stride passes over writes between two of the same kind.
 FAULTS = (("kill", "ENOSPC", "rename", 1), ("kill", "ENOSPC", "unlink", 1), ("kill", "ENOSPC", "fsync", 1), ("kill", "ENOSPC", "mkdir", 1),
@@ -57,7 +56,7 @@ def state(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")} if folder.exists() else {}
 
 
-def attack(work: Workspace, shim: str, writer: Writer, fresh: bool) -> int:
+def attack(work: Workspace, writer: Writer, fresh: bool) -> int:
     """`fresh`: there are no old files."""
     out = work.folder / "case"
     work.ok(*at(writer.old, f"{writer.name}-old"))
@@ -73,9 +72,9 @@ def attack(work: Workspace, shim: str, writer: Writer, fresh: bool) -> int:
             shutil.rmtree(out, ignore_errors=True)
             if not fresh:
                 shutil.copytree(work.folder / f"{writer.name}-old", out)
-            environment = {"LD_PRELOAD": shim, "ASAN_OPTIONS": "verify_asan_link_order=0", "FAIL_PATH": str(out), "FAIL_CALL": call, "FAIL_AT": str(number),
+            environment = {**preload(work.temper), "FAIL_PATH": str(out), "FAIL_CALL": call, "FAIL_AT": str(number),
                            "FAIL_MODE": mode, "FAIL_ERRNO": errno}
-            # The whole path, so that the shim sees it in every call.
+            # The whole path, so that it is seen in every call.
             done = work.run(*at(writer.new, str(out)), "--overwrite", env=environment)
             where = f"{writer.name}{', no old files' if fresh else ''}: {mode} {errno} at {call} {number}"
             if "failing_write:" not in done.stderr:
@@ -97,13 +96,12 @@ def attack(work: Workspace, shim: str, writer: Writer, fresh: bool) -> int:
 
 
 def main() -> None:
-    temper, shim = sys.argv[1:3]
-    with Workspace(temper) as work:
+    with Workspace(sys.argv[1]) as work:
         cases = 0
         for writer in writers(work):
             for fresh in (False, True):
-                cases += attack(work, shim, writer, fresh)
-        check(cases >= 100, f"only {cases} operations were hit: the shim or the writers changed")
+                cases += attack(work, writer, fresh)
+        check(cases >= 100, f"only {cases} operations were hit: the library or the writers changed")
         print(f"{cases} failing operations: each left all old files, all new ones, or what is refused")
 
 

@@ -61,7 +61,7 @@ def main() -> None:
         # A log on a full disk does not stop a run.
         done = work.ok("train", "half.json", "--out", "logged", env={**failing, "FAIL_PATH": "metrics.jsonl", "FAIL_CALL": "write", "FAIL_AT": "1+"})
         check("metrics.jsonl" in done.stderr and "failing_write:" in done.stderr, f"a full log was not told:\n{done.stderr}")
-        check(cases >= 20, f"only {cases} operations were hit: the shim or the save changed")
+        check(cases >= 20, f"only {cases} operations were hit: the library or the save changed")
         print(f"{cases} failing operations: each ended as it should and resumed to the same bits")
 
 

@@ -103,9 +103,7 @@ std::vector<MultipleChoiceItem> parse_json_lines(std::string_view contents, cons
 }  // namespace
 
 std::vector<MultipleChoiceItem> parse_multiple_choice(std::string_view contents, const std::string& label) {
-  if (const auto tool = decompressor(std::as_bytes(std::span(contents)))) {
-    throw Error(ExitCode::data, label + ": is compressed; run " + *tool + " on it and name the result");
-  }
+  if (const auto known = known_format(std::as_bytes(std::span(contents)))) throw Error(ExitCode::data, label + ": " + *known);
   const std::size_t start = contents.find_first_not_of(" \t\r\n");
   if (start == std::string_view::npos) throw Error(ExitCode::data, label + ": holds no item");
   return contents[start] == '{' ? parse_json_lines(contents, label) : parse_six_lines(contents, label);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "data/shard_diagnosis.h"
+#include "data/tokenizer_utf8.h"
 #include "io/error.h"
 
 namespace temper {
@@ -18,17 +19,34 @@ constexpr std::string_view white_space = " \t\r\n";
 
 std::string_view as_text(std::span<const std::byte> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
-void check_is_text(std::string_view contents, const std::filesystem::path& path) {
-  const auto bytes = std::as_bytes(std::span(contents));
-  if (const auto tool = decompressor(bytes)) {
-    throw Error(ExitCode::data, path.string() + ": is compressed; run " + *tool + " on it and name the result");
+// One byte in a thousand: files with a broken character here and there pass, Latin-1 and other encodings do not.
+constexpr std::int64_t bytes_for_each_invalid = 1000;
+
+// Refuses what is no text, and returns how many bytes of it are not UTF-8.
+std::int64_t check_is_text(std::string_view contents, const std::filesystem::path& path) {
+  const auto refuse = [&](const std::string& what) { throw Error(ExitCode::data, path.string() + ": " + what); };
+  if (const auto known = known_format(std::as_bytes(std::span(contents)))) refuse(*known);
+  if (contents.starts_with("\x88\xd8\x34\x01"sv))
+    refuse("is a token shard already, not a text");  // shard_magic as it lies in the file
+  if (const std::size_t nul = contents.find('\0'); nul != std::string_view::npos) {
+    refuse("is no text: it has a NUL byte at offset " + std::to_string(nul) +
+           "; name text files (UTF-16 without a mark at its start looks so too: iconv -f UTF-16LE -t UTF-8)");
   }
-  if (contents.starts_with("\xff\xfe"sv) || contents.starts_with("\xfe\xff"sv)) {
-    throw Error(ExitCode::data, path.string() + ": is UTF-16; run iconv -f UTF-16 -t UTF-8 on it and name the result");
+  std::int64_t invalid = 0;
+  std::size_t first = 0;
+  for (std::size_t at = valid_utf8_prefix(contents); at < contents.size(); at += valid_utf8_prefix(contents.substr(at))) {
+    if (invalid == 0) first = at;
+    const std::size_t length = invalid_utf8_prefix(contents.substr(at));
+    invalid += static_cast<std::int64_t>(length);
+    at += length;
   }
-  if (contents.starts_with("\x88\xd8\x34\x01"sv)) {  // shard_magic as it lies in the file
-    throw Error(ExitCode::data, path.string() + ": is a token shard already, not a text");
+  const auto size = static_cast<std::int64_t>(contents.size());
+  if (invalid > size / bytes_for_each_invalid) {
+    refuse(std::to_string(invalid) + " of its " + std::to_string(size) + " bytes are not UTF-8, the first at offset " +
+           std::to_string(first) + "; more than one in " + std::to_string(bytes_for_each_invalid) +
+           " is another encoding, or no text: convert it, for instance with iconv -f LATIN1 -t UTF-8");
   }
+  return invalid;
 }
 
 // Whether the last character of `text`, which is not empty, may be white space. Outside ASCII these are Unicode's White_Space and
@@ -53,7 +71,7 @@ TextFile::TextFile(const std::filesystem::path& path, std::string separator)
     : path_(path), separator_(std::move(separator)), file_(path), contents_(as_text(file_.bytes())) {
   const std::string extension = path.extension().string();
   json_lines_ = extension == ".jsonl" || extension == ".ndjson";
-  check_is_text(contents_, path_);
+  invalid_bytes_ = check_is_text(contents_, path_);
 }
 
 bool TextFile::next(RawDocument& document) {

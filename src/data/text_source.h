@@ -21,7 +21,8 @@ struct RawDocument {
 /// several between separators.
 class TextFile {
  public:
-  /// `separator` may be empty: a text file is one document. A compressed file, UTF-16, or a token shard: Error(ExitCode::data).
+  /// `separator` may be empty: a text file is one document. A compressed file, another known format, a NUL byte,
+  /// or more than one byte in a thousand that is not UTF-8: Error(ExitCode::data).
   TextFile(const std::filesystem::path& path, std::string separator);
 
   /// The next document that is not all white space; false at the end.
@@ -30,6 +31,8 @@ class TextFile {
   bool json_lines() const { return json_lines_; }
   const std::filesystem::path& path() const { return path_; }
   std::string_view contents() const { return contents_; }
+  /// That are not UTF-8, and which encoding replaces by U+FFFD.
+  std::int64_t invalid_bytes() const { return invalid_bytes_; }
 
  private:
   std::filesystem::path path_;
@@ -37,6 +40,7 @@ class TextFile {
   MappedFile file_;
   std::string_view contents_;
   bool json_lines_;
+  std::int64_t invalid_bytes_ = 0;
   std::size_t position_ = 0;
   std::int64_t line_ = 0;
 };

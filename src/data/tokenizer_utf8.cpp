@@ -62,6 +62,8 @@ std::size_t valid_utf8_prefix(std::string_view text) {
   return at;
 }
 
+std::size_t invalid_utf8_prefix(std::string_view text) { return sequence_at(text).bytes; }
+
 std::string replace_invalid_utf8(std::string_view text) {
   std::string result;
   result.reserve(text.size());
@@ -71,7 +73,7 @@ std::string replace_invalid_utf8(std::string_view text) {
     text.remove_prefix(valid);
     if (text.empty()) break;
     append_utf8(0xFFFD, result);
-    text.remove_prefix(sequence_at(text).bytes);
+    text.remove_prefix(invalid_utf8_prefix(text));
   }
   return result;
 }

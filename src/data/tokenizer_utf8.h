@@ -10,6 +10,9 @@ namespace temper {
 /// Bytes from the start of `text` that are valid UTF-8 (no surrogates, no overlong forms, nothing above U+10FFFF).
 std::size_t valid_utf8_prefix(std::string_view text);
 
+/// Bytes at the start of `text`, which is not empty and does not start with valid UTF-8, that become one U+FFFD.
+std::size_t invalid_utf8_prefix(std::string_view text);
+
 /// `text` with each maximal invalid part replaced by one U+FFFD: The Unicode Standard, section 3.9, "U+FFFD Substitution of
 /// Maximal Subparts", which is also what Python's bytes.decode("utf-8", "replace") does.
 std::string replace_invalid_utf8(std::string_view text);

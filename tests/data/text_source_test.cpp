@@ -52,7 +52,32 @@ TEST(TextFile, RefusesWhatIsNoText) {
   refused("BZh9", "bunzip2");
   refused("\xff\xfeh", "iconv");
   refused(shard_image({1, 2}), "token shard");
+  refused("PAR1\x15\x04", "Parquet");
+  refused("ARROW1" + std::string(2, '\0'), "Arrow");
+  refused("SQLite format 3" + std::string(1, '\0'), "SQLite");
+  refused(
+      "\x7f"
+      "ELF\x02",
+      "program");
+  refused("\x89PNG\r\n\x1a\n", "PNG");
+  refused("PK\x03\x04", "zip");
+  refused("\xff\xfe" + std::string(2, '\0'), "UTF-32");
+  refused(std::string("h\0i\0", 4), "NUL byte at offset 1");
+  std::string latin1;
+  while (latin1.size() < 5000) latin1 += "L\xe0-bas, pr\xe8s du th\xe9\xe2tre.\n";
+  refused(latin1, "the first at offset 1");
+  refused(latin1, "LATIN1");
   expect_error(ExitCode::io, {"missing.txt"}, [&] { TextFile file(folder / "missing.txt", ""); });
+}
+
+TEST(TextFile, AFewBrokenCharactersAreCounted) {
+  const TemporaryFolder folder;
+  const auto invalid_bytes = [&](const std::string& broken, std::size_t size) {
+    return TextFile(put_file(folder / "a.txt", broken + std::string(size - broken.size(), 'a')), "").invalid_bytes();
+  };
+  EXPECT_EQ(invalid_bytes("caf\xc3\xa9", 4000), 0);
+  EXPECT_EQ(invalid_bytes("\xff b \xe2\x80 c", 3000), 3) << "one in a thousand";
+  expect_error(ExitCode::data, {"a.txt", "3 of its 2999 bytes", "offset 0"}, [&] { invalid_bytes("\xff b \xe2\x80 c", 2999); });
 }
 
 TEST(JsonText, ErrorsNameFileLineAndRemedy) {

@@ -21,6 +21,13 @@ struct TokenizeArguments {
   std::string output;
 };
 
+/// What is said of broken characters, which are no error where they are few.
+std::string replaced_note(const std::string& file, std::int64_t bytes) {
+  if (bytes == 0) return "";
+  return file + ": " + std::to_string(bytes) + (bytes == 1 ? " byte is" : " bytes are") +
+         " not UTF-8; the character U+FFFD stands in their place\n";
+}
+
 void run_tokenize(TokenizeArguments arguments) {
   arguments.settings.output = arguments.output;
   const Tokenizer tokenizer = Tokenizer::load(arguments.tokenizer);
@@ -50,6 +57,7 @@ void run_tokenize(TokenizeArguments arguments) {
   char line[160];
   std::snprintf(line, sizeof(line), "%s of text in %.1f s, %.1f MB/s\n", format_bytes(static_cast<std::size_t>(bytes)).c_str(),
                 seconds, static_cast<double>(bytes) / 1e6 / seconds);
+  for (const SourceRecord& source : sidecar.sources) text += replaced_note(source.file, source.invalid_bytes);
   write_output(text + line + "sidecar " + sidecar_path(arguments.settings.output, arguments.settings.name).string() + "\n");
 }
 
@@ -83,13 +91,24 @@ struct TrainTokenizerArguments {
   std::int64_t vocab_size = 4096;
   std::int64_t n_ctx = 1024;
   std::string output;
+  std::string json_field = "text";
   bool overwrite = false;
 };
 
 void run_train_tokenizer(const TrainTokenizerArguments& arguments) {
   StagedFiles staged(arguments.output, "tokenizer.json", is_vocabulary_file, arguments.overwrite);
   std::string text;
-  for (const std::filesystem::path& path : expand_globs(arguments.inputs)) text += read_file(path) + "\n";
+  std::string notes;
+  for (const std::filesystem::path& path : expand_globs(arguments.inputs)) {
+    TextFile file(path, "");
+    for (RawDocument document; file.next(document); text += "\n") {
+      if (file.json_lines())
+        text += json_text(document, arguments.json_field, path);
+      else
+        text += document.bytes;
+    }
+    notes += replaced_note(path.string(), file.invalid_bytes());
+  }
   Progress progress(0, 1);
   const auto begin = std::chrono::steady_clock::now();
   const Tokenizer tokenizer = Tokenizer::train(text, arguments.vocab_size, [&](std::int64_t done, std::int64_t all) {
@@ -102,16 +121,17 @@ void run_train_tokenizer(const TrainTokenizerArguments& arguments) {
   std::snprintf(line, sizeof(line), "%lld tokens learnt from %s in %.1f s, written to %s\n",
                 static_cast<long long>(tokenizer.vocab_size()), format_bytes(text.size()).c_str(),
                 std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(), arguments.output.c_str());
-  write_output(line);
+  write_output(notes + line);
 }
 
 void add_train_tokenizer(CLI::App& command) {
   auto arguments = std::make_shared<TrainTokenizerArguments>();
   CLI::App* train = command.add_subcommand("train-tokenizer", "Learn a byte-level BPE vocabulary from texts");
-  train->add_option("inputs", arguments->inputs, "Text files (paths or globs)")->required();
+  train->add_option("inputs", arguments->inputs, "Text files, or .jsonl files with a document a line (paths or globs)")->required();
   train->add_option("--vocab-size", arguments->vocab_size, "Tokens in all: 256 bytes, the merges, <|endoftext|>")
       ->capture_default_str()
       ->check(CLI::Range(257, 65536));
+  train->add_option("--json-field", arguments->json_field, "Field of a JSON line that holds the text")->capture_default_str();
   train->add_option("--out", arguments->output, "Folder for vocab.json, merges.txt and tokenizer.json")->required();
   train->add_flag("--overwrite", arguments->overwrite, "Replace the vocabulary that the folder has");
   train->footer("Example:\n  temper data train-tokenizer book.txt --vocab-size 4096 --out data/mine");
@@ -125,6 +145,12 @@ void add_data_command(CLI::App& app) {
   command->require_subcommand(1);
   add_tokenize(*command);
   add_train_tokenizer(*command);
+
+  auto verified = std::make_shared<std::vector<std::string>>();
+  CLI::App* verify = command->add_subcommand("verify", "Compare token shards with the record of their making");
+  verify->add_option("shards", *verified, "Shards (paths or globs)")->required();
+  verify->footer("Example:\n  temper data verify 'data/quickstart/*.bin'");
+  verify->callback([verified] { verify_shards(*verified, [](const std::string& line) { write_output(line + "\n"); }); });
 
   struct InspectArguments {
     std::vector<std::string> shards;

@@ -1,24 +1,19 @@
 #include "data/batches.h"
 
 #include <algorithm>
-#include <condition_variable>
-#include <exception>
+#include <deque>
+#include <future>
 #include <limits>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <stdexcept>
-#include <thread>
+#include <utility>
 
 #include "data/permutation.h"
 #include "io/error.h"
 
 namespace temper {
 namespace {
-
-std::string_view as_bytes(std::span<const std::uint16_t> tokens) {
-  return {reinterpret_cast<const char*>(tokens.data()), tokens.size_bytes()};
-}
 
 void check_settings(const BatchSettings& settings) {
   if (settings.n_ctx < 1) throw Error(ExitCode::usage, "n_ctx is " + std::to_string(settings.n_ctx) + "; allowed is 1 or more");
@@ -33,19 +28,25 @@ void check_settings(const BatchSettings& settings) {
 
 struct BatchSource::State {
   BatchSettings settings;
-  std::vector<Shard> shards;
+  std::deque<Shard> shards;
   std::vector<std::int64_t> starts;  // of each shard in the stream
   std::int64_t tokens = 0;
   std::int64_t windows = 0;
   std::string fingerprint;
+  ShardOrigins origins;
 
   explicit State(const BatchSettings& given) : settings(given) {
     check_settings(settings);
+    std::string sampled;
     for (const std::filesystem::path& path : expand_globs(settings.files)) {
-      shards.emplace_back(path, settings.format);
+      shards.emplace_back(path, settings.format,
+                          [&](std::int64_t position, std::span<const std::uint16_t> part) { check(path, position, part); });
+      origins.add(shards.back());
+      sampled += shards.back().sampled() + "\n";
       starts.push_back(tokens);
-      tokens += static_cast<std::int64_t>(shards.back().tokens().size());
+      tokens += shards.back().tokens();
     }
+    fingerprint = hash_bytes(sampled);
     windows = tokens > 0 ? (tokens - 1) / settings.n_ctx : 0;
     if (windows < 1) {
       throw Error(ExitCode::data, shards.front().path().string() +
@@ -53,64 +54,33 @@ struct BatchSource::State {
                                       " tokens, and one window of n_ctx = " + std::to_string(settings.n_ctx) + " takes " +
                                       std::to_string(settings.n_ctx) + " + 1; add data or make model.n_ctx smaller");
     }
-    take_fingerprint();
   }
 
-  // Throws for the first token of `part`, which starts at `position` of `shard`, that the vocabulary does not have.
-  void check(const Shard& shard, std::int64_t position, std::span<const std::uint16_t> part) const {
+  // Throws for the first token of `part`, which starts at `position` of the shard, that the vocabulary does not have.
+  void check(const std::filesystem::path& shard, std::int64_t position, std::span<const std::uint16_t> part) const {
     std::uint16_t largest = 0;
     for (const std::uint16_t token : part) largest = std::max(largest, token);
     if (largest < settings.vocab_size) return;
     const auto bad = std::find_if(part.begin(), part.end(), [&](std::uint16_t token) { return token >= settings.vocab_size; });
     throw Error(ExitCode::data,
-                shard.path().string() + ": token " + std::to_string(*bad) + " at position " +
+                shard.string() + ": token " + std::to_string(*bad) + " at position " +
                     std::to_string(position + (bad - part.begin())) + " is outside the vocabulary of " +
                     std::to_string(settings.vocab_size) +
                     "; set model.vocab_size to that of the tokenizer the shard was made with, or make the shard again");
   }
 
-  void take_fingerprint() {
-    constexpr std::int64_t end_tokens = (1 << 20) / 2;
-    constexpr std::int64_t sample_tokens = 4096 / 2;
-    constexpr std::int64_t samples = 16;
-    std::string text;
-    for (const Shard& shard : shards) {
-      const auto all = shard.tokens();
-      const auto size = static_cast<std::int64_t>(all.size());
-      text += std::to_string(size);
-      const auto add = [&](std::int64_t begin, std::int64_t end) {
-        const auto part = all.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
-        check(shard, begin, part);
-        text += ' ' + hash_bytes(as_bytes(part));
-      };
-      if (size <= 2 * end_tokens + samples * sample_tokens) {
-        add(0, size);
-      } else {
-        const std::int64_t between = size - 2 * end_tokens - sample_tokens;
-        add(0, end_tokens);
-        for (std::int64_t sample = 0; sample < samples; ++sample) {
-          const std::int64_t begin = end_tokens + between / (samples - 1) * sample;
-          add(begin, begin + sample_tokens);
-        }
-        add(size - end_tokens, size);
-      }
-      text += '\n';
-    }
-    fingerprint = hash_bytes(text);
-  }
-
-  // Copies the stream's tokens [begin, begin + count) to `to`, once they are known to be in the vocabulary.
-  void copy(std::int64_t begin, std::int64_t count, std::int32_t* to) const {
+  // Reads the stream's tokens from `begin` on, and throws where they are not in the vocabulary.
+  void read_tokens(std::int64_t begin, std::span<std::uint16_t> to) const {
     auto index = static_cast<std::size_t>(std::upper_bound(starts.begin(), starts.end(), begin) - starts.begin() - 1);
-    for (; count > 0; ++index) {
+    for (; !to.empty(); ++index) {
       const Shard& shard = shards[index];
       const std::int64_t position = begin - starts[index];
-      const std::int64_t here = std::min(count, static_cast<std::int64_t>(shard.tokens().size()) - position);
-      const auto part = shard.tokens().subspan(static_cast<std::size_t>(position), static_cast<std::size_t>(here));
-      check(shard, position, part);
-      to = std::copy(part.begin(), part.end(), to);
-      begin += here;
-      count -= here;
+      const auto part = to.first(std::min(to.size(), static_cast<std::size_t>(shard.tokens() - position)));
+      if (part.empty()) continue;
+      shard.read(position, part);
+      check(shard.path(), position, part);
+      begin += static_cast<std::int64_t>(part.size());
+      to = to.subspan(part.size());
     }
   }
 
@@ -123,6 +93,7 @@ struct BatchSource::State {
     }
     batch.inputs.resize(static_cast<std::size_t>(count * n_ctx));
     batch.targets.resize(batch.inputs.size());
+    std::vector<std::uint16_t> tokens_of_window(static_cast<std::size_t>(n_ctx) + 1);
     std::optional<Permutation> order;
     std::int64_t order_epoch = -1;
     for (std::int64_t row = 0; row < count; ++row) {
@@ -141,85 +112,22 @@ struct BatchSource::State {
       }
       std::int32_t* const inputs = batch.inputs.data() + row * n_ctx;
       std::int32_t* const targets = batch.targets.data() + row * n_ctx;
-      copy(window * n_ctx, n_ctx, inputs);
-      std::copy(inputs + 1, inputs + n_ctx, targets);
-      copy(window * n_ctx + n_ctx, 1, targets + n_ctx - 1);
-    }
-  }
-};
-
-// One thread that reads one batch ahead. The slot belongs to the thread while `busy`, to the caller otherwise.
-class BatchSource::Prefetcher {
- public:
-  explicit Prefetcher(const State& source) : source_(source), thread_([this] { run(); }) {}
-
-  ~Prefetcher() {
-    {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    changed_.notify_all();
-    thread_.join();
-  }
-
-  void read(std::int64_t first, std::int64_t count, std::int64_t next, Batch& batch) {
-    wait();
-    const bool fetched = first == first_ && count == count_;
-    if (fetched && error_) std::rethrow_exception(error_);
-    if (fetched) {
-      // The caller's old vectors come back with their memory, so that a steady run allocates nothing.
-      std::swap(batch, slot_);
-    } else {
-      source_.read(first, count, batch);
-    }
-    first_ = next;
-    count_ = count;
-    start();
-  }
-
- private:
-  void wait() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return !busy_; });
-  }
-
-  void start() {
-    {
-      const std::lock_guard lock(mutex_);
-      busy_ = true;
-    }
-    changed_.notify_all();
-  }
-
-  void run() {
-    std::unique_lock lock(mutex_);
-    while (true) {
-      changed_.wait(lock, [this] { return busy_ || stop_; });
-      if (stop_) return;
-      lock.unlock();
-      std::exception_ptr error;
-      try {
-        source_.read(first_, count_, slot_);
-      } catch (...) {
-        error = std::current_exception();
-      }
-      lock.lock();
-      error_ = error;
-      busy_ = false;
-      changed_.notify_all();
+      read_tokens(window * n_ctx, tokens_of_window);
+      std::copy(tokens_of_window.begin(), tokens_of_window.end() - 1, inputs);
+      std::copy(tokens_of_window.begin() + 1, tokens_of_window.end(), targets);
     }
   }
 
-  const State& source_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool busy_ = false;
-  bool stop_ = false;
-  std::int64_t first_ = -1;  // what the slot holds, or will
-  std::int64_t count_ = 0;
-  Batch slot_;
-  std::exception_ptr error_;
-  std::thread thread_;  // last: it starts when all above is there
+  std::vector<Batch> read(const BatchPlan& plan, std::vector<Batch> batches) const {
+    batches.resize(static_cast<std::size_t>(plan.batches));
+    for (std::int64_t number = 0; number < plan.batches; ++number)
+      read(plan.first + number * plan.stride, plan.count, batches[static_cast<std::size_t>(number)]);
+    return batches;
+  }
+
+  // What is read ahead; last, so that it ends before what it reads from.
+  BatchPlan ahead_plan;
+  std::future<std::vector<Batch>> ahead;
 };
 
 BatchSource::BatchSource(const BatchSettings& settings) : state_(std::make_unique<State>(settings)) {}
@@ -229,17 +137,21 @@ std::int64_t BatchSource::tokens() const { return state_->tokens; }
 std::int64_t BatchSource::windows_per_epoch() const { return state_->windows; }
 const std::string& BatchSource::fingerprint() const { return state_->fingerprint; }
 
-std::vector<std::filesystem::path> BatchSource::files() const {
-  std::vector<std::filesystem::path> files;
-  for (const Shard& shard : state_->shards) files.push_back(shard.path());
-  return files;
-}
+const ShardOrigins& BatchSource::origins() const { return state_->origins; }
 
 void BatchSource::read(std::int64_t first, std::int64_t count, Batch& batch) const { state_->read(first, count, batch); }
 
-void BatchSource::read_prefetched(std::int64_t first, std::int64_t count, std::int64_t next, Batch& batch) {
-  if (!prefetcher_) prefetcher_ = std::make_unique<Prefetcher>(*state_);
-  prefetcher_->read(first, count, next, batch);
+void BatchSource::read_prefetched(const BatchPlan& wanted, const BatchPlan& next, std::vector<Batch>& batches) {
+  // The caller's old vectors go ahead with their memory, so that a steady run allocates nothing.
+  std::vector<Batch> room = std::move(batches);
+  const bool fetched = state_->ahead.valid() && wanted == state_->ahead_plan;
+  if (state_->ahead.valid()) state_->ahead.wait();
+  std::future<std::vector<Batch>> ahead = std::move(state_->ahead);
+  batches = fetched ? ahead.get() : state_->read(wanted, {});
+  state_->ahead_plan = next;
+  state_->ahead = std::async(std::launch::async, [state = state_.get(), next, room = std::move(room)]() mutable {
+    return state->read(next, std::move(room));
+  });
 }
 
 }  // namespace temper

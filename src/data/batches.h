@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "data/shard.h"
+#include "data/shard_sidecar.h"
 
 namespace temper {
 
@@ -16,6 +17,15 @@ namespace temper {
 struct Batch {
   std::vector<std::int32_t> inputs;
   std::vector<std::int32_t> targets;
+};
+
+/// Micro-batches of equal size at equal distances: number m is windows [first + m * stride, ... + count).
+struct BatchPlan {
+  std::int64_t first = 0;
+  std::int64_t count = 0;
+  std::int64_t stride = 0;
+  std::int64_t batches = 1;
+  bool operator==(const BatchPlan&) const = default;
 };
 
 struct BatchSettings {
@@ -29,34 +39,34 @@ struct BatchSettings {
 
 class BatchSource {
  public:
-  /// Maps and checks all shards. The stream is the shards' tokens end to end; window w covers tokens w*T .. w*T+T (the last one
-  /// a target only), so there are (tokens - 1) / T windows an epoch. None: Error(ExitCode::data) with the numbers. The tokens
-  /// that the fingerprint reads are checked against the vocabulary here, so that most misfits show before step 1.
+  /// Opens and checks all shards, also against the sidecars beside them. The stream is the shards' tokens end to end; window w
+  /// covers tokens w*T .. w*T+T (the last one a target only), so there are (tokens - 1) / T windows an epoch. None:
+  /// Error(ExitCode::data) with the numbers. The tokens that the fingerprint reads are checked against the vocabulary here, so that
+  /// most misfits show before step 1.
   explicit BatchSource(const BatchSettings& settings);
   ~BatchSource();
 
   std::int64_t tokens() const;
   std::int64_t windows_per_epoch() const;
-  std::vector<std::filesystem::path> files() const;
+  const ShardOrigins& origins() const;
 
   /// Hash of each shard's token count and of samples of its tokens (the first and the last MiB and 16 pieces of 4 KiB between
   /// them), in order: changes when the data or its order does, not when files are moved. 32 hex digits.
   const std::string& fingerprint() const;
 
   /// The windows [first, first + count) of the endless sequence of epochs, counted from 0; with shuffle each epoch has its own
-  /// permutation. Throws Error(ExitCode::data) on a token out of range, before anyone sees the batch. Safe from many threads.
+  /// permutation. Throws Error(ExitCode::data) on a token out of range and on a shard that was lost or changed meanwhile, before
+  /// anyone sees the batch. Safe from many threads.
   void read(std::int64_t first, std::int64_t count, Batch& batch) const;
 
-  /// As read(), but from a thread that has fetched ahead, and goes on with as many windows from `next` on. Any others than the
-  /// previous call announced are read on the spot. An error met while fetching ahead is thrown by the call that asks for those
-  /// windows. From one thread at a time.
-  void read_prefetched(std::int64_t first, std::int64_t count, std::int64_t next, Batch& batch);
+  /// All batches of a plan as read() makes them, but from a thread that has fetched ahead, and goes on with those of `next`. Any
+  /// others than the previous call announced are read on the spot. An error met while fetching ahead is thrown by the call that
+  /// asks for those batches. From one thread at a time.
+  void read_prefetched(const BatchPlan& wanted, const BatchPlan& next, std::vector<Batch>& batches);
 
  private:
   struct State;
-  class Prefetcher;
   std::unique_ptr<State> state_;
-  std::unique_ptr<Prefetcher> prefetcher_;  // after state_: its thread ends before what it reads from
 };
 
 }  // namespace temper

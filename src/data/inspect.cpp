@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
+#include <cstdio>
 #include <memory>
+#include <set>
 
-#include "data/shard_sidecar.h"
+#include "data/tokenizer_identity.h"
 #include "data/tokenizer_utf8.h"
 #include "io/error.h"
 
@@ -13,30 +14,38 @@ namespace temper {
 namespace {
 
 constexpr std::uint32_t gpt2_end_of_text = 50256;
+constexpr std::int64_t piece_tokens = 1 << 20;
 
 using Histogram = std::array<std::int64_t, 65536>;
 
-void check_sidecar(const Shard& shard, const SidecarEntry& entry, const Tokenizer* tokenizer) {
-  if (const std::string hash = hash_file(shard.path()); hash != entry.shard.hash) {
+void check_hash(const Shard& shard, const SidecarEntry& entry) {
+  if (const std::string hash = hash_file(shard.path()); hash != entry.shard->hash) {
     throw Error(ExitCode::data, shard.path().string() + ": its contents changed since it was made: the hash is " + hash + ", and " +
-                                    entry.path.string() + " has " + entry.shard.hash + "; copy or make the shard again");
-  }
-  if (tokenizer != nullptr && tokenizer->hash() != entry.sidecar.tokenizer_hash) {
-    throw Error(ExitCode::data, shard.path().string() + ": was made with another tokenizer: " + entry.path.string() + " has " +
-                                    entry.sidecar.tokenizer_hash + ", the one given is " + tokenizer->hash());
+                                    entry.path.string() + " has " + entry.shard->hash + "; copy or make the shard again");
   }
 }
 
-void check_vocabulary(const Shard& shard, const Histogram& counts, std::int64_t vocab_size) {
+// Throws when all are counted and some are outside of the tokenizer's vocabulary.
+void count_tokens(const Shard& shard, const Tokenizer* tokenizer, Histogram& counts) {
+  const std::int64_t vocab_size = tokenizer != nullptr ? tokenizer->vocab_size() : static_cast<std::int64_t>(counts.size());
+  counts.fill(0);
+  std::vector<std::uint16_t> part;
   std::int64_t outside = 0;
-  for (std::size_t token = static_cast<std::size_t>(vocab_size); token < counts.size(); ++token) outside += counts[token];
+  std::string bad;
+  for (std::int64_t begin = 0; begin < shard.tokens(); begin += piece_tokens) {
+    part.resize(static_cast<std::size_t>(std::min(piece_tokens, shard.tokens() - begin)));
+    shard.read(begin, part);
+    for (std::size_t index = 0; index < part.size(); ++index) {
+      ++counts[part[index]];
+      if (part[index] < vocab_size) continue;
+      if (outside++ == 0)
+        bad = std::to_string(part[index]) + ", at position " + std::to_string(begin + static_cast<std::int64_t>(index));
+    }
+  }
   if (outside == 0) return;
-  const auto tokens = shard.tokens();
-  const auto bad = std::find_if(tokens.begin(), tokens.end(), [&](std::uint16_t token) { return token >= vocab_size; });
   throw Error(ExitCode::data, shard.path().string() + ": " + std::to_string(outside) +
                                   " tokens are outside the tokenizer's vocabulary of " + std::to_string(vocab_size) +
-                                  ", the first, " + std::to_string(*bad) + ", at position " + std::to_string(bad - tokens.begin()) +
-                                  "; name the tokenizer the shard was made with");
+                                  ", the first, " + bad + "; name the tokenizer the shard was made with");
 }
 
 std::string padded(const std::string& text, std::size_t width) {
@@ -44,9 +53,9 @@ std::string padded(const std::string& text, std::size_t width) {
 }
 
 std::string percentage(std::int64_t part, std::int64_t whole) {
-  const std::int64_t hundredths = std::llround(10000.0 * static_cast<double>(part) / static_cast<double>(whole));
-  const std::string digits = std::to_string(hundredths % 100);
-  return std::to_string(hundredths / 100) + (digits.size() < 2 ? ".0" : ".") + digits + " %";
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.2f %%", 100.0 * static_cast<double>(part) / static_cast<double>(whole));
+  return text;
 }
 
 // Characters that move the cursor or change how the text around them reads: C0, DEL, C1, and the marks of writing direction.
@@ -86,30 +95,34 @@ InspectReport inspect_shards(const InspectSettings& settings) {
   report.end_of_text = settings.tokenizer != nullptr ? settings.tokenizer->end_of_text() : gpt2_end_of_text;
   auto total = std::make_unique<Histogram>();
   auto counts = std::make_unique<Histogram>();
+  ShardOrigins origins;
+  TokenizerIdentity identity;
+  if (settings.tokenizer != nullptr) identity.add("the tokenizer given", settings.tokenizer->hash());
   for (const std::filesystem::path& path : expand_globs(settings.files)) {
     const Shard shard(path, settings.format);
-    const auto tokens = shard.tokens();
     ShardReport& row = report.shards.emplace_back();
     row.path = path;
     row.file_bytes = shard.file_bytes();
-    row.tokens = static_cast<std::int64_t>(tokens.size());
+    row.tokens = shard.tokens();
     if (settings.format == ShardFormat::automatic) {
-      if (const auto entry = find_sidecar(path)) {
-        check_sidecar(shard, *entry, settings.tokenizer);
+      if (const auto entry = origins.add(shard)) {
+        check_hash(shard, *entry);
+        if (settings.tokenizer != nullptr)  // without one, a mixture is shown
+          identity.add(path.string() + " (" + entry->path.string() + ")", entry->sidecar->tokenizer_hash);
         row.sidecar = entry->path;
-        report.end_of_text = static_cast<std::uint32_t>(entry->sidecar.end_of_text);
+        row.tokenizer_hash = entry->sidecar->tokenizer_hash;
+        report.end_of_text = static_cast<std::uint32_t>(entry->sidecar->end_of_text);
       }
     }
-    counts->fill(0);
-    for (const std::uint16_t token : tokens) ++(*counts)[token];
-    if (settings.tokenizer != nullptr) check_vocabulary(shard, *counts, settings.tokenizer->vocab_size());
-    if (!tokens.empty()) {
+    count_tokens(shard, settings.tokenizer, *counts);
+    if (row.tokens > 0) {
       const auto present = [](std::int64_t count) { return count > 0; };
       row.smallest = static_cast<std::uint16_t>(std::find_if(counts->begin(), counts->end(), present) - counts->begin());
       row.largest = static_cast<std::uint16_t>(counts->rend() - std::find_if(counts->rbegin(), counts->rend(), present) - 1);
     }
     if (report.end_of_text < counts->size()) row.documents = (*counts)[report.end_of_text];
-    const auto first = tokens.first(std::min(tokens.size(), static_cast<std::size_t>(std::max<std::int64_t>(settings.first, 0))));
+    std::vector<std::uint16_t> first(static_cast<std::size_t>(std::clamp<std::int64_t>(settings.first, 0, row.tokens)));
+    shard.read(0, first);
     row.first.assign(first.begin(), first.end());
     report.tokens += row.tokens;
     report.documents += row.documents;
@@ -125,9 +138,33 @@ InspectReport inspect_shards(const InspectSettings& settings) {
   return report;
 }
 
+void verify_shards(const std::vector<std::string>& files, const std::function<void(const std::string&)>& say) {
+  ShardOrigins origins;
+  std::size_t bad = 0;
+  const auto tell = [&](const std::string& found, bool good = false) {
+    say(escape_for_terminal(found));
+    bad += good ? 0 : 1;
+  };
+  for (const std::filesystem::path& path : expand_globs(files)) {
+    try {
+      const Shard shard(path, ShardFormat::automatic);
+      const auto entry = origins.add(shard);
+      if (entry) check_hash(shard, *entry);
+      tell(path.string() + (entry ? ": ok" : ": no sidecar has a record of it, so there is nothing to compare it with"),
+           entry.has_value());
+    } catch (const Error& error) {
+      tell(error.what());
+    }
+  }
+  for (const std::filesystem::path& path : origins.absent()) tell(path.string() + ": is not there, but its sidecar lists it");
+  if (bad > 0) throw Error(ExitCode::data, std::to_string(bad) + " of these shards could not be verified; copy or make them again");
+}
+
 std::string to_text(const InspectReport& report, const Tokenizer* tokenizer) {
   std::string text;
+  std::set<std::string> tokenizers;
   for (const ShardReport& shard : report.shards) {
+    if (shard.sidecar) tokenizers.insert(shard.tokenizer_hash);
     text += escape_for_terminal(shard.path.string()) + "\n";
     text += "  format     " + std::string(report.format == ShardFormat::raw_u16 ? "raw_u16" : "llm.c, version 1") + ", " +
             std::to_string(shard.file_bytes) + " bytes\n";
@@ -135,12 +172,16 @@ std::string to_text(const InspectReport& report, const Tokenizer* tokenizer) {
     if (shard.smallest) text += ", ids " + std::to_string(*shard.smallest) + " to " + std::to_string(*shard.largest);
     text += "\n  documents  " + std::to_string(shard.documents) + " (tokens " + std::to_string(report.end_of_text) + ")\n";
     text += "  sidecar    " + (shard.sidecar ? escape_for_terminal(shard.sidecar->string()) + ", hash agrees" : "none") + "\n";
+    if (shard.sidecar) text += "  tokenizer  " + escape_for_terminal(shard.tokenizer_hash) + "\n";
     if (!shard.first.empty()) text += "  begins     " + shown(shard.first, tokenizer) + "\n";
   }
   if (report.shards.size() > 1) {
     text += "all " + std::to_string(report.shards.size()) + " shards\n  tokens     " + std::to_string(report.tokens) +
             "\n  documents  " + std::to_string(report.documents) + "\n";
   }
+  if (tokenizers.size() > 1)
+    text += "these shards are of " + std::to_string(tokenizers.size()) +
+            " tokenizers: the same numbers stand for different texts, and training refuses them together\n";
   text += "distinct tokens: " + std::to_string(report.distinct) + (report.top.empty() ? "" : "; most frequent:") + "\n";
   for (const TokenCount& entry : report.top) {
     text += padded(std::to_string(entry.token), 7) + padded(std::to_string(entry.count), 14) +

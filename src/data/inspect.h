@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,6 +35,7 @@ struct ShardReport {
   std::optional<std::uint16_t> largest;
   std::vector<std::uint32_t> first;
   std::optional<std::filesystem::path> sidecar;  ///< that lists the shard; its hash of the file was compared
+  std::string tokenizer_hash;                    ///< as the sidecar has it
 };
 
 struct InspectReport {
@@ -49,6 +51,11 @@ struct InspectReport {
 /// Reads all tokens. Damaged shards, a shard whose contents are not those its sidecar has the hash of, a tokenizer that is not
 /// the sidecar's, a token outside the tokenizer's vocabulary: Error(ExitCode::data).
 InspectReport inspect_shards(const InspectSettings& settings);
+
+/// Compares each shard (paths and globs) with the record of its making, whole, and looks for shards that a sidecar lists and that
+/// are not there. `say` is told each shard and what was found ("ok", what is wrong, or that there is no record). Anything but "ok":
+/// Error(ExitCode::data) at the end.
+void verify_shards(const std::vector<std::string>& files, const std::function<void(const std::string&)>& say);
 
 /// For people to read. `tokenizer` may be null. Control characters in tokens are escaped, so that no shard can command a terminal.
 std::string to_text(const InspectReport& report, const Tokenizer* tokenizer);

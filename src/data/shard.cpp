@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <glob.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,7 +15,6 @@
 #include <optional>
 
 #include "data/shard_diagnosis.h"
-#include "io/descriptor.h"
 #include "io/error.h"
 
 namespace temper {
@@ -33,72 +33,143 @@ std::int32_t word(std::span<const std::byte> file, std::size_t index) {
   return value;
 }
 
-std::span<const std::uint16_t> as_tokens(std::span<const std::byte> bytes) {
-  if (bytes.empty()) return {};
-  return {reinterpret_cast<const std::uint16_t*>(bytes.data()), bytes.size() / 2};
-}
-
-std::span<const std::uint16_t> parse_raw(std::span<const std::byte> file, const std::string& label) {
-  if (file.size() >= static_cast<std::size_t>(shard_header_bytes) && word(file, 0) == shard_magic &&
-      word(file, 1) == shard_version) {
+ShardLayout check_raw(std::span<const std::byte> start, std::int64_t file_bytes, const std::string& label) {
+  if (file_bytes >= shard_header_bytes && word(start, 0) == shard_magic && word(start, 1) == shard_version) {
     refuse(label, "data.format is raw_u16, but the file has the header of an llm.c shard; set data.format to auto");
   }
-  if (file.size() % 2 != 0) {
-    refuse(label, "has " + std::to_string(file.size()) +
+  if (file_bytes % 2 != 0) {
+    refuse(label, "has " + std::to_string(file_bytes) +
                       " bytes, but raw_u16 has two bytes for each token; the file is cut short or " + "holds something else");
   }
-  if (file.size() >= 512 && looks_like_text(file))
+  if (file_bytes >= 512 && looks_like_text(start))
     refuse(label, "is a text, not tokens; make shards of it with `temper data tokenize`");
-  return as_tokens(file);
+  return {0, file_bytes / 2};
 }
 
-std::span<const std::uint16_t> parse_llmc(std::span<const std::byte> file, const std::string& label) {
-  if (file.size() < 4 || word(file, 0) != shard_magic) refuse(label, diagnose_foreign_file(file));
-  if (file.size() < static_cast<std::size_t>(shard_header_bytes)) {
-    refuse(label, "is cut short: " + std::to_string(file.size()) + " bytes, and the header alone has " +
+ShardLayout check_llmc(std::span<const std::byte> start, std::int64_t file_bytes, const std::string& label) {
+  if (file_bytes < 4 || word(start, 0) != shard_magic) refuse(label, diagnose_foreign_file(start, file_bytes));
+  if (file_bytes < shard_header_bytes) {
+    refuse(label, "is cut short: " + std::to_string(file_bytes) + " bytes, and the header alone has " +
                       std::to_string(shard_header_bytes) + "; copy or make the file again");
   }
-  if (word(file, 1) != shard_version) {
-    refuse(label, "has version " + std::to_string(word(file, 1)) + " at offset 4; known is version 1 (uint16 tokens)");
+  if (word(start, 1) != shard_version) {
+    refuse(label, "has version " + std::to_string(word(start, 1)) + " at offset 4; known is version 1 (uint16 tokens)");
   }
-  const std::int64_t count = word(file, 2);
+  const std::int64_t count = word(start, 2);
   if (count < 0) {
     refuse(label, "has a token count of " + std::to_string(count) + " at offset 8; allowed is 0 to " +
                       std::to_string(max_shard_tokens) + "; the header is damaged");
   }
   const std::int64_t expected = shard_header_bytes + 2 * count;
-  const auto actual = static_cast<std::int64_t>(file.size());
-  if (actual != expected) {
-    refuse(label, "is " + std::string(actual < expected ? "cut short" : "too long") + ": the header promises " +
+  if (file_bytes != expected) {
+    refuse(label, "is " + std::string(file_bytes < expected ? "cut short" : "too long") + ": the header promises " +
                       std::to_string(count) + " tokens, which makes " + std::to_string(expected) + " bytes, and the file has " +
-                      std::to_string(actual) + "; copy or make the file again");
+                      std::to_string(file_bytes) + "; copy or make the file again");
   }
   for (std::size_t index = 3; index < header_words; ++index) {
-    if (word(file, index) != 0) {
-      refuse(label, "has " + std::to_string(word(file, index)) + " at offset " + std::to_string(4 * index) +
+    if (word(start, index) != 0) {
+      refuse(label, "has " + std::to_string(word(start, index)) + " at offset " + std::to_string(4 * index) +
                         ", where an llm.c shard of version 1 has zero; the header is damaged or of a layout temper does not know");
     }
   }
-  return as_tokens(file.subspan(static_cast<std::size_t>(shard_header_bytes)));
+  return {shard_header_bytes, count};
+}
+
+struct stat status_of(const Descriptor& file, const std::filesystem::path& path) {
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0) throw_failure("examine", path, errno);
+  return status;
+}
+
+std::int64_t written_at(const struct stat& status) {
+  return std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
+}
+
+// Bytes from `offset` on, fewer only at the end of the file; -1 and errno where they cannot be read.
+std::int64_t read_at(const Descriptor& file, std::span<std::byte> to, std::int64_t offset) {
+  std::size_t done = 0;
+  while (done < to.size()) {
+    const ssize_t count = ::pread(file.get(), to.data() + done, to.size() - done, offset + static_cast<std::int64_t>(done));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return -1;
+    if (count == 0) break;
+    done += static_cast<std::size_t>(count);
+  }
+  return static_cast<std::int64_t>(done);
 }
 
 }  // namespace
 
-ShardFormat parse_shard_format(const std::string& name) {
-  if (name == "auto") return ShardFormat::automatic;
-  if (name == "raw_u16") return ShardFormat::raw_u16;
-  throw Error(ExitCode::usage, "unknown shard format \"" + name + "\"; allowed are auto (llm.c's shards) and raw_u16 (headerless)");
+ShardLayout check_shard(std::span<const std::byte> start, std::int64_t file_bytes, ShardFormat format, const std::string& label) {
+  return format == ShardFormat::raw_u16 ? check_raw(start, file_bytes, label) : check_llmc(start, file_bytes, label);
 }
 
-std::span<const std::uint16_t> parse_shard(std::span<const std::byte> file, ShardFormat format, const std::string& label) {
-  if (reinterpret_cast<std::uintptr_t>(file.data()) % alignof(std::uint16_t) != 0) {
-    throw std::invalid_argument("parse_shard: the image is not aligned to two bytes");
+Shard::Shard(const std::filesystem::path& path, ShardFormat format, const Look& look)
+    : path_(path), file_(open_descriptor(path, O_RDONLY)) {
+  if (!file_) throw_failure("open", path, errno);
+  const struct stat status = status_of(file_, path);
+  if (!S_ISREG(status.st_mode)) refuse(path.string(), "is no regular file; name files that hold tokens");
+  file_bytes_ = status.st_size;
+  written_at_ = written_at(status);
+  std::array<std::byte, shard_header_bytes> start;
+  const std::int64_t count = read_at(file_, start, 0);
+  if (count < 0) throw_failure("read", path, errno);
+  layout_ = check_shard(std::span(start).first(static_cast<std::size_t>(count)), file_bytes_, format, path.string());
+  sampled_ = sample(look);
+}
+
+void Shard::lose(const std::string& what) const {
+  refuse(path_.string(), what +
+                             ", while it was in use; put it back as it was, or make it again (`temper data verify` compares "
+                             "shards with the record of their making)");
+}
+
+void Shard::read_unchecked(std::int64_t first, std::span<std::uint16_t> to) const {
+  const std::int64_t offset = layout_.first_byte + 2 * first;
+  const std::int64_t count = read_at(file_, std::as_writable_bytes(to), offset);
+  if (count < 0) lose("could not be read at offset " + std::to_string(offset) + " (" + std::strerror(errno) + ")");
+  if (count < static_cast<std::int64_t>(to.size_bytes()))
+    lose("was cut short to less than its " + std::to_string(file_bytes_) + " bytes");
+}
+
+void Shard::read(std::int64_t first, std::span<std::uint16_t> to) const {
+  read_unchecked(first, to);
+  // After reading: what was written before has changed the time by now.
+  const struct stat now = status_of(file_, path_);
+  if (now.st_size != file_bytes_)
+    lose("went from " + std::to_string(file_bytes_) + " to " + std::to_string(now.st_size) + " bytes");
+  const std::int64_t time = written_at(now);
+  if (time == written_at_) return;
+  // A new time alone may come from touch(1), which is how files are kept from a cleaner of scratch disks.
+  if (sample({}) != sampled_) lose("was overwritten");
+  written_at_ = time;
+}
+
+std::string Shard::sample(const Look& look) const {
+  constexpr std::int64_t end_tokens = (1 << 20) / 2;
+  constexpr std::int64_t sample_tokens = 4096 / 2;
+  constexpr std::int64_t samples = 16;
+  std::string text = std::to_string(tokens());
+  std::vector<std::uint16_t> part;
+  const auto add = [&](std::int64_t begin, std::int64_t end) {
+    part.resize(static_cast<std::size_t>(end - begin));
+    read_unchecked(begin, part);
+    if (look) look(begin, part);
+    text += ' ' + hash_bytes({reinterpret_cast<const char*>(part.data()), 2 * part.size()});
+  };
+  const std::int64_t between = tokens() - 2 * end_tokens - sample_tokens;
+  if (between <= (samples - 1) * sample_tokens) {
+    add(0, tokens());
+    return text;
   }
-  return format == ShardFormat::raw_u16 ? parse_raw(file, label) : parse_llmc(file, label);
+  add(0, end_tokens);
+  for (std::int64_t index = 0; index < samples; ++index) {
+    const std::int64_t begin = end_tokens + between / (samples - 1) * index;
+    add(begin, begin + sample_tokens);
+  }
+  add(tokens() - end_tokens, tokens());
+  return text;
 }
-
-Shard::Shard(const std::filesystem::path& path, ShardFormat format)
-    : path_(path), file_(path), tokens_(parse_shard(file_.bytes(), format, path.string())) {}
 
 struct ShardWriter::State {
   std::filesystem::path path;

@@ -10,13 +10,16 @@
 //            the sidecar, data/shard_sidecar.h.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "io/descriptor.h"
 #include "io/file.h"
 
 namespace temper {
@@ -26,26 +29,46 @@ enum class ShardFormat { automatic, raw_u16 };
 inline constexpr std::int64_t shard_header_bytes = 1024;
 inline constexpr std::int64_t max_shard_tokens = 2147483647;
 
-/// "auto" and "raw_u16", as data.format has them. Another name: Error(ExitCode::usage).
-ShardFormat parse_shard_format(const std::string& name);
+/// Where the tokens of a shard lie.
+struct ShardLayout {
+  std::int64_t first_byte = 0;
+  std::int64_t tokens = 0;
+};
 
-/// Checks an image of a shard file and returns its tokens, which stay in `file`; its start must be aligned to two bytes, as
-/// maps and allocations are. Error(ExitCode::data) names `label`, what is wrong, the numbers, and the remedy. With `automatic`
-/// only llm.c's magic is accepted. No tokens at all is a valid shard.
-std::span<const std::uint16_t> parse_shard(std::span<const std::byte> file, ShardFormat format, const std::string& label);
+/// Checks a shard file of `file_bytes` bytes by its start: the first shard_header_bytes, or all of a shorter one.
+/// Error(ExitCode::data) names `label`, what is wrong, the numbers, and the remedy. With `automatic` only llm.c's magic is
+/// accepted. No tokens at all is a valid shard.
+ShardLayout check_shard(std::span<const std::byte> start, std::int64_t file_bytes, ShardFormat format, const std::string& label);
 
-/// A checked, memory-mapped shard.
+/// A checked shard, open for reading. Files can be lost while a run of days reads them; where a map would end the process by a
+/// signal, read() throws.
 class Shard {
  public:
-  Shard(const std::filesystem::path& path, ShardFormat format);
-  std::span<const std::uint16_t> tokens() const { return tokens_; }
+  /// Is shown tokens and the position of the first of them.
+  using Look = std::function<void(std::int64_t position, std::span<const std::uint16_t> tokens)>;
+  /// `look` is shown all that sampled() is made of.
+  Shard(const std::filesystem::path& path, ShardFormat format, const Look& look = {});
+
+  std::int64_t tokens() const { return layout_.tokens; }
+  /// Tokens first, first + 1, ... as many as `to` has room for. Safe from many threads. A file that cannot be read any more, has
+  /// another length than when it was opened, or was written to since and differs in what sampled() looks at: Error(ExitCode::data).
+  void read(std::int64_t first, std::span<std::uint16_t> to) const;
+  /// The token count and hashes of samples of the tokens: the first and the last MiB and 16 pieces of 4 KiB between them.
+  const std::string& sampled() const { return sampled_; }
   const std::filesystem::path& path() const { return path_; }
-  std::int64_t file_bytes() const { return static_cast<std::int64_t>(file_.bytes().size()); }
+  std::int64_t file_bytes() const { return file_bytes_; }
 
  private:
+  std::string sample(const Look& look) const;
+  void read_unchecked(std::int64_t first, std::span<std::uint16_t> to) const;
+  [[noreturn]] void lose(const std::string& what) const;
+
   std::filesystem::path path_;
-  MappedFile file_;
-  std::span<const std::uint16_t> tokens_;
+  Descriptor file_;
+  std::int64_t file_bytes_ = 0;
+  ShardLayout layout_;
+  mutable std::atomic<std::int64_t> written_at_;  // the file's time in nanoseconds at which its samples were last compared
+  std::string sampled_;
 };
 
 /// Writes one llm.c shard. Until close() it has a temporary name (`path`.tmp), which is removed if close() is never reached;

@@ -34,10 +34,9 @@ void ShardSeries::close() {
 
 void ShardSeries::finish_shard() {
   const std::filesystem::path path = shard_path(folder_, name_, split_, static_cast<std::int64_t>(shards_.size()));
-  const std::int64_t tokens = writer_->token_count();
   writer_->close();
   writer_.reset();
-  shards_.push_back({path.filename().string(), tokens, hash_file(path)});
+  shards_.push_back(describe_shard(path));
 }
 
 }  // namespace temper

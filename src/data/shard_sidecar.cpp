@@ -2,10 +2,7 @@
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
-#include <set>
-#include <utility>
 
-#include "data/shard.h"
 #include "io/error.h"
 #include "io/file.h"
 #include "io/staging.h"
@@ -16,12 +13,12 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* format_name = "temper-shards";
-constexpr std::int64_t format_version = 1;
+constexpr std::int64_t format_version = 2;
 
 Json to_json(const SplitRecord& split) {
   Json shards = Json::array();
   for (const ShardRecord& shard : split.shards)
-    shards.push_back({{"file", shard.file}, {"tokens", shard.tokens}, {"xxh3_128", shard.hash}});
+    shards.push_back({{"file", shard.file}, {"tokens", shard.tokens}, {"xxh3_128", shard.hash}, {"sampled", shard.sampled}});
   return {{"tokens", split.tokens}, {"documents", split.documents}, {"bytes", split.bytes}, {"shards", shards}};
 }
 
@@ -37,8 +34,8 @@ SplitRecord split_from(const Json& json) {
   split.documents = count_from(json.at("documents"));
   split.bytes = count_from(json.at("bytes"));
   for (const Json& shard : json.at("shards")) {
-    split.shards.push_back(
-        {shard.at("file").get<std::string>(), count_from(shard.at("tokens")), shard.at("xxh3_128").get<std::string>()});
+    split.shards.push_back({shard.at("file").get<std::string>(), count_from(shard.at("tokens")),
+                            shard.at("xxh3_128").get<std::string>(), shard.at("sampled").get<std::string>()});
   }
   return split;
 }
@@ -67,10 +64,16 @@ std::filesystem::path shard_path(const std::filesystem::path& folder, const std:
   return folder / (name + "_" + split_name(split) + "_" + digits + ".bin");
 }
 
+ShardRecord describe_shard(const std::filesystem::path& path) {
+  const Shard shard(path, ShardFormat::automatic);
+  return {path.filename().string(), shard.tokens(), hash_file(path), hash_bytes(shard.sampled())};
+}
+
 void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar) {
   Json sources = Json::array();
   for (const SourceRecord& source : sidecar.sources) {
-    sources.push_back({{"file", source.file}, {"bytes", source.bytes}, {"xxh3_128", source.hash}});
+    sources.push_back(
+        {{"file", source.file}, {"bytes", source.bytes}, {"xxh3_128", source.hash}, {"invalid_utf8_bytes", source.invalid_bytes}});
   }
   const Json json = {
       {"format", format_name},
@@ -97,8 +100,8 @@ Sidecar parse_sidecar(const std::string& text, const std::string& label) {
     sidecar.split(Split::train) = split_from(json.at("splits").at("train"));
     sidecar.split(Split::validation) = split_from(json.at("splits").at("val"));
     for (const Json& source : json.at("sources")) {
-      sidecar.sources.push_back(
-          {source.at("file").get<std::string>(), count_from(source.at("bytes")), source.at("xxh3_128").get<std::string>()});
+      sidecar.sources.push_back({source.at("file").get<std::string>(), count_from(source.at("bytes")),
+                                 source.at("xxh3_128").get<std::string>(), count_from(source.at("invalid_utf8_bytes"))});
     }
     return sidecar;
   } catch (const std::exception& problem) {
@@ -107,54 +110,55 @@ Sidecar parse_sidecar(const std::string& text, const std::string& label) {
   }
 }
 
-std::optional<SidecarEntry> find_sidecar(const std::filesystem::path& shard) {
-  const std::string name = name_of_set(shard);
-  const std::filesystem::path path = sidecar_path(shard.parent_path(), name);
-  if (name.empty() || !std::filesystem::exists(path)) return std::nullopt;
-  SidecarEntry entry{path, parse_sidecar(read_file(path), path.string()), Split::train, {}};
+std::optional<SidecarEntry> ShardOrigins::add(const Shard& shard) {
+  ++shards_;
+  const auto refuse = [&](const std::string& what) { throw Error(ExitCode::data, shard.path().string() + ": " + what); };
+  const std::string name = name_of_set(shard.path());
+  const std::filesystem::path path = sidecar_path(shard.path().parent_path(), name);
+  if (name.empty() || !std::filesystem::exists(path)) {
+    unrecorded_.push_back(shard.path());
+    return std::nullopt;
+  }
+  auto place = sidecars_.find(path);
+  if (place == sidecars_.end()) place = sidecars_.emplace(path, parse_sidecar(read_file(path), path.string())).first;
   for (const Split split : {Split::train, Split::validation}) {
-    for (const ShardRecord& record : entry.sidecar.split(split).shards) {
-      if (record.file != shard.filename()) continue;
-      const auto bytes = static_cast<std::int64_t>(std::filesystem::file_size(shard));
-      if (record.tokens > max_shard_tokens || bytes != shard_header_bytes + 2 * record.tokens) {
-        throw Error(ExitCode::data, shard.string() + ": has " + std::to_string(bytes) + " bytes, but " + path.string() +
-                                        " lists it with " + std::to_string(record.tokens) +
-                                        " tokens; the two are not of one run of `temper data tokenize`: " +
-                                        "make the shards again, or remove the sidecar");
-      }
-      entry.split = split;
-      entry.shard = record;
-      return entry;
+    for (const ShardRecord& record : place->second.split(split).shards) {
+      if (record.file != shard.path().filename()) continue;
+      if (record.tokens != shard.tokens())
+        refuse("has " + std::to_string(shard.tokens()) + " tokens, but " + path.string() + " lists it with " +
+               std::to_string(record.tokens) +
+               "; the two are not of one run of `temper data tokenize`: make the shards again, or " + "remove the sidecar");
+      if (record.sampled != hash_bytes(shard.sampled()))
+        refuse("holds other tokens than when it was made: samples of it do not match " + path.string() +
+               "; copy or make the shard again (`temper data verify` compares whole shards)");
+      splits_.emplace(path, split);
+      return SidecarEntry{path, &place->second, &record};
     }
   }
+  refuse("has the name of a set of shards, but the set's record, " + path.string() +
+         ", does not list it: one of them is left from another run of `temper data tokenize`; remove that one, or give the shard " +
+         "another name");
   return std::nullopt;
 }
 
-std::optional<ShardOrigin> read_sidecar(const std::vector<std::filesystem::path>& shards) {
-  ShardOrigin origin;
+std::vector<std::filesystem::path> ShardOrigins::absent() const {
+  std::vector<std::filesystem::path> absent;
+  for (const auto& [path, split] : splits_) {
+    for (const ShardRecord& listed : sidecars_.at(path).split(split).shards)
+      if (!std::filesystem::exists(path.parent_path() / listed.file)) absent.push_back(path.parent_path() / listed.file);
+  }
+  return absent;
+}
+
+std::optional<double> ShardOrigins::bytes_per_token() const {
   std::int64_t tokens = 0;
   std::int64_t bytes = 0;
-  std::filesystem::path first;
-  std::set<std::pair<std::filesystem::path, Split>> counted;
-  for (const std::filesystem::path& shard : shards) {
-    const std::optional<SidecarEntry> entry = find_sidecar(shard);
-    if (!entry) return std::nullopt;
-    if (first.empty()) {
-      first = entry->path;
-      origin.tokenizer_hash = entry->sidecar.tokenizer_hash;
-      origin.vocab_size = entry->sidecar.vocab_size;
-    } else if (entry->sidecar.tokenizer_hash != origin.tokenizer_hash) {
-      throw Error(ExitCode::data, "shards of different tokenizers are named together: " + first.string() + " says " +
-                                      origin.tokenizer_hash + ", " + entry->path.string() + " says " +
-                                      entry->sidecar.tokenizer_hash + "; tokenize all texts with one tokenizer");
-    }
-    if (!counted.emplace(entry->path, entry->split).second) continue;
-    tokens += entry->sidecar.split(entry->split).tokens;
-    bytes += entry->sidecar.split(entry->split).bytes;
+  for (const auto& [path, split] : splits_) {
+    tokens += sidecars_.at(path).split(split).tokens;
+    bytes += sidecars_.at(path).split(split).bytes;
   }
-  if (tokens == 0) return std::nullopt;
-  origin.bytes_per_token = static_cast<double>(bytes) / static_cast<double>(tokens);
-  return origin;
+  if (!unrecorded_.empty() || tokens == 0) return std::nullopt;
+  return static_cast<double>(bytes) / static_cast<double>(tokens);
 }
 
 }  // namespace temper

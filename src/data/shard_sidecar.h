@@ -5,9 +5,14 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "data/shard.h"
 
 namespace temper {
 
@@ -19,7 +24,8 @@ const char* split_name(Split split);
 struct ShardRecord {
   std::string file;  ///< name without folder
   std::int64_t tokens = 0;
-  std::string hash;  ///< XXH3-128 of the whole file
+  std::string hash;     ///< XXH3-128 of the whole file
+  std::string sampled;  ///< of Shard::sampled(), which takes milliseconds to compare
 };
 
 struct SplitRecord {
@@ -32,7 +38,8 @@ struct SplitRecord {
 struct SourceRecord {
   std::string file;  ///< name without folder
   std::int64_t bytes = 0;
-  std::string hash;  ///< XXH3-128
+  std::string hash;                ///< XXH3-128
+  std::int64_t invalid_bytes = 0;  ///< that were not UTF-8, and became U+FFFD
 };
 
 struct Sidecar {
@@ -50,6 +57,9 @@ struct Sidecar {
 std::filesystem::path sidecar_path(const std::filesystem::path& folder, const std::string& name);
 std::filesystem::path shard_path(const std::filesystem::path& folder, const std::string& name, Split split, std::int64_t number);
 
+/// The record of a finished shard.
+ShardRecord describe_shard(const std::filesystem::path& path);
+
 void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar);
 /// Damaged: Error(ExitCode::data).
 Sidecar parse_sidecar(const std::string& json, const std::string& label);
@@ -57,23 +67,30 @@ Sidecar parse_sidecar(const std::string& json, const std::string& label);
 /// A shard's place in the sidecar beside it.
 struct SidecarEntry {
   std::filesystem::path path;  ///< of the sidecar
-  Sidecar sidecar;
-  Split split = Split::train;
-  ShardRecord shard;
+  const Sidecar* sidecar = nullptr;
+  const ShardRecord* shard = nullptr;
 };
 
-/// The sidecar that lists `shard`; none for a shard that came without one. A shard whose length is not the one listed, or a damaged
-/// sidecar: Error(ExitCode::data).
-std::optional<SidecarEntry> find_sidecar(const std::filesystem::path& shard);
+/// What the sidecars beside a set of shards say of it. Each is read once.
+class ShardOrigins {
+ public:
+  /// Looks for the shard in the sidecar beside it; none where it came without one. Error(ExitCode::data) for a shard whose length
+  /// or samples are not those of its record, one with the name of a set whose sidecar does not list it, and a damaged sidecar. What
+  /// is returned points into this.
+  std::optional<SidecarEntry> add(const Shard& shard);
 
-/// What a trainer wants to know of its data.
-struct ShardOrigin {
-  std::string tokenizer_hash;
-  std::int64_t vocab_size = 0;
-  double bytes_per_token = 0.0;  ///< of text, in the splits these shards are of: nats per token / (this * ln 2) is bits per byte
+  const std::map<std::filesystem::path, Sidecar>& sidecars() const { return sidecars_; }  ///< by path
+  const std::vector<std::filesystem::path>& unrecorded() const { return unrecorded_; }    ///< shards without one
+  std::size_t shards() const { return shards_; }                                          ///< in all
+  std::vector<std::filesystem::path> absent() const;  ///< that a sidecar lists, in a split of which there are others
+  /// Of text, in the splits these shards are of: nats per token / (this * ln 2) is bits per byte. None if a shard is unrecorded.
+  std::optional<double> bytes_per_token() const;
+
+ private:
+  std::map<std::filesystem::path, Sidecar> sidecars_;
+  std::set<std::pair<std::filesystem::path, Split>> splits_;  // that were met
+  std::vector<std::filesystem::path> unrecorded_;
+  std::size_t shards_ = 0;
 };
-
-/// From the sidecars of these shards; none if one of them has none. Shards made with different tokenizers: Error(ExitCode::data).
-std::optional<ShardOrigin> read_sidecar(const std::vector<std::filesystem::path>& shards);
 
 }  // namespace temper

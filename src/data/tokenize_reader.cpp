@@ -90,7 +90,7 @@ std::optional<Split> CorpusReader::split_of_next() {
 
 void CorpusReader::finish_file() {
   const auto size = static_cast<std::int64_t>(file_->contents().size());
-  sources_.push_back({file_->path().filename().string(), size, hash_bytes(file_->contents())});
+  sources_.push_back({file_->path().filename().string(), size, hash_bytes(file_->contents()), file_->invalid_bytes()});
   finished_bytes_ += size;
   file_.reset();
   ++next_file_;

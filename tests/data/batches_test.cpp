@@ -5,6 +5,7 @@
 #include <random>
 #include <set>
 
+#include "data/shard_sidecar.h"
 #include "shard_support.h"
 #include "tests/io/temporary_folder.h"
 
@@ -119,17 +120,21 @@ TEST_F(Batches, PrefetchedEqualsRead) {
   settings.shuffle = true;
   const BatchSource plain(settings);
   BatchSource source(settings);
-  Batch expected, got;
+  Batch expected;
+  std::vector<Batch> got;
   std::mt19937 random(1);
   std::int64_t position = 0;
   for (int step = 0; step < 500; ++step) {
     if (random() % 10 == 0) position = random() % 1000;  // a jump, as on resuming
-    const std::int64_t count = random() % 20 == 0 ? 3 : 4;
-    source.read_prefetched(position, count, position + count, got);
-    plain.read(position, count, expected);
-    ASSERT_EQ(got.inputs, expected.inputs) << position;
-    ASSERT_EQ(got.targets, expected.targets) << position;
-    position += count;
+    const BatchPlan wanted = {position, random() % 20 == 0 ? 3 : 4, 8, static_cast<std::int64_t>(random() % 3)};
+    position += 24;
+    source.read_prefetched(wanted, {position, 4, 8, wanted.batches}, got);
+    ASSERT_EQ(static_cast<std::int64_t>(got.size()), wanted.batches);
+    for (std::int64_t number = 0; number < wanted.batches; ++number) {
+      plain.read(wanted.first + 8 * number, wanted.count, expected);
+      ASSERT_EQ(got[static_cast<std::size_t>(number)].inputs, expected.inputs) << position;
+      ASSERT_EQ(got[static_cast<std::size_t>(number)].targets, expected.targets) << position;
+    }
   }
 }
 
@@ -137,8 +142,8 @@ TEST_F(Batches, PrefetcherEndsWhileFetching) {
   const BatchSettings settings = shards({60000}, 1000);
   for (int round = 0; round < 50; ++round) {
     BatchSource source(settings);
-    Batch batch;
-    source.read_prefetched(0, 500, 500, batch);
+    std::vector<Batch> batches;
+    source.read_prefetched({0, 500}, {500, 500}, batches);
   }
 }
 
@@ -170,12 +175,41 @@ TEST_F(Batches, TokenThatSamplesMissIsFoundBeforeTheBatchIsSeen) {
   expect_error(ExitCode::data, parts, [&] { source.read(599, 1, batch); });
   expect_error(ExitCode::data, parts, [&] { source.read(600, 1, batch); });
   source.read(601, 1, batch);
-  source.read_prefetched(597, 1, 598, batch);
-  source.read_prefetched(598, 1, 599, batch);  // 599 fails ahead, out of sight
-  expect_error(ExitCode::data, parts, [&] { source.read_prefetched(599, 1, 600, batch); });
-  expect_error(ExitCode::data, parts, [&] { source.read_prefetched(599, 1, 600, batch); });
-  source.read_prefetched(601, 1, 602, batch);  // other windows are served on
-  EXPECT_EQ(batch.inputs, std::vector<std::int32_t>(1000, 7));
+  std::vector<Batch> batches;
+  const auto prefetched = [&](std::int64_t window) { source.read_prefetched({window, 1}, {window + 1, 1}, batches); };
+  prefetched(597);
+  prefetched(598);  // 599 fails ahead, out of sight
+  expect_error(ExitCode::data, parts, [&] { prefetched(599); });
+  expect_error(ExitCode::data, parts, [&] { prefetched(599); });
+  prefetched(601);  // other windows are served on
+  EXPECT_EQ(batches.at(0).inputs, std::vector<std::int32_t>(1000, 7));
+}
+
+// Cut after the windows that are read, so that only the length tells.
+TEST_F(Batches, AShardThatIsCutShortIsMetAheadAndTold) {
+  BatchSource source(shards({100}, 4));
+  std::vector<Batch> batches;
+  source.read_prefetched({0, 2}, {2, 2}, batches);
+  std::filesystem::resize_file(folder_ / "s0.bin", 1024 + 2 * 99);
+  expect_error(ExitCode::data, {"s0.bin", "1224 to 1222 bytes"}, [&] {
+    source.read_prefetched({2, 2}, {4, 2}, batches);  // which may have been read before
+    source.read_prefetched({4, 2}, {6, 2}, batches);
+  });
+}
+
+TEST_F(Batches, AShardThatIsNotTheOneOfItsSidecarIsRefused) {
+  const BatchSettings settings = shards({}, 4);
+  Sidecar sidecar;
+  const std::filesystem::path path = folder_ / "x_train_000000.bin";
+  put_shard(path, numbered(0, 100));
+  sidecar.split(Split::train) = {100, 1, 100, {describe_shard(path)}};
+  write_sidecar(folder_ / "x.json", sidecar);
+  BatchSettings one = settings;
+  one.files = {path.string()};
+  EXPECT_EQ(BatchSource(one).tokens(), 100);
+  put_shard(path, numbered(1, 100));
+  expect_error(ExitCode::data, {"x_train_000000.bin", "other tokens than when it was made", "x.json"},
+               [&] { BatchSource source(one); });
 }
 
 TEST_F(Batches, VocabularyBorders) {

@@ -81,13 +81,64 @@ TEST(Inspect, ShowsTextAndChecksTokenizerSidecarAndHash) {
 
   const Tokenizer other = Tokenizer::train("other words, other words", 265, {});
   settings.tokenizer = &other;
-  expect_error(ExitCode::data, {"another tokenizer", other.hash()}, [&] { inspect_shards(settings); });
+  expect_error(ExitCode::data, {"two tokenizers", "x.json", other.hash(), tokenizer.hash()}, [&] { inspect_shards(settings); });
 
   std::string image = read_file(shard);
   image[1030] = static_cast<char>(image[1030] ^ 1);
   put_file(shard, image);
   settings.tokenizer = &tokenizer;
-  expect_error(ExitCode::data, {"x_train_000000.bin", "contents changed"}, [&] { inspect_shards(settings); });
+  expect_error(ExitCode::data, {"x_train_000000.bin", "other tokens than when it was made"}, [&] { inspect_shards(settings); });
+}
+
+// Two sets of two tokenizers, one of several shards that are large enough for samples to miss a byte.
+TEST(Verify, FindsEveryByteAndEveryShard) {
+  const TemporaryFolder folder;
+  const Tokenizer tokenizer = Tokenizer::train("some text to learn from, some more text", 270, {});
+  const Tokenizer other = Tokenizer::train("other words, other words", 265, {});
+  std::string text;
+  while (text.size() < 5'000'000) text += "xyz ";
+  TokenizeSettings making;
+  making.inputs = {put_file(folder / "a.txt", text)};
+  making.output = folder.path();
+  making.name = "x";
+  making.shard_tokens = 3'000'000;
+  tokenize_files(making, tokenizer, {});
+  making.inputs = {put_file(folder / "b.txt", "short")};
+  making.name = "y";
+  tokenize_files(making, other, {});
+  const std::vector<std::string> all = {(folder / "*.bin").string()};
+  std::string said;
+  const auto verify = [&] {
+    said.clear();
+    verify_shards(all, [&](const std::string& line) { said += line + "\n"; });
+  };
+  const auto expect_bad = [&](const std::string& count, const std::string& line) {
+    expect_error(ExitCode::data, {count + " of these shards"}, verify);
+    EXPECT_NE(said.find(line), std::string::npos) << said;
+    EXPECT_NE(said.find("y_train_000000.bin: ok"), std::string::npos) << said;
+  };
+
+  verify();
+  EXPECT_NE(said.find("x_train_000001.bin: ok"), std::string::npos) << said;
+  InspectSettings settings;
+  settings.files = all;
+  const std::string report = to_text(inspect_shards(settings), nullptr);
+  for (const std::string& part : {tokenizer.hash(), other.hash(), std::string("these shards are of 2 tokenizers")})
+    EXPECT_NE(report.find(part), std::string::npos) << report;
+
+  const auto shard = folder / "x_train_000000.bin";
+  const std::string good = read_file(shard);
+  std::string bad = good;
+  const std::size_t place = 1024 + 1'200'001;  // between the first MiB and the second sample
+  bad[place] = static_cast<char>(bad[place] ^ 4);
+  put_file(shard, bad);
+  expect_bad("1", "x_train_000000.bin: its contents changed");
+  put_file(shard, good);
+  verify();
+  put_shard(folder / "foreign.bin", {1});
+  std::filesystem::remove(folder / "x_train_000001.bin");
+  expect_bad("2", "x_train_000001.bin: is not there");
+  EXPECT_NE(said.find("foreign.bin: no sidecar has a record of it"), std::string::npos) << said;
 }
 
 TEST(Inspect, TokensOutsideTheVocabulary) {

@@ -1,5 +1,6 @@
 #include "data/shard_sidecar.h"
 
+#include "data/tokenizer_identity.h"
 #include "shard_support.h"
 #include "tests/io/temporary_folder.h"
 
@@ -11,16 +12,19 @@ Sidecar example() {
   sidecar.tokenizer_hash = "0123456789abcdef0123456789abcdef";
   sidecar.vocab_size = 512;
   sidecar.end_of_text = 511;
-  sidecar.sources = {{"a.txt", 100, "aa"}, {"b.txt", 44, "bb"}};
-  sidecar.split(Split::train) = {30, 2, 120, {{"x_train_000000.bin", 20, "s0"}, {"x_train_000001.bin", 10, "s1"}}};
-  sidecar.split(Split::validation) = {8, 1, 24, {{"x_val_000000.bin", 8, "s2"}}};
+  sidecar.sources = {{"a.txt", 100, "aa", 0}, {"b.txt", 44, "bb", 3}};
+  sidecar.split(Split::train) = {30, 2, 120, {{"x_train_000000.bin", 20, "s0", "p0"}, {"x_train_000001.bin", 10, "s1", "p1"}}};
+  sidecar.split(Split::validation) = {8, 1, 24, {{"x_val_000000.bin", 8, "s2", "p2"}}};
   return sidecar;
 }
 
-void put_all(const std::filesystem::path& folder, const Sidecar& sidecar) {
-  for (const SplitRecord& split : sidecar.splits) {
-    for (const ShardRecord& shard : split.shards) put_shard(folder / shard.file, Tokens(static_cast<std::size_t>(shard.tokens)));
+// Makes the shards, and returns the sidecar with their samples.
+Sidecar put_all(const std::filesystem::path& folder, Sidecar sidecar) {
+  for (SplitRecord& split : sidecar.splits) {
+    for (ShardRecord& shard : split.shards)
+      shard = describe_shard(put_shard(folder / shard.file, Tokens(static_cast<std::size_t>(shard.tokens))));
   }
+  return sidecar;
 }
 
 TEST(Sidecar, Names) {
@@ -40,6 +44,7 @@ TEST(Sidecar, SurvivesWritingAndReading) {
   EXPECT_EQ(read.sources[1].file, "b.txt");
   EXPECT_EQ(read.sources[1].bytes, 44);
   EXPECT_EQ(read.sources[1].hash, "bb");
+  EXPECT_EQ(read.sources[1].invalid_bytes, 3);
   EXPECT_EQ(read.split(Split::train).tokens, 30);
   EXPECT_EQ(read.split(Split::train).documents, 2);
   EXPECT_EQ(read.split(Split::validation).bytes, 24);
@@ -47,51 +52,80 @@ TEST(Sidecar, SurvivesWritingAndReading) {
   EXPECT_EQ(read.split(Split::train).shards[1].file, "x_train_000001.bin");
   EXPECT_EQ(read.split(Split::train).shards[1].tokens, 10);
   EXPECT_EQ(read.split(Split::train).shards[1].hash, "s1");
+  EXPECT_EQ(read.split(Split::train).shards[1].sampled, "p1");
 }
 
-TEST(Sidecar, TellsATrainerTokenizerAndBytesPerToken) {
+ShardOrigins origins_of(const std::filesystem::path& folder, const std::vector<std::string>& names) {
+  ShardOrigins origins;
+  for (const std::string& name : names) origins.add(Shard(folder / name, ShardFormat::automatic));
+  return origins;
+}
+
+TEST(Sidecar, TellsOriginsAndBytesPerToken) {
   const TemporaryFolder folder;
-  put_all(folder.path(), example());
-  EXPECT_FALSE(read_sidecar({folder / "x_val_000000.bin"})) << "there is none yet";
-  write_sidecar(folder / "x.json", example());
-  const auto validation = read_sidecar({folder / "x_val_000000.bin"});
-  ASSERT_TRUE(validation);
-  EXPECT_EQ(validation->tokenizer_hash, example().tokenizer_hash);
-  EXPECT_EQ(validation->vocab_size, 512);
-  EXPECT_DOUBLE_EQ(validation->bytes_per_token, 3.0);
-  const auto train = read_sidecar({folder / "x_train_000000.bin", folder / "x_train_000001.bin"});
-  ASSERT_TRUE(train);
-  EXPECT_DOUBLE_EQ(train->bytes_per_token, 4.0);
-  EXPECT_DOUBLE_EQ(read_sidecar({folder / "x_train_000000.bin", folder / "x_val_000000.bin"})->bytes_per_token, 144.0 / 38.0);
+  const Sidecar made = put_all(folder.path(), example());
+  const auto origins = [&](const std::vector<std::string>& names) { return origins_of(folder.path(), names); };
+  EXPECT_EQ(origins({"x_val_000000.bin"}).unrecorded().size(), 1u) << "there is none yet";
+  write_sidecar(folder / "x.json", made);
+  const ShardOrigins validation = origins({"x_val_000000.bin"});
+  ASSERT_EQ(validation.sidecars().size(), 1u);
+  EXPECT_EQ(validation.sidecars().begin()->second.tokenizer_hash, made.tokenizer_hash);
+  EXPECT_TRUE(validation.absent().empty());
+  EXPECT_DOUBLE_EQ(validation.bytes_per_token().value(), 3.0);
+  EXPECT_DOUBLE_EQ(origins({"x_train_000000.bin", "x_train_000001.bin"}).bytes_per_token().value(), 4.0);
+  EXPECT_DOUBLE_EQ(origins({"x_train_000000.bin", "x_val_000000.bin"}).bytes_per_token().value(), 144.0 / 38.0);
   put_shard(folder / "foreign.bin", {1, 2});
-  put_shard(folder / "x_train_000002.bin", {1, 2});
-  EXPECT_FALSE(read_sidecar({folder / "foreign.bin"}));
-  EXPECT_FALSE(read_sidecar({folder / "x_train_000002.bin"})) << "not listed";
-  EXPECT_FALSE(read_sidecar({folder / "x_val_000000.bin", folder / "foreign.bin"}));
-  EXPECT_FALSE(read_sidecar({}));
+  const ShardOrigins mixed = origins({"x_val_000000.bin", "foreign.bin"});
+  EXPECT_EQ(mixed.unrecorded(), std::vector<std::filesystem::path>({folder / "foreign.bin"}));
+  EXPECT_EQ(mixed.shards(), 2u);
+  EXPECT_FALSE(mixed.bytes_per_token());
+  EXPECT_FALSE(origins({}).bytes_per_token());
+  std::filesystem::remove(folder / "x_train_000001.bin");
+  EXPECT_EQ(origins({"x_train_000000.bin"}).absent(), std::vector<std::filesystem::path>({folder / "x_train_000001.bin"}));
+  EXPECT_TRUE(origins({"x_val_000000.bin"}).absent().empty()) << "of the other split";
 }
 
-TEST(Sidecar, FromAnotherRunIsRefused) {
+TEST(Sidecar, ShardsOfAnotherRunAreRefused) {
   const TemporaryFolder folder;
-  put_all(folder.path(), example());
-  write_sidecar(folder / "x.json", example());
-  put_shard(folder / "x_val_000000.bin", Tokens(9));
-  expect_error(ExitCode::data, {"x_val_000000.bin", "1042 bytes", "8 tokens"},
-               [&] { read_sidecar({folder / "x_val_000000.bin"}); });
+  write_sidecar(folder / "x.json", put_all(folder.path(), example()));
+  const auto refused = [&](const std::string& shard, const Tokens& tokens, const std::vector<std::string>& parts) {
+    put_shard(folder / shard, tokens);
+    std::vector<std::string> all = parts;
+    all.insert(all.end(), {shard, "x.json"});
+    expect_error(ExitCode::data, all, [&] { origins_of(folder.path(), {shard}); });
+  };
+  refused("x_val_000000.bin", Tokens(9), {"9 tokens", "lists it with 8"});
+  refused("x_val_000000.bin", Tokens(8, 1), {"other tokens than when it was made"});
+  refused("x_train_000002.bin", {1, 2}, {"does not list it"});
 }
 
-TEST(Sidecar, TwoTokenizersAreRefused) {
+TEST(TokenizerIdentity, ComparesAllThatIsKnown) {
   const TemporaryFolder folder;
   Sidecar other;
   other.tokenizer_hash = "ffff";
-  other.split(Split::train) = {5, 1, 9, {{"y_train_000000.bin", 5, "s"}}};
-  put_all(folder.path(), example());
-  put_all(folder.path(), other);
-  write_sidecar(folder / "x.json", example());
-  write_sidecar(folder / "y.json", other);
-  expect_error(ExitCode::data, {"different tokenizers", "ffff", "x.json", "y.json"}, [&] {
-    read_sidecar({folder / "x_train_000000.bin", folder / "y_train_000000.bin"});
+  other.split(Split::train) = {5, 1, 9, {{"y_train_000000.bin", 5, "s", ""}}};
+  write_sidecar(folder / "x.json", put_all(folder.path(), example()));
+  write_sidecar(folder / "y.json", put_all(folder.path(), other));
+  put_shard(folder / "foreign.bin", {1, 2});
+  const auto origins = [&](const std::vector<std::string>& names) { return origins_of(folder.path(), names); };
+  const std::string known = example().tokenizer_hash;
+
+  TokenizerIdentity identity;
+  identity.add("a model", "");
+  identity.add_shards("data.val", origins({"foreign.bin"}));
+  EXPECT_EQ(identity.hash(), "");
+  EXPECT_TRUE(identity.notes().empty()) << "nothing to compare with";
+  identity.add_shards("data.train", origins({"x_train_000000.bin", "foreign.bin"}));
+  EXPECT_EQ(identity.hash(), known);
+  ASSERT_EQ(identity.notes().size(), 2u);
+  EXPECT_NE(identity.notes()[1].find("data.train: 1 of 2 shards have no record of their tokenizer"), std::string::npos);
+  identity.add("the same", known);
+
+  const std::vector<std::string> both = {known, "ffff", "x.json", "y.json"};
+  expect_error(ExitCode::data, both, [&] {
+    TokenizerIdentity().add_shards("data.train", origins({"x_train_000000.bin", "y_train_000000.bin"}));
   });
+  expect_error(ExitCode::data, both, [&] { identity.add_shards("data.val", origins({"foreign.bin", "y_train_000000.bin"})); });
 }
 
 TEST(Sidecar, DamageIsRefused) {
@@ -112,7 +146,7 @@ TEST(Sidecar, DamageIsRefused) {
                                                         {"\"tokens\": 30", "\"tokens\": 30.5"},
                                                         {"\"tokens\": 30", "\"tokens\": 1e300"},
                                                         {"\"tokens\": 30", "\"tokens\": true"},
-                                                        {"\"version\": 1", "\"version\": 2"},
+                                                        {"\"version\": 2", "\"version\": 3"},
                                                         {"\"hash\": \"0", "\"hush\": \"0"},
                                                         {"\"splits\": {", "\"splits\": [], \"other\": {"}}) {
     expect_error(ExitCode::data, {"x.json"}, [&] { parse_sidecar(replaced(from, to), "x.json"); });

@@ -1,5 +1,7 @@
 #include "data/shard.h"
 
+#include <algorithm>
+#include <chrono>
 #include <random>
 
 #include "shard_support.h"
@@ -8,11 +10,13 @@
 namespace temper {
 namespace {
 
-std::span<const std::byte> bytes_of(const std::string& image) { return std::as_bytes(std::span(image)); }
-
 Tokens parse(const std::string& image, ShardFormat format = ShardFormat::automatic) {
-  const auto tokens = parse_shard(bytes_of(image), format, "a.bin");
-  return {tokens.begin(), tokens.end()};
+  const auto start = std::as_bytes(std::span(image)).first(std::min<std::size_t>(image.size(), 1024));
+  const ShardLayout layout = check_shard(start, static_cast<std::int64_t>(image.size()), format, "a.bin");
+  Tokens tokens(static_cast<std::size_t>(layout.tokens));
+  EXPECT_EQ(static_cast<std::size_t>(layout.first_byte) + 2 * tokens.size(), image.size());
+  if (!tokens.empty()) std::memcpy(tokens.data(), image.data() + layout.first_byte, 2 * tokens.size());
+  return tokens;
 }
 
 void expect_refused(const std::string& image, const std::vector<std::string>& parts, ShardFormat format = ShardFormat::automatic) {
@@ -108,8 +112,7 @@ TEST(Shard, MutatedImagesNeverCrash) {
     if (random() % 4 == 0) image.resize(random() % image.size());
     for (const ShardFormat format : {ShardFormat::automatic, ShardFormat::raw_u16}) {
       try {
-        const auto tokens = parse_shard(bytes_of(image), format, "a.bin");
-        ASSERT_LE(tokens.size_bytes(), image.size());
+        parse(image, format);
         ++accepted;
       } catch (const Error&) {
       }
@@ -118,10 +121,51 @@ TEST(Shard, MutatedImagesNeverCrash) {
   EXPECT_GT(accepted, 0);
 }
 
-TEST(Shard, FormatNames) {
-  EXPECT_EQ(parse_shard_format("auto"), ShardFormat::automatic);
-  EXPECT_EQ(parse_shard_format("raw_u16"), ShardFormat::raw_u16);
-  expect_error(ExitCode::usage, {"raw_u32", "raw_u16"}, [] { parse_shard_format("raw_u32"); });
+class ShardInUse : public testing::Test {
+ protected:
+  // Reads a shard of 2,000,000 tokens, of which samples see a part, after something happened to its file.
+  std::string read_after(const std::function<void(const std::filesystem::path&)>& happens) {
+    const TemporaryFolder folder;
+    const Shard shard(put_shard(folder / "a.bin", Tokens(2'000'000, 7)), ShardFormat::automatic);
+    happens(folder / "a.bin");
+    Tokens tokens(10);
+    try {
+      shard.read(500, tokens);
+    } catch (const Error& error) {
+      EXPECT_EQ(static_cast<int>(error.code()), static_cast<int>(ExitCode::data));
+      return error.what();
+    }
+    EXPECT_EQ(tokens, Tokens(10, 7));
+    return "read";
+  }
+};
+
+void expect_part(const std::string& text, const std::string& part) { EXPECT_NE(text.find(part), std::string::npos) << text; }
+
+TEST_F(ShardInUse, LossIsAnErrorThatNamesIt) {
+  const auto cut = [](std::uintmax_t bytes) {
+    return [bytes](const std::filesystem::path& path) { std::filesystem::resize_file(path, bytes); };
+  };
+  expect_part(read_after(cut(1024)), "a.bin: was cut short");
+  expect_part(read_after(cut(3'000'000)), "a.bin: went from 4001024 to 3000000 bytes");
+  expect_part(read_after(cut(5'000'000)), "a.bin: went from 4001024 to 5000000 bytes");
+  // Written into: the time of the file is set, since two writes may fall within one tick of a file system's clock.
+  const auto later = [](const std::filesystem::path& path) {
+    std::filesystem::last_write_time(path, std::filesystem::last_write_time(path) + std::chrono::seconds(1));
+  };
+  expect_part(read_after([&](const std::filesystem::path& path) {
+                put_shard(path, Tokens(2'000'000, 8));
+                later(path);
+              }),
+              "a.bin: was overwritten");
+  EXPECT_EQ(read_after(later), "read") << "touched alone";
+  EXPECT_EQ(read_after([](const std::filesystem::path& path) { std::filesystem::remove(path); }), "read");
+  EXPECT_EQ(read_after([](const std::filesystem::path& path) {
+              put_shard(path.string() + "2", {1, 2});
+              std::filesystem::rename(path.string() + "2", path);
+            }),
+            "read")
+      << "what was opened is still there";
 }
 
 TEST(ShardWriter, WritesLlmcLayout) {
@@ -137,7 +181,7 @@ TEST(ShardWriter, WritesLlmcLayout) {
   EXPECT_EQ(read_file(path), shard_image({1, 2, 65535}));
   EXPECT_FALSE(std::filesystem::exists(folder / "a.bin.tmp"));
   const Shard shard(path, ShardFormat::automatic);
-  EXPECT_EQ(shard.tokens().size(), 3u);
+  EXPECT_EQ(shard.tokens(), 3);
   EXPECT_EQ(shard.file_bytes(), 1030);
 }
 

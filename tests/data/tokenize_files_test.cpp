@@ -26,12 +26,13 @@ std::string prose(std::size_t bytes, std::uint32_t seed) {
                                                  "end.",
                                                  "A",
                                                  "\xf0\x9f\x94\xa5",
-                                                 "\xe2\x80",
                                                  "x_1"};
   static const std::vector<std::string> gaps = {" ", " ", " ", " ", "  ", "\n", "\n\n", " \n", "\t", "\xc2\xa0"};
   std::mt19937 random(seed);
   std::string text;
-  while (text.size() < bytes) text += words[random() % words.size()] + gaps[random() % gaps.size()];
+  // A broken character now and then, as in any large corpus: not so many that they tell of another encoding.
+  const auto word = [&] { return random() % 2000 == 0 ? "\xe2\x80" : words[random() % words.size()]; };
+  while (text.size() < bytes) text += word() + gaps[random() % gaps.size()];
   return text;
 }
 
@@ -65,9 +66,11 @@ class TokenizeFiles : public testing::Test {
     Tokens all;
     for (const ShardRecord& record : sidecar.split(split).shards) {
       const Shard shard(folder_ / "out" / record.file, ShardFormat::automatic);
-      EXPECT_EQ(static_cast<std::int64_t>(shard.tokens().size()), record.tokens);
+      EXPECT_EQ(shard.tokens(), record.tokens);
       EXPECT_EQ(hash_file(shard.path()), record.hash);
-      all.insert(all.end(), shard.tokens().begin(), shard.tokens().end());
+      Tokens tokens(static_cast<std::size_t>(shard.tokens()));
+      shard.read(0, tokens);
+      all.insert(all.end(), tokens.begin(), tokens.end());
     }
     EXPECT_EQ(static_cast<std::int64_t>(all.size()), sidecar.split(split).tokens);
     return all;
@@ -128,9 +131,9 @@ TEST_F(TokenizeFiles, DocumentsOfAllKindsInOrder) {
   EXPECT_EQ(sidecar.sources[0].hash, hash_file(text));
   EXPECT_EQ(sidecar.tokenizer_hash, tokenizer().hash());
   EXPECT_EQ(sidecar.vocab_size, 300);
-  const auto origin = read_sidecar({folder_ / "out/x_train_000000.bin"});
-  ASSERT_TRUE(origin);
-  EXPECT_DOUBLE_EQ(origin->bytes_per_token, 17.0 / static_cast<double>(expected.size()));
+  ShardOrigins origins;
+  origins.add(Shard(folder_ / "out/x_train_000000.bin", ShardFormat::automatic));
+  EXPECT_DOUBLE_EQ(origins.bytes_per_token().value(), 17.0 / static_cast<double>(expected.size()));
 }
 
 TEST_F(TokenizeFiles, WithoutASeparatorTheMarkIsText) {

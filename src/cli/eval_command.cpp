@@ -9,8 +9,8 @@
 #include "config/parse.h"
 #include "data/batches.h"
 #include "data/multiple_choice.h"
-#include "data/shard_sidecar.h"
 #include "data/tokenizer.h"
+#include "data/tokenizer_identity.h"
 #include "train/checkpoint.h"
 #include "train/evaluation.h"
 #include "train/progress.h"
@@ -60,6 +60,8 @@ void run(EvalArguments arguments) {
 
   nlohmann::ordered_json result;
   result["checkpoint"] = folder.string();
+  TokenizerIdentity identity;
+  identity.add("the model in " + folder.string(), tokenizer_of_model(folder));
   if (!arguments.data.empty()) {
     BatchSettings settings;
     settings.files = arguments.data;
@@ -67,6 +69,8 @@ void run(EvalArguments arguments) {
     settings.n_ctx = config.n_ctx;
     settings.vocab_size = config.vocab_size;
     const BatchSource source(settings);
+    identity.add_shards("--data", source.origins());
+    for (const std::string& note : identity.notes()) std::fprintf(stderr, "note: %s\n", note.c_str());
     const ValidationSample sample = validation_sample(source, config.n_ctx, arguments.tokens.value_or(0));
     const std::optional<double> loss =
         validation_loss(model, source, arguments.batch, config.n_ctx, sample, device_batch, *ops, *by_itself, [&](double share) {
@@ -77,11 +81,12 @@ void run(EvalArguments arguments) {
     result["val_tokens"] = sample.tokens;
     result["val_fingerprint"] = sample.fingerprint;
     result["perplexity"] = std::exp(*loss);
-    const std::optional<ShardOrigin> origin = read_sidecar(expand_globs(arguments.data));
-    if (origin && origin->bytes_per_token > 0.0) result["bits_per_byte"] = *loss / std::numbers::ln2 / origin->bytes_per_token;
+    if (const std::optional<double> bytes = source.origins().bytes_per_token())
+      result["bits_per_byte"] = *loss / std::numbers::ln2 / *bytes;
   }
   if (!arguments.hellaswag.empty()) {
     const Tokenizer tokenizer = open_tokenizer(arguments.tokenizer, folder, config);
+    identity.add("the tokenizer for --hellaswag", tokenizer.hash());
     const std::optional<MultipleChoiceScore> score =
         multiple_choice_score(model, read_multiple_choice(arguments.hellaswag), arguments.items, tokenizer, config.n_ctx,
                               arguments.batch, device_batch, *ops, *by_itself, [&](double share) {

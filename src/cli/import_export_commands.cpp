@@ -50,10 +50,10 @@ StagedFiles stage_file(const Arguments& arguments) {
 }
 
 /// The tokenizer named on the command line, or the one that lies beside the model; none is allowed.
-std::optional<Tokenizer> find_tokenizer(const Arguments& arguments, const fs::path& folder) {
-  if (!arguments.tokenizer.empty()) return Tokenizer::load(arguments.tokenizer);
-  if (fs::exists(folder / "tokenizer.json") || fs::exists(folder / "merges.txt")) return Tokenizer::load(folder);
-  return std::nullopt;
+std::optional<Tokenizer> find_tokenizer(const Arguments& arguments, const fs::path& folder, const ModelConfig& config) {
+  const bool beside = !folder.empty() && (fs::exists(folder / "tokenizer.json") || fs::exists(folder / "merges.txt"));
+  if (arguments.tokenizer.empty() && !beside) return std::nullopt;
+  return open_tokenizer(arguments.tokenizer, folder, config);
 }
 
 void write_hugging_face(const Arguments& arguments, StagedFiles& staged, const Weights& weights,
@@ -72,12 +72,12 @@ void import_model(const Arguments& arguments) {
   DeviceMemory memory(ops.get());
   if (fs::is_directory(arguments.from)) {
     const Weights weights = open_weights(arguments.from, Precision::fp32, *ops, memory);
-    write_hugging_face(arguments, staged, weights, find_tokenizer(arguments, arguments.from));
+    write_hugging_face(arguments, staged, weights, find_tokenizer(arguments, arguments.from, weights.config()));
     return;
   }
   Weights weights(read_llmc_config(arguments.from), Precision::fp32, Weights::Use::inference, ops.get(), memory);
   load_llmc_model(arguments.from, weights);
-  write_hugging_face(arguments, staged, weights, find_tokenizer(arguments, fs::path()));
+  write_hugging_face(arguments, staged, weights, find_tokenizer(arguments, fs::path(), weights.config()));
 }
 
 void export_model(const Arguments& arguments) {
@@ -88,7 +88,7 @@ void export_model(const Arguments& arguments) {
   const fs::path folder = find_model_folder(arguments.from);
   const Weights weights = open_weights(folder, Precision::fp32, *ops, memory);
   if (as_folder) {
-    write_hugging_face(arguments, staged, weights, find_tokenizer(arguments, folder));
+    write_hugging_face(arguments, staged, weights, find_tokenizer(arguments, folder, weights.config()));
     return;
   }
   save_llmc_model(staged.path() / fs::path(arguments.to).filename(), weights,

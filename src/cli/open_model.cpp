@@ -1,5 +1,6 @@
 #include "cli/open_model.h"
 
+#include "data/tokenizer_identity.h"
 #include "io/error.h"
 #include "model/hf_format.h"
 #include "train/checkpoint.h"
@@ -27,6 +28,10 @@ Tokenizer open_tokenizer(const std::string& named, const fs::path& folder, const
   if (tokenizer.vocab_size() > config.vocab_size)
     throw Error(ExitCode::data, "the tokenizer has " + std::to_string(tokenizer.vocab_size()) + " tokens, the model only " +
                                     std::to_string(config.vocab_size) + "; give the model's own with --tokenizer");
+  if (named.empty() || folder.empty()) return tokenizer;
+  TokenizerIdentity identity;
+  identity.add("the model in " + folder.string(), tokenizer_of_model(folder));
+  identity.add("--tokenizer " + named, tokenizer.hash());
   return tokenizer;
 }
 

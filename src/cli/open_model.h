@@ -14,8 +14,8 @@ namespace temper {
 /// A checkpoint of a run is verified against its hashes. Nothing usable there: Error(ExitCode::checkpoint).
 std::filesystem::path find_model_folder(const std::filesystem::path& path);
 
-/// The tokenizer that `named` gives, or with `named` empty the one beside the model in `folder`. One with more tokens than the
-/// model: Error(ExitCode::data).
+/// The tokenizer that `named` gives, or with `named` empty the one beside the model in `folder`, which is empty where the model has
+/// none. One with more tokens than the model, or another than the model is known to go with: Error(ExitCode::data).
 Tokenizer open_tokenizer(const std::string& named, const std::filesystem::path& folder, const ModelConfig& config);
 
 /// Weights for inference, loaded from such a folder.

@@ -6,6 +6,7 @@
 #include "config/resolved.h"
 #include "distributed/communicator.h"
 #include "io/file.h"
+#include "train/agreement.h"
 #include "train/trainer.h"
 
 namespace temper {
@@ -61,9 +62,10 @@ std::unique_ptr<Communicator> join(const Launch& launch, const TrainOptions& opt
 TrainSummary train_together(const TrainOptions& options, Ops& ops, Communicator& ranks) {
   try {
     return train(options, ops, ranks);
+  } catch (const SharedError&) {
+    throw;  // which each rank says itself
   } catch (const Error& error) {
-    // What all ranks find together, each says itself.
-    if (error.code() != ExitCode::distributed && error.code() != ExitCode::numeric) ranks.fail(error.what());
+    if (error.code() != ExitCode::distributed) ranks.fail(error.what());
     throw;
   } catch (const std::exception& error) {
     ranks.fail(error.what());
@@ -77,6 +79,7 @@ void run(const TrainArguments& arguments, ExitCode& exit_code) {
   options.run_directory = arguments.out.empty() ? "runs/" + options.config.name : arguments.out;
   options.resume = arguments.resume;
   options.allowed_changes = arguments.allowed_changes;
+  options.program = TEMPER_VERSION ", " TEMPER_BUILD;
 
   const Launch launch = read_launch();
   const std::unique_ptr<Ops> ops = open_device(options.config.device, options.config.precision, launch.local_rank);

@@ -1,17 +1,46 @@
 #include "train/agreement.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <string_view>
-#include <vector>
 
-#include "io/error.h"
+#include "io/descriptor.h"
 #include "io/file.h"
 #include "train/signals.h"
 
 namespace temper {
 
-bool asked_to_stop(Communicator& ranks) {
-  const bool here = StopSignals::requested();
+void fail_together(Communicator& ranks, ExitCode code, const std::string& message) {
+  ranks.exchange("", "the end that all ranks know of");
+  throw SharedError(code, message);
+}
+
+void compare_fingerprints(Communicator& ranks, const std::vector<Fingerprint>& mine) {
+  if (ranks.size() == 1) return;
+  nlohmann::json values = nlohmann::json::array({host_name()});
+  for (const Fingerprint& fingerprint : mine) values.push_back(fingerprint.value);
+  const std::string text = values.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  std::vector<std::vector<std::string>> all;
+  for (const std::string& said : ranks.exchange(text, "the comparison of what ranks have"))
+    all.push_back(nlohmann::json::parse(said).get<std::vector<std::string>>());
+  // Another program may have said fewer things.
+  const auto value = [&](std::size_t r, std::size_t i) { return i < all[r].size() ? all[r][i] : "nothing"; };
+  std::string differences;
+  for (std::size_t r = 1; r < all.size(); ++r) {
+    for (std::size_t i = 1; i <= mine.size(); ++i) {
+      if (value(r, i) == value(0, i)) continue;
+      differences += "\n  " + mine[i - 1].name + ": rank " + std::to_string(r) + " on " + value(r, 0) + " has " + value(r, i) +
+                     ", rank 0 on " + value(0, 0) + " has " + value(0, i);
+    }
+  }
+  if (differences.empty()) return;
+  fail_together(ranks, ExitCode::data,
+                "the ranks differ in what must be the same:" + differences +
+                    "\nGive all ranks the same program, files and options; nothing was trained.");
+}
+
+bool asked_to_stop(Communicator& ranks, bool reason_here) {
+  const bool here = reason_here || StopSignals::requested();
   if (ranks.size() == 1) return here;
   const std::vector<std::string> said = ranks.exchange(here ? "stop" : "", "the start of a step");
   return std::any_of(said.begin(), said.end(), [](const std::string& word) { return !word.empty(); });
@@ -21,7 +50,7 @@ std::string text_of_first(Communicator& ranks, const std::string& mine, const st
   return ranks.exchange(ranks.rank() == 0 ? mine : "", what).front();
 }
 
-void compare_weights(Communicator& ranks, const Weights& weights, Ops& ops, std::int64_t step) {
+std::string hash_of(const Weights& weights, Ops& ops) {
   const TensorView values = weights.read_by_model();
   // In pieces: the host need not have room for a second model.
   constexpr std::size_t piece = std::size_t{64} << 20;
@@ -32,7 +61,11 @@ void compare_weights(Communicator& ranks, const Weights& weights, Ops& ops, std:
     ops.copy_to_host(bytes.data(), static_cast<const char*>(values.data) + first, count);
     hashes += hash_bytes(std::string_view(bytes.data(), count));
   }
-  const std::vector<std::string> all = ranks.exchange(hash_bytes(hashes), "the comparison of weights");
+  return hash_bytes(hashes);
+}
+
+void compare_weights(Communicator& ranks, const Weights& weights, Ops& ops, std::int64_t step) {
+  const std::vector<std::string> all = ranks.exchange(hash_of(weights, ops), "the comparison of weights");
   std::string differ;
   for (std::size_t r = 1; r < all.size(); ++r)
     if (all[r] != all[0]) differ += (differ.empty() ? "" : ", ") + std::to_string(r);

@@ -344,6 +344,18 @@ TrainerState verify_checkpoint(const fs::path& checkpoint, bool with_files) {
   }
 }
 
+std::string tokenizer_of_model(const fs::path& folder) {
+  if (fs::exists(folder / state_file)) {
+    if (std::string hash = verify_checkpoint(folder, false).tokenizer_hash; !hash.empty()) return hash;
+  }
+  if (!fs::exists(folder / "tokenizer.json") && !fs::exists(folder / "merges.txt") && !fs::exists(folder / "vocab.bpe")) return "";
+  try {
+    return Tokenizer::load(folder).hash();
+  } catch (const Error&) {
+    return "";
+  }
+}
+
 void load_checkpoint(const fs::path& checkpoint, Weights& weights, Optimizer& optimizer, Ops& ops) {
   load_hf_model(checkpoint, weights);
   const SafetensorsFile file(checkpoint / optimizer_file);

@@ -45,7 +45,7 @@ struct TrainerState {
   std::optional<StepRecord> pending;  ///< a step whose evaluation was interrupted: done again before anything else
   std::string config_json;            ///< resolved configuration
   std::string data_fingerprint;
-  std::string tokenizer_hash;  ///< empty without a tokenizer
+  std::string tokenizer_hash;  ///< of data.tokenizer, or as the shards' sidecars have it; empty where neither is known
 };
 
 /// All of a buffer of states, or of the master weights, f32 in device memory, until it is asked for the next. With several ranks it
@@ -88,6 +88,11 @@ void contribute_to_checkpoint(const Weights& weights, const Optimizer& optimizer
 /// Checks every file of a checkpoint against trainer.json and returns the state. Throws Error(ExitCode::checkpoint) naming the
 /// file and what is wrong. Not `with_files`: trainer.json alone is checked, where the others were before.
 TrainerState verify_checkpoint(const std::filesystem::path& checkpoint, bool with_files = true);
+
+/// The hash of the tokenizer that the model in a folder (a checkpoint, or as Hugging Face has them) goes with: that of its
+/// training, where trainer.json knows it, else of the tokenizer files beside it. Empty where there is neither, or not one that
+/// temper reads.
+std::string tokenizer_of_model(const std::filesystem::path& folder);
 
 /// Sets weights and optimizer states, of which this rank's part, from a verified checkpoint.
 void load_checkpoint(const std::filesystem::path& checkpoint, Weights& weights, Optimizer& optimizer, Ops& ops);

@@ -1,6 +1,7 @@
 #include "train/evaluation.h"
 
 #include <algorithm>
+#include <exception>
 #include <numeric>
 
 #include "io/error.h"
@@ -67,17 +68,26 @@ std::optional<double> validation_loss(Gpt2& model, const BatchSource& source, st
   std::vector<float> losses;
   std::vector<double> sums(static_cast<std::size_t>(windows), 0.0);  // of each window
   bool abandoned = false;
+  std::exception_ptr lost;  // the others are told first
   for (std::int64_t first = ranks.rank() * sequences; first < windows; first += ranks.size() * sequences) {
     abandoned = !progress(static_cast<double>(first) / static_cast<double>(windows));
     if (abandoned) break;
     const std::int64_t count = std::min(sequences, windows - first);
-    source.read(first, count, batch);
+    try {
+      source.read(first, count, batch);
+    } catch (const Error&) {
+      lost = std::current_exception();
+      abandoned = true;
+      break;
+    }
     device_batch.upload(batch, count, n_ctx);
     token_losses(model, device_batch, ops, loss, losses);
     for (std::int64_t i = 0; i < count * n_ctx; ++i)
       sums[static_cast<std::size_t>(first + i / n_ctx)] += losses[static_cast<std::size_t>(i)];
   }
-  if (!add_over_ranks(sums, abandoned, ops, ranks, "the validation loss")) return std::nullopt;
+  const bool whole = add_over_ranks(sums, abandoned, ops, ranks, "the validation loss");
+  if (lost) std::rethrow_exception(lost);
+  if (!whole) return std::nullopt;
   return std::accumulate(sums.begin(), sums.end(), 0.0) / static_cast<double>(sample.tokens);
 }
 

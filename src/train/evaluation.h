@@ -46,7 +46,8 @@ struct ValidationSample {
 ValidationSample validation_sample(const BatchSource& source, std::int64_t n_ctx, std::int64_t tokens);
 
 /// Mean loss in nats per token over the sample, `sequences` windows at a time, which the ranks share. Sums the losses of each
-/// window, then the windows, in double and in order. Empty when abandoned.
+/// window, then the windows, in double and in order. Empty when abandoned. A shard that is lost meanwhile throws
+/// Error(ExitCode::data) on the rank that met it, and is an abandoned evaluation to the others.
 std::optional<double> validation_loss(Gpt2& model, const BatchSource& source, std::int64_t sequences, std::int64_t n_ctx,
                                       const ValidationSample& sample, DeviceBatch& device_batch, Ops& ops, Communicator& ranks,
                                       const EvaluationProgress& progress);

@@ -32,7 +32,7 @@ void check_resumable(const TrainerState& saved, const TrainerState& now, const s
   std::string problems;
   if (saved.data_fingerprint != now.data_fingerprint)
     problems += "\n  the training data differs: fingerprint " + saved.data_fingerprint + " then, " + now.data_fingerprint + " now";
-  if (saved.tokenizer_hash != now.tokenizer_hash)
+  if (!saved.tokenizer_hash.empty() && !now.tokenizer_hash.empty() && saved.tokenizer_hash != now.tokenizer_hash)
     problems += "\n  the tokenizer differs: hash " + saved.tokenizer_hash + " then, " + now.tokenizer_hash + " now";
 
   const RunConfig before = config_from_json(saved.config_json, (checkpoint / "trainer.json").string());

@@ -13,8 +13,8 @@
 #include "config/validate.h"
 #include "data/batches.h"
 #include "data/multiple_choice.h"
-#include "data/shard_sidecar.h"
 #include "data/tokenizer.h"
+#include "data/tokenizer_identity.h"
 #include "io/error.h"
 #include "io/file.h"
 #include "model/hf_format.h"
@@ -72,11 +72,19 @@ class Trainer {
   TrainSummary run();
 
  private:
-  void start_or_resume(bool resume, const std::vector<std::string>& allowed_changes);
-  void check_tokenizer() const;
+  void start_or_resume(const TrainOptions& options);
+  void compare_tokenizers();
+  void compare_ranks(const TrainOptions& options, const std::optional<fs::path>& checkpoint);
   void initialize_weights();
   void branch();
   void hold_batch();
+  BatchPlan batches_of_step(std::int64_t step, std::int64_t first_window) const;
+  void fetch_batches();
+  /// Where it was caught.
+  void lose_data(const Error& error) {
+    if (error.code() != ExitCode::data) throw;
+    lost_data_ = (ranks_.size() > 1 ? "rank " + std::to_string(ranks_.rank()) + ": " : "") + error.what();
+  }
   void start_training_step();
   bool finish_training_step();
   void diagnose(StepRecord& record, std::int64_t micro_batches, DueDiagnostics due);
@@ -119,7 +127,8 @@ class Trainer {
   TrainerState state_;
   std::int64_t saved_step_ = -1;
   fs::path last_checkpoint_;
-  Batch host_batch_;
+  std::vector<Batch> host_batches_;  // this rank's of the step to come
+  std::string lost_data_;            // why there are none
   double tokens_per_second_ = 0.0;
 
   // Steps that were started and whose results were not read yet. The device works on while the host reads a little late; it waits
@@ -158,44 +167,63 @@ Trainer::Trainer(const TrainOptions& options, Ops& ops, Communicator& ranks)
       throw Error(ExitCode::usage, "eval.hellaswag is scored at each validation, and data.val names no shards; set data.val");
     hellaswag_ = read_multiple_choice(config_.eval.hellaswag);
   }
-  check_tokenizer();
-  start_or_resume(options.resume, options.allowed_changes);
+  compare_tokenizers();
+  start_or_resume(options);
 }
 
-void Trainer::check_tokenizer() const {
-  if (!tokenizer_) return;
-  if (tokenizer_->vocab_size() > config_.model.vocab_size)
+void Trainer::compare_tokenizers() {
+  if (tokenizer_ && tokenizer_->vocab_size() > config_.model.vocab_size)
     throw Error(ExitCode::usage, config_.data.tokenizer + " has " + std::to_string(tokenizer_->vocab_size()) +
                                      " tokens, model.vocab_size is " + std::to_string(config_.model.vocab_size) +
                                      "; set model.vocab_size to at least the tokenizer's size");
-  for (const auto* files : {&config_.data.train, &config_.data.val}) {
-    const std::optional<ShardOrigin> origin = read_sidecar(expand_globs(*files));
-    if (origin && origin->tokenizer_hash != tokenizer_->hash())
-      throw Error(ExitCode::data, files->front() + ": these shards were made with tokenizer " + origin->tokenizer_hash + ", " +
-                                      config_.data.tokenizer + " is " + tokenizer_->hash() +
-                                      "; use the tokenizer the data was made with, or tokenize again");
-  }
+  TokenizerIdentity identity;
+  if (tokenizer_) identity.add("data.tokenizer (" + config_.data.tokenizer + ")", tokenizer_->hash());
+  for (const std::string* folder : {&config_.train.init_from, &config_.train.branch_from})
+    if (!folder->empty()) identity.add("the model to start from (" + *folder + ")", tokenizer_of_model(*folder));
+  identity.add_shards("data.train", train_.origins());
+  if (val_) identity.add_shards("data.val", val_->origins());
+  for (const std::string& note : identity.notes()) progress_.note("note: " + note);
+  state_.tokenizer_hash = identity.hash();
 }
 
-void Trainer::start_or_resume(bool resume, const std::vector<std::string>& allowed_changes) {
+/// A thing that ranks must have alike is a row here.
+void Trainer::compare_ranks(const TrainOptions& options, const std::optional<fs::path>& checkpoint) {
+  if (ranks_.size() == 1) return;
+  const auto hash_of_file = [](const fs::path& path) { return path.empty() ? "none" : hash_file(path); };
+  const fs::path branch = config_.train.branch_from;
+  std::vector<Fingerprint> rows = {
+      {"the program", options.program},
+      {"the run directory (--out)", fs::absolute(path_).lexically_normal().string()},
+      {"the training data (data.train)", train_.fingerprint()},
+      {"the validation data (data.val)", val_ ? val_->fingerprint() : "none"},
+      {"the tokenizer", state_.tokenizer_hash.empty() ? "none" : state_.tokenizer_hash},
+      {"the HellaSwag items (eval.hellaswag)", hash_of_file(config_.eval.hellaswag)},
+      {"the checkpoint to branch from", hash_of_file(branch.empty() ? branch : branch / "trainer.json")},
+      {"the checkpoint to resume", hash_of_file(checkpoint ? *checkpoint / "trainer.json" : fs::path())}};
+  for (const Field& field : config_fields()) rows.push_back({std::string(field.path), to_text(get_field(field, config_))});
+  compare_fingerprints(ranks_, rows);
+}
+
+void Trainer::start_or_resume(const TrainOptions& options) {
   std::optional<fs::path> checkpoint;
-  if (resume && first()) checkpoint = checkpoints_.newest_good();
+  if (options.resume && first()) checkpoint = checkpoints_.newest_good();
   const fs::path chosen = text_of_first(ranks_, checkpoint.value_or("").string(), "the choice of a checkpoint");
   if (!chosen.empty()) checkpoint = chosen;
   state_.config_json = config_to_json(config_);
   state_.data_fingerprint = train_.fingerprint();
-  state_.tokenizer_hash = tokenizer_ ? tokenizer_->hash() : "";
+  compare_ranks(options, checkpoint);
 
   if (!checkpoint) {
-    if (resume) progress_.note("no checkpoint yet in " + path_.string() + ": starting at step 0");
+    if (options.resume) progress_.note("no checkpoint yet in " + path_.string() + ": starting at step 0");
     initialize_weights();
     if (!config_.train.branch_from.empty()) branch();
     if (val_) state_.pending = StepRecord{};  // the loss of the untrained model
   } else {
     TrainerState saved = verify_checkpoint(*checkpoint);
-    check_resumable(saved, state_, allowed_changes, *checkpoint);
+    check_resumable(saved, state_, options.allowed_changes, *checkpoint);
     load_checkpoint(*checkpoint, engine_.weights, engine_.optimizer, ops_);
     saved.config_json = state_.config_json;
+    if (saved.tokenizer_hash.empty()) saved.tokenizer_hash = state_.tokenizer_hash;
     state_ = std::move(saved);
     last_checkpoint_ = *checkpoint;
     saved_step_ = state_.pending ? -1 : state_.step;
@@ -205,6 +233,7 @@ void Trainer::start_or_resume(bool resume, const std::vector<std::string>& allow
       progress_.note("another validation sample than before: " + text_of(sample_) + ", where it was " + text_of(state_.val_sample) +
                      " (eval.tokens, data.val); the next validation's loss is the first and the best of the new one");
   }
+  if (ranks_.size() > 1) compare_fingerprints(ranks_, {{"the weights to start with", hash_of(engine_.weights, ops_)}});
   engine_.optimizer.set_earlier_updates(state_.earlier_updates);
   if (config_.diagnostics.representation_every > 0) hold_batch();
   if (!first()) return;
@@ -258,6 +287,24 @@ void Trainer::hold_batch() {
   ops_.synchronize();
 }
 
+/// This rank's micro-batches of a step whose windows begin there.
+BatchPlan Trainer::batches_of_step(std::int64_t step, std::int64_t first_window) const {
+  const std::int64_t B = config_.batch.micro_batch;
+  const std::int64_t number = (micro_batches_at(config_, step) - ranks_.rank() + ranks_.size() - 1) / ranks_.size();
+  return {first_window + ranks_.rank() * B, B, ranks_.size() * B, std::max<std::int64_t>(0, number)};
+}
+
+/// All that the step to come needs, before any rank begins it: what one of them cannot read must not leave others inside of a step.
+void Trainer::fetch_batches() {
+  const std::int64_t next_window = state_.next_window + micro_batches_at(config_, state_.step) * config_.batch.micro_batch;
+  try {
+    train_.read_prefetched(batches_of_step(state_.step, state_.next_window), batches_of_step(state_.step + 1, next_window),
+                           host_batches_);
+  } catch (const Error& error) {
+    lose_data(error);
+  }
+}
+
 void Trainer::start_training_step() {
   if (started_.empty()) interval_begin_ = std::chrono::steady_clock::now();
   const std::int64_t B = config_.batch.micro_batch;
@@ -266,10 +313,7 @@ void Trainer::start_training_step() {
   const std::uint64_t read = engine_.start_step(
       state_.step, micro_batches,
       [&](std::int64_t number) {
-        // This rank's next one in this step, or its first of the next step.
-        const std::int64_t later = number + ranks_.size() < micro_batches ? number + ranks_.size() : micro_batches + ranks_.rank();
-        train_.read_prefetched(state_.next_window + number * B, B, state_.next_window + later * B, host_batch_);
-        engine_.batch.upload(host_batch_, B, config_.model.n_ctx);
+        engine_.batch.upload(host_batches_[static_cast<std::size_t>(number / ranks_.size())], B, config_.model.n_ctx);
       },
       due);
   state_.next_window += micro_batches * B;
@@ -288,14 +332,12 @@ bool Trainer::finish_training_step() {
   started_.pop_front();
   ranks_.check();  // what a collective that failed has left is not to be believed
   if (scalars.finite == 0) {
-    ranks_.exchange("",
-                    "the end after a loss that is not finite");  // which all ranks find: none takes another's end for its reason
     const std::string stands =
         last_checkpoint_.empty() ? "no checkpoint was saved yet" : "the last checkpoint is " + last_checkpoint_.string();
-    throw Error(ExitCode::numeric, "step " + std::to_string(record.step) + ": loss " + std::to_string(scalars.loss) +
-                                       ", gradient norm " + std::to_string(scalars.gradient_norm) +
-                                       ": not finite. The update was not made and nothing was saved; " + stands +
-                                       ". Try a lower optimizer.learning_rate, a longer warmup or optimizer.grad_clip.");
+    fail_together(ranks_, ExitCode::numeric,
+                  "step " + std::to_string(record.step) + ": loss " + std::to_string(scalars.loss) + ", gradient norm " +
+                      std::to_string(scalars.gradient_norm) + ": not finite. The update was not made and nothing was saved; " +
+                      stands + ". Try a lower optimizer.learning_rate, a longer warmup or optimizer.grad_clip.");
   }
   record.loss = scalars.loss;
   record.gradient_norm = scalars.gradient_norm;
@@ -335,8 +377,12 @@ bool Trainer::evaluate(StepMeasurements& measurements) {
       return !StopSignals::requested();
     };
   };
-  measurements.val_loss = validation_loss(engine_.model, *val_, config_.batch.micro_batch, config_.model.n_ctx, sample_,
-                                          engine_.batch, ops_, ranks_, showing("validating"));
+  try {
+    measurements.val_loss = validation_loss(engine_.model, *val_, config_.batch.micro_batch, config_.model.n_ctx, sample_,
+                                            engine_.batch, ops_, ranks_, showing("validating"));
+  } catch (const Error& error) {
+    lose_data(error);
+  }
   if (!measurements.val_loss) return false;
   measurements.val_tokens = sample_.tokens;
   if (!hellaswag_.empty()) {
@@ -409,7 +455,8 @@ TrainSummary Trainer::run() {
   if (state_.pending && !record_step(*state_.pending)) return finish(true);
   const std::size_t ahead = ops_.device().asynchronous ? 2 : 0;
   while (state_.step < steps_) {
-    const bool stop = asked_to_stop(ranks_);
+    fetch_batches();
+    const bool stop = asked_to_stop(ranks_, !lost_data_.empty());
     if (!stop) start_training_step();
     const bool weights_wanted = stop || state_.step == steps_ || evaluation_due(state_.step) || checkpoint_due(state_.step) ||
                                 diagnostics_due(state_.step).any() || comparison_due(state_.step);
@@ -431,6 +478,12 @@ TrainSummary Trainer::finish(bool interrupted) {
   summary.val_loss = state_.last_val_loss;
   summary.checkpoint = last_checkpoint_;
   if (interrupted) {
+    for (const std::string& lost : ranks_.exchange(lost_data_, "the reason to stop")) {
+      if (lost.empty()) continue;
+      fail_together(ranks_, ExitCode::data,
+                    lost + ". Saved " + last_checkpoint_.string() +
+                        "; when the data is as it was, run the same command with --resume to go on");
+    }
     const std::string signal = StopSignals::name();
     progress_.note((signal.empty() ? "another rank was asked to stop" : signal) + ": saved " + last_checkpoint_.string() +
                    "; run the same command with --resume to go on");
@@ -438,9 +491,8 @@ TrainSummary Trainer::finish(bool interrupted) {
   }
 
   if (summary.val_loss && state_.val_sample == sample_) {
-    const std::optional<ShardOrigin> origin = read_sidecar(expand_globs(config_.data.val));
-    if (origin && origin->bytes_per_token > 0.0)
-      summary.bits_per_byte = *summary.val_loss / std::numbers::ln2 / origin->bytes_per_token;
+    if (const std::optional<double> bytes = val_->origins().bytes_per_token())
+      summary.bits_per_byte = *summary.val_loss / std::numbers::ln2 / *bytes;
   }
   if (!first()) return summary;
   const auto optional_number = [](const std::optional<double>& value) {

@@ -18,6 +18,7 @@ struct TrainOptions {
   std::filesystem::path run_directory;
   bool resume = false;
   std::vector<std::string> allowed_changes;  ///< configuration fields that may differ from the resumed run's
+  std::string program = {};                  ///< version and build, for ranks to compare
 };
 
 struct TrainSummary {
@@ -31,8 +32,9 @@ struct TrainSummary {
 
 /// Trains, together with the other ranks, which call it with the same options. Rank 0 writes the run directory (config.json,
 /// metrics.jsonl, tensorboard/, checkpoints/, summary.json) and tells the progress on stderr; of several ranks each has a log of
-/// its own there (logs/rank-N.log). Throws Error with the exit code of what went wrong; committed checkpoints stay intact whatever
-/// happens.
+/// its own there (logs/rank-N.log). Before step 0 they compare what must be the same (files by their fingerprints, options,
+/// weights). Training data that is lost on the way ends the run as a signal does, saved, and then throws. Throws Error with the
+/// exit code of what went wrong; committed checkpoints stay intact whatever happens.
 TrainSummary train(const TrainOptions& options, Ops& ops, Communicator& ranks);
 
 /// What of so many ranks' time a step leaves unused, and the batch.micro_batch that would not, in a sentence; empty: nothing.

@@ -66,6 +66,53 @@ def data(work: Workspace) -> None:
     work.fails(3, "train", "config.json", "data.tokenizer=other/tokenizer.json", "--out", "bad2", says=("tokenizer.json",))
 
 
+def identity(work: Workspace) -> None:
+    """Tokens of one tokenizer never meet a model of another, where it can be known."""
+    (work.folder / "text2.txt").write_text("another text with other words, and other words again\n" * 400)
+    work.ok("data", "train-tokenizer", "text2.txt", "--vocab-size", "290", "--out", "b")
+    work.ok("data", "tokenize", "text.txt", "--tokenizer", "b", "--out", "b", "--name", "u", "--val-fraction", "0.1")
+    own, other = (json.loads((work.folder / path).read_text())["tokenizer"]["hash"] for path in ("data/t.json", "b/u.json"))
+    said = ("two tokenizers", own, other)
+
+    work.write_config("unnamed.json", {"data": {"tokenizer": ""}, "train": {"steps": 6}})
+    work.ok("train", "unnamed.json", "--out", "told")
+    work.fails(3, "train", "unnamed.json", "data.val=b/u_val_*.bin", "--out", "bad", says=("data.val", *said))
+    work.fails(3, "train", "unnamed.json", 'data.train=["data/t_train_*.bin", "b/u_train_*.bin"]', "--out", "bad", says=("data.train", *said))
+    work.fails(3, "train", "unnamed.json", "data.train=b/u_train_*.bin", "data.val=b/u_val_*.bin", f"train.init_from={work.checkpoints('told')[-1]}", "--out", "bad",
+               says=("start from", *said))
+    work.ok("eval", "told", "--data", "data/t_val_*.bin")
+    work.fails(3, "eval", "told", "--data", "b/u_val_*.bin", says=("--data", *said))
+    (work.folder / "items.txt").write_text("a the a the\n 0\n a\n the\n old\n king\n")
+    work.fails(3, "eval", "told", "--hellaswag", "items.txt", "--tokenizer", "b", says=said)
+    work.fails(3, "sample", "told", "--tokenizer", "b", "--tokens", "1", says=said)
+    work.ok("sample", "told", "--tokenizer", "data", "--tokens", "1")
+    work.fails(3, "export", "told", "exported", "--tokenizer", "b", says=said)
+    work.ok("export", "told", "exported", "--tokenizer", "data")
+    work.fails(3, "import", "exported", "imported", "--tokenizer", "b", says=said)
+    done = work.ok("data", "inspect", "data/t_val_000000.bin", "b/u_val_000000.bin")
+    check("2 tokenizers" in done.stdout, f"inspect does not tell of two tokenizers:\n{done.stdout}")
+    work.ok("data", "verify", "data/*.bin")
+    work.fails(3, "data", "verify", "data/*.bin", "text.txt", says=("1 of these shards",))
+
+
+def texts(work: Workspace) -> None:
+    """What is no text is neither tokenized nor learnt from."""
+    few = "Une fleur sur la table.\n".encode() * 400
+    for name, contents, says in (("t.parquet", b"PAR1" + bytes(range(256)) * 8 + b"PAR1", "Parquet"),
+                                 ("t.txt", "Où est le café?\n".encode("latin-1") * 400, "LATIN1"),
+                                 ("t16.txt", "plain".encode("utf-16-le") * 400, "NUL byte at offset 1"),
+                                 ("t.txt.gz", b"\x1f\x8b\x08" + few, "gunzip"),
+                                 ("shard.txt", (work.folder / "data/t_val_000000.bin").read_bytes(), "token shard")):
+        (work.folder / name).write_bytes(contents)
+        work.fails(3, "data", "tokenize", name, "--tokenizer", "data", "--out", "none", "--name", "n", says=(name, says))
+        work.fails(3, "data", "train-tokenizer", name, "--vocab-size", "260", "--out", "none", says=(name, says))
+    check(not list((work.folder / "none").glob("*")), "files were made of what is no text")
+    (work.folder / "few.txt").write_bytes(few + b"caf\xe9\n")
+    for command in (("tokenize", "few.txt", "--tokenizer", "data", "--out", "few", "--name", "n"), ("train-tokenizer", "few.txt", "--vocab-size", "260", "--out", "few")):
+        done = work.ok("data", *command)
+        check("few.txt: 1 byte is not UTF-8" in done.stdout, f"a broken character is not told:\n{done.stdout}")
+
+
 def checkpoints(work: Workspace) -> None:
     work.ok("train", "config.json", "train.steps=20", "--out", "run")
     work.fails(2, "train", "config.json", "train.steps=20", "--out", "run", says=("--resume",))
@@ -227,7 +274,7 @@ def memory(work: Workspace) -> None:
 
 
 def main() -> None:
-    cases = (configuration, data, checkpoints, numeric, output_and_locks, links, what_exists, memory)
+    cases = (configuration, data, identity, texts, checkpoints, numeric, output_and_locks, links, what_exists, memory)
     chosen = sys.argv[2:] or [case.__name__ for case in cases]
     with Workspace(sys.argv[1]) as work:
         for case in cases:

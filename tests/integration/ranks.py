@@ -1,7 +1,8 @@
 """ranks.py TEMPER MPIRUN: 1, 2, 3 and 4 ranks with the same global batch train the same model.
 
 With parallel.deterministic the bits are the same, with ZeRO-1 and without; what 4 ranks saved, 1 and 3 go on with. Otherwise losses differ in rounding
-only. SIGTERM to one rank saves on all. A loss that is not finite ends all in the same step.
+only. SIGTERM to one rank saves on all, and so does a shard that is lost. Ranks with different data do not begin. A loss that is not finite ends all in the
+same step.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import os
 import shutil
 import signal
 import sys
+from pathlib import Path
 
-from harness import Workspace, at_line, check, final_bytes, metrics
+from harness import Workspace, at_line, check, final_bytes, metrics, text
 from mpi_launch import MpiLaunch
 
 STEPS = 12
@@ -102,6 +104,54 @@ def stopped(work: Workspace, launch: MpiLaunch) -> None:
     print("SIGTERM to rank 2 of 3: all saved and ended with 75", flush=True)
 
 
+def different(work: Workspace, launch: MpiLaunch) -> None:
+    """A rank with other files, or in another run directory, is named before step 0, on a fresh start and on resuming."""
+    elsewhere = work.folder / "elsewhere"
+    shutil.copytree(work.folder / "data", elsewhere / "data")
+    shutil.copy(work.folder / "adamw.json", elsewhere)
+    (elsewhere / "text.txt").write_text(text(20000, 2))
+    work.ok("data", "tokenize", "elsewhere/text.txt", "--tokenizer", "data", "--out", "elsewhere/data", "--name", "t", "--val-fraction", "0.1",
+            "--overwrite")
+
+    def refused(run: str, other_run: str, folder: Path, *says: str, more: tuple[str, ...] = ()) -> None:
+        one, two = (("train", "adamw.json", *more, "--out", str(work.folder / out)) for out in (run, other_run))
+        said = launch.run(1, *one, ":", "-n", "1", "-wdir", str(folder), work.temper, *two, code=3)
+        for part in says:
+            check(part in said, f"the message lacks {part!r}:\n{said}")
+        check("is gone" not in said, f"a rank took another's end for its reason:\n{said}")
+
+    data = ("training data (data.train): rank 1 on ", "validation data (data.val): rank 1 on ", "nothing was trained")
+    refused("apart", "apart", elsewhere, *data)
+    check(not (work.folder / "apart" / "metrics.jsonl").exists(), "a run began on different data")
+    refused("apart-2", "apart-3", work.folder, "run directory (--out): rank 1 on ")
+    shutil.copytree(work.folder / "fast-1", work.folder / "apart-4")
+    lines = (work.folder / "apart-4" / "metrics.jsonl").read_text()
+    refused("apart-4", "apart-4", elsewhere, *data, more=("--resume",))
+    check((work.folder / "apart-4" / "metrics.jsonl").read_text() == lines, "a resumed run went on with different data")
+    print("ranks with other data or another run directory: exit 3, named before step 0", flush=True)
+
+
+def lost(work: Workspace, launch: MpiLaunch) -> None:
+    """A shard that is cut short while three ranks train from it: all save, name it and end; when it is back they reach the same bits."""
+    arguments = ("train", "adamw.json", "train.steps=400", "eval.every=0", "checkpoint.every=0", "parallel.zero_stage=1", "--out")
+    launch.run(3, *arguments, "kept")
+    shard = work.folder / "data" / "t_train_000000.bin"
+    whole = shard.read_bytes()
+    process = launch.start(3, *arguments, "lost")
+    launch.wait_for_step(process, "lost", 20)
+    os.truncate(shard, 2000)
+    said, _ = process.communicate(timeout=60)
+    shard.write_bytes(whole)
+    check(process.returncode == 3, f"a lost shard: exit {process.returncode}\n{said}")
+    for part in (shard.name, "Saved ", "--resume"):
+        check(part in said, f"the message lacks {part!r}:\n{said}")
+    check("is gone" not in said, f"a rank took another's end for its reason:\n{said}")
+    launch.run(3, *arguments, "lost", "--resume")
+    check(metrics(work.folder / "lost") == metrics(work.folder / "kept"), "another curve than of a run that lost nothing")
+    check(final_bytes(work.folder / "lost") == final_bytes(work.folder / "kept"), "other weights than of a run that lost nothing")
+    print("a shard cut short under 3 ranks: saved, exit 3, resumed to the same bits", flush=True)
+
+
 def diverged(work: Workspace, launch: MpiLaunch) -> None:
     explodes = ("optimizer.name=sgd", "optimizer.learning_rate=1000", "optimizer.grad_clip=0", "schedule.warmup_steps=0")
     said = launch.run(3, "train", "adamw.json", *explodes, "--out", "nan", code=6)
@@ -124,6 +174,8 @@ def main() -> None:
         close_losses(work, launch)
         idle(work, launch)
         stopped(work, launch)
+        different(work, launch)
+        lost(work, launch)
         diverged(work, launch)
 
 

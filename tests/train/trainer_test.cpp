@@ -7,9 +7,12 @@
 #include <nlohmann/json.hpp>
 
 #include "config/parse.h"
+#include "data/shard_sidecar.h"
 #include "io/file.h"
 #include "kernels/emulated/emulated_ops.h"
+#include "scripted_ranks.h"
 #include "tiny_run.h"
+#include "train/checkpoint.h"
 
 namespace temper {
 namespace {
@@ -213,6 +216,66 @@ TEST_P(TrainerTest, ALossThatIsNotFiniteSavesNothing) {
   config.checkpoint.every = 0;
   expect_error(ExitCode::numeric, {"not finite", "no checkpoint was saved yet"}, [&] { run(); });
   EXPECT_TRUE(std::filesystem::is_empty(folder / "run/checkpoints"));
+}
+
+// A disk's cleaner, or somebody who tokenizes again: the run ends saved, names the shard, and goes on to the same bits when it is
+// back.
+TEST_P(TrainerTest, LostDataEndsARunThatIsSaved) {
+  config.train.steps = 9;
+  config.data.shuffle = true;
+  run();
+  const std::string last = "run/checkpoints/step-00000009/optimizer.safetensors";
+  const std::string whole = read_file(folder / last);
+  const std::vector<Json> lines = metrics();
+  for (const std::string& lost : {config.data.train[0], config.data.val[0]}) {
+    std::filesystem::remove_all(folder / "run");
+    const std::string good = read_file(lost);
+    auto scripted = std::make_unique<ScriptedRanks>([](const std::string& mine) { return std::vector<std::string>{mine}; }, 0, 1);
+    scripted->on_check = [&, steps = 0]() mutable {
+      if (++steps == 2) std::filesystem::resize_file(lost, 1100);
+    };
+    ranks = std::move(scripted);
+    expect_error(ExitCode::data, {lost, "Saved", "checkpoints/step-0000000", "--resume"}, [&] { run(); });
+    EXPECT_FALSE(std::filesystem::exists(folder / "run/summary.json"));
+
+    std::ofstream(lost, std::ios::binary) << good;
+    ranks = make_self_communicator();
+    EXPECT_EQ(run(true).steps, 9);
+    EXPECT_EQ(read_file(folder / last), whole) << lost;
+    const std::vector<Json> resumed = metrics();
+    ASSERT_EQ(resumed.size(), lines.size()) << lost;
+    for (std::size_t i = 0; i < lines.size(); ++i)
+      for (const char* key : {"step", "tokens", "loss", "val_loss", "lr", "grad_norm"})
+        EXPECT_EQ(resumed[i].value(key, Json()), lines[i].value(key, Json())) << i << " " << key << lost;
+  }
+}
+
+TEST_P(TrainerTest, TokenizersThatAreKnownAreCompared) {
+  const auto record = [&](const std::string& name, Split split, const std::string& shard, const std::string& tokenizer) {
+    const std::filesystem::path path = shard_path(folder.path(), name, split, 0);
+    std::filesystem::copy_file(shard, path, std::filesystem::copy_options::overwrite_existing);
+    Sidecar sidecar;
+    sidecar.tokenizer_hash = tokenizer;
+    sidecar.split(split) = {400, 1, 1000, {describe_shard(path)}};
+    write_sidecar(sidecar_path(folder.path(), name), sidecar);
+    return path.string();
+  };
+  const std::string train_shard = config.data.train[0], val_shard = config.data.val[0];
+  config.data.train = {record("a", Split::train, train_shard, "aaaa"), train_shard};  // one of which says nothing
+  config.data.val = {record("b", Split::validation, val_shard, "bbbb")};
+  expect_error(ExitCode::data, {"data.train", "a.json", "aaaa", "data.val", "b.json", "bbbb"}, [&] { run(); });
+  std::filesystem::remove_all(folder / "run");
+
+  config.data.val = {val_shard};
+  run();
+  EXPECT_NE(said.find("data.train: 1 of 2 shards have no record of their tokenizer"), std::string::npos) << said;
+  const std::filesystem::path saved = folder / "run/checkpoints/step-00000006";
+  EXPECT_EQ(tokenizer_of_model(saved), "aaaa") << "known from the shards, without data.tokenizer";
+
+  std::filesystem::rename(folder / "run", folder / "earlier");
+  config.train.init_from = folder / "earlier/checkpoints/step-00000006";
+  config.data.train = {record("a", Split::train, train_shard, "cccc"), train_shard};
+  expect_error(ExitCode::data, {"the model to start from", "aaaa", "data.train", "cccc"}, [&] { run(); });
 }
 
 TEST_P(TrainerTest, HellaSwagNeedsTokenizerAndValidation) {

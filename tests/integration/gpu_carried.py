@@ -85,7 +85,8 @@ def main() -> None:
     os.chdir(arguments.repository)
     if not output("dpkg-query", "-W", "dpkg"):
         skip("this system has no Debian packages")
-    hidden = files_of([name for pattern in HIDDEN for name in output("dpkg-query", "-W", "-f", "${binary:Package}\n", pattern) if name])
+    known = [line.split() for pattern in HIDDEN for line in output("dpkg-query", "-W", "-f", "${db:Status-Abbrev} ${binary:Package}\n", pattern)]
+    hidden = files_of([words[1] for words in known if words[:1] == ["ii"]])
     check(hidden, "nothing to hide")
     with tempfile.TemporaryDirectory(prefix="temper-test-") as temporary:
         carried, build, mounted = Path(temporary, "carried"), arguments.build or Path(temporary, "build"), Path(temporary, "mounted")

@@ -11,6 +11,13 @@ set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_CXX_FLAGS_RELEASE "-O3")
 
+# The files of a target are compiled together, a few at a time: most of what the compiler reads and instantiates (the standard
+# library, JSON, GoogleTest) is the same for each. An unnamed namespace is therefore its room's, not its file's.
+if(NOT DEFINED CMAKE_UNITY_BUILD)
+  set(CMAKE_UNITY_BUILD ON)
+endif()
+set(CMAKE_UNITY_BUILD_BATCH_SIZE 6)
+
 find_program(TEMPER_CCACHE ccache)
 if(TEMPER_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${TEMPER_CCACHE})

@@ -20,18 +20,20 @@ stage() { printf '== %d:%02d  %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$1"; }
 stage "format"
 git ls-files -z '*.h' '*.cpp' '*.cu' '*.cuh' | xargs -0 clang-format --dry-run --Werror
 
-stage "release build and tests"
+stage "release build"
 cmake --preset release -DTEMPER_TESTS=ON -DTEMPER_FUZZ_SECONDS="$fuzz_seconds" >/dev/null
 cmake --build --preset release -- -j "$jobs"
-ctest --test-dir build/release --output-on-failure -j "$jobs" "${exclude[@]}"
+stage "release tests"
+ctest --test-dir build/release --output-on-failure -j "$((2 * jobs))" "${exclude[@]}"
 
-stage "debug build with AddressSanitizer and UndefinedBehaviorSanitizer: the rooms that compute or read files, once more"
+stage "debug build, with AddressSanitizer and UndefinedBehaviorSanitizer, of the rooms that compute or read files"
 cmake --preset debug >/dev/null
 rooms=(kernels emulated io config data model)
 targets=("${rooms[@]/#/temper_}")
 targets=("${targets[@]/%/_tests}")
 cmake --build --preset debug --target "${targets[@]}" -- -j "$jobs"
+stage "debug tests"
 # One order of the emulated GPU's threads finds what a sanitizer can find; the release tests have tried them all.
 GTEST_FILTER='-*SameBitsForAnyOrderOfCudaThreads*' \
-ctest --test-dir build/debug --output-on-failure -j "$jobs" --label-regex "^($(IFS='|'; echo "${rooms[*]}"))\$"
+ctest --test-dir build/debug --output-on-failure -j "$((2 * jobs))" --label-regex "^($(IFS='|'; echo "${rooms[*]}"))\$"
 stage "all passed"

@@ -4,7 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-[ -e build/release/compile_commands.json ] || cmake --preset release >/dev/null
+# A configuration of its own, which is never built: the compiler's commands for single files, without headers that only g++ can read.
+cmake --preset release -B build/tidy -DTEMPER_TESTS=OFF -DCMAKE_UNITY_BUILD=OFF -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON >/dev/null
 files=("$@")
 if [ ${#files[@]} -eq 0 ]; then
   # Left out: kernels/cpu/isa, compiled for several instruction sets with flags of g++; kernels/cuda and kernels/emulated, which need
@@ -13,4 +14,4 @@ if [ ${#files[@]} -eq 0 ]; then
   mapfile -t files < <(git ls-files 'kernels/*.cpp' 'src/*.cpp' |
     grep -vE '^kernels/cpu/isa/|^kernels/(cuda|emulated)/|^kernels/cpu/isa\.cpp$|^src/config/(fields(_[a-z]+)?|field_access)\.cpp$|^src/io/tfevents\.cpp$')
 fi
-printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 4 clang-tidy -p build/release --quiet --warnings-as-errors='*' 2>/dev/null
+printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 4 clang-tidy -p build/tidy --quiet --warnings-as-errors='*' 2>/dev/null

@@ -1,8 +1,23 @@
 #include "kernels/cases/op_case.h"
 
+#include <sstream>
 #include <utility>
 
+#include "kernels/cases/text.h"
+
 namespace temper {
+
+TextPart::TextPart(double number) {
+  std::ostringstream digits;
+  digits << number;
+  text = digits.str();
+}
+
+std::string joined(std::initializer_list<TextPart> parts) {
+  std::string all;
+  for (const TextPart& part : parts) all += part.text;
+  return all;
+}
 
 Fill normal(double mean, double deviation) {
   Fill fill;
@@ -29,9 +44,9 @@ Fill values(std::vector<double> all) {
 
 namespace {
 
-TensorSpec tensor(std::string name, Role role, Content content, Shape shape, Fill fill) {
+TensorSpec tensor(std::string_view name, Role role, Content content, Shape shape, Fill fill) {
   TensorSpec spec;
-  spec.name = std::move(name);
+  spec.name = name;
   spec.role = role;
   spec.content = content;
   spec.shape = shape;
@@ -41,24 +56,29 @@ TensorSpec tensor(std::string name, Role role, Content content, Shape shape, Fil
 
 }  // namespace
 
-TensorSpec input(std::string name, Content content, Shape shape, Fill fill) {
-  return tensor(std::move(name), Role::input, content, shape, std::move(fill));
+TensorSpec input(std::string_view name, Content content, Shape shape, Fill fill) {
+  return tensor(name, Role::input, content, shape, std::move(fill));
 }
 
-TensorSpec output(std::string name, Content content, Shape shape) {
-  return tensor(std::move(name), Role::output, content, shape, {});
+TensorSpec output(std::string_view name, Content content, Shape shape) {
+  return tensor(name, Role::output, content, shape, {});
 }
 
-TensorSpec in_out(std::string name, Content content, Shape shape, Fill fill) {
-  return tensor(std::move(name), Role::in_out, content, shape, std::move(fill));
+TensorSpec in_out(std::string_view name, Content content, Shape shape, Fill fill) {
+  return tensor(name, Role::in_out, content, shape, std::move(fill));
 }
 
-TensorView Views::operator[](const std::string& name) const {
+TensorView Views::operator[](std::string_view name) const {
   const auto found = views_.find(name);
   return found == views_.end() ? TensorView{} : found->second;
 }
 
-bool Numbers::present(const std::string& name) const {
+std::vector<double>& Numbers::operator[](std::string_view name) {
+  const auto found = numbers_.find(name);
+  return found != numbers_.end() ? found->second : numbers_[std::string(name)];
+}
+
+bool Numbers::present(std::string_view name) const {
   const auto found = numbers_.find(name);
   return found != numbers_.end() && !found->second.empty();
 }

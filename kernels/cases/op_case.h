@@ -12,6 +12,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernels/ops.h"
@@ -65,18 +66,18 @@ struct TensorSpec {
   bool exact_zeros = false;   ///< where the reference is exactly 0, so must the result be
   std::int64_t touched = -1;  ///< elements that must be moved at least, for the benchmark; -1: all of them
 };
-TensorSpec input(std::string name, Content content, Shape shape, Fill fill);
-TensorSpec output(std::string name, Content content, Shape shape);
-TensorSpec in_out(std::string name, Content content, Shape shape, Fill fill);
+TensorSpec input(std::string_view name, Content content, Shape shape, Fill fill);
+TensorSpec output(std::string_view name, Content content, Shape shape);
+TensorSpec in_out(std::string_view name, Content content, Shape shape, Fill fill);
 
 /// Tensors in device memory by name. A name that the case does not list gives an absent view.
 class Views {
  public:
-  TensorView operator[](const std::string& name) const;
+  TensorView operator[](std::string_view name) const;
   TensorView& at(const std::string& name) { return views_[name]; }
 
  private:
-  std::map<std::string, TensorView> views_;
+  std::map<std::string, TensorView, std::less<>> views_;
 };
 
 /// The same tensors in double precision. A name that the case does not list gives an empty vector.
@@ -86,13 +87,13 @@ class Numbers {
   Numbers() = default;
   explicit Numbers(DType activation) : rounds_(true), activation_(activation) {}
 
-  std::vector<double>& operator[](const std::string& name) { return numbers_[name]; }
-  bool present(const std::string& name) const;
+  std::vector<double>& operator[](std::string_view name);
+  bool present(std::string_view name) const;
   /// `value` as an activation tensor would hold it, for operations that read back what they wrote.
   double rounded(double value) const;
 
  private:
-  std::map<std::string, std::vector<double>> numbers_;
+  std::map<std::string, std::vector<double>, std::less<>> numbers_;
   bool rounds_ = false;
   DType activation_ = DType::f32;
 };

@@ -19,8 +19,6 @@ namespace {
 
 constexpr int block = 96;  // queries and keys in a block: a multiple of every tile size and of the depth unit
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
 // Lays arrays side by side in one thread's scratch; with a null base it only counts.
 class Layout {
  public:

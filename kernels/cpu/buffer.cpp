@@ -11,8 +11,6 @@ namespace temper::cpu {
 
 namespace {
 
-constexpr std::size_t huge_page = std::size_t{2} << 20;
-
 std::size_t alignment_of(std::size_t bytes) { return bytes >= huge_page ? huge_page : 4096; }
 
 }  // namespace

@@ -6,6 +6,8 @@
 
 namespace temper::cpu {
 
+inline constexpr std::size_t huge_page = std::size_t{2} << 20;
+
 /// Page-aligned memory, in huge pages where it is large, that only ever grows; contents are lost when it does.
 class Buffer {
  public:

@@ -29,7 +29,6 @@ namespace temper::cpu {
 namespace {
 
 constexpr std::size_t small_alignment = 256;
-constexpr std::size_t huge_page = std::size_t{2} << 20;
 
 DeviceInfo describe_machine(const Linear& linear) {
   DeviceInfo info;

@@ -13,6 +13,8 @@
 
 namespace temper::cpu {
 
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
 /// A strip of up to tile_rows (A) or tile_columns (B) vectors of length `depth` inside a row-major matrix.
 struct Strip {
   const void* data = nullptr;

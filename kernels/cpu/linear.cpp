@@ -14,8 +14,6 @@ constexpr std::int64_t block_columns = 384;                   // ... while those
 constexpr std::size_t most_packed_a = std::size_t{64} << 20;  // bytes of A packed at a time: bounds scratch, not speed
 constexpr int panels_per_task = 4;                            // packed by one thread at a stretch
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
 // Packs panels [first, end) of an operand; called by every thread of a team. before(vector, count) comes ahead of each stretch.
 template <typename Before>
 void pack(const Operand& operand, int width, std::size_t panel_bytes, void (*pack_one)(const Strip&, void*), std::int64_t first,

@@ -12,8 +12,6 @@ void update_statistics(const float* before, const float* after, const ParameterS
 /// What it takes of the workspace.
 std::size_t update_statistics_scratch_bytes(std::int64_t segment_count);
 
-void precondition(const PriorScale& scale, ConstTensorView x, ConstTensorView second_moment, TensorView out, Stream& stream);
-
 void histogram(ConstTensorView x, float scale, TensorView counts, Stream& stream);
 
 }  // namespace temper::TEMPER_BACKEND

@@ -2,7 +2,7 @@
 
 #include "kernels/cuda/layernorm_arguments.cuh"
 #include "kernels/cuda/layernorm_rows.cuh"
-#include "kernels/cuda/partial_rows.h"
+#include "kernels/cuda/row_sums.h"
 
 namespace temper::TEMPER_BACKEND {
 

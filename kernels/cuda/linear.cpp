@@ -1,7 +1,7 @@
 #include "kernels/cuda/linear.h"
 
-#include "kernels/cuda/bias.h"
-#include "kernels/cuda/gelu.h"
+#include "kernels/cuda/elementwise.h"
+#include "kernels/cuda/row_sums.h"
 
 namespace temper::TEMPER_BACKEND {
 

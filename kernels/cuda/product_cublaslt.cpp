@@ -3,6 +3,7 @@
 // rows.
 #include <cublasLt.h>
 #include <device/product.h>
+#include <dlfcn.h>
 
 #include <algorithm>
 #include <array>
@@ -26,29 +27,75 @@ constexpr float shortest_timing = 0.3f;  // milliseconds; shorter products are r
 constexpr int most_repeats = 20;
 constexpr float noise = 1.01f;  // of two candidates this close the library's own order decides
 
+// Where the library's functions are. It is half a gigabyte, which takes a process longer to load than everything else: linked, it
+// would cost each of them a fifth of a second, with a GPU or without. So the first product loads it.
+struct Library {
+  void* file = open();
+  decltype(&cublasLtCreate) create = find("cublasLtCreate");
+  decltype(&cublasLtDestroy) destroy = find("cublasLtDestroy");
+  decltype(&cublasLtGetStatusString) status_string = find("cublasLtGetStatusString");
+  decltype(&cublasLtGetVersion) version = find("cublasLtGetVersion");
+  decltype(&cublasLtMatrixLayoutCreate) create_layout = find("cublasLtMatrixLayoutCreate");
+  decltype(&cublasLtMatrixLayoutDestroy) destroy_layout = find("cublasLtMatrixLayoutDestroy");
+  decltype(&cublasLtMatmulDescCreate) create_operation = find("cublasLtMatmulDescCreate");
+  decltype(&cublasLtMatmulDescDestroy) destroy_operation = find("cublasLtMatmulDescDestroy");
+  decltype(&cublasLtMatmulDescSetAttribute) set_operation = find("cublasLtMatmulDescSetAttribute");
+  decltype(&cublasLtMatmulPreferenceCreate) create_preference = find("cublasLtMatmulPreferenceCreate");
+  decltype(&cublasLtMatmulPreferenceDestroy) destroy_preference = find("cublasLtMatmulPreferenceDestroy");
+  decltype(&cublasLtMatmulPreferenceSetAttribute) set_preference = find("cublasLtMatmulPreferenceSetAttribute");
+  decltype(&cublasLtMatmulAlgoGetHeuristic) heuristic = find("cublasLtMatmulAlgoGetHeuristic");
+  decltype(&cublasLtMatmulAlgoCheck) check_algorithm = find("cublasLtMatmulAlgoCheck");
+  decltype(&cublasLtMatmul) multiply = find("cublasLtMatmul");
+
+ private:
+  struct Symbol {
+    void* address;
+    template <typename Function>
+    operator Function*() const {  // NOLINT(google-explicit-constructor)
+      return reinterpret_cast<Function*>(address);
+    }
+  };
+
+  static void* open() {
+    const std::string name = "libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR);
+    for (const std::string& each : {name, std::string(TEMPER_CUBLASLT)})  // where the system looks, then where this was built
+      if (void* file = dlopen(each.c_str(), RTLD_NOW | RTLD_LOCAL)) return file;
+    throw Unsupported(name + " cannot be loaded: " + dlerror() + "; put its folder into LD_LIBRARY_PATH");
+  }
+  Symbol find(const char* name) const {
+    if (void* address = dlsym(file, name)) return {address};
+    throw Unsupported(std::string("cuBLASLt lacks a function: ") + dlerror());
+  }
+};
+
+const Library& cublaslt() {
+  static const Library library;
+  return library;
+}
+
 void check_cublas(cublasStatus_t status, const char* what) {
-  if (status != CUBLAS_STATUS_SUCCESS) throw DeviceError(std::string(what) + ": " + cublasLtGetStatusString(status));
+  if (status != CUBLAS_STATUS_SUCCESS) throw DeviceError(std::string(what) + ": " + cublaslt().status_string(status));
 }
 
 // Owns one of the library's opaque objects.
-template <auto destroy>
+template <auto Library::*destroy>
 struct Destroy {
   template <typename Object>
   void operator()(Object* object) const {
-    destroy(object);
+    (cublaslt().*destroy)(object);
   }
 };
-template <typename Pointer, auto destroy>
+template <typename Pointer, auto Library::*destroy>
 using Owned = std::unique_ptr<std::remove_pointer_t<Pointer>, Destroy<destroy>>;
 
-using Handle = Owned<cublasLtHandle_t, cublasLtDestroy>;
-using Operation = Owned<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
-using Layout = Owned<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
-using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
+using Handle = Owned<cublasLtHandle_t, &Library::destroy>;
+using Operation = Owned<cublasLtMatmulDesc_t, &Library::destroy_operation>;
+using Layout = Owned<cublasLtMatrixLayout_t, &Library::destroy_layout>;
+using Preference = Owned<cublasLtMatmulPreference_t, &Library::destroy_preference>;
 
 Handle make_handle() {
   cublasLtHandle_t handle = nullptr;
-  check_cublas(cublasLtCreate(&handle), "cublasLtCreate");
+  check_cublas(cublaslt().create(&handle), "cublasLtCreate");
   return Handle(handle);
 }
 
@@ -57,19 +104,19 @@ cudaDataType_t type_of(DType dtype) { return dtype == DType::bf16 ? CUDA_R_16BF 
 Layout make_layout(ConstTensorView row_major) {
   cublasLtMatrixLayout_t layout = nullptr;
   const auto rows = static_cast<std::uint64_t>(row_major.shape[0]), columns = static_cast<std::uint64_t>(row_major.shape[1]);
-  check_cublas(cublasLtMatrixLayoutCreate(&layout, type_of(row_major.dtype), columns, rows, row_major.shape[1]),
+  check_cublas(cublaslt().create_layout(&layout, type_of(row_major.dtype), columns, rows, row_major.shape[1]),
                "cublasLtMatrixLayoutCreate");
   return Layout(layout);
 }
 
 template <typename Value>
 void set(const Operation& operation, cublasLtMatmulDescAttributes_t attribute, Value value) {
-  check_cublas(cublasLtMatmulDescSetAttribute(operation.get(), attribute, &value, sizeof(value)), "cublasLtMatmulDescSetAttribute");
+  check_cublas(cublaslt().set_operation(operation.get(), attribute, &value, sizeof(value)), "cublasLtMatmulDescSetAttribute");
 }
 
 template <typename Value>
 void set(const Preference& preference, cublasLtMatmulPreferenceAttributes_t attribute, Value value) {
-  check_cublas(cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof(value)),
+  check_cublas(cublaslt().set_preference(preference.get(), attribute, &value, sizeof(value)),
                "cublasLtMatmulPreferenceSetAttribute");
 }
 
@@ -159,7 +206,7 @@ void set_pointers(const Plan& plan, const ProductCall& call) {
 Operation make_operation(const ProductCall& call, bool tf32) {
   cublasLtMatmulDesc_t made = nullptr;
   const cublasComputeType_t compute = tf32 && call.a.dtype == DType::f32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
-  check_cublas(cublasLtMatmulDescCreate(&made, compute, CUDA_R_32F), "cublasLtMatmulDescCreate");
+  check_cublas(cublaslt().create_operation(&made, compute, CUDA_R_32F), "cublasLtMatmulDescCreate");
   Operation operation(made);
   set(operation, CUBLASLT_MATMUL_DESC_TRANSA, call.b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
   set(operation, CUBLASLT_MATMUL_DESC_TRANSB, call.a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
@@ -174,7 +221,7 @@ Operation make_operation(const ProductCall& call, bool tf32) {
 
 Preference make_preference(const ProductCall& call) {
   cublasLtMatmulPreference_t made = nullptr;
-  check_cublas(cublasLtMatmulPreferenceCreate(&made), "cublasLtMatmulPreferenceCreate");
+  check_cublas(cublaslt().create_preference(&made), "cublasLtMatmulPreferenceCreate");
   Preference preference(made);
   set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, std::uint64_t{workspace_size});
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(call.b.data));
@@ -237,7 +284,7 @@ class Stopwatch {
 };
 
 std::string library_version() {
-  const std::size_t version = cublasLtGetVersion();
+  const std::size_t version = cublaslt().version();
   return "cuBLASLt " + std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
          std::to_string(version % 100);
 }
@@ -302,8 +349,8 @@ std::vector<cublasLtMatmulAlgo_t> Product::State::ask(const Plan& plan, const Pr
   std::array<cublasLtMatmulHeuristicResult_t, most_candidates> results{};
   int count = 0;
   const cublasStatus_t status =
-      cublasLtMatmulAlgoGetHeuristic(handle.get(), plan.operation.get(), plan.b.get(), plan.a.get(), plan.d.get(), plan.d.get(),
-                                     make_preference(call).get(), most_candidates, results.data(), &count);
+      cublaslt().heuristic(handle.get(), plan.operation.get(), plan.b.get(), plan.a.get(), plan.d.get(), plan.d.get(),
+                           make_preference(call).get(), most_candidates, results.data(), &count);
   // "Not supported" and "invalid" are answers: a shape or an epilogue that the library cannot carry out.
   if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) return {};
   check_cublas(status, "cublasLtMatmulAlgoGetHeuristic");
@@ -317,15 +364,16 @@ std::vector<cublasLtMatmulAlgo_t> Product::State::ask(const Plan& plan, const Pr
 // Whether an algorithm out of a file suits the call.
 bool Product::State::usable(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm) const {
   cublasLtMatmulHeuristicResult_t result{};
-  const cublasStatus_t status = cublasLtMatmulAlgoCheck(handle.get(), plan.operation.get(), plan.b.get(), plan.a.get(),
-                                                        plan.d.get(), plan.d.get(), &algorithm, &result);
+  const cublasStatus_t status = cublaslt().check_algorithm(handle.get(), plan.operation.get(), plan.b.get(), plan.a.get(),
+                                                           plan.d.get(), plan.d.get(), &algorithm, &result);
   return status == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= workspace_size;
 }
 
 cublasStatus_t Product::State::multiply(const Plan& plan, const ProductCall& call, const cublasLtMatmulAlgo_t& algorithm) const {
   const float alpha = 1.0f, beta = call.accumulate ? 1.0f : 0.0f;
-  return cublasLtMatmul(handle.get(), plan.operation.get(), &alpha, call.b.data, plan.b.get(), call.a.data, plan.a.get(), &beta,
-                        call.d.data, plan.d.get(), call.d.data, plan.d.get(), &algorithm, workspace, workspace_size, stream.get());
+  return cublaslt().multiply(handle.get(), plan.operation.get(), &alpha, call.b.data, plan.b.get(), call.a.data, plan.a.get(),
+                             &beta, call.d.data, plan.d.get(), call.d.data, plan.d.get(), &algorithm, workspace, workspace_size,
+                             stream.get());
 }
 
 cublasLtMatmulAlgo_t Product::State::choose(const Plan& plan, const Key& key, const ProductCall& call) {

@@ -9,24 +9,25 @@
 namespace temper::emulated {
 
 namespace {
+constexpr std::size_t cache_line = 64;
 constexpr std::size_t stack_bytes = 128 * 1024;  // AddressSanitizer's frames are several times larger than plain ones
-}
+const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}  // namespace
 
 StackPool::~StackPool() {
-  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   for (const Stack& stack : stacks_) {
     sanitizer::unpoison(stack.bottom, stack.size);
-    munmap(static_cast<char*>(stack.bottom) - page, stack.size + page);
+    munmap(static_cast<char*>(stack.bottom) - page, stack_bytes + page);
   }
 }
 
 Stack StackPool::at(std::size_t index) {
-  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   while (stacks_.size() <= index) {
     void* memory = mmap(nullptr, stack_bytes + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) throw OutOfMemory("emulated backend: no memory for the stack of another CUDA thread");
     mprotect(memory, page, PROT_NONE);
-    stacks_.push_back({static_cast<char*>(memory) + page, stack_bytes});
+    // Stacks that all ended at the same place of a page would share a few lines of the first-level cache.
+    stacks_.push_back({static_cast<char*>(memory) + page, stack_bytes - 5 * cache_line * stacks_.size() % page});
   }
   return stacks_[index];
 }

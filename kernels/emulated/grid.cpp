@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "kernels/check.h"
 
@@ -25,6 +28,34 @@ void check_shape(const std::string& kernel, Index3 grid, Index3 block, std::size
         std::to_string(shared_bytes) + " bytes of shared memory, " + std::to_string(SharedArena::capacity) + " are there");
 }
 
+// What an OS thread needs to run blocks.
+struct Multiprocessor {
+  StackPool stacks;
+  SharedArena arena;
+  Block block{stacks, arena};
+};
+
+// Those that no launch uses now, of all devices: taking hundreds of stacks from the system lasts longer than most launches.
+class Multiprocessors {
+ public:
+  std::unique_ptr<Multiprocessor> take() {
+    const std::scoped_lock lock(mutex_);
+    if (idle_.empty()) return std::make_unique<Multiprocessor>();
+    std::unique_ptr<Multiprocessor> taken = std::move(idle_.back());
+    idle_.pop_back();
+    return taken;
+  }
+  void give_back(std::unique_ptr<Multiprocessor> used) {
+    const std::scoped_lock lock(mutex_);
+    idle_.push_back(std::move(used));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Multiprocessor>> idle_;
+};
+Multiprocessors multiprocessors;
+
 }  // namespace
 
 void GridRunner::run(const std::string& kernel, Index3 grid, Index3 block, std::size_t dynamic_shared_bytes,
@@ -35,25 +66,26 @@ void GridRunner::run(const std::string& kernel, Index3 grid, Index3 block, std::
   std::mutex mutex;
   std::string fault;
 
-  const auto work = [&](Multiprocessor& multiprocessor) {
+  const auto work = [&] {
+    std::unique_ptr<Multiprocessor> multiprocessor = multiprocessors.take();
     for (std::uint64_t i = next++; i < blocks; i = next++) {
       const Index3 index{static_cast<unsigned>(i % grid.x), static_cast<unsigned>(i / grid.x % grid.y),
                          static_cast<unsigned>(i / grid.x / grid.y)};
       try {
-        multiprocessor.block.run(kernel, grid, block, index, dynamic_shared_bytes, body, execution_);
+        multiprocessor->block.run(kernel, grid, block, index, dynamic_shared_bytes, body, execution_);
       } catch (const std::exception& error) {
         const std::scoped_lock lock(mutex);
         if (fault.empty()) fault = error.what();
         next = blocks;
       }
     }
+    multiprocessors.give_back(std::move(multiprocessor));
   };
   const auto used = static_cast<std::size_t>(std::clamp<std::uint64_t>(execution_.os_threads, 1, blocks));
-  while (multiprocessors_.size() < used) multiprocessors_.push_back(std::make_unique<Multiprocessor>());
   {
     std::vector<std::jthread> helpers;
-    for (std::size_t i = 1; i < used; ++i) helpers.emplace_back(work, std::ref(*multiprocessors_[i]));
-    work(*multiprocessors_[0]);
+    for (std::size_t i = 1; i < used; ++i) helpers.emplace_back(work);
+    work();
   }
   if (!fault.empty()) throw KernelFault(fault);
 }

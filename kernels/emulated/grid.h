@@ -2,9 +2,7 @@
 #pragma once
 
 #include <functional>
-#include <memory>
 #include <string>
-#include <vector>
 
 #include "kernels/emulated/block.h"
 
@@ -19,15 +17,7 @@ class GridRunner {
            const std::function<void()>& body);
 
  private:
-  // What an OS thread needs to run blocks; kept, so that stacks and arena are taken once.
-  struct Multiprocessor {
-    StackPool stacks;
-    SharedArena arena;
-    Block block{stacks, arena};
-  };
-
   Execution execution_;
-  std::vector<std::unique_ptr<Multiprocessor>> multiprocessors_;
 };
 
 }  // namespace temper::emulated

@@ -67,7 +67,7 @@ Device::Device(const Execution& execution) : execution_(execution), grids_(execu
   info_.backend = "emulated";
   info_.name = "CUDA sources on the CPU";
   info_.features = "one fiber per CUDA thread, seed " + std::to_string(execution.seed);
-  info_.threads = 4;  // enough that work is split over blocks, few enough that small shapes fill them
+  info_.threads = 2;  // enough that work is split over blocks, few enough that small shapes fill them
   info_.bf16 = true;
 }
 

@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct Arguments {
+struct ModelFiles {
   std::string from;
   std::string to;
   std::string tokenizer;
@@ -28,7 +28,7 @@ bool is_model_file(const std::string& name) {
 }
 
 /// For a Hugging Face folder, which holds nothing else.
-StagedFiles stage_folder(const Arguments& arguments) {
+StagedFiles stage_folder(const ModelFiles& arguments) {
   const std::string key = "config.json";
   if (fs::exists(arguments.to)) {
     if (!fs::is_directory(arguments.to)) throw Error(ExitCode::usage, arguments.to + ": is a file; name a folder to make");
@@ -41,7 +41,7 @@ StagedFiles stage_folder(const Arguments& arguments) {
   return {arguments.to, key, is_model_file, arguments.overwrite};
 }
 
-StagedFiles stage_file(const Arguments& arguments) {
+StagedFiles stage_file(const ModelFiles& arguments) {
   const fs::path path = arguments.to;
   if (!path.has_filename() || fs::is_directory(path))
     throw Error(ExitCode::usage, arguments.to + ": is a folder; name the file to make");
@@ -50,13 +50,13 @@ StagedFiles stage_file(const Arguments& arguments) {
 }
 
 /// The tokenizer named on the command line, or the one that lies beside the model; none is allowed.
-std::optional<Tokenizer> find_tokenizer(const Arguments& arguments, const fs::path& folder, const ModelConfig& config) {
+std::optional<Tokenizer> find_tokenizer(const ModelFiles& arguments, const fs::path& folder, const ModelConfig& config) {
   const bool beside = !folder.empty() && (fs::exists(folder / "tokenizer.json") || fs::exists(folder / "merges.txt"));
   if (arguments.tokenizer.empty() && !beside) return std::nullopt;
   return open_tokenizer(arguments.tokenizer, folder, config);
 }
 
-void write_hugging_face(const Arguments& arguments, StagedFiles& staged, const Weights& weights,
+void write_hugging_face(const ModelFiles& arguments, StagedFiles& staged, const Weights& weights,
                         const std::optional<Tokenizer>& tokenizer) {
   const auto last = static_cast<std::uint32_t>(weights.config().vocab_size - 1);
   save_hf_model(staged.path(), weights, tokenizer ? tokenizer->end_of_text() : last);
@@ -66,7 +66,7 @@ void write_hugging_face(const Arguments& arguments, StagedFiles& staged, const W
                " parameters" + (tokenizer ? "" : "; no tokenizer: give one with --tokenizer if the model shall write") + "\n");
 }
 
-void import_model(const Arguments& arguments) {
+void import_model(const ModelFiles& arguments) {
   StagedFiles staged = stage_folder(arguments);
   const std::unique_ptr<Ops> ops = open_device(DeviceChoice::cpu, Precision::fp32);
   DeviceMemory memory(ops.get());
@@ -80,7 +80,7 @@ void import_model(const Arguments& arguments) {
   write_hugging_face(arguments, staged, weights, find_tokenizer(arguments, fs::path(), weights.config()));
 }
 
-void export_model(const Arguments& arguments) {
+void export_model(const ModelFiles& arguments) {
   const bool as_folder = arguments.format == "huggingface";
   StagedFiles staged = as_folder ? stage_folder(arguments) : stage_file(arguments);
   const std::unique_ptr<Ops> ops = open_device(DeviceChoice::cpu, Precision::fp32);
@@ -100,7 +100,7 @@ void export_model(const Arguments& arguments) {
 }  // namespace
 
 void add_import_command(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ModelFiles>();
   CLI::App* command =
       app.add_subcommand("import", "Check a model from elsewhere and write it as a folder temper trains and samples from");
   command->add_option("from", arguments->from, "Hugging Face folder, or llm.c model file (.bin)")->required();
@@ -111,7 +111,7 @@ void add_import_command(CLI::App& app) {
 }
 
 void add_export_command(CLI::App& app) {
-  auto arguments = std::make_shared<Arguments>();
+  auto arguments = std::make_shared<ModelFiles>();
   CLI::App* command = app.add_subcommand("export", "Write a trained model for other programs");
   command->add_option("from", arguments->from, "Checkpoint, run directory or Hugging Face folder")->required();
   command->add_option("to", arguments->to, "Folder (huggingface) or file (llmc) to make")->required();

@@ -13,13 +13,11 @@ namespace {
 
 using Problems = std::vector<std::string>;
 
-std::string text(std::int64_t number) { return std::to_string(number); }
-
 /// "4096 or 8192": the multiples of `unit` around `number`, positive and not above `most`.
 std::string nearest_multiples(std::int64_t number, std::int64_t unit, std::int64_t most) {
   const std::int64_t below = number / unit * unit;
-  std::string nearest = below > 0 ? text(below) : "";
-  if (below + unit <= most) nearest += (nearest.empty() ? "" : " or ") + text(below + unit);
+  std::string nearest = below > 0 ? std::to_string(below) : "";
+  if (below + unit <= most) nearest += (nearest.empty() ? "" : " or ") + std::to_string(below + unit);
   return nearest.empty() ? "none in range" : nearest;
 }
 
@@ -36,13 +34,14 @@ void check_heads(const ModelConfig& model, Problems& problems) {
   constexpr std::int64_t largest_head = 256;
   const std::int64_t pair = 2 * model.n_head;  // n_embd a multiple of this: whole heads of even size
   if (model.n_embd % pair != 0) {
-    problems.push_back("model.n_embd is " + text(model.n_embd) + " with model.n_head " + text(model.n_head) +
+    problems.push_back("model.n_embd is " + std::to_string(model.n_embd) + " with model.n_head " + std::to_string(model.n_head) +
                        ", but n_embd / n_head, the size of a head, must be a whole even number; nearest n_embd: " +
                        nearest_multiples(model.n_embd, pair, 65536));
   } else if (model.n_embd / model.n_head > largest_head) {
-    problems.push_back("model.n_embd / model.n_head is " + text(model.n_embd) + " / " + text(model.n_head) + " = " +
-                       text(model.n_embd / model.n_head) + ", but a head is at most " + text(largest_head) + " wide; use n_head " +
-                       text((model.n_embd + largest_head - 1) / largest_head) + " or more");
+    problems.push_back("model.n_embd / model.n_head is " + std::to_string(model.n_embd) + " / " + std::to_string(model.n_head) +
+                       " = " + std::to_string(model.n_embd / model.n_head) + ", but a head is at most " +
+                       std::to_string(largest_head) + " wide; use n_head " +
+                       std::to_string((model.n_embd + largest_head - 1) / largest_head) + " or more");
   }
 }
 
@@ -66,9 +65,9 @@ void check_alternatives(const RunConfig& config, Problems& problems) {
 void check_batch(const RunConfig& config, Problems& problems) {
   const std::int64_t unit = config.batch.micro_batch * config.model.n_ctx;
   if (config.batch.tokens_per_step % unit != 0) {
-    problems.push_back("batch.tokens_per_step is " + text(config.batch.tokens_per_step) +
-                       ", not a multiple of batch.micro_batch x model.n_ctx = " + text(config.batch.micro_batch) + " x " +
-                       text(config.model.n_ctx) + " = " + text(unit) +
+    problems.push_back("batch.tokens_per_step is " + std::to_string(config.batch.tokens_per_step) +
+                       ", not a multiple of batch.micro_batch x model.n_ctx = " + std::to_string(config.batch.micro_batch) + " x " +
+                       std::to_string(config.model.n_ctx) + " = " + std::to_string(unit) +
                        "; nearest: " + nearest_multiples(config.batch.tokens_per_step, unit, std::int64_t{1} << 31));
   }
 }

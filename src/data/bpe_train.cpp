@@ -20,7 +20,7 @@ namespace temper {
 
 namespace {
 
-constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
+constexpr std::uint32_t kNoSymbol = std::numeric_limits<std::uint32_t>::max();
 
 using WordCounts = std::unordered_map<std::string_view, std::int64_t>;
 
@@ -67,7 +67,7 @@ class PairTable {
   PairTable(const WordCounts& words, const std::array<std::uint32_t, 256>& byte_ids) {
     std::size_t size = 0;
     for (const auto& [word, count] : words) size += word.size();
-    if (size >= kNone)
+    if (size >= kNoSymbol)
       throw Error(ExitCode::data, "text: its distinct words are longer than 4294967294 bytes together; train on a part of it");
     symbols_.reserve(size);
     counts_.reserve(words.size());
@@ -75,13 +75,13 @@ class PairTable {
       const auto begin = static_cast<std::uint32_t>(symbols_.size());
       const auto end = static_cast<std::uint32_t>(begin + word.size());
       for (std::uint32_t i = begin; i < end; ++i) {
-        symbols_.push_back({byte_ids[static_cast<unsigned char>(word[i - begin])], i > begin ? i - 1 : kNone,
-                            i + 1 < end ? i + 1 : kNone, static_cast<std::uint32_t>(counts_.size())});
+        symbols_.push_back({byte_ids[static_cast<unsigned char>(word[i - begin])], i > begin ? i - 1 : kNoSymbol,
+                            i + 1 < end ? i + 1 : kNoSymbol, static_cast<std::uint32_t>(counts_.size())});
       }
       counts_.push_back(count);
     }
     for (std::uint32_t i = 0; i < symbols_.size(); ++i) {
-      if (symbols_[i].next != kNone) add(symbols_[i].token, symbols_[i + 1].token, i);
+      if (symbols_[i].next != kNoSymbol) add(symbols_[i].token, symbols_[i + 1].token, i);
     }
     for (std::uint32_t pair = 0; pair < pairs_.size(); ++pair) push(pair);
   }
@@ -111,15 +111,15 @@ class PairTable {
     const std::vector<std::uint32_t> places = std::move(pairs_[index_.at(key(left, right))].places);
     for (const std::uint32_t i : places) {
       Symbol& symbol = symbols_[i];
-      if (symbol.token != left || symbol.next == kNone || symbols_[symbol.next].token != right) continue;
+      if (symbol.token != left || symbol.next == kNoSymbol || symbols_[symbol.next].token != right) continue;
       Symbol& joined = symbols_[symbol.next];
-      if (symbol.previous != kNone) remove(symbols_[symbol.previous].token, left, i);
-      if (joined.next != kNone) remove(right, symbols_[joined.next].token, i);
+      if (symbol.previous != kNoSymbol) remove(symbols_[symbol.previous].token, left, i);
+      if (joined.next != kNoSymbol) remove(right, symbols_[joined.next].token, i);
       symbol.token = result;
       symbol.next = joined.next;
-      joined.token = kNone;
-      if (symbol.previous != kNone) add(symbols_[symbol.previous].token, result, symbol.previous);
-      if (symbol.next != kNone) {
+      joined.token = kNoSymbol;
+      if (symbol.previous != kNoSymbol) add(symbols_[symbol.previous].token, result, symbol.previous);
+      if (symbol.next != kNoSymbol) {
         symbols_[symbol.next].previous = i;
         add(result, symbols_[symbol.next].token, i);
       }
@@ -129,7 +129,7 @@ class PairTable {
 
  private:
   struct Symbol {
-    std::uint32_t token, previous, next, word;  // neighbours within the word as indices; token is kNone once joined away
+    std::uint32_t token, previous, next, word;  // neighbours within the word as indices; token is kNoSymbol once joined away
   };
   struct Pair {
     std::uint32_t left, right;

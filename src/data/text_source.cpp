@@ -13,7 +13,7 @@ namespace temper {
 namespace {
 
 using namespace std::string_view_literals;
-using Json = nlohmann::json;
+using nlohmann::json;
 
 constexpr std::string_view white_space = " \t\r\n";
 
@@ -91,10 +91,10 @@ std::string json_text(const RawDocument& document, const std::string& field, con
   const auto refuse = [&](const std::string& what) {
     throw Error(ExitCode::data, path.string() + ", line " + std::to_string(document.line) + ": " + what);
   };
-  Json object;
+  json object;
   try {
-    object = Json::parse(document.bytes);
-  } catch (const Json::exception& problem) {
+    object = json::parse(document.bytes);
+  } catch (const json::exception& problem) {
     refuse(std::string("is not JSON: ") + problem.what());
   }
   if (!object.is_object()) refuse("is not a JSON object; a .jsonl file has one object a line, {\"" + field + "\": \"...\"}");

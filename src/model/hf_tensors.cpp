@@ -20,10 +20,6 @@ constexpr std::string_view prefix = "transformer.";
 constexpr const char* head = "lm_head.weight";
 constexpr const char* token_embedding = "transformer.wte.weight";
 
-bool ends_with(std::string_view text, std::string_view ending) {
-  return text.size() >= ending.size() && text.substr(text.size() - ending.size()) == ending;
-}
-
 std::string our_name(const std::string& name) {
   return name == head || name.starts_with(prefix) ? name : std::string(prefix) + name;
 }
@@ -60,7 +56,7 @@ void check_shard_name(const json& name, const std::string& label) {
   const bool plain =
       !text.empty() && text.front() != '.' && text.find("..") == std::string::npos &&
       std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_' || c == '.'; });
-  if (!plain || !ends_with(text, ".safetensors"))
+  if (!plain || !text.ends_with(".safetensors"))
     throw Error(ExitCode::checkpoint, label + ": \"weight_map\" names the file " + name.dump(-1, ' ', true) +
                                           "; allowed are plain names of the same folder that end in .safetensors");
 }
@@ -157,7 +153,7 @@ void HfTensors::check_names(const HfConfig& config) const {
   std::vector<std::string> missing, unknown;
   for (const Parameter& parameter : hf_parameters(config.model)) {
     known.insert(parameter.name);
-    const bool optional = !config.model.bias && ends_with(parameter.name, ".bias");
+    const bool optional = !config.model.bias && parameter.name.ends_with(".bias");
     if (!optional && !has(parameter.name)) missing.push_back(parameter.name);
   }
   if (!config.tied && !has(head)) missing.push_back(head);
@@ -186,7 +182,7 @@ void HfTensors::check_tied_head() const {
 
 void HfTensors::check_zero_biases() const {
   for (const auto& [name, located] : tensors_) {
-    if (!ends_with(name, ".bias")) continue;
+    if (!name.ends_with(".bias")) continue;
     const std::vector<float> values = read(name);
     if (std::any_of(values.begin(), values.end(), [](float value) { return value != 0.0f; }))
       throw Error(ExitCode::checkpoint, describe(name) + " is not zero, but config.json says \"bias\": false; remove that key");

@@ -12,10 +12,6 @@ namespace temper {
 
 namespace {
 
-bool ends_with(const std::string& text, const std::string& ending) {
-  return text.size() >= ending.size() && text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
-}
-
 /// The weights of linear layers, the head's among them.
 bool is_multiplied(const Parameter& parameter) {
   return parameter.kind == ParameterKind::matrix || parameter.name == "transformer.wte.weight";
@@ -38,13 +34,13 @@ void fill_normal(std::span<float> values, double standard_deviation, std::uint64
 /// Standard deviation of a matrix's or embedding's initial weights.
 double initial_deviation(const ModelConfig& config, const Parameter& parameter) {
   if (parameter.kind == ParameterKind::embedding) return config.init_std;
-  const bool stacked = ends_with(parameter.name, ".c_attn.weight");  // queries, keys and values are matrices of their own
+  const bool stacked = parameter.name.ends_with(".c_attn.weight");  // queries, keys and values are matrices of their own
   const double fan_in = static_cast<double>(parameter.shape[1]);
   const double fan_out = static_cast<double>(parameter.shape[0]) / (stacked ? 3.0 : 1.0);
   double deviation = config.init_std;
   if (config.init == Initialization::xavier) deviation = std::sqrt(2.0 / (fan_in + fan_out));
   if (config.init == Initialization::he) deviation = std::sqrt(2.0 / fan_in);
-  const bool into_residual = config.residual_scaling && ends_with(parameter.name, ".c_proj.weight");
+  const bool into_residual = config.residual_scaling && parameter.name.ends_with(".c_proj.weight");
   return deviation * (into_residual ? 1.0 / std::sqrt(2.0 * static_cast<double>(config.n_layer)) : 1.0);
 }
 
@@ -95,7 +91,7 @@ void Weights::initialize(std::uint64_t seed) {
       case ParameterKind::bias:
         break;
       case ParameterKind::layernorm:
-        for (float& value : values) value = ends_with(parameter.name, ".weight") ? 1.0f : 0.0f;
+        for (float& value : values) value = parameter.name.ends_with(".weight") ? 1.0f : 0.0f;
         break;
       case ParameterKind::embedding:
       case ParameterKind::matrix: {

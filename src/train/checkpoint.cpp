@@ -49,7 +49,7 @@ bool older(const fs::path& a, const fs::path& b) {
   return left.size() != right.size() ? left.size() < right.size() : left < right;
 }
 
-Json optional_number(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
+Json or_null(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
 
 std::optional<double> read_optional(const Json& json) {
   return json.is_null() ? std::nullopt : std::optional<double>(json.get<double>());
@@ -70,18 +70,15 @@ Json to_json(const TrainerState& state, const std::map<std::string, std::string>
   json["train_seconds"] = state.train_seconds;
   json["val_tokens"] = state.val_sample.tokens;
   json["val_fingerprint"] = state.val_sample.fingerprint;
-  json["first_val_loss"] = optional_number(state.first_val_loss);
-  json["best_val_loss"] = optional_number(state.best_val_loss);
-  json["last_val_loss"] = optional_number(state.last_val_loss);
+  json["first_val_loss"] = or_null(state.first_val_loss);
+  json["best_val_loss"] = or_null(state.best_val_loss);
+  json["last_val_loss"] = or_null(state.last_val_loss);
   json["pending"] = nullptr;
   if (state.pending) {
     const StepRecord& record = *state.pending;
-    json["pending"] = {{"step", record.step},
-                       {"tokens", record.tokens},
-                       {"loss", optional_number(record.loss)},
-                       {"grad_norm", optional_number(record.gradient_norm)},
-                       {"lr", record.learning_rate},
-                       {"update", record.update}};
+    json["pending"] = {{"step", record.step},          {"tokens", record.tokens},
+                       {"loss", or_null(record.loss)}, {"grad_norm", or_null(record.gradient_norm)},
+                       {"lr", record.learning_rate},   {"update", record.update}};
   }
   json["data_fingerprint"] = state.data_fingerprint;
   json["tokenizer_hash"] = state.tokenizer_hash;

@@ -19,16 +19,16 @@ class AdamWTest : public testing::TestWithParam<BackendChoice> {
 };
 
 /// What AdamW keeps of each parameter, on the host.
-struct Values {
+struct AdamWValues {
   std::vector<float> master, gradient, first, second;
 
-  explicit Values(std::size_t count) : master(count), gradient(count), first(count), second(count) {}
+  explicit AdamWValues(std::size_t count) : master(count), gradient(count), first(count), second(count) {}
 };
 
 /// The same in a backend's memory, all of it one segment of the optimizer.
 class Parameters {
  public:
-  Parameters(Ops& ops, const Values& values, const ParameterSegment& segment)
+  Parameters(Ops& ops, const AdamWValues& values, const ParameterSegment& segment)
       : ops_(ops),
         count_(values.master.size()),
         master_(ops, values.master),
@@ -87,7 +87,7 @@ TEST_P(AdamWTest, FollowsPyTorch) {
       {.989, -1.988000001, .489500001, 3.007},          {.987428139, -1.988477131, .479010502, 3.013993}, {}, {}, {},
       {.9736885, -1.985925686, .470970332, 2.998973322}};
   const Adam rule;
-  Values start(4);
+  AdamWValues start(4);
   start.master = {1, -2, .5f, 3};
   Parameters p(backend_.ops(), start, {0, 2, 2, 0, 1.0f, 0.1f, NormControl::none, 0});
   for (std::size_t step = 0; step < gradients.size(); ++step) {
@@ -104,7 +104,7 @@ TEST_P(AdamWTest, FollowsPyTorch) {
 TEST_P(AdamWTest, FollowsDoublePrecisionFor100Steps) {
   const Adam rule;
   const std::size_t count = 517;
-  Values values(count);
+  AdamWValues values(count);
   std::vector<double> weight(count), first(count), second(count);
   auto draw = [](std::uint32_t step, std::size_t i) {
     return uniform_open(random_block(5, RandomPurpose::benchmark, step, i).word[0]) - 0.5f;
@@ -147,7 +147,7 @@ TEST_P(AdamWTest, NothingIsTouchedWhenTheStepIsNotFinite) {
   for (const Broken& broken : {Broken{nan, 1}, Broken{infinity, 1}, Broken{-infinity, 1}, Broken{1, nan}, Broken{1, infinity},
                                Broken{1e30f, 1}}) {  // the square of 1e30 fits in double, the norm in f32: finite
     SCOPED_TRACE(broken.gradient);
-    Values before(100);
+    AdamWValues before(100);
     for (std::size_t i = 0; i < 100; ++i) before.master[i] = before.first[i] = before.second[i] = static_cast<float>(i) + 1;
     before.gradient[63] = broken.gradient;
     Parameters p(backend_.ops(), before, {0, 1, 100, 0, 1.0f, 0.1f, NormControl::none, 0});

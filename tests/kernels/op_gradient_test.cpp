@@ -12,7 +12,7 @@ namespace {
 
 // With inputs around 1 the truncation error is about h^2 = 1e-10 of the gradient.
 constexpr double step = 1e-5;
-constexpr double tolerance = 1e-6;
+constexpr double worst_error = 1e-6;
 // A difference of two losses near L has lost all below a few 1e-16 |L|, which is then divided by h.
 constexpr double rounding = 1e-15;
 constexpr std::size_t most_elements = 60;  // of one tensor, spread over it
@@ -51,7 +51,7 @@ void check(const OpCase& op_case, const Backward::To& to, const Numbers& inputs,
     allowed += noise * noise;
   }
   ASSERT_GT(norm, 100 * allowed) << "the gradients looked at are lost in rounding";
-  EXPECT_LE(std::sqrt(difference), tolerance * std::sqrt(norm) + std::sqrt(allowed));
+  EXPECT_LE(std::sqrt(difference), worst_error * std::sqrt(norm) + std::sqrt(allowed));
 }
 
 class OpGradient : public testing::TestWithParam<OpCase> {};

@@ -25,7 +25,7 @@ ScheduleConfig ramp() {
 }
 double s(std::int64_t k) { return k < 10 ? static_cast<double>(k + 1) / 10.0 : 1.0 - static_cast<double>(k - 10) / 90.0; }
 
-OptimizerConfig of(OptimizerName name, double rate = 0.02) {
+OptimizerConfig with_rate(OptimizerName name, double rate = 0.02) {
   OptimizerConfig config;
   config.name = name;
   config.learning_rate = rate;
@@ -39,7 +39,7 @@ Hyperparameters make(const OptimizerConfig& config, const ScheduleConfig& schedu
 const std::int64_t some_updates[] = {0, 1, 9, 10, 55, 99};
 
 TEST(Hyperparameters, RateFollowsTheSchedule) {
-  const Hyperparameters numbers = make(of(adamw));
+  const Hyperparameters numbers = make(with_rate(adamw));
   for (const std::int64_t k : some_updates) {
     EXPECT_FLOAT_EQ(numbers.at(k).learning_rate, static_cast<float>(0.02 * s(k))) << k;
     EXPECT_DOUBLE_EQ(numbers.learning_rate(k), 0.02 * s(k)) << k;
@@ -49,7 +49,7 @@ TEST(Hyperparameters, RateFollowsTheSchedule) {
 TEST(Hyperparameters, DecayGoesByItsMode) {
   const double lambda = 0.3, rate = 0.02;
   const auto decay = [&](OptimizerName name, DecayMode mode, DecaySchedule shape, std::int64_t k) {
-    OptimizerConfig config = of(name);
+    OptimizerConfig config = with_rate(name);
     config.decay = mode;
     config.decay_schedule = shape;
     config.weight_decay = lambda;
@@ -79,7 +79,7 @@ TEST(Hyperparameters, DecayGoesByItsMode) {
 
 TEST(Hyperparameters, NormalizedDecayGoesByTheRestartCycle) {
   // Loshchilov & Hutter: 0.025, batches of 128 from 50,000 examples, 100 and 200 epochs.
-  OptimizerConfig config = of(adamw);
+  OptimizerConfig config = with_rate(adamw);
   config.decay = DecayMode::normalized;
   config.weight_decay = 0.025;
   const double updates = 50000.0 / 128.0;
@@ -97,7 +97,7 @@ TEST(Hyperparameters, NormalizedDecayGoesByTheRestartCycle) {
 }
 
 TEST(Hyperparameters, BiasCorrections) {
-  const Hyperparameters numbers = make(of(adamw));
+  const Hyperparameters numbers = make(with_rate(adamw));
   for (const std::int64_t k : some_updates) {
     const StepScalars at = numbers.at(k);
     const auto t = static_cast<double>(k + 1);
@@ -106,7 +106,7 @@ TEST(Hyperparameters, BiasCorrections) {
     EXPECT_FLOAT_EQ(at.previous_correction2, k == 0 ? 1.0f : static_cast<float>(1.0 - std::pow(0.95, t - 1.0))) << k;
     EXPECT_FLOAT_EQ(at.rotation_correction, static_cast<float>(1.0 - std::pow(0.9, t))) << k;
   }
-  OptimizerConfig exact = of(lionar);
+  OptimizerConfig exact = with_rate(lionar);
   exact.rotation_averaging = 0.0;
   EXPECT_EQ(make(exact).at(0).rotation_correction, 1.0f);
 }
@@ -116,7 +116,7 @@ TEST(Hyperparameters, AMovingMomentumIsCorrectedByItsProduct) {
   schedule.momentum_warmup_steps = 300;
   schedule.momentum_start = 0.5;
   schedule.momentum_cooldown_steps = 40;
-  const Hyperparameters numbers = make(of(adamw), schedule, 1000);
+  const Hyperparameters numbers = make(with_rate(adamw), schedule, 1000);
   const Schedule same(schedule, 1000, 1);
   double product = 1.0;
   for (std::int64_t k = 0; k < 1000; ++k) {
@@ -130,7 +130,7 @@ TEST(Hyperparameters, AMovingMomentumIsCorrectedByItsProduct) {
 }
 
 TEST(Hyperparameters, AnUpdatesNumbersDoNotDependOnWhatWasAskedBefore) {
-  OptimizerConfig config = of(schedule_free_adamw);
+  OptimizerConfig config = with_rate(schedule_free_adamw);
   config.averaging_power = 1.5;
   const Hyperparameters in_order = make(config, ramp(), 2000);
   for (std::int64_t k = 0; k < 2000; ++k) in_order.at(k);
@@ -141,14 +141,14 @@ TEST(Hyperparameters, AnUpdatesNumbersDoNotDependOnWhatWasAskedBefore) {
 }
 
 TEST(Hyperparameters, GradientWeights) {
-  OptimizerConfig config = of(sgd);
+  OptimizerConfig config = with_rate(sgd);
   EXPECT_EQ(make(config).at(0).gradient_weight, 1.0f);
   config.dampening = 0.75;
   EXPECT_EQ(make(config).at(0).gradient_weight, 1.0f) << "the first gradient is taken whole";
   EXPECT_EQ(make(config).at(1).gradient_weight, 0.25f);
   EXPECT_EQ(make(config).at(0, 5).gradient_weight, 0.25f) << "it is not the first";
 
-  config = of(sgdw);
+  config = with_rate(sgdw);
   EXPECT_FLOAT_EQ(make(config).at(4).gradient_weight, 0.01f);  // 0.02 x 5/10
   EXPECT_EQ(make(config).at(4).learning_rate, 1.0f);
   config.momentum_includes_rate = false;
@@ -159,12 +159,12 @@ TEST(Hyperparameters, GradientWeights) {
   EXPECT_FLOAT_EQ(make(config).at(4).learning_rate, 0.01f);
 
   for (const OptimizerName name : {lion, liona, muon, adamw})
-    EXPECT_FLOAT_EQ(make(of(name)).at(3).gradient_weight, name == muon ? 0.05f : 0.1f);
+    EXPECT_FLOAT_EQ(make(with_rate(name)).at(3).gradient_weight, name == muon ? 0.05f : 0.1f);
 }
 
 TEST(Hyperparameters, InverseBiasCorrection) {
   for (const std::int64_t k : some_updates) {
-    OptimizerConfig config = of(lionar);
+    OptimizerConfig config = with_rate(lionar);
     const StepScalars plain = make(config).at(k);
     const double decayed = std::pow(0.9, static_cast<double>(k + 1));
     config.inverse_bias_correction = InverseBiasCorrection::linear;
@@ -180,7 +180,7 @@ TEST(Hyperparameters, Rotation) {
   const double rate = 0.02, b = 0.9;
   const auto rotation = [&](OptimizerConfig config, std::int64_t k) { return static_cast<double>(make(config).at(k).rotation); };
   for (const std::int64_t k : {0, 20, 70}) {
-    OptimizerConfig config = of(lionar);
+    OptimizerConfig config = with_rate(lionar);
     EXPECT_NEAR(rotation(config, k), std::sqrt(2 * rate * s(k) * (1 - b) / (1 + b)), 1e-8) << k;
     config.rotation_schedule = RotationSchedule::linear;
     EXPECT_NEAR(rotation(config, k), s(k) * std::sqrt(2 * rate * (1 - b) / (1 + b)), 1e-8) << k;
@@ -190,17 +190,17 @@ TEST(Hyperparameters, Rotation) {
     config.decay_schedule = DecaySchedule::linear;
     EXPECT_NEAR(rotation(config, k), std::sqrt(2 * s(k) * (1 - static_cast<double>(k) / total) * (1 - b) / (1 + b)), 1e-7) << k;
 
-    config = of(lion);
+    config = with_rate(lion);
     const double b1 = 0.9, b2 = 0.99, d = rate * s(k);
     EXPECT_NEAR(rotation(config, k),
                 std::sqrt(std::numbers::pi / 2) * std::sqrt(2 * d) * std::sqrt((1 - b1) * (1 - b1) + b1 * b1 * (1 - b2) / (1 + b2)),
                 1e-8)
         << k;
-    EXPECT_NEAR(rotation(of(sgd), k), std::sqrt(2 * d / (1 + b)), 1e-8) << k;  // L2 through the momentum
-    config = of(sgdw);
+    EXPECT_NEAR(rotation(with_rate(sgd), k), std::sqrt(2 * d / (1 + b)), 1e-8) << k;  // L2 through the momentum
+    config = with_rate(sgdw);
     EXPECT_NEAR(rotation(config, k), std::sqrt(2 * s(k) * (1 - b) / (1 + b)), 1e-7) << k;
-    config = of(nesterov_lion);
-    OptimizerConfig same = of(lion);
+    config = with_rate(nesterov_lion);
+    OptimizerConfig same = with_rate(lion);
     same.beta1 = b * b;
     same.beta2 = b;
     EXPECT_FLOAT_EQ(static_cast<float>(rotation(config, k)), static_cast<float>(rotation(same, k))) << k;
@@ -208,7 +208,7 @@ TEST(Hyperparameters, Rotation) {
 }
 
 TEST(Hyperparameters, AdEMAMixGrowsItsSlowMoment) {
-  OptimizerConfig config = of(ademamix);
+  OptimizerConfig config = with_rate(ademamix);
   EXPECT_EQ(make(config).at(0).slow_weight, 8.0f);
   EXPECT_EQ(make(config).at(0).slow_beta, 0.9999f);
   config.ademamix_warmup_steps = 50;
@@ -224,7 +224,7 @@ TEST(Hyperparameters, AdEMAMixGrowsItsSlowMoment) {
 }
 
 TEST(Hyperparameters, ScheduleFreeWeighsPointsByTheLargestRateSoFar) {
-  const OptimizerConfig config = of(schedule_free_adamw);
+  const OptimizerConfig config = with_rate(schedule_free_adamw);
   const Hyperparameters numbers = make(config);
   double weights = 0.0, largest = 0.0;
   for (std::int64_t k = 0; k < total; ++k) {
@@ -246,7 +246,7 @@ TEST(Hyperparameters, ScheduleFreeWeighsPointsByTheLargestRateSoFar) {
 
 TEST(Hyperparameters, EarlierUpdatesCount) {
   for (const OptimizerName name : {adamw, ademamix, schedule_free_adamw, lionar}) {
-    OptimizerConfig config = of(name);
+    OptimizerConfig config = with_rate(name);
     config.ademamix_warmup_steps = name == ademamix ? 30 : 0;
     if (name == lionar) config.inverse_bias_correction = InverseBiasCorrection::linear;
     const Hyperparameters numbers = make(config, {.name = ScheduleName::constant});
@@ -256,7 +256,7 @@ TEST(Hyperparameters, EarlierUpdatesCount) {
 }
 
 TEST(Hyperparameters, AMillionUpdatesInAreQuick) {
-  const Hyperparameters numbers = make(of(schedule_free_adamw), ramp(), 2'000'000);
+  const Hyperparameters numbers = make(with_rate(schedule_free_adamw), ramp(), 2'000'000);
   EXPECT_NEAR(numbers.at(1'000'000).average_weight, 1e-6, 1e-8);
   for (std::int64_t k = 1'000'001; k < 1'001'000; ++k) EXPECT_GT(numbers.at(k).average_weight, 0.0f);
 }

@@ -12,8 +12,6 @@ namespace {
 
 using enum OptimizerName;
 
-constexpr double f32 = 2e-6;  // f32 rounding of weights near 1 over some tens of steps
-
 OptimizerConfig averaging(OptimizerName name, double momentum, bool nesterov = false) {
   OptimizerConfig config = bare(name, 0.01);
   config.momentum = momentum;

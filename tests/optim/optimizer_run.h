@@ -18,6 +18,8 @@
 
 namespace temper {
 
+constexpr double f32 = 2e-6;  ///< rounding of weights near 1 over some tens of steps
+
 struct NamedBackend {
   std::string name;
   std::function<std::unique_ptr<Ops>()> make;

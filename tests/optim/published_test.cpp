@@ -8,8 +8,6 @@ namespace {
 
 using enum OptimizerName;
 
-// f32 against values printed to 9 digits, after at most 6 steps.
-constexpr double f32 = 2e-6;
 constexpr double four_digits = 5e-4;  // Keras prints four
 constexpr double keras_muon = 1e-2;
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -10,10 +11,13 @@ namespace temper::TEMPER_BACKEND {
 
 namespace {
 
+constexpr int threads = 256;
+
+// ---- update_statistics
+
 // A warp sums a slice of rows at a time, 128 bytes per lane in flight. Slices follow from a segment's number of rows alone: at most
 // `most_slices`, so that the partial sums of any model have a place, and at least four rows each, whose angles are computed side
 // by side.
-constexpr int threads = 256;
 constexpr int blocks_per_multiprocessor = 2;
 constexpr int width = vector_width<float>;
 constexpr int vectors_per_lane = 4;
@@ -158,6 +162,48 @@ __global__ void __launch_bounds__(threads)
   if (threadIdx.x == 0) out[blockIdx.x] = sums;
 }
 
+// ---- histogram
+
+// Blocks count in shared memory, for `window` bins at a time: more bins are more rows of blocks, each of which reads everything.
+// Weights crowd into few bins; with four counters for each, by lane, an addition of a warp seldom meets itself.
+constexpr int histogram_blocks = 8;  // per multiprocessor
+constexpr int unroll = 8;            // 4-byte loads in flight per thread
+constexpr int window = 1024;
+constexpr int copies = 4;
+
+__global__ void __launch_bounds__(threads, histogram_blocks)
+    histogram_kernel(const float* x, std::int64_t count, double scale, int bins, int* counts) {
+  TEMPER_SHARED(int, own, [window * copies]);
+  const int thread = static_cast<int>(threadIdx.x);
+  const int first_bin = static_cast<int>(blockIdx.y) * window;
+  const int bins_here = min(bins - first_bin, window);
+  for (int i = thread; i < bins_here * copies; i += threads) own[i] = 0;
+  __syncthreads();
+
+  const double bins_per_unit = bins / 12.0;
+  const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * threads;
+  for (std::int64_t base = static_cast<std::int64_t>(blockIdx.x) * threads + thread; base < count; base += unroll * stride) {
+    float values[unroll];
+#pragma unroll
+    for (int i = 0; i < unroll; ++i) values[i] = base + i * stride < count ? __ldcs(x + base + i * stride) : 0.0f;
+#pragma unroll
+    for (int i = 0; i < unroll; ++i) {
+      if (base + i * stride >= count) continue;
+      const double place = (scale * static_cast<double>(values[i]) + 6.0) * bins_per_unit;
+      const int bin = place >= bins ? bins - 1 : (place > 0.0 ? static_cast<int>(place) : 0);  // NaN: the first
+      if (bin >= first_bin && bin < first_bin + bins_here) atomicAdd(&own[(bin - first_bin) * copies + thread % copies], 1);
+    }
+  }
+  __syncthreads();
+
+  for (int bin = thread; bin < bins_here; bin += threads) {
+    int sum = 0;
+#pragma unroll
+    for (int copy = 0; copy < copies; ++copy) sum += own[bin * copies + copy];
+    if (sum != 0) atomicAdd(&counts[first_bin + bin], sum);
+  }
+}
+
 }  // namespace
 
 void update_statistics(const float* before, const float* after, const ParameterSegment* segments, std::int64_t segment_count,
@@ -173,6 +219,18 @@ void update_statistics(const float* before, const float* after, const ParameterS
 
 std::size_t update_statistics_scratch_bytes(std::int64_t segment_count) {
   return scratch_size(segment_count * most_slices, sizeof(UpdateStatistics));
+}
+
+void histogram(ConstTensorView x, float scale, TensorView counts, Stream& stream) {
+  stream.zero(counts.data, counts.bytes());
+  const std::int64_t count = x.numel(), bins = counts.numel();
+  constexpr std::int64_t per_block = std::int64_t{threads} * unroll;
+  const std::int64_t resident = std::int64_t{stream.device().multiprocessors()} * histogram_blocks;
+  // Counts are exact in any order, so the grid may follow the machine.
+  const dim3 grid(static_cast<unsigned>(std::clamp<std::int64_t>((count + per_block - 1) / per_block, 1, resident)),
+                  static_cast<unsigned>((bins + window - 1) / window));
+  launch("histogram", histogram_kernel, {grid, dim3(threads)}, stream, x.as<float>(), count, static_cast<double>(scale),
+         static_cast<int>(bins), counts.as<int>());
 }
 
 }  // namespace temper::TEMPER_BACKEND

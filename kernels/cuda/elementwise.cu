@@ -1,0 +1,121 @@
+#include "kernels/cuda/elementwise.h"
+
+#include "kernels/cuda/gelu.cuh"
+#include "kernels/cuda/vector.cuh"
+
+namespace temper::TEMPER_BACKEND {
+
+namespace {
+
+constexpr int threads = 256;
+
+struct Same {
+  __device__ __forceinline__ float operator()(float x) const { return x; }
+};
+
+struct Combination {
+  float a, b;
+  __device__ __forceinline__ float operator()(float x, float y) const { return a * x + b * y; }
+};
+
+template <typename T>
+struct Gelu {
+  __device__ __forceinline__ float operator()(float pre) const { return gelu<T>(pre); }
+};
+
+template <typename T>
+struct GeluBackward {
+  __device__ __forceinline__ float operator()(float dx, float pre) const { return dx * gelu_slope<T>(pre); }
+};
+
+template <int width>
+struct Elements {
+  float values[width];
+};
+
+template <int width, typename T>
+__device__ __forceinline__ Elements<width> loaded(const T* from) {
+  Elements<width> all;
+  load_elements<width>(from, all.values);
+  return all;
+}
+
+template <int width, typename Function, typename... Loaded>
+__device__ __forceinline__ Elements<width> applied(const Function& function, const Loaded&... in) {
+  Elements<width> all;
+#pragma unroll
+  for (int i = 0; i < width; ++i) all.values[i] = function(in.values[i]...);
+  return all;
+}
+
+// to[i] = function(from[i]...). `width` elements per thread; those behind the last whole vector are done one by one by the last
+// thread.
+template <int width, typename Function, typename To, typename... From>
+__global__ void __launch_bounds__(threads) map_kernel(Function function, std::int64_t count, To* to, const From*... from) {
+  const std::int64_t first = (static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x) * width;
+  if (first + width <= count) {
+    store_elements<width>(to + first, applied<width>(function, loaded<width>(from + first)...).values);
+  } else {
+    for (std::int64_t i = first; i < count; ++i) store_element(to + i, function(to_float(from[i])...));
+  }
+}
+
+template <int width, typename Function, typename To, typename... From>
+void map_by(const char* name, const Function& function, Stream& stream, std::int64_t count, To* to, const From*... from) {
+  constexpr std::int64_t per_block = threads * width;
+  launch(name, map_kernel<width, Function, To, From...>,
+         {dim3(static_cast<unsigned>((count + per_block - 1) / per_block)), dim3(threads)}, stream, function, count, to, from...);
+}
+
+// `width` elements per thread where all tensors lie on 16-byte boundaries.
+template <int width, typename Function, typename To, typename... From>
+void map(const char* name, const Function& function, Stream& stream, std::int64_t count, To* to, const From*... from) {
+  if (on_vector_boundaries({to, from...}))
+    map_by<width>(name, function, stream, count, to, from...);
+  else
+    map_by<1>(name, function, stream, count, to, from...);
+}
+
+// Calls work(T{}) for the element type of a tensor.
+template <typename Work>
+void with_type(DType dtype, const Work& work) {
+  if (dtype == DType::bf16)
+    work(bfloat16{});
+  else
+    work(float{});
+}
+
+}  // namespace
+
+void cast(ConstTensorView from, TensorView to, Stream& stream) {
+  constexpr int width = vector_width<bfloat16>;  // 16 bytes of bf16, twice 16 of f32
+  if (from.dtype == DType::f32)
+    map<width>("cast", Same{}, stream, from.numel(), to.as<bfloat16>(), from.as<float>());
+  else
+    map<width>("cast", Same{}, stream, from.numel(), to.as<float>(), from.as<bfloat16>());
+}
+
+void linear_combination(float a, ConstTensorView x, float b, ConstTensorView y, TensorView out, Stream& stream) {
+  with_type(out.dtype, [&]<typename T>(T) {
+    map<vector_width<T>>("linear_combination", Combination{a, b}, stream, out.numel(), out.as<T>(), x.as<T>(), y.as<T>());
+  });
+}
+
+void precondition(const PriorScale& scale, ConstTensorView x, ConstTensorView second_moment, TensorView out, Stream& stream) {
+  map<vector_width<float>>("precondition", scale, stream, out.numel(), out.as<float>(), x.as<float>(), second_moment.as<float>());
+}
+
+void gelu_forward(ConstTensorView pre, TensorView y, Stream& stream) {
+  with_type(pre.dtype, [&]<typename T>(T) {
+    map_by<vector_width<T>>("gelu_forward", Gelu<T>{}, stream, pre.numel(), y.as<T>(), pre.as<T>());
+  });
+}
+
+void gelu_backward(ConstTensorView pre, TensorView dx, Stream& stream) {
+  with_type(pre.dtype, [&]<typename T>(T) {
+    const T* gradient = dx.as<T>();
+    map_by<vector_width<T>>("gelu_backward", GeluBackward<T>{}, stream, pre.numel(), dx.as<T>(), gradient, pre.as<T>());
+  });
+}
+
+}  // namespace temper::TEMPER_BACKEND

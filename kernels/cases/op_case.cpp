@@ -60,9 +60,7 @@ TensorSpec input(std::string_view name, Content content, Shape shape, Fill fill)
   return tensor(name, Role::input, content, shape, std::move(fill));
 }
 
-TensorSpec output(std::string_view name, Content content, Shape shape) {
-  return tensor(name, Role::output, content, shape, {});
-}
+TensorSpec output(std::string_view name, Content content, Shape shape) { return tensor(name, Role::output, content, shape, {}); }
 
 TensorSpec in_out(std::string_view name, Content content, Shape shape, Fill fill) {
   return tensor(name, Role::in_out, content, shape, std::move(fill));

@@ -28,14 +28,6 @@ inline double seconds_since_1970() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-/// As the system's calls want arguments and environments, which write to none of them; valid while `texts` is.
-inline std::vector<char*> pointers(const std::vector<std::string>& texts) {
-  std::vector<char*> all;
-  for (const std::string& text : texts) all.push_back(const_cast<char*>(text.c_str()));
-  all.push_back(nullptr);
-  return all;
-}
-
 struct EndedTrial {
   std::string id;
   ProcessEnd end;

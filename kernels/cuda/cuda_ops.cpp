@@ -16,6 +16,7 @@
 #include "kernels/cuda/layernorm.h"
 #include "kernels/cuda/optimizer.h"
 #include "kernels/cuda/reduction.h"
+#include "kernels/cuda/row_sums.h"
 #include "kernels/cuda/tensor_moments.h"
 
 namespace temper::TEMPER_BACKEND {

@@ -206,7 +206,8 @@ TEST_F(TokenizeFiles, SeparateValidationFiles) {
   expect_error(ExitCode::data, {"a.txt", "twice"}, [&] { tokenize_files(made, tokenizer(), {}); });
   made.validation_inputs = {put("empty.txt", " \n")};
   expect_error(ExitCode::data, {"validation split is empty"}, [&] { tokenize_files(made, tokenizer(), {}); });
-  EXPECT_EQ(output_files(), Strings()) << "nothing is left of a run that failed";
+  EXPECT_EQ(output_files(), Strings({"x.json", "x_train_000000.bin", "x_val_000000.bin"})) << "a run that failed changes nothing";
+  EXPECT_EQ(hash_file(folder_ / "out/x_val_000000.bin"), sidecar.split(Split::validation).shards.front().hash);
 }
 
 TEST_F(TokenizeFiles, ProgressRisesToTheEndAndMayStopTheRun) {
@@ -229,8 +230,9 @@ TEST_F(TokenizeFiles, ProgressRisesToTheEndAndMayStopTheRun) {
   const auto give_up = [](std::int64_t done, std::int64_t) {
     if (done > 1'000'000) throw Error(ExitCode::saved, "stop");
   };
+  made.name = "y";
   expect_error(ExitCode::saved, {"stop"}, [&] { tokenize_files(made, tokenizer(), give_up); });
-  EXPECT_EQ(output_files(), Strings());
+  EXPECT_EQ(output_files(), Strings({"x.json", "x_train_000000.bin"}));
 }
 
 TEST_F(TokenizeFiles, AnErrorInALineStopsTheRunAndLeavesNothing) {

@@ -20,7 +20,9 @@ set(CMAKE_UNITY_BUILD_BATCH_SIZE 6)
 
 find_program(TEMPER_CCACHE ccache)
 if(TEMPER_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${TEMPER_CCACHE})
+  # Objects that use precompiled headers are kept too: GCC writes what the header held into what is compiled.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${TEMPER_CCACHE})
+  add_compile_options($<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fpch-preprocess>)
 endif()
 
 add_library(temper_flags INTERFACE)

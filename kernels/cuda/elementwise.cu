@@ -63,8 +63,9 @@ __global__ void __launch_bounds__(threads) map_kernel(Function function, std::in
 template <int width, typename Function, typename To, typename... From>
 void map_by(const char* name, const Function& function, Stream& stream, std::int64_t count, To* to, const From*... from) {
   constexpr std::int64_t per_block = threads * width;
-  launch(name, map_kernel<width, Function, To, From...>,
-         {dim3(static_cast<unsigned>((count + per_block - 1) / per_block)), dim3(threads)}, stream, function, count, to, from...);
+  void (*const kernel)(Function, std::int64_t, To*, const From*...) = map_kernel<width, Function, To, From...>;
+  launch(name, kernel, {dim3(static_cast<unsigned>((count + per_block - 1) / per_block)), dim3(threads)}, stream, function, count,
+         to, from...);
 }
 
 // `width` elements per thread where all tensors lie on 16-byte boundaries.

@@ -9,6 +9,7 @@
 #include <array>
 #include <compare>
 #include <cstring>
+#include <initializer_list>
 #include <limits>
 #include <map>
 #include <utility>
@@ -51,7 +52,7 @@ struct Library {
   struct Symbol {
     void* address;
     template <typename Function>
-    operator Function*() const {  // NOLINT(google-explicit-constructor)
+    operator Function*() const {
       return reinterpret_cast<Function*>(address);
     }
   };
@@ -59,7 +60,7 @@ struct Library {
   static void* open() {
     const std::string name = "libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR);
     for (const std::string& each : {name, std::string(TEMPER_CUBLASLT)})  // where the system looks, then where this was built
-      if (void* file = dlopen(each.c_str(), RTLD_NOW | RTLD_LOCAL)) return file;
+      if (void* opened = dlopen(each.c_str(), RTLD_NOW | RTLD_LOCAL)) return opened;
     throw Unsupported(name + " cannot be loaded: " + dlerror() + "; put its folder into LD_LIBRARY_PATH");
   }
   Symbol find(const char* name) const {
@@ -78,14 +79,14 @@ void check_cublas(cublasStatus_t status, const char* what) {
 }
 
 // Owns one of the library's opaque objects.
-template <auto Library::*destroy>
+template <auto destroy>
 struct Destroy {
   template <typename Object>
   void operator()(Object* object) const {
     (cublaslt().*destroy)(object);
   }
 };
-template <typename Pointer, auto Library::*destroy>
+template <typename Pointer, auto destroy>
 using Owned = std::unique_ptr<std::remove_pointer_t<Pointer>, Destroy<destroy>>;
 
 using Handle = Owned<cublasLtHandle_t, &Library::destroy>;

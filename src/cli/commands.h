@@ -28,6 +28,10 @@ void add_report_command(CLI::App& app);
 void add_config_command(CLI::App& app);
 void add_doctor_command(CLI::App& app);
 
+/// "0.1.0", and "0.1.0, commit 1a2b3c4, GNU 12.2.0, Release".
+extern const char* const version;
+extern const char* const version_and_build;
+
 /// Writes to standard output; a closed pipe or a full disk is an Error(ExitCode::io).
 void write_output(const std::string& text);
 

@@ -31,13 +31,11 @@ std::string peak_of_gpu(Ops& gpu) {
   return rates("measured now, this GPU is not in the table", bf16.flops_per_second, f32.flops_per_second, bf16.bytes_per_second);
 }
 
-constexpr const char* build = "temper " TEMPER_VERSION ", " TEMPER_BUILD;
-
 void remember_gpu_check() {
   std::string reason;
   if (!cuda_available(&reason)) throw Error(ExitCode::usage, "--gpu-checked: " + reason);
   const std::unique_ptr<Ops> gpu = make_cuda_ops({algorithm_cache()});
-  record_gpu_check(cache_file("gpu_checks"), gpu_check_key(gpu->device(), nvidia_driver(), build));
+  record_gpu_check(cache_file("gpu_checks"), gpu_check_key(gpu->device(), nvidia_driver(), version_and_build));
 }
 
 std::string report() {
@@ -45,7 +43,7 @@ std::string report() {
   const DeviceInfo& info = cpu->device();
   std::string reason;
   const bool cuda = cuda_available(&reason);
-  std::string text = std::string(build) + "\n";
+  std::string text = std::string("temper ") + version_and_build + "\n";
   text += "cpu         " + info.name + ", " + std::to_string(info.threads) + " threads (OMP_NUM_THREADS changes that)\n";
   text += "            " + info.features + "\n";
   text += "            memory " + format_bytes(info.memory) + "\n";
@@ -57,7 +55,8 @@ std::string report() {
     text += "            " + gpu->device().features + "\n";
     text += "            memory " + format_bytes(gpu->device().memory) + "\n";
     text += "            " + peak_of_gpu(*gpu) + "\n";
-    const bool checked = gpu_check_recorded(cache_file("gpu_checks"), gpu_check_key(gpu->device(), nvidia_driver(), build));
+    const bool checked =
+        gpu_check_recorded(cache_file("gpu_checks"), gpu_check_key(gpu->device(), nvidia_driver(), version_and_build));
     text += checked ? "            scripts/gpu_check.sh found nothing wrong with this build here\n"
                     : "            this build has not been checked on this GPU and driver: run scripts/gpu_check.sh\n";
   } else {

@@ -76,7 +76,7 @@ int run(int argc, char** argv) {
   temper::ignore_closed_pipes();
   CLI::App app("Trains GPT-2: from a text to a model that writes, on CPU and GPU.", "temper");
   app.require_subcommand(1);
-  app.set_version_flag("--version", TEMPER_VERSION);
+  app.set_version_flag("--version", temper::version);
   app.footer("Start with: temper train configs/quickstart.json   More: README.md, docs/");
   temper::ExitCode exit_code = temper::ExitCode::ok;
   temper::add_train_command(app, exit_code);

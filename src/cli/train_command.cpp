@@ -79,7 +79,7 @@ void run(const TrainArguments& arguments, ExitCode& exit_code) {
   options.run_directory = arguments.out.empty() ? "runs/" + options.config.name : arguments.out;
   options.resume = arguments.resume;
   options.allowed_changes = arguments.allowed_changes;
-  options.program = TEMPER_VERSION ", " TEMPER_BUILD;
+  options.program = version_and_build;
 
   const Launch launch = read_launch();
   const std::unique_ptr<Ops> ops = open_device(options.config.device, options.config.precision, launch.local_rank);

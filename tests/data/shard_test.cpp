@@ -19,7 +19,8 @@ Tokens parse(const std::string& image, ShardFormat format = ShardFormat::automat
   return tokens;
 }
 
-void expect_refused(const std::string& image, const std::vector<std::string>& parts, ShardFormat format = ShardFormat::automatic) {
+void expect_shard_refused(const std::string& image, const std::vector<std::string>& parts,
+                          ShardFormat format = ShardFormat::automatic) {
   std::vector<std::string> all = parts;
   all.push_back("a.bin: ");
   expect_error(ExitCode::data, all, [&] { parse(image, format); });
@@ -50,23 +51,23 @@ TEST(Shard, EveryTruncationIsRefused) {
   const std::string good = shard_image({1, 2, 3, 4, 5});
   for (std::size_t length = 0; length < good.size(); ++length) EXPECT_THROW(parse(good.substr(0, length)), Error) << length;
   EXPECT_THROW(parse(good + "x"), Error);
-  expect_refused(good.substr(0, 1030), {"cut short", "5 tokens", "1034 bytes", "1030"});
-  expect_refused(good.substr(0, 100), {"cut short", "100 bytes", "1024"});
+  expect_shard_refused(good.substr(0, 1030), {"cut short", "5 tokens", "1034 bytes", "1030"});
+  expect_shard_refused(good.substr(0, 100), {"cut short", "100 bytes", "1024"});
 }
 
 TEST(Shard, HeaderErrorsNameOffsetAndValue) {
   std::string image = shard_image({1});
   image[4] = 7;
-  expect_refused(image, {"version 7", "offset 4"});
+  expect_shard_refused(image, {"version 7", "offset 4"});
   image = shard_image({1});
   image[11] = '\x80';
-  expect_refused(image, {"token count of -2147483647", "offset 8"});
+  expect_shard_refused(image, {"token count of -2147483647", "offset 8"});
   image = shard_image({1});
   image[11] = '\x7f';  // 2 * count + 1024 is beyond 32 bits
-  expect_refused(image, {"2130706433 tokens", "4261413890 bytes", "1026"});
+  expect_shard_refused(image, {"2130706433 tokens", "4261413890 bytes", "1026"});
   image = shard_image({1});
   image[500] = 1;
-  expect_refused(image, {"offset 500"});
+  expect_shard_refused(image, {"offset 500"});
 }
 
 TEST(Shard, ForeignFilesAreNamed) {
@@ -75,31 +76,31 @@ TEST(Shard, ForeignFilesAreNamed) {
     std::memcpy(image.data(), &magic, 4);
     return image;
   };
-  expect_refused(with_magic(20240801), {"Llama-3"});
-  expect_refused(with_magic(20240522), {"multiple-choice"});
-  expect_refused(with_magic(20240326), {"model of llm.c", "temper import"});
-  expect_refused(with_magic(20240328), {"tokenizer"});
-  expect_refused(with_magic(__builtin_bswap32(20240520)), {"big-endian"});
-  expect_refused(raw_image({318, 257, 1332, 0}), {"data.format to raw_u16", "20240520"});
-  expect_refused("To be, or not to be", {"text", "temper data tokenize"});
-  expect_refused("\x1f\x8b\x08 and so on", {"gunzip"});
-  expect_refused("BZh91AY&SY", {"bunzip2"});
-  expect_refused(std::string("\xfd"
-                             "7zXZ\0",
-                             6),
-                 {"unxz"});
-  expect_refused("\x28\xb5\x2f\xfd", {"unzstd"});
-  expect_refused("BIN.TOK\n and so on", {"llmq"});
-  expect_refused("\x93NUMPY\x01", {"NumPy"});
-  expect_refused("version https://git-lfs.github.com/spec/v1\n", {"git lfs pull"});
-  expect_refused("", {"empty"});
-  expect_refused(std::string("\x01"), {"not an llm.c shard"});
+  expect_shard_refused(with_magic(20240801), {"Llama-3"});
+  expect_shard_refused(with_magic(20240522), {"multiple-choice"});
+  expect_shard_refused(with_magic(20240326), {"model of llm.c", "temper import"});
+  expect_shard_refused(with_magic(20240328), {"tokenizer"});
+  expect_shard_refused(with_magic(__builtin_bswap32(20240520)), {"big-endian"});
+  expect_shard_refused(raw_image({318, 257, 1332, 0}), {"data.format to raw_u16", "20240520"});
+  expect_shard_refused("To be, or not to be", {"text", "temper data tokenize"});
+  expect_shard_refused("\x1f\x8b\x08 and so on", {"gunzip"});
+  expect_shard_refused("BZh91AY&SY", {"bunzip2"});
+  expect_shard_refused(std::string("\xfd"
+                                   "7zXZ\0",
+                                   6),
+                       {"unxz"});
+  expect_shard_refused("\x28\xb5\x2f\xfd", {"unzstd"});
+  expect_shard_refused("BIN.TOK\n and so on", {"llmq"});
+  expect_shard_refused("\x93NUMPY\x01", {"NumPy"});
+  expect_shard_refused("version https://git-lfs.github.com/spec/v1\n", {"git lfs pull"});
+  expect_shard_refused("", {"empty"});
+  expect_shard_refused(std::string("\x01"), {"not an llm.c shard"});
 }
 
 TEST(Shard, RawFilesAreCheckedToo) {
-  expect_refused("abc", {"3 bytes", "two bytes"}, ShardFormat::raw_u16);
-  expect_refused(shard_image({1, 2}), {"data.format to auto"}, ShardFormat::raw_u16);
-  expect_refused(std::string(600, 'a'), {"text"}, ShardFormat::raw_u16);
+  expect_shard_refused("abc", {"3 bytes", "two bytes"}, ShardFormat::raw_u16);
+  expect_shard_refused(shard_image({1, 2}), {"data.format to auto"}, ShardFormat::raw_u16);
+  expect_shard_refused(std::string(600, 'a'), {"text"}, ShardFormat::raw_u16);
 }
 
 TEST(Shard, MutatedImagesNeverCrash) {

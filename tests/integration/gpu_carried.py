@@ -105,7 +105,7 @@ def main() -> None:
         else:
             make_packages(names, carried)
             # Quickly: nothing here is run for its speed.
-            options = "-DCMAKE_CXX_FLAGS_RELEASE=-O0" + ("" if cuda else " -DTEMPER_CUDA=OFF")
+            options = "-DCMAKE_CXX_FLAGS_RELEASE=-O0 -DCMAKE_UNITY_BUILD=OFF" + ("" if cuda else " -DTEMPER_CUDA=OFF")
             objects = " ".join(f'"$PWD/{source}^"' for source in OBJECTS)
             steps = f'configure "$2" {options}; ninja -C "$2" -j 1 {objects} temper_io_tests; "$2/tests/temper_io_tests" --gtest_brief=1'
         script = BUILD.format(headers=" ".join(HEADERS), steps=steps)

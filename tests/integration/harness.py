@@ -173,6 +173,7 @@ class Workspace:
             stdout=options.pop("stdout", subprocess.PIPE),
             stderr=options.pop("stderr", subprocess.PIPE),
             text=True,
+            errors="replace",  # a model may write half a character
             env=environment,
             **options,
         )

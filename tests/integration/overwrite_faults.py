@@ -39,7 +39,7 @@ def writers(work: Workspace) -> list[Writer]:
     (work.folder / "run/checkpoints/step-00000099/model.safetensors").write_bytes(b"torn")
     return [
         Writer("shards", (*tokenize, "text.txt", "--shard-tokens", "5000", "--val-fraction", "0.1", "--out", "OUT"), (*tokenize, "short.txt", "--out", "OUT"),
-               (*tokenize, "bad.jsonl", "--out", "OUT"), ("train", "config.json", "train.steps=1", "data.train=[\"OUT/x_train_*.bin\"]", "eval.every=0",
+               (*tokenize, "bad.jsonl", "--out", "OUT"), ("train", "config.json", "train.steps=1", "schedule.warmup_steps=0", "data.train=[\"OUT/x_train_*.bin\"]", "eval.every=0",
                                                           "data.val=[]", "--out", "scratch"), 3),
         Writer("vocabulary", (*train, "290", "text.txt", "--out", "OUT"), (*train, "270", "text.txt", "--out", "OUT"),
                (*train, "270", "absent.txt", "--out", "OUT"), ("data", "inspect", "data/t_val_000000.bin", "--tokenizer", "OUT"), 3),

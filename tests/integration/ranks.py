@@ -133,14 +133,16 @@ def different(work: Workspace, launch: MpiLaunch) -> None:
 
 def lost(work: Workspace, launch: MpiLaunch) -> None:
     """A shard that is cut short while three ranks train from it: all save, name it and end; when it is back they reach the same bits."""
-    arguments = ("train", "adamw.json", "train.steps=400", "eval.every=0", "checkpoint.every=0", "parallel.zero_stage=1", "--out")
+    arguments = ("train", "adamw.json", "train.steps=40", "eval.every=0", "checkpoint.every=0", "parallel.zero_stage=1", "--out")
     launch.run(3, *arguments, "kept")
     shard = work.folder / "data" / "t_train_000000.bin"
     whole = shard.read_bytes()
-    process = launch.start(3, *arguments, "lost")
-    launch.wait_for_step(process, "lost", 20)
+    hold = work.hold(at_line(20))
+    process = launch.start(3, *arguments, "lost", env=hold.environment)
+    hold.wait(process)
     os.truncate(shard, 2000)
-    said, _ = process.communicate(timeout=60)
+    hold.release()
+    said = launch.end(process)
     shard.write_bytes(whole)
     check(process.returncode == 3, f"a lost shard: exit {process.returncode}\n{said}")
     for part in (shard.name, "Saved ", "--resume"):

@@ -21,7 +21,7 @@ CONFIG = {"batch": {"tokens_per_step": 256, "micro_batch": 1}, "train": {"steps"
 def of_this_test(template: str) -> str:
     """With what a user sets."""
     settings = {r"--nodes=\S+": "--nodes=1", r"--ntasks-per-node=\S+": "--ntasks-per-node=3", r"--cpus-per-task=\S+": "--cpus-per-task=1",
-                r"^config=\S+": "config=config.json", r"^run=\S+": "run=runs/shared", r"--output=\S+": "--output=job.log"}
+                r"^config=\S+": "config=config.json", r"^run=\S+": "run=runs/shared", r"batch\.micro_batch=\S+": "batch.micro_batch=1", r"--output=\S+": "--output=job.log"}
     for pattern, value in settings.items():
         template, count = re.subn(pattern, value, template, flags=re.MULTILINE)
         check(count == 1, f"the template has {count} times {pattern}")

@@ -34,15 +34,37 @@ std::string message_of(const std::exception_ptr& error) {
 
 struct RankHealth::State {
   mutable std::mutex mutex;
-  std::condition_variable released_changed;
+  std::condition_variable changed;
   std::exception_ptr error;
   bool released = false;
 };
 
 RankHealth::RankHealth(std::int64_t rank, std::int64_t size, std::unique_ptr<Peers> peers, const CommunicatorSettings& settings)
-    : rank_(rank), size_(size), peers_(std::move(peers)), settings_(settings), state_(std::make_shared<State>()) {}
+    : rank_(rank), size_(size), peers_(std::move(peers)), settings_(settings), state_(std::make_shared<State>()), watcher_([this] {
+        watch();
+      }) {}
 
-RankHealth::~RankHealth() { release(); }
+RankHealth::~RankHealth() {
+  release();
+  watcher_.join();
+}
+
+/// Speaks up where nobody asks: the main thread may compute, and a library's call to a rank that is gone need not come back.
+void RankHealth::watch() {
+  constexpr auto interval = std::chrono::milliseconds(200);
+  std::unique_lock lock(state_->mutex);
+  while (!state_->changed.wait_for(lock, interval, [&] { return state_->released; })) {
+    if (!peers_->lost()) continue;
+    if (state_->changed.wait_for(lock, grace, [&] { return state_->released || state_->error != nullptr; })) return;
+    lock.unlock();
+    try {
+      peers_->check("its own work to end");
+    } catch (const Error&) {
+      report(std::current_exception());
+    }
+    return;
+  }
+}
 
 std::string RankHealth::ranks_on_hosts() const {
   const std::set<std::string> hosts(peers_->hosts().begin(), peers_->hosts().end());
@@ -56,6 +78,7 @@ bool RankHealth::keep(const std::exception_ptr& error) {
   const std::lock_guard lock(state_->mutex);
   if (state_->error != nullptr) return false;
   state_->error = error;
+  state_->changed.notify_all();
   return true;
 }
 
@@ -65,7 +88,7 @@ void RankHealth::raise(const std::exception_ptr& error) {
   try {
     std::thread([state = state_] {
       std::unique_lock lock(state->mutex);
-      if (!state->released_changed.wait_for(lock, grace, [&] { return state->released; })) end_process();
+      if (!state->changed.wait_for(lock, grace, [&] { return state->released; })) end_process();
     }).detach();
   } catch (const std::system_error&) {  // no thread to be had: there is nothing left to lose
     end_process();
@@ -107,7 +130,7 @@ void RankHealth::check() const {
 void RankHealth::release() {
   const std::lock_guard lock(state_->mutex);
   state_->released = true;
-  state_->released_changed.notify_all();
+  state_->changed.notify_all();
 }
 
 // ---- Wait ------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "distributed/communicator.h"
@@ -49,11 +50,13 @@ class RankHealth {
  private:
   struct State;
   bool keep(const std::exception_ptr& error);
+  void watch();
 
   const std::int64_t rank_, size_;
   const std::unique_ptr<Peers> peers_;
   const CommunicatorSettings settings_;
   const std::shared_ptr<State> state_;  // shared with the thread that keeps the time of `grace`
+  std::thread watcher_;
 };
 
 /// One wait for other ranks, polled by who waits.

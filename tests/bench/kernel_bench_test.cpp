@@ -72,7 +72,8 @@ TEST(BenchKernels, MeasuresEveryOperation) {
       // What is on disk should the next case never end: all cases before it, each with its floor.
       EXPECT_FALSE(so_far.complete);
       if (share > 0.0) {
-        EXPECT_EQ(parse_report(to_json(so_far), "so far").benchmarks.size(), heard.size());  // two ceilings first
+        EXPECT_EQ(so_far.kernels.size(), heard.size() - 1);
+        EXPECT_FALSE(parse_report(to_json(so_far), "so far").benchmarks.empty());
         for (const KernelResult& each : so_far.kernels) EXPECT_GT(each.floor_seconds, 0.0) << each.op;
       }
       heard.push_back(name);

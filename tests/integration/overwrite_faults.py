@@ -59,8 +59,8 @@ def state(folder: Path) -> dict[str, bytes]:
 def attack(work: Workspace, writer: Writer, fresh: bool) -> int:
     """`fresh`: there are no old files."""
     out = work.folder / "case"
-    work.ok(*at(writer.old, f"{writer.name}-old"))
-    work.ok(*at(writer.new, f"{writer.name}-new"))
+    work.ok(*at(writer.old, f"{writer.name}-old"), "--overwrite")
+    work.ok(*at(writer.new, f"{writer.name}-new"), "--overwrite")
     old = {} if fresh else state(work.folder / f"{writer.name}-old")
     new = state(work.folder / f"{writer.name}-new")
     check(old != new and new, f"{writer.name}: nothing to tell the old files from the new ones by")

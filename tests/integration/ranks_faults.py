@@ -61,7 +61,8 @@ def main() -> None:
             # Open MPI's own sockets may see a killed rank first and end their process before that one can speak.
             check(named or (how == signal.SIGKILL and f"process rank {victim} " in said), f"nobody named rank {victim}:\n{said}")
             wait_until(lambda: not launch.processes(run), "all ranks to end")
-            launch.run(draw.choice((1, 2, 3, 4)), "train", "config.json", "--out", run, "--resume")
+            resume = ["--resume"] if (work.folder / run / "config.json").exists() else []  # the end may have come before there was a run
+            launch.run(draw.choice((1, 2, 3, 4)), "train", "config.json", "--out", run, *resume)
             check(metrics(work.folder / run) == expected, f"{run}: another curve after {how.name} of rank {victim}")
             check(final_bytes(work.folder / run) == tensors, f"{run}: other weights after {how.name} of rank {victim}")
             print(f"{how.name} of rank {victim} {where}: {named.group(0) if named else 'told by the launcher'}, resumed to the same bits", flush=True)

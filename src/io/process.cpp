@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 fs::path find_program(std::string_view name, std::string_view path) {
   for (std::size_t begin = 0; begin <= path.size();) {
     const std::size_t end = std::min(path.find(':', begin), path.size());
-    const fs::path program = fs::path(path.substr(begin, end - begin)) / name;
+    fs::path program = fs::path(path.substr(begin, end - begin)) / name;
     std::error_code absent;
     if (program.is_absolute() && fs::is_regular_file(program, absent) && ::access(program.c_str(), X_OK) == 0) return program;
     begin = end + 1;

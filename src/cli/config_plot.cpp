@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "config/fields.h"
-#include "config/optimizer_defaults.h"
+#include "config/run_config.h"
 #include "config/validate.h"
 #include "optim/hyperparameters.h"
 #include "train/progress.h"
@@ -70,7 +70,7 @@ std::string schedule_charts(const RunConfig& config, const std::vector<ScheduleP
     text += "\n" + draw_chart({std::move(series)}, 72, 7, "steps");
   };
   chart("learning rate", [](const SchedulePoint& point) { return point.learning_rate; });
-  chart(decay_label(resolved_optimizer(config.optimizer).decay), [](const SchedulePoint& point) { return point.decay; });
+  chart(decay_label(*resolved_optimizer(config.optimizer).decay), [](const SchedulePoint& point) { return point.decay; });
   chart("momentum: decay rate of the first moment", [](const SchedulePoint& point) { return point.momentum; });
   if (config.schedule.batch_warmup_steps > 0)
     chart("tokens per step", [](const SchedulePoint& point) { return static_cast<double>(point.step_tokens); });

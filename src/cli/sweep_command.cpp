@@ -154,10 +154,12 @@ std::size_t others(const Sweep& sweep) {
 
 void run(const SweepArguments& arguments, ExitCode& exit_code) {
   const bool folder_given = fs::is_directory(arguments.sweep);
-  const fs::path file = folder_given ? fs::path(arguments.sweep) / "sweep.json" : fs::path(arguments.sweep);
+  const fs::path given = arguments.sweep;
   fs::path out = arguments.out;
-  if (out.empty()) out = folder_given ? fs::path(arguments.sweep) : fs::path("sweeps") / file.stem();
-  const Sweep sweep = make_sweep(load_sweep(file), out);
+  if (out.empty()) out = folder_given ? given : "sweeps" / given.stem();
+  if (fs::exists(out / "sweep.json")) check_sweep_format(out);
+  const Sweep sweep = make_sweep(folder_given ? open_sweep(given) : load_sweep(given), out);
+  for (const std::string& note : sweep.notes) std::fprintf(stderr, "note: %s\n", note.c_str());
   if (arguments.status) {
     const SweepPlan plan = read_plan(sweep);
     if (fs::is_directory(out)) write_tables(sweep, plan);

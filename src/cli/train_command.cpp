@@ -75,7 +75,8 @@ TrainSummary train_together(const TrainOptions& options, Ops& ops, Communicator&
 
 void run(const TrainArguments& arguments, ExitCode& exit_code) {
   TrainOptions options;
-  options.config = load_config(arguments.config, arguments.overrides);
+  std::vector<std::string> notes;
+  options.config = load_config(arguments.config, arguments.overrides, &notes);
   options.run_directory = arguments.out.empty() ? "runs/" + options.config.name : arguments.out;
   options.resume = arguments.resume;
   options.allowed_changes = arguments.allowed_changes;
@@ -84,7 +85,8 @@ void run(const TrainArguments& arguments, ExitCode& exit_code) {
   const Launch launch = read_launch();
   const std::unique_ptr<Ops> ops = open_device(options.config.device, options.config.precision, launch.local_rank);
   const std::unique_ptr<Communicator> ranks = join(launch, options, *ops);
-  const std::string plan = describe_run(options.config, *ops, describe_device(ops->device()), *ranks);
+  std::string plan = describe_run(options.config, *ops, describe_device(ops->device()), *ranks);
+  for (const std::string& note : notes) plan += "warning     " + note + "\n";
   if (arguments.dry_run) {
     if (launch.rank == 0) write_output(plan);
     return;

@@ -1,6 +1,7 @@
 // Reading and writing one field through its row, and saying what the row allows.
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "config/fields.h"
 #include "config/glob_factor.h"
@@ -12,11 +13,6 @@ template <class... Functions>
 struct Overloaded : Functions... {
   using Functions::operator()...;
 };
-
-template <class T>
-Value null_or(const T& held, const std::optional<T>& not_given) {
-  return held == not_given ? Value{} : Value{held};
-}
 
 std::optional<std::uint64_t> as_seed(const Value& value) {
   if (const auto* large = std::get_if<std::uint64_t>(&value.data)) return *large;
@@ -39,13 +35,13 @@ bool is_folder_name(const std::string& text) {
 bool assign(const IntegerKind& kind, RunConfig& config, const Value& value) {
   const std::optional<std::int64_t> whole = as_integer(value);
   if (!whole || *whole < kind.min || *whole > kind.max) return false;
-  kind.member.edit(config) = *whole;
+  kind.member.write(config, *whole);
   return true;
 }
 
 bool assign(const SeedKind& kind, RunConfig& config, const Value& value) {
   const std::optional<std::uint64_t> seed = as_seed(value);
-  if (seed) kind.member.edit(config) = *seed;
+  if (seed) kind.member.write(config, *seed);
   return seed.has_value();
 }
 
@@ -54,13 +50,13 @@ bool assign(const NumberKind& kind, RunConfig& config, const Value& value) {
   if (!number || !std::isfinite(*number)) return false;
   if (*number < kind.min || (kind.min_excluded && *number == kind.min)) return false;
   if (*number > kind.max || (kind.max_excluded && *number == kind.max)) return false;
-  kind.member.edit(config) = *number;
+  kind.member.write(config, *number);
   return true;
 }
 
 bool assign(const BooleanKind& kind, RunConfig& config, const Value& value) {
   const auto* flag = std::get_if<bool>(&value.data);
-  if (flag != nullptr) kind.member.edit(config) = *flag;
+  if (flag != nullptr) kind.member.write(config, *flag);
   return flag != nullptr;
 }
 
@@ -68,7 +64,7 @@ bool assign(const TextKind& kind, RunConfig& config, const Value& value) {
   const auto* text = std::get_if<std::string>(&value.data);
   if (text == nullptr || !printable(*text) || (kind.is_folder_name && !is_folder_name(*text))) return false;
   if (!kind.names.empty() && std::find(kind.names.begin(), kind.names.end(), *text) == kind.names.end()) return false;
-  kind.member.edit(config) = *text;
+  kind.member.write(config, *text);
   return true;
 }
 
@@ -87,7 +83,7 @@ bool assign(const TextListKind& kind, RunConfig& config, const Value& value) {
     if (kind.is_glob_factor && !parse_glob_factor(*text)) return false;
     texts.push_back(*text);
   }
-  kind.member.edit(config) = std::move(texts);
+  kind.member.write(config, std::move(texts));
   return true;
 }
 
@@ -98,7 +94,7 @@ bool assign(const NumberListKind& kind, RunConfig& config, const Value& value) {
     if (!number || !(*number > kind.above && *number < kind.below)) return false;
     numbers.push_back(*number);
   }
-  kind.member.edit(config) = std::move(numbers);
+  kind.member.write(config, std::move(numbers));
   return true;
 }
 
@@ -107,7 +103,7 @@ bool assign(const ChoiceKind& kind, RunConfig& config, const Value& value) {
   if (text == nullptr) return false;
   const auto found = std::find(kind.names.begin(), kind.names.end(), *text);
   if (found == kind.names.end()) return false;
-  kind.set(config, static_cast<int>(found - kind.names.begin()));
+  kind.member.write(config, static_cast<int>(found - kind.names.begin()));
   return true;
 }
 
@@ -143,46 +139,36 @@ std::string number_range(const NumberKind& kind) {
 }  // namespace
 
 Value get_field(const Field& field, const RunConfig& config) {
-  return std::visit(Overloaded{
-                        [&](const IntegerKind& kind) { return null_or(kind.member.read(config), kind.not_given); },
-                        [&](const NumberKind& kind) { return null_or(kind.member.read(config), kind.not_given); },
-                        [&](const TextKind& kind) { return null_or(kind.member.read(config), kind.not_given); },
-                        [&](const SeedKind& kind) {
-                          const std::uint64_t seed = kind.member.read(config);
-                          return seed <= INT64_MAX ? Value{static_cast<std::int64_t>(seed)} : Value{seed};
-                        },
-                        [&](const TextListKind& kind) {
-                          std::vector<Value> list;
-                          for (const std::string& text : kind.member.read(config)) list.push_back({text});
-                          return Value{list};
-                        },
-                        [&](const NumberListKind& kind) {
-                          std::vector<Value> list;
-                          for (const double number : kind.member.read(config)) list.push_back({number});
-                          return Value{list};
-                        },
-                        [&](const ChoiceKind& kind) {
-                          const auto index = static_cast<std::size_t>(kind.get(config));
-                          return Value{index < kind.names.size() ? std::string(kind.names[index]) : std::to_string(index)};
-                        },
-                        [&](const auto& kind) { return Value{kind.member.read(config)}; },
-                    },
-                    field.kind);
+  const auto list_of = [](const auto& elements) {
+    std::vector<Value> list;
+    for (const auto& element : elements) list.push_back({element});
+    return Value{list};
+  };
+  return std::visit(
+      [&](const auto& kind) -> Value {
+        const auto held = kind.member.read(config);
+        if (!held) return {};
+        using Kind = std::decay_t<decltype(kind)>;
+        if constexpr (std::is_same_v<Kind, TextListKind> || std::is_same_v<Kind, NumberListKind>) {
+          return list_of(*held);
+        } else if constexpr (std::is_same_v<Kind, SeedKind>) {
+          return *held <= INT64_MAX ? Value{static_cast<std::int64_t>(*held)} : Value{*held};
+        } else if constexpr (std::is_same_v<Kind, ChoiceKind>) {
+          const auto index = static_cast<std::size_t>(*held);
+          return {index < kind.names.size() ? std::string(kind.names[index]) : std::to_string(index)};
+        } else {
+          return {*held};
+        }
+      },
+      field.kind);
 }
 
 std::string set_field(const Field& field, RunConfig& config, const Value& value) {
   if (std::visit([&](const auto& kind) { return assign(kind, config, value); }, field.kind)) return "";
-  return std::string(field.path) + " is " + to_text(value) + "; allowed: " + allowed_values(field);
+  return field.path + " is " + to_text(value) + "; allowed: " + allowed_values(field);
 }
 
-void reset_field(const Field& field, RunConfig& config) {
-  const RunConfig initial;
-  std::visit(Overloaded{
-                 [&](const ChoiceKind& kind) { kind.set(config, kind.get(initial)); },
-                 [&](const auto& kind) { kind.member.edit(config) = kind.member.read(initial); },
-             },
-             field.kind);
-}
+void reset_field(const Field& field, RunConfig& config) { field.copy(RunConfig{}, config); }
 
 std::string_view type_name(const Field& field) {
   return std::visit(Overloaded{

@@ -1,8 +1,10 @@
-// The field table: one row for each thing a run can be told. Parsing, validation, overrides, the resolved configuration, the
-// JSON Schema, the reference page and the help text are all made from these rows; defaults are RunConfig's initialisers.
+// The field table: one row for each thing a run can be told, as the sections' declare() state them (config/run_config.h). Parsing,
+// validation, overrides, the resolved configuration, the JSON Schema, the reference page and the help text are made from these
+// rows.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <string>
@@ -10,32 +12,22 @@
 #include <variant>
 #include <vector>
 
+#include "config/row.h"
 #include "config/run_config.h"
 #include "config/value.h"
 
 namespace temper {
 
-/// What a changed field means to a run that is resumed.
-enum class ResumeClass {
-  must_match,  ///< the checkpoint does not fit any more: refused
-  trajectory,  ///< the run would continue differently: refused unless the user allows this field
-  topology,    ///< how the same arithmetic is laid out: allowed, rounding may differ
-  free,        ///< does not touch the weights: allowed
-};
-
-/// Reads and writes one member; made from a lambda `[](auto& c) -> auto& { return c.section.member; }`.
+/// Reads and writes one member. Nothing: it is optional and not given.
 template <class T>
 struct Member {
-  template <class Access>
-  explicit Member(Access access) : edit(access), read(access) {}
-  T& (*edit)(RunConfig&);
-  const T& (*read)(const RunConfig&);
+  std::function<std::optional<T>(const RunConfig&)> read;
+  std::function<void(RunConfig&, T)> write;
 };
 
 struct IntegerKind {
   Member<std::int64_t> member;
-  std::int64_t min, max;
-  std::optional<std::int64_t> not_given = std::nullopt;  ///< the member's value when no file or override sets it
+  std::int64_t min = 0, max = most_steps;
 };
 struct SeedKind {
   Member<std::uint64_t> member;
@@ -45,7 +37,6 @@ struct NumberKind {
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
   bool min_excluded = false, max_excluded = false;
-  std::optional<double> not_given = std::nullopt;
 };
 struct BooleanKind {
   Member<bool> member;
@@ -54,7 +45,6 @@ struct TextKind {
   Member<std::string> member;
   std::vector<std::string_view> names = {};  ///< the allowed texts; empty: any without control characters
   bool is_folder_name = false;               ///< 1 to 128 letters, digits, '.', '_', '-', the first a letter, digit or '_'
-  std::optional<std::string> not_given = std::nullopt;
 };
 struct TextListKind {
   Member<std::vector<std::string>> member;
@@ -64,23 +54,119 @@ struct TextListKind {
 /// Numbers above `above` and below `below`.
 struct NumberListKind {
   Member<std::vector<double>> member;
-  double above, below;
+  double above = 0.0, below = 0.0;
 };
 struct ChoiceKind {
-  int (*get)(const RunConfig&);  ///< the enumerator as an index into names
-  void (*set)(RunConfig&, int);
+  Member<int> member;  ///< the enumerator as an index into names
   std::vector<std::string_view> names;
 };
 
+/// Where a key is read: "lion and muon", "norm_control rotational". One that is not read is left out of the resolved configuration.
+struct Readers {
+  std::string text;                            ///< empty: always read
+  bool are_names = false;                      ///< of optimizers or schedules, not a condition
+  std::function<bool(const RunConfig&)> read;  ///< of a resolved configuration
+  bool refuse_others = true;                   ///< a value that is set and not read is an error
+};
+
 struct Field {
-  std::string_view path;  ///< "optimizer.learning_rate", or "seed" at the top level
+  std::string path;  ///< "optimizer.learning_rate", or "seed" at the top level
   std::variant<IntegerKind, SeedKind, NumberKind, BooleanKind, TextKind, TextListKind, NumberListKind, ChoiceKind> kind;
   ResumeClass resume;
-  std::string_view help;        ///< one sentence with its unit, no full stop
-  std::string_view group = {};  ///< of the fields of a group, which exclude one another, at most one is given
+  std::function<void(const RunConfig& from, RunConfig& to)> copy;
+  std::string_view help;   ///< one sentence with its unit, no full stop
+  std::string_view group;  ///< of the fields of a group, which exclude one another, at most one is given
+  Readers readers;
+  Value as_before;  ///< the value at which runs are as they were before there was the key; null: it is as old as its section
 
   std::string_view section() const;  ///< "optimizer"; empty at the top level
   std::string_view key() const;      ///< "learning_rate"
+  /// `config` as resolved() gives it.
+  bool is_read(const RunConfig& config) const { return !readers.read || readers.read(config); }
+};
+
+/// Collects the rows of one section; what a declare() is given. A row's defaults are the member's initialisers, an integer's range
+/// 0 to most_steps.
+template <class Section>
+class SectionRows {
+ public:
+  SectionRows(std::vector<Field>& fields, std::string_view section, std::function<Section&(RunConfig&)> at, ResumeClass resume)
+      : fields_(fields), section_(section), at_(std::move(at)), resume_(resume) {}
+
+  // `says` are the help and what config/row.h has.
+  template <class M>
+  void integer(std::string_view key, M Section::*member, const auto&... says) {
+    add(key, member, IntegerKind{access<std::int64_t>(member)}, says...);
+  }
+  void seed(std::string_view key, std::uint64_t Section::*member, const auto&... says) {
+    add(key, member, SeedKind{access<std::uint64_t>(member)}, says...);
+  }
+  template <class M>
+  void number(std::string_view key, M Section::*member, const auto&... says) {
+    add(key, member, NumberKind{access<double>(member)}, says...);
+  }
+  void boolean(std::string_view key, bool Section::*member, const auto&... says) {
+    add(key, member, BooleanKind{access<bool>(member)}, says...);
+  }
+  template <class M>
+  void text(std::string_view key, M Section::*member, const auto&... says) {
+    add(key, member, TextKind{access<std::string>(member)}, says...);
+  }
+  void folder_name(std::string_view key, std::string Section::*member, const auto&... says) {
+    add(key, member, TextKind{access<std::string>(member), {}, true}, says...);
+  }
+  using Texts = std::vector<std::string>;
+  void texts(std::string_view key, Texts Section::*member, const auto&... says) {
+    add(key, member, TextListKind{access<Texts>(member)}, says...);
+  }
+  void glob_factors(std::string_view key, Texts Section::*member, const auto&... says) {
+    add(key, member, TextListKind{access<Texts>(member), {}, true}, says...);
+  }
+  void numbers(std::string_view key, std::vector<double> Section::*member, const auto&... says) {
+    add(key, member, NumberListKind{access<std::vector<double>>(member)}, says...);
+  }
+  /// `names` in the enumerators' order.
+  template <class M>
+  void choice(std::string_view key, M Section::*member, std::vector<std::string_view> names, const auto&... says) {
+    add(key, member, ChoiceKind{access<int>(member), std::move(names)}, says...);
+  }
+
+ private:
+  template <class T, class M>
+  Member<T> access(M Section::*member) {
+    return {[at = at_, member](const RunConfig& config) -> std::optional<T> {
+              const M& held = at(const_cast<RunConfig&>(config)).*member;  // `at` only takes a reference
+              if constexpr (requires { held.has_value(); }) {
+                return held ? std::optional(static_cast<T>(*held)) : std::nullopt;
+              } else {
+                return static_cast<T>(held);
+              }
+            },
+            [at = at_, member](RunConfig& config, T value) {
+              M& held = at(config).*member;
+              if constexpr (requires { held.has_value(); }) {
+                held = static_cast<typename M::value_type>(std::move(value));
+              } else {
+                held = static_cast<M>(std::move(value));
+              }
+            }};
+  }
+  template <class M>
+  void add(std::string_view key, M Section::*member, auto kind, const auto&... says) {
+    Field& field = fields_.emplace_back();
+    field.path = section_.empty() ? std::string(key) : std::string(section_) + "." + std::string(key);
+    field.kind = std::move(kind);
+    field.resume = resume_;
+    field.copy = [at = at_, member](const RunConfig& from, RunConfig& to) {
+      at(to).*member = at(const_cast<RunConfig&>(from)).*member;
+    };
+    (say(field, says), ...);
+  }
+
+  std::vector<Field>& fields_;
+  std::string_view section_;
+  std::function<Section&(RunConfig&)> at_;
+  ResumeClass resume_;
 };
 
 struct Section {
@@ -109,6 +195,11 @@ void reset_field(const Field& field, RunConfig& config);
 std::string_view type_name(const Field& field);
 /// What may stand there, as a phrase: "a number above 0 and at most 1", "one of adamw".
 std::string allowed_values(const Field& field);
+/// `help` with those before it that read the key.
+std::string full_help(const Field& field);
+/// As text: the member's initialiser, or what an optimizer's name gives where that decides, "0.95 (lion 0.99, muon required)".
+/// Empty: a key that need not be given.
+std::string default_text(const Field& field);
 /// "must match", "trajectory", ...
 std::string_view to_string(ResumeClass resume);
 

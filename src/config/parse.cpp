@@ -5,6 +5,7 @@
 
 #include "config/fields.h"
 #include "config/json_entries.h"
+#include "config/resolved.h"
 #include "config/suggest.h"
 #include "config/validate.h"
 #include "io/error.h"
@@ -54,16 +55,20 @@ void settle_alternatives(const std::map<std::string_view, const Entry*>& given, 
       if (other == given.end()) {
         reset_field(*alternative, config);
       } else if (one->second < other->second) {
-        problems.push_back(other->second->where + ": " + std::string(alternative->path) + " and " + std::string(field.path) +
+        problems.push_back(other->second->where + ": " + alternative->path + " and " + field.path +
                            " exclude one another; give only one of them");
       }
     }
   }
 }
 
+/// Keys whose right value depends on optimizer.name, and the name that they were given for.
+using GivenFor = std::map<std::string_view, OptimizerName>;
+
 /// One layer on top of what `config` holds.
-void apply(const std::vector<Entry>& entries, RunConfig& config, std::vector<std::string>& problems) {
+void apply(const std::vector<Entry>& entries, RunConfig& config, std::vector<std::string>& problems, GivenFor& given_for) {
   std::map<std::string_view, const Entry*> given;
+  const OptimizerName name_below = config.optimizer.name;
   const Entry* refused_object = nullptr;
   for (const Entry& entry : entries) {
     if (refused_object != nullptr && is_inside(entry.path, refused_object->path)) continue;
@@ -78,6 +83,32 @@ void apply(const std::vector<Entry>& entries, RunConfig& config, std::vector<std
     given[entry.path] = &entry;
   }
   settle_alternatives(given, config, problems);
+  for (const char* path : {"optimizer.learning_rate", "optimizer.weight_decay"}) {
+    if (given.contains(path)) given_for[path] = config.optimizer.name;
+    if (get_field(*find_field(path), config).is_null())
+      given_for.erase(path);
+    else
+      given_for.try_emplace(path, name_below);
+  }
+}
+
+/// What was meant for another optimizer than the one that came of all layers.
+std::vector<std::string> given_for_others(const RunConfig& config, const GivenFor& given_for) {
+  std::vector<std::string> notes;
+  RunConfig by_name;
+  by_name.optimizer.name = config.optimizer.name;
+  by_name.optimizer.decay = config.optimizer.decay;
+  by_name = resolved(by_name);
+  const std::string name(traits_of(config.optimizer.name).text);
+  for (const auto& [path, other] : given_for) {
+    const Field& field = *find_field(path);
+    if (other == config.optimizer.name || !field.is_read(config)) continue;
+    const Value own = get_field(field, by_name);
+    notes.push_back(field.path + " " + to_text(get_field(field, config)) + " was given for " + std::string(traits_of(other).text) +
+                    ", and optimizer.name is " + name + ", " +
+                    (own.is_null() ? "which has no default of its own" : "whose own default is " + to_text(own)));
+  }
+  return notes;
 }
 
 /// Takes the keys of the file itself, "extends" and "$schema", out of the entries; returns the files to extend.
@@ -124,11 +155,11 @@ std::string read_config_file(const fs::path& path, const std::string& named_at) 
 
 /// Applies the files, relative to `folder`, that the entries extend, then the entries.
 void apply_entries(std::vector<Entry> entries, const fs::path& folder, std::vector<fs::path>& open, RunConfig& config,
-                   std::vector<std::string>& problems);
+                   std::vector<std::string>& problems, GivenFor& given_for);
 
 /// Applies what `path` extends, then `path`. `open` holds the files on the way here, to refuse cycles.
 void apply_file(const fs::path& path, const std::string& named_at, std::vector<fs::path>& open, RunConfig& config,
-                std::vector<std::string>& problems) {
+                std::vector<std::string>& problems, GivenFor& given_for) {
   constexpr std::size_t longest_chain = 32;
   const std::string text = read_config_file(path, named_at);
   const fs::path canonical = fs::weakly_canonical(path);
@@ -139,17 +170,17 @@ void apply_file(const fs::path& path, const std::string& named_at, std::vector<f
     throw Error(ExitCode::usage, named_at + "more than " + std::to_string(longest_chain) + " files extend one another in a chain");
   }
   open.push_back(canonical);
-  apply_entries(read_entries(text, path.string(), problems), path.parent_path(), open, config, problems);
+  apply_entries(read_entries(text, path.string(), problems), path.parent_path(), open, config, problems, given_for);
   open.pop_back();
 }
 
 void apply_entries(std::vector<Entry> entries, const fs::path& folder, std::vector<fs::path>& open, RunConfig& config,
-                   std::vector<std::string>& problems) {
+                   std::vector<std::string>& problems, GivenFor& given_for) {
   std::string where;
   for (const std::string& base : take_extends(entries, where, problems)) {
-    apply_file((folder / base).lexically_normal(), where + ": extends: ", open, config, problems);
+    apply_file((folder / base).lexically_normal(), where + ": extends: ", open, config, problems, given_for);
   }
-  apply(entries, config, problems);
+  apply(entries, config, problems, given_for);
 }
 
 /// An override as an entry. A field that takes text takes it bare; JSON strings and lists are understood there too.
@@ -188,22 +219,39 @@ RunConfig checked(RunConfig config, const std::string& label, std::vector<std::s
   return config;
 }
 
+void tell(std::vector<std::string>* notes, const RunConfig& config, const GivenFor& given_for) {
+  if (notes != nullptr) *notes = given_for_others(config, given_for);
+}
+
 }  // namespace
 
-RunConfig load_config(const fs::path& path, const std::vector<std::string>& overrides) {
+RunConfig load_config(const fs::path& path, const std::vector<std::string>& overrides, std::vector<std::string>* notes) {
   RunConfig config;
   std::vector<std::string> problems;
   std::vector<fs::path> open;
-  apply_file(path, "", open, config, problems);
-  apply(read_overrides(overrides, problems), config, problems);
+  GivenFor given_for;
+  apply_file(path, "", open, config, problems, given_for);
+  apply(read_overrides(overrides, problems), config, problems, given_for);
+  config = resolved(checked(std::move(config), path.string(), std::move(problems)));
+  tell(notes, config, given_for);
+  return config;
+}
+
+RunConfig base_config(const fs::path& path) {
+  RunConfig config;
+  std::vector<std::string> problems;
+  std::vector<fs::path> open;
+  GivenFor given_for;
+  apply_file(path, "", open, config, problems, given_for);
   return checked(std::move(config), path.string(), std::move(problems));
 }
 
-RunConfig config_inside(std::vector<Entry> entries, const fs::path& folder, const std::string& label) {
+RunConfig base_config(std::vector<Entry> entries, const fs::path& folder, const std::string& label) {
   RunConfig config;
   std::vector<std::string> problems;
   std::vector<fs::path> open;
-  apply_entries(std::move(entries), folder, open, config, problems);
+  GivenFor given_for;
+  apply_entries(std::move(entries), folder, open, config, problems, given_for);
   return checked(std::move(config), label, std::move(problems));
 }
 
@@ -215,14 +263,24 @@ RunConfig config_from_json(std::string_view text, const std::string& label) {
   if (!take_extends(entries, where, problems).empty()) {
     problems.push_back(where + ": extends has no meaning here; a resolved configuration stands by itself");
   }
-  apply(entries, config, problems);
-  return checked(std::move(config), label, std::move(problems));
+  GivenFor given_for;
+  apply(entries, config, problems, given_for);
+  // A key that is read and does not stand there is younger than the text.
+  const RunConfig whole = resolved(config);
+  for (const Field& field : config_fields()) {
+    const bool stands = std::any_of(entries.begin(), entries.end(), [&](const Entry& entry) { return entry.path == field.path; });
+    if (!stands && !field.as_before.is_null() && field.is_read(whole)) set_field(field, config, field.as_before);
+  }
+  return resolved(checked(std::move(config), label, std::move(problems)));
 }
 
-RunConfig config_with(RunConfig config, const std::vector<Entry>& layer, const std::string& label) {
+RunConfig config_with(RunConfig base, const std::vector<Entry>& layer, const std::string& label, std::vector<std::string>* notes) {
   std::vector<std::string> problems;
-  apply(layer, config, problems);
-  return checked(std::move(config), label, std::move(problems));
+  GivenFor given_for;
+  apply(layer, base, problems, given_for);
+  const RunConfig config = resolved(checked(std::move(base), label, std::move(problems)));
+  tell(notes, config, given_for);
+  return config;
 }
 
 }  // namespace temper

@@ -19,16 +19,24 @@ namespace temper {
 
 struct Entry;  // config/json_entries.h
 
-/// `overrides` are "section.key=value"; a value is JSON, or the bare text where the field takes text. Validated.
-RunConfig load_config(const std::filesystem::path& path, const std::vector<std::string>& overrides = {});
+// Except for bases, what comes back is resolved (config/resolved.h) and validated. `notes` takes lines about settings that are
+// allowed and may not be meant: a rate or decay that was given for another optimizer.
 
-/// A configuration that stands inside another file; what it extends is relative to `folder`. Validated.
-RunConfig config_inside(std::vector<Entry> entries, const std::filesystem::path& folder, const std::string& label);
+/// `overrides` are "section.key=value"; a value is JSON, or the bare text where the field takes text.
+RunConfig load_config(const std::filesystem::path& path, const std::vector<std::string>& overrides = {},
+                      std::vector<std::string>* notes = nullptr);
 
-/// A configuration that extends nothing, as config_to_json writes it; `label` names the text in errors. Validated.
+/// A configuration as it is given, for more layers on top: a file's, or one that stands inside another file; what that extends is
+/// relative to `folder`. Validated.
+RunConfig base_config(const std::filesystem::path& path);
+RunConfig base_config(std::vector<Entry> entries, const std::filesystem::path& folder, const std::string& label);
+
+/// A configuration that extends nothing, as config_to_json writes it; `label` names the text in errors. What a text that is older
+/// than a key says of it by its silence is Field::as_before.
 RunConfig config_from_json(std::string_view text, const std::string& label);
 
-/// `config` with one more layer on top; `label` names the result in errors. Validated.
-RunConfig config_with(RunConfig config, const std::vector<Entry>& layer, const std::string& label);
+/// `base` with one more layer on top; `label` names the result in errors.
+RunConfig config_with(RunConfig base, const std::vector<Entry>& layer, const std::string& label,
+                      std::vector<std::string>* notes = nullptr);
 
 }  // namespace temper

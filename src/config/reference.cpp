@@ -8,7 +8,7 @@ namespace temper {
 namespace {
 
 constexpr std::string_view introduction =
-    R"(<!-- Made by `temper config reference > docs/configuration.md`; change src/config/fields*.cpp instead of this page. -->
+    R"(<!-- Made by `temper config reference > docs/configuration.md`; change src/config/*_config.h instead of this page. -->
 # Configuration
 
 A run is described by one JSON file: `temper train configs/quickstart.json`. `configs/` holds complete examples.
@@ -51,19 +51,14 @@ configuration it is given:
 A key without a default is not given unless a file or an override sets it.
 )";
 
-std::string default_text(const Field& field) {
-  const Value value = get_field(field, RunConfig{});
-  return value.is_null() ? "" : to_text(value);
-}
-
 std::string code(const std::string& text) { return text.empty() ? "" : "`" + text + "`"; }
 
 std::string table_of(std::string_view section) {
   std::string table = "\n| Key | Type | Allowed | Default | Meaning | On resume |\n|---|---|---|---|---|---|\n";
   for (const Field& field : config_fields()) {
     if (field.section() != section) continue;
-    table += "| `" + std::string(field.path) + "` | " + std::string(type_name(field)) + " | " + allowed_values(field) + " | " +
-             code(default_text(field)) + " | " + std::string(field.help) + " | " + std::string(to_string(field.resume)) + " |\n";
+    table += "| `" + field.path + "` | " + std::string(type_name(field)) + " | " + allowed_values(field) + " | " +
+             code(default_text(field)) + " | " + full_help(field) + " | " + std::string(to_string(field.resume)) + " |\n";
   }
   return table;
 }
@@ -85,8 +80,8 @@ std::string config_help() {
   std::string text;
   for (const Field& field : config_fields()) {
     const std::string initial = default_text(field);
-    text += std::string(field.path) + std::string(width - field.path.size(), ' ') + std::string(field.help) + "\n" +
-            std::string(width, ' ') + "(" + allowed_values(field) + (initial.empty() ? "" : "; default " + initial) + ")\n";
+    text += field.path + std::string(width - field.path.size(), ' ') + full_help(field) + "\n" + std::string(width, ' ') + "(" +
+            allowed_values(field) + (initial.empty() ? "" : "; default " + initial) + ")\n";
   }
   return text;
 }

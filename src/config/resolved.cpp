@@ -1,30 +1,68 @@
 #include "config/resolved.h"
 
+#include <map>
 #include <nlohmann/json.hpp>
+
+#include "io/file.h"
 
 namespace temper {
 namespace {
 
 std::string text_or_not_given(const Value& value) { return value.is_null() ? "not given" : to_text(value); }
 
-}  // namespace
-
-std::string config_to_json(const RunConfig& config) {
+/// Of `config` the fields that are given and that `whole`, the same resolved, reads.
+std::string to_json(const RunConfig& config, const RunConfig& whole) {
   using Json = nlohmann::ordered_json;
   Json json = Json::object();
   for (const Field& field : config_fields()) {
     const Value value = get_field(field, config);
     Json& section = field.section().empty() ? json : json[std::string(field.section())];
-    if (!value.is_null()) section[std::string(field.key())] = Json::parse(to_text(value));
+    if (!value.is_null() && field.is_read(whole)) section[std::string(field.key())] = Json::parse(to_text(value));
   }
   return json.dump(2) + "\n";
 }
 
+}  // namespace
+
+RunConfig resolved(RunConfig config) {
+  config.optimizer = resolved_optimizer(config.optimizer);
+  return config;
+}
+
+std::string config_to_json(const RunConfig& config) {
+  const RunConfig whole = resolved(config);
+  return to_json(whole, whole);
+}
+
+std::string base_to_json(const RunConfig& config) { return to_json(config, resolved(config)); }
+
+std::string config_identity(const RunConfig& config, const std::vector<Field>& fields) {
+  const RunConfig whole = resolved(config);
+  std::map<std::string, std::string> lines;
+  for (const Field& field : fields) {
+    const Value value = get_field(field, whole);
+    if (value.is_null() || !field.is_read(whole) || value == field.as_before) continue;
+    lines[field.path] = to_text(value);
+  }
+  std::string text;
+  for (const auto& [path, value] : lines) text += path + "=" + value + "\n";
+  return hash_bytes(text).substr(0, 16);
+}
+
+std::string format_problem(std::int64_t found) {
+  if (found >= oldest_run_format && found <= run_format) return "";
+  return "is of format " + std::to_string(found) + ", this temper goes on with " +
+         (oldest_run_format == run_format ? "" : std::to_string(oldest_run_format) + " to ") + std::to_string(run_format) +
+         (found < oldest_run_format ? ": older ones do not say all that they were trained with; start anew in another folder"
+                                    : "; use the newer temper that wrote it");
+}
+
 std::vector<FieldDifference> compare(const RunConfig& before, const RunConfig& after) {
   std::vector<FieldDifference> differences;
+  const RunConfig first = resolved(before), second = resolved(after);
   for (const Field& field : config_fields()) {
-    const Value old_value = get_field(field, before), new_value = get_field(field, after);
-    if (old_value != new_value) {
+    const Value old_value = get_field(field, first), new_value = get_field(field, second);
+    if (old_value != new_value && (field.is_read(first) || field.is_read(second))) {
       differences.push_back({field.path, field.resume, text_or_not_given(old_value), text_or_not_given(new_value)});
     }
   }

@@ -65,7 +65,7 @@ void allow_null(Json& property) {
 }
 
 Json property_of(const Field& field) {
-  Json property = {{"description", field.help}};
+  Json property = {{"description", full_help(field)}};
   std::visit([&](const auto& kind) { add_type(kind, property); }, field.kind);
   const Value initial = get_field(field, RunConfig{});
   if (!initial.is_null()) property["default"] = Json::parse(to_text(initial));

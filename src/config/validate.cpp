@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "config/fields.h"
+#include "config/resolved.h"
 #include "config/validate_optimizer.h"
 #include "config/validate_schedule.h"
 #include "io/error.h"
@@ -52,12 +53,12 @@ void check_alternatives(const RunConfig& config, Problems& problems) {
       if (other < &field) continue;  // each pair once
       const Value one = get_field(field, config), two = get_field(*other, config);
       if (!one.is_null() && !two.is_null()) {
-        problems.push_back(std::string(field.path) + " is " + to_text(one) + " and " + std::string(other->path) + " is " +
-                           to_text(two) + "; give only one of them");
+        problems.push_back(field.path + " is " + to_text(one) + " and " + other->path + " is " + to_text(two) +
+                           "; give only one of them");
       }
     }
   }
-  if (config.train.steps == 0 && config.train.tokens == 0) {
+  if (!config.train.steps && !config.train.tokens) {
     problems.push_back("the length of the run is not given; set train.steps or train.tokens");
   }
 }
@@ -87,12 +88,36 @@ void check_parallel(const RunConfig& config, Problems& problems) {
 
 }  // namespace
 
-std::vector<std::string> config_problems(const RunConfig& config) {
+std::string bare_text(const Value& value) {
+  std::string text = to_text(value);
+  std::erase(text, '"');
+  return text;
+}
+
+void check_unread(const RunConfig& config, Problems& problems) {
+  const RunConfig whole = resolved(config);
+  for (const Field& field : config_fields()) {
+    if (field.is_read(whole) || !field.readers.refuse_others) continue;
+    RunConfig without = config;
+    reset_field(field, without);
+    const Value value = get_field(field, config), initial = get_field(field, without);
+    if (value == initial || value == get_field(field, resolved(without))) continue;
+    const Field* name = find_field(std::string(field.section()) + ".name");
+    problems.push_back(field.path + " is " + bare_text(value) +
+                       (name != nullptr ? " with " + name->path + " " + bare_text(get_field(*name, config)) : "") +
+                       ": nothing reads it there, it is for " + field.readers.text + "; remove it" +
+                       (initial.is_null() ? "" : " or set it back to " + to_text(initial)) + ", or choose one of those");
+  }
+}
+
+std::vector<std::string> config_problems(const RunConfig& given) {
   Problems problems;
-  check_ranges(config, problems);
+  check_ranges(given, problems);
   if (!problems.empty()) return problems;
+  const RunConfig config = resolved(given);
   check_heads(config.model, problems);
   if (config.data.train.empty()) problems.push_back("data.train is empty; name at least one shard or glob");
+  check_unread(given, problems);
   check_optimizer(config, problems);
   const std::size_t before = problems.size();
   check_batch(config, problems);
@@ -128,7 +153,7 @@ std::int64_t micro_batches_per_step(const RunConfig& config) {
 }
 
 std::int64_t micro_batches_at(const RunConfig& config, std::int64_t step) {
-  const std::int64_t growth = config.schedule.batch_warmup_steps, start = config.schedule.batch_start_tokens;
+  const std::int64_t growth = config.schedule.batch_warmup_steps, start = config.schedule.batch_start_tokens.value_or(0);
   if (step >= growth) return micro_batches_per_step(config);
   const std::int64_t tokens_times_growth = start * growth + (config.batch.tokens_per_step - start) * step;
   return std::max<std::int64_t>(1, rounded(tokens_times_growth, tokens_of_micro_batch(config) * growth));
@@ -142,18 +167,17 @@ std::int64_t tokens_before(const RunConfig& config, std::int64_t step) {
 }
 
 std::int64_t total_steps(const RunConfig& config) {
-  if (config.train.steps > 0) return config.train.steps;
-  std::int64_t left = config.train.tokens, steps = 0;
+  if (config.train.steps) return *config.train.steps;
+  std::int64_t left = config.train.tokens.value_or(0), steps = 0;
   for (; steps < config.schedule.batch_warmup_steps && left > 0; ++steps)
     left -= micro_batches_at(config, steps) * tokens_of_micro_batch(config);
   return left > 0 ? steps + rounded_up(left, config.batch.tokens_per_step) : steps;
 }
 
 std::int64_t warmup_steps(const ScheduleConfig& schedule, std::int64_t total, std::int64_t tokens_per_step) {
-  if (schedule.warmup_steps >= 0) return schedule.warmup_steps;
-  if (schedule.warmup_tokens >= 0) return rounded_up(schedule.warmup_tokens, tokens_per_step);
-  if (schedule.warmup_fraction >= 0) return std::llround(schedule.warmup_fraction * static_cast<double>(total));
-  return 0;
+  if (schedule.warmup_steps) return *schedule.warmup_steps;
+  if (schedule.warmup_tokens) return rounded_up(*schedule.warmup_tokens, tokens_per_step);
+  return std::llround(schedule.warmup_fraction.value_or(0.0) * static_cast<double>(total));
 }
 
 std::int64_t warmup_steps(const RunConfig& config) {

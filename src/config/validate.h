@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "config/run_config.h"
+#include "config/value.h"
 
 namespace temper {
 
@@ -13,11 +14,17 @@ namespace temper {
 /// one is violated, nothing else is looked at.
 std::vector<std::string> config_problems(const RunConfig& config);
 
+/// Adds a line for each key that is set although nothing reads it.
+void check_unread(const RunConfig& config, std::vector<std::string>& problems);
+
 /// Throws Error(ExitCode::usage) listing config_problems().
 void validate(const RunConfig& config);
 
 /// Throws Error(ExitCode::usage) with the lines; does nothing where there are none.
 void refuse_problems(const std::vector<std::string>& problems);
+
+/// A value as JSON without its quotation marks.
+std::string bare_text(const Value& value);
 
 // The following expect a configuration that passed validate(). Steps count from 0.
 

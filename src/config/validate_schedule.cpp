@@ -24,54 +24,28 @@ std::string three_digits(double number) {
 }
 
 std::string warmup_as_given(const ScheduleConfig& schedule, std::int64_t warmup) {
-  if (schedule.warmup_tokens >= 0)
-    return "schedule.warmup_tokens is " + text(schedule.warmup_tokens) + " = " + text(warmup) + " steps";
+  if (schedule.warmup_tokens) return "schedule.warmup_tokens is " + text(*schedule.warmup_tokens) + " = " + text(warmup) + " steps";
   return "schedule.warmup_steps is " + text(warmup);
-}
-
-/// Keys that were set although nothing reads them.
-void check_unread(const RunConfig& config, Problems& problems) {
-  const ScheduleConfig& schedule = config.schedule;
-  const auto refuse_unless = [&](bool read, const char* path, const std::string& readers) {
-    const Field& field = *find_field(path);
-    const Value value = get_field(field, config), initial = get_field(field, RunConfig{});
-    if (read || value == initial) return;
-    problems.push_back(std::string(path) + " is " + to_text(value) + " with schedule.name " +
-                       to_text(get_field(*find_field("schedule.name"), config)) + ": nothing reads it there, it is for " + readers +
-                       "; " + (initial.is_null() ? "remove it" : "set it back to " + to_text(initial)) + " or choose one of those");
-  };
-  const auto is = [&](std::initializer_list<ScheduleName> names) {
-    return std::find(names.begin(), names.end(), schedule.name) != names.end();
-  };
-  using enum ScheduleName;
-  refuse_unless(is({linear, cosine, wsd, restarts}), "schedule.min_ratio", "linear, cosine, wsd and restarts");
-  refuse_unless(is({linear, cosine}), "schedule.horizon_steps", "linear and cosine");
-  for (const char* path : {"schedule.cooldown_fraction", "schedule.cooldown_shape"}) refuse_unless(is({wsd}), path, "wsd");
-  for (const char* path : {"schedule.milestones", "schedule.step_factor"}) refuse_unless(is({step}), path, "step");
-  for (const char* path : {"schedule.cycle_steps", "schedule.cycle_growth"}) refuse_unless(is({restarts}), path, "restarts");
-  for (const char* path : {"schedule.power", "schedule.power_scale"}) refuse_unless(is({power}), path, "power");
-  refuse_unless(schedule.momentum_warmup_steps + schedule.momentum_cooldown_steps > 0, "schedule.momentum_start",
-                "schedule.momentum_warmup_steps and schedule.momentum_cooldown_steps above 0");
 }
 
 /// The growing batch, on which the number of steps depends.
 void check_batch_warmup(const RunConfig& config, Problems& problems) {
   const ScheduleConfig& schedule = config.schedule;
   if (schedule.batch_warmup_steps == 0) {
-    if (schedule.batch_start_tokens > 0)
-      problems.push_back("schedule.batch_start_tokens is " + text(schedule.batch_start_tokens) +
+    if (schedule.batch_start_tokens)
+      problems.push_back("schedule.batch_start_tokens is " + text(*schedule.batch_start_tokens) +
                          ", but schedule.batch_warmup_steps is 0; give both or neither");
     return;
   }
   const std::string growth = "schedule.batch_warmup_steps is " + text(schedule.batch_warmup_steps);
-  if (schedule.batch_start_tokens == 0)
+  if (!schedule.batch_start_tokens)
     problems.push_back(growth + ", but schedule.batch_start_tokens is not given; say how many tokens the first step has");
-  if (schedule.batch_start_tokens >= config.batch.tokens_per_step)
-    problems.push_back("schedule.batch_start_tokens is " + text(schedule.batch_start_tokens) +
+  if (schedule.batch_start_tokens.value_or(0) >= config.batch.tokens_per_step)
+    problems.push_back("schedule.batch_start_tokens is " + text(*schedule.batch_start_tokens) +
                        ", not below batch.tokens_per_step = " + text(config.batch.tokens_per_step) +
                        ", so the batch could not grow; lower it");
-  if (schedule.warmup_tokens >= 0)
-    problems.push_back(growth + " and schedule.warmup_tokens " + text(schedule.warmup_tokens) +
+  if (schedule.warmup_tokens)
+    problems.push_back(growth + " and schedule.warmup_tokens " + text(*schedule.warmup_tokens) +
                        ", but while the batch grows steps differ in tokens; give the warmup as schedule.warmup_steps or "
                        "schedule.warmup_fraction");
 }
@@ -133,10 +107,10 @@ void check_milestones(const ScheduleConfig& schedule, std::int64_t steps, std::i
 }
 
 void check_cycles(const ScheduleConfig& schedule, std::int64_t steps, std::int64_t warmup, Problems& problems) {
-  if (schedule.cycle_steps == 0) {
+  if (!schedule.cycle_steps) {
     problems.push_back("schedule.cycle_steps is not given; schedule.name restarts needs the length of the first cycle");
-  } else if (warmup + schedule.cycle_steps > steps) {
-    problems.push_back("schedule.cycle_steps is " + text(schedule.cycle_steps) + ", but after a warmup of " + text(warmup) +
+  } else if (warmup + *schedule.cycle_steps > steps) {
+    problems.push_back("schedule.cycle_steps is " + text(*schedule.cycle_steps) + ", but after a warmup of " + text(warmup) +
                        " steps the run has " + text(steps - warmup) + " left; shorten the cycle or lengthen the run");
   }
 }
@@ -155,7 +129,6 @@ void check_power(const ScheduleConfig& schedule, std::int64_t steps, std::int64_
 }  // namespace
 
 void check_schedule(const RunConfig& config, Problems& problems) {
-  check_unread(config, problems);
   const std::size_t before = problems.size();
   check_batch_warmup(config, problems);
   if (problems.size() > before) return;  // without it the number of steps is not known

@@ -4,19 +4,17 @@
 #include <cmath>
 #include <numbers>
 
-#include "config/optimizer_defaults.h"
-
 namespace temper {
 
 namespace {
 
 constexpr std::int64_t kept_every = 256;  // updates
 
-double held_beta1(const OptimizerConfig& config) { return uses_momentum(config.name) ? config.momentum : config.beta1; }
+double held_beta1(const OptimizerConfig& config) { return uses_momentum(config.name) ? *config.momentum : *config.beta1; }
 
 /// The momentum buffer holds rate x gradient.
 bool buffer_includes_rate(const OptimizerConfig& config) {
-  return config.name == OptimizerName::sgdw && config.momentum_includes_rate && config.momentum > 0.0;
+  return config.name == OptimizerName::sgdw && config.momentum_includes_rate && *config.momentum > 0.0;
 }
 
 /// Squared angle per update at which rows turn in equilibrium, for gradients that are noise and a weight that loses 1 of itself
@@ -28,7 +26,7 @@ double equilibrium_rotation(const OptimizerConfig& config) {
   };
   switch (config.name) {
     case OptimizerName::lion:
-      return sign(config.beta1, config.beta2);
+      return sign(*config.beta1, *config.beta2);
     case OptimizerName::nesterov_lion:
       return sign(b * b, b);  // which is what it is
     case OptimizerName::sgd:
@@ -44,7 +42,7 @@ double equilibrium_rotation(const OptimizerConfig& config) {
 /// arXiv 2409.03137: the slow moment's decay rate grows so that its half-life grows linearly.
 double slow_beta(const OptimizerConfig& config, double share) {
   const auto half_life = [](double beta) { return std::log(0.5) / std::log(beta) - 1.0; };
-  const double begin = half_life(config.beta1), end = half_life(config.beta3);
+  const double begin = half_life(*config.beta1), end = half_life(config.beta3);
   return share >= 1.0 ? config.beta3 : std::pow(0.5, 1.0 / (begin + (end - begin) * share + 1.0));
 }
 
@@ -52,16 +50,16 @@ double slow_beta(const OptimizerConfig& config, double share) {
 
 Hyperparameters::Hyperparameters(const OptimizerConfig& config, const Schedule& schedule) : config_(config), schedule_(schedule) {}
 
-double Hyperparameters::learning_rate(std::int64_t k) const { return config_.learning_rate * schedule_.multiplier(k); }
+double Hyperparameters::learning_rate(std::int64_t k) const { return *config_.learning_rate * schedule_.multiplier(k); }
 
 double Hyperparameters::momentum(std::int64_t k) const { return schedule_.momentum(held_beta1(config_), k); }
 
-double Hyperparameters::decay(std::int64_t k) const { return decay_scalar(k) * config_.weight_decay; }
+double Hyperparameters::decay(std::int64_t k) const { return decay_scalar(k) * *config_.weight_decay; }
 
 /// What multiplies a tensor's weight decay.
 double Hyperparameters::decay_scalar(std::int64_t k) const {
   const double multiplier = schedule_.decay_multiplier(config_.decay_schedule, k);
-  switch (config_.decay) {
+  switch (*config_.decay) {
     case DecayMode::decoupled:
     case DecayMode::cautious:
       return learning_rate(k) * multiplier;
@@ -72,8 +70,7 @@ double Hyperparameters::decay_scalar(std::int64_t k) const {
     case DecayMode::l2:
       return multiplier;
     case DecayMode::scale_adjusted:
-      return multiplier / config_.learning_rate;
-    case DecayMode::by_name:
+      return multiplier / *config_.learning_rate;
     case DecayMode::none:
       break;
   }
@@ -95,7 +92,7 @@ Hyperparameters::History Hyperparameters::after(History before, std::int64_t upd
   // Of a branched run's earlier updates only their number is known: they count as made at the peak rate and the held momentum.
   before.decayed *= k < 0 ? held : schedule_.momentum(held, k);
   if (config_.name != OptimizerName::schedule_free_adamw) return before;
-  before.largest_rate = std::max(before.largest_rate, k < 0 ? config_.learning_rate : learning_rate(k));
+  before.largest_rate = std::max(before.largest_rate, k < 0 ? *config_.learning_rate : learning_rate(k));
   before.weight = std::pow(static_cast<double>(update + 1), config_.averaging_power) * before.largest_rate * before.largest_rate;
   before.weights += before.weight;
   return before;
@@ -144,8 +141,8 @@ StepScalars Hyperparameters::at(std::int64_t k, std::int64_t earlier) const {
   scalars.beta1 = static_cast<float>(beta1);
   scalars.gradient_weight = static_cast<float>(gradient_weight);
   scalars.bias_correction1 = static_cast<float>(1.0 - past.decayed);
-  scalars.bias_correction2 = static_cast<float>(1.0 - std::pow(config_.beta2, t));
-  scalars.previous_correction2 = t == 1.0 ? 1.0f : static_cast<float>(1.0 - std::pow(config_.beta2, t - 1.0));
+  scalars.bias_correction2 = static_cast<float>(1.0 - std::pow(*config_.beta2, t));
+  scalars.previous_correction2 = t == 1.0 ? 1.0f : static_cast<float>(1.0 - std::pow(*config_.beta2, t - 1.0));
   scalars.slow_beta = static_cast<float>(slow_beta(config_, grown));
   scalars.slow_weight = static_cast<float>(config_.ademamix_alpha * grown);
   scalars.average_weight = past.weights > 0.0 ? static_cast<float>(past.weight / past.weights) : 0.0f;  // 0: rates of 0 so far

@@ -7,7 +7,6 @@
 #include <utility>
 #include <variant>
 
-#include "config/optimizer_defaults.h"
 #include "kernels/check.h"
 
 namespace temper {
@@ -339,7 +338,7 @@ std::optional<Optimizer::Average> Optimizer::average_of(const StepScalars& scala
   if (flat_states_.empty() || averages_weights() || beside_muon_) return std::nullopt;
   if (config_.name == OptimizerName::sgdw && config_.momentum_includes_rate) return std::nullopt;  // it holds rates as well
   if (config_.name == OptimizerName::lion)
-    return Average{config_.beta2, 1.0 - config_.beta2, std::pow(config_.beta2, static_cast<double>(k + 1 + earlier_))};
+    return Average{*config_.beta2, 1.0 - *config_.beta2, std::pow(*config_.beta2, static_cast<double>(k + 1 + earlier_))};
   return Average{static_cast<double>(scalars.beta1), static_cast<double>(scalars.gradient_weight),
                  1.0 - static_cast<double>(scalars.bias_correction1)};
 }

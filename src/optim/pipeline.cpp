@@ -86,11 +86,11 @@ double squared_norm_ratio(double beta, bool nesterov) {
 }
 
 UpdateRule make_rule(const OptimizerConfig& config) {
-  const auto beta2 = static_cast<float>(config.beta2), eps = static_cast<float>(config.eps);
+  const auto beta2 = static_cast<float>(*config.beta2), eps = static_cast<float>(config.eps);
   switch (config.name) {
     case OptimizerName::sgd:
     case OptimizerName::sgdw:
-      if (config.momentum == 0.0) return PlainGradient{};
+      if (*config.momentum == 0.0) return PlainGradient{};
       return Momentum{config.nesterov};
     case OptimizerName::lion:
       return Lion{beta2};
@@ -113,7 +113,7 @@ UpdateRule make_rule(const OptimizerConfig& config) {
 }
 
 DecayForm decay_form(const OptimizerConfig& config) {
-  switch (config.decay) {
+  switch (*config.decay) {
     case DecayMode::decoupled:
     case DecayMode::independent:
     case DecayMode::normalized:
@@ -124,7 +124,6 @@ DecayForm decay_form(const OptimizerConfig& config) {
       return config.l2_stage == L2Stage::after_clipping ? DecayForm::gradient : DecayForm::none;
     case DecayMode::scale_adjusted:
       return DecayForm::scaled_gradient;
-    case DecayMode::by_name:
     case DecayMode::none:
       break;
   }
@@ -155,8 +154,8 @@ class PipelineMaker {
     for (std::size_t i = 0; i < tensors.size(); ++i) {
       const OptimizedTensor& tensor = tensors[i];
       if (tensor.layer >= 0) rates_[i] *= std::pow(config.depth_rate_factor, static_cast<double>(layers - 1 - tensor.layer));
-      if (has_other_rate(tensor)) rates_[i] *= config.other_learning_rate / config.learning_rate;
-      decays_[i] *= decays(tensor) && config.decay != DecayMode::none ? config.weight_decay : 0.0;
+      if (has_other_rate(tensor)) rates_[i] *= *config.other_learning_rate / *config.learning_rate;
+      decays_[i] *= decays(tensor) && config.decay != DecayMode::none ? *config.weight_decay : 0.0;
     }
   }
 
@@ -212,14 +211,14 @@ class PipelineMaker {
   /// StepScalars::decay times this is lost. A tensor that learns at rate 0 is frozen: it does not decay either.
   double decay_of(std::size_t i) const {
     if (rates_[i] == 0.0) return 0.0;
-    if (decay_follows_rate(config_.decay)) return decays_[i] * rates_[i];
+    if (decay_follows_rate(*config_.decay)) return decays_[i] * rates_[i];
     if (config_.decay == DecayMode::scale_adjusted) return decays_[i] / rates_[i];
     return decays_[i];
   }
 
   /// Squares of angles follow the decay: StepScalars::rotation is the angle of decay 1.
   double angle_of(std::size_t i) const {
-    const bool with_rate = decay_follows_rate(config_.decay) || config_.decay == DecayMode::l2;
+    const bool with_rate = decay_follows_rate(*config_.decay) || config_.decay == DecayMode::l2;
     return std::sqrt(with_rate ? decays_[i] * rates_[i] : decays_[i]);
   }
 
@@ -294,9 +293,9 @@ std::vector<std::string_view> state_names(const UpdateRule& rule) {
 
 double sign_scale(const OptimizerConfig& config) {
   if (config.sign_scale == SignScale::one) return 1.0;
-  const double noise = std::sqrt((1.0 - config.momentum) / (1.0 + config.momentum));
+  const double noise = std::sqrt((1.0 - *config.momentum) / (1.0 + *config.momentum));
   if (config.sign_scale == SignScale::noise) return noise;
-  return noise / std::sqrt(squared_norm_ratio(config.momentum, config.nesterov));
+  return noise / std::sqrt(squared_norm_ratio(*config.momentum, config.nesterov));
 }
 
 }  // namespace temper

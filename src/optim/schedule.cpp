@@ -55,8 +55,8 @@ struct Cycle {
 
 /// The restart cycle that holds update k.
 Cycle cycle_at(const ScheduleConfig& config, std::int64_t warmup, std::int64_t k) {
-  Cycle cycle{warmup, config.cycle_steps};
-  for (double length = real(config.cycle_steps); k >= cycle.begin + cycle.length;) {
+  Cycle cycle{warmup, *config.cycle_steps};
+  for (double length = real(*config.cycle_steps); k >= cycle.begin + cycle.length;) {
     length *= config.cycle_growth;
     cycle = {cycle.begin + cycle.length, std::llround(length)};
   }

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "config/optimizer_defaults.h"
+#include "config/run_config.h"
 #include "kernels/check.h"
 
 namespace temper {

@@ -25,7 +25,7 @@ Json to_json(const std::optional<double>& number) { return number ? Json(*number
 /// A run as a sweep that varies nothing.
 ReportSource open_run(const fs::path& folder) {
   SweepFile file;
-  file.base = load_config(folder / "config.json");
+  file.base = base_config(folder / "config.json");
   file.seeds = {file.base.seed};
   if (!metric_problem(find_metric(file.metric.name), file.base).empty()) file.metric.name = "loss";
   ReportSource source{make_sweep(std::move(file), folder), {}, true};
@@ -144,7 +144,7 @@ fs::path ReportSource::folder_of(const Trial& trial) const { return is_run ? swe
 
 ReportSource open_report(const fs::path& folder) {
   if (fs::exists(folder / "sweep.json")) {
-    ReportSource source{make_sweep(load_sweep(folder / "sweep.json"), folder), {}, false};
+    ReportSource source{make_sweep(open_sweep(folder), folder), {}, false};
     source.plan = read_plan(source.sweep);
     return source;
   }

@@ -105,8 +105,9 @@ void check_rungs_grow(const Sweep& sweep) {
 }  // namespace
 
 Sweep make_sweep(SweepFile file, std::filesystem::path folder) {
-  Sweep sweep{std::move(file), std::move(folder), {}, {}};
+  Sweep sweep{std::move(file), std::move(folder), {}, {}, {}};
   sweep.configurations = configurations(sweep.file);
+  sweep.notes = drop_repeated(sweep.file, sweep.configurations);
   // The longest first: what is wrong with a configuration itself is told as that.
   sweep.rungs.resize(rung_shares(sweep.file).size());
   for (std::size_t rung = sweep.rungs.size(); rung-- > 0;) sweep.rungs[rung] = make_trials(sweep.file, sweep.configurations, rung);

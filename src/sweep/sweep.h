@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "sweep/statistics.h"
@@ -19,6 +20,7 @@ struct Sweep {
   std::filesystem::path folder;
   std::vector<Configuration> configurations;
   std::vector<std::vector<Trial>> rungs;  ///< of each rung the trials of all configurations, seed by seed
+  std::vector<std::string> notes;         ///< for people: see drop_repeated()
 
   const Trial& trial(std::size_t rung, std::size_t configuration, std::size_t seed) const {
     return rungs[rung][configuration * file.seeds.size() + seed];

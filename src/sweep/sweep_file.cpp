@@ -23,8 +23,9 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 using Problems = std::vector<std::string>;
 
-const std::vector<std::string_view> top_level_keys = {"$schema", "base",   "method", "parameters", "ties",    "where",     "seeds",
-                                                      "metric",  "budget", "count",  "seed",       "halving", "resources", "slurm"};
+const std::vector<std::string_view> top_level_keys = {"$schema", "base",    "method",    "parameters", "ties",
+                                                      "where",   "seeds",   "metric",    "budget",     "count",
+                                                      "seed",    "halving", "resources", "slurm",      "format"};
 const std::vector<std::string_view> methods = {"grid", "random", "halving"};
 
 /// Keys of W&B's sweeps that something else does here.
@@ -59,13 +60,13 @@ RunConfig read_base(const JsonNode& root, const fs::path& path, Problems& proble
                                        ": \"base\" is missing; name the configuration that the trials vary, "
                                        "relative to this file: \"base\": \"../quickstart.json\"");
     }
-    if (node->is_object()) return config_inside(flatten(*node, problems), path.parent_path(), node->where + ": base");
+    if (node->is_object()) return base_config(flatten(*node, problems), path.parent_path(), node->where + ": base");
     const auto* file = std::get_if<std::string>(&node->value.data);
     if (file == nullptr || file->empty()) {
       throw Error(ExitCode::usage,
                   node->where + ": base is " + to_json_text(*node) + "; allowed: a configuration file or a configuration, { ... }");
     }
-    return load_config((path.parent_path() / *file).lexically_normal());
+    return base_config((path.parent_path() / *file).lexically_normal());
   } catch (const Error& error) {
     problems.push_back((node != nullptr && !node->is_object() ? node->where + ": base: " : "") + error.what());
     return {};
@@ -327,9 +328,25 @@ SweepFile load_sweep(const fs::path& path) {
   return sweep;
 }
 
+void check_sweep_format(const fs::path& folder) {
+  const fs::path path = folder / "sweep.json";
+  Problems problems;
+  const JsonNode root = read_json_tree(read_file(path), path.string(), problems);
+  const JsonNode* format = root.find("format");
+  const std::int64_t found = format != nullptr ? as_integer(format->value).value_or(0) : 0;
+  if (const std::string problem = format_problem(found); !problem.empty())
+    throw Error(ExitCode::checkpoint, path.string() + " " + problem);
+}
+
+SweepFile open_sweep(const fs::path& folder) {
+  check_sweep_format(folder);
+  return load_sweep(folder / "sweep.json");
+}
+
 std::string sweep_to_json(const SweepFile& sweep) {
   Json json;
-  json["base"] = Json::parse(config_to_json(sweep.base));
+  json["format"] = run_format;
+  json["base"] = Json::parse(base_to_json(sweep.base));
   json["method"] = to_string(sweep.method);
   json["parameters"] = Json::object();
   for (const SweptParameter& parameter : sweep.parameters)

@@ -96,6 +96,11 @@ struct SweepFile {
 /// it. Everything wrong is one Error(ExitCode::usage) that lists all of it with line and column.
 SweepFile load_sweep(const std::filesystem::path& path);
 
+/// The same from the sweep.json of a sweep's folder. Error(ExitCode::checkpoint): as check_sweep_format().
+SweepFile open_sweep(const std::filesystem::path& folder);
+/// Refuses a sweep's folder of a format that this program does not go on with (run_format in config/resolved.h).
+void check_sweep_format(const std::filesystem::path& folder);
+
 /// The sweep as a file that stands by itself: the base resolved, every default written out.
 std::string sweep_to_json(const SweepFile& sweep);
 

@@ -93,10 +93,12 @@ std::optional<Configuration> join(const SweepFile& sweep, const std::vector<cons
     configuration.settings.insert(configuration.settings.end(), choice->settings.begin(), choice->settings.end());
   }
   const auto value_of = [&](const std::string& key) {
+    RunConfig config = sweep.base;
     for (const Entry& setting : configuration.settings) {
       if (setting.path == key) return setting.value;
+      if (const Field* field = find_field(setting.path)) set_field(*field, config, setting.value);
     }
-    return get_field(*find_field(key), sweep.base);
+    return get_field(*find_field(key), resolved(config));
   };
   for (const Tie& tie : sweep.ties) {
     const Value value = held_value(tie.key, number_value(rounded(tie.formula.number(value_of), 12)));
@@ -161,16 +163,16 @@ std::vector<Configuration> draws(const SweepFile& sweep) {
 void shorten(RunConfig& config, double share) {
   if (share == 1.0) return;
   const double steps = std::round(share * static_cast<double>(total_steps(config)));
-  config.train.tokens = 0;
+  config.train.tokens.reset();
   config.train.steps = std::max<std::int64_t>(1, static_cast<std::int64_t>(steps));
 }
 
 /// The trial's configuration at full length; throws what is wrong with it.
-RunConfig full_config(const SweepFile& sweep, const Configuration& configuration, std::uint64_t seed) {
-  std::vector<Entry> layer = configuration.settings;
+RunConfig full_config(const SweepFile& sweep, const Configuration& configuration, std::uint64_t seed,
+                      std::vector<std::string>* notes = nullptr) {
   RunConfig base = sweep.base;
   if (sweep.seeds_given) base.seed = seed;
-  return config_with(std::move(base), layer, describe(sweep, configuration));
+  return config_with(std::move(base), configuration.settings, describe(sweep, configuration), notes);
 }
 
 Trial make_trial(const SweepFile& sweep, const Configuration& configuration, std::uint64_t seed, double share) {
@@ -179,12 +181,12 @@ Trial make_trial(const SweepFile& sweep, const Configuration& configuration, std
   trial.seed = trial.config.seed;
   shorten(trial.config, share);
   for (const std::string& problem : config_problems(trial.config)) {
-    refuse(describe(sweep, configuration) + ", a rung of " + std::to_string(trial.config.train.steps) + " steps: " + problem);
+    refuse(describe(sweep, configuration) + ", a rung of " + std::to_string(*trial.config.train.steps) + " steps: " + problem);
   }
   const std::string problem = metric_problem(find_metric(sweep.metric.name), trial.config);
   if (!problem.empty()) refuse(problem);
   trial.flops = training_flops_per_token(trial.config.model) * static_cast<double>(tokens_of(trial.config));
-  trial.id = hash_bytes(config_to_json(trial.config)).substr(0, 16);
+  trial.id = config_identity(trial.config);
   return trial;
 }
 
@@ -224,6 +226,28 @@ std::vector<Configuration> configurations(const SweepFile& sweep) {
            " seeds; at most " + std::to_string(most_trials) + " trials are allowed: use method random with a smaller count");
   }
   return all;
+}
+
+std::vector<std::string> drop_repeated(const SweepFile& sweep, std::vector<Configuration>& all) {
+  std::map<std::string, std::string> first_of;  // a run's id, what the first configuration with it is called
+  std::vector<std::string> told;
+  std::vector<Configuration> kept;
+  for (Configuration& configuration : all) {
+    try {
+      std::vector<std::string> notes;
+      const std::string name = describe(sweep, configuration);
+      const std::string id = config_identity(full_config(sweep, configuration, sweep.seeds.front(), &notes));
+      const auto [first, is_new] = first_of.emplace(id, name);
+      if (!is_new) notes = {name + " is the same run as " + first->second + ", which is trained once"};
+      for (const std::string& note : notes)
+        if (std::find(told.begin(), told.end(), note) == told.end()) told.push_back(note);
+      if (is_new) kept.push_back(std::move(configuration));
+    } catch (const Error&) {
+      kept.push_back(std::move(configuration));  // make_trials() says what is wrong with it
+    }
+  }
+  all = std::move(kept);
+  return told;
 }
 
 std::vector<double> rung_shares(const SweepFile& sweep) {

@@ -19,7 +19,7 @@ struct Configuration {
 
 /// One run of a configuration.
 struct Trial {
-  std::string id;                 ///< first 16 hex digits of the hash of its resolved configuration; names its folder
+  std::string id;                 ///< config_identity(); names its folder
   std::size_t configuration = 0;  ///< index
   std::uint64_t seed = 0;
   std::size_t rung = 0;  ///< of halving; 0 otherwise
@@ -36,14 +36,18 @@ std::vector<std::string> columns(const SweepFile& sweep);
 /// Error(ExitCode::usage): a search space without any configuration or with fewer than `count`, more than 100,000 trials.
 std::vector<Configuration> configurations(const SweepFile& sweep);
 
+/// Of configurations that resolve to one run the first stays. Returns what people should know, a line each: which are one run, and
+/// rates or decays that were given for another optimizer.
+std::vector<std::string> drop_repeated(const SweepFile& sweep, std::vector<Configuration>& all);
+
 /// Shares of the full length at which configurations are tried: {1}, or the rungs of halving.
 std::vector<double> rung_shares(const SweepFile& sweep);
 /// How many configurations a rung tries when `first` began.
 std::size_t rung_size(const SweepFile& sweep, std::size_t rung, std::size_t first);
 
 /// The trials of all configurations at a rung, seed by seed, in the configurations' order. A shorter rung has fewer train.steps and
-/// nothing else is changed: its schedule ends with it. Configurations that do not validate, never log the metric, or are equal to
-/// one another: Error(ExitCode::usage), which lists them.
+/// nothing else is changed: its schedule ends with it. Configurations that do not validate, never log the metric, or are equal at
+/// a shorter rung: Error(ExitCode::usage), which lists them.
 std::vector<Trial> make_trials(const SweepFile& sweep, const std::vector<Configuration>& all, std::size_t rung);
 
 /// A label as tables show it: 0 for 0.0, text without quotes.

@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "config/resolved.h"
 #include "io/error.h"
 #include "io/file.h"
 #include "io/safetensors.h"
@@ -25,7 +26,6 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-constexpr int format_version = 3;
 constexpr const char* state_file = "trainer.json";
 constexpr const char* optimizer_file = "optimizer.safetensors";
 constexpr const char* trash_prefix = ".trash-";
@@ -57,7 +57,7 @@ std::optional<double> read_optional(const Json& json) {
 
 Json to_json(const TrainerState& state, const std::map<std::string, std::string>& hashes) {
   Json json;
-  json["format_version"] = format_version;
+  json["format_version"] = run_format;
   json["step"] = state.step;
   json["next_window"] = state.next_window;
   json["metrics_bytes"] = state.metrics_bytes;
@@ -315,9 +315,8 @@ TrainerState verify_checkpoint(const fs::path& checkpoint, bool with_files) {
     throw damaged(std::string("no ") + state_file + " in it: not a checkpoint of a training run");
   try {
     Json json = Json::parse(read_file(checkpoint / state_file));
-    if (json.at("format_version") != format_version)
-      throw damaged("format_version is " + json.at("format_version").dump() + ", this temper reads " +
-                    std::to_string(format_version));
+    if (const std::string problem = format_problem(json.at("format_version").get<std::int64_t>()); !problem.empty())
+      throw damaged("format_version: it " + problem);
     const std::string expected = json.at("hash").get<std::string>();
     json.erase("hash");
     if (hash_bytes(json.dump()) != expected)

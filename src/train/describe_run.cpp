@@ -40,7 +40,7 @@ std::string idle_ranks(const RunConfig& config, std::int64_t ranks) {
   std::int64_t short_steps = 0;  // while the batch grows
   while (short_steps < total_steps(config) && micro_batches_at(config, short_steps) < ranks) ++short_steps;
   if (short_steps == 0) return "";
-  const std::int64_t even = even_micro_batch(config, ranks, config.schedule.batch_start_tokens);
+  const std::int64_t even = even_micro_batch(config, ranks, config.schedule.batch_start_tokens.value_or(0));
   return idle(ranks - micro_batches_at(config, 0)) + "the first step, and some in the first " + text(short_steps) +
          ", while the batch grows; " +
          (even > 0 ? "batch.micro_batch=" + text(even) + " gives each rank one from the beginning"

@@ -144,7 +144,7 @@ class Trainer {
 };
 
 Trainer::Trainer(const TrainOptions& options, Ops& ops, Communicator& ranks)
-    : config_(options.config),
+    : config_(resolved(options.config)),
       ops_(ops),
       ranks_(ranks),
       path_(options.run_directory),
@@ -178,8 +178,8 @@ void Trainer::compare_tokenizers() {
                                      "; set model.vocab_size to at least the tokenizer's size");
   TokenizerIdentity identity;
   if (tokenizer_) identity.add("data.tokenizer (" + config_.data.tokenizer + ")", tokenizer_->hash());
-  for (const std::string* folder : {&config_.train.init_from, &config_.train.branch_from})
-    if (!folder->empty()) identity.add("the model to start from (" + *folder + ")", tokenizer_of_model(*folder));
+  for (const auto* folder : {&config_.train.init_from, &config_.train.branch_from})
+    if (*folder) identity.add("the model to start from (" + **folder + ")", tokenizer_of_model(**folder));
   identity.add_shards("data.train", train_.origins());
   if (val_) identity.add_shards("data.val", val_->origins());
   for (const std::string& note : identity.notes()) progress_.note("note: " + note);
@@ -190,7 +190,7 @@ void Trainer::compare_tokenizers() {
 void Trainer::compare_ranks(const TrainOptions& options, const std::optional<fs::path>& checkpoint) {
   if (ranks_.size() == 1) return;
   const auto hash_of_file = [](const fs::path& path) { return path.empty() ? "none" : hash_file(path); };
-  const fs::path branch = config_.train.branch_from;
+  const fs::path branch = config_.train.branch_from.value_or("");
   std::vector<Fingerprint> rows = {
       {"the program", options.program},
       {"the run directory (--out)", fs::absolute(path_).lexically_normal().string()},
@@ -200,7 +200,7 @@ void Trainer::compare_ranks(const TrainOptions& options, const std::optional<fs:
       {"the HellaSwag items (eval.hellaswag)", hash_of_file(config_.eval.hellaswag)},
       {"the checkpoint to branch from", hash_of_file(branch.empty() ? branch : branch / "trainer.json")},
       {"the checkpoint to resume", hash_of_file(checkpoint ? *checkpoint / "trainer.json" : fs::path())}};
-  for (const Field& field : config_fields()) rows.push_back({std::string(field.path), to_text(get_field(field, config_))});
+  for (const Field& field : config_fields()) rows.push_back({field.path, to_text(get_field(field, config_))});
   compare_fingerprints(ranks_, rows);
 }
 
@@ -216,7 +216,7 @@ void Trainer::start_or_resume(const TrainOptions& options) {
   if (!checkpoint) {
     if (options.resume) progress_.note("no checkpoint yet in " + path_.string() + ": starting at step 0");
     initialize_weights();
-    if (!config_.train.branch_from.empty()) branch();
+    if (config_.train.branch_from) branch();
     if (val_) state_.pending = StepRecord{};  // the loss of the untrained model
   } else {
     TrainerState saved = verify_checkpoint(*checkpoint);
@@ -243,11 +243,11 @@ void Trainer::start_or_resume(const TrainOptions& options) {
 }
 
 void Trainer::initialize_weights() {
-  if (config_.train.init_from.empty()) {
+  if (!config_.train.init_from) {
     engine_.weights.initialize(config_.seed);
     return;
   }
-  const fs::path folder = config_.train.init_from;
+  const fs::path folder = *config_.train.init_from;
   const ModelConfig found = read_hf_config(folder);
   const ModelConfig& wanted = config_.model;
   const auto same = [&](const char* key, std::int64_t there, std::int64_t here) {
@@ -267,7 +267,7 @@ void Trainer::initialize_weights() {
 
 /// Takes weights, moments and place in the data from another run's checkpoint; this run's schedule begins at its own step 0.
 void Trainer::branch() {
-  const fs::path from = config_.train.branch_from;
+  const fs::path from = *config_.train.branch_from;
   const TrainerState saved = verify_checkpoint(from);
   if (saved.data_fingerprint != state_.data_fingerprint)
     throw Error(ExitCode::data,

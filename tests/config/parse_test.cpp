@@ -87,7 +87,7 @@ TEST_F(Parse, WrongTypesAndRangesNameFilePositionValueAndWhatIsAllowed) {
 TEST_F(Parse, NullTakesBackWhatAnotherLayerGave) {
   const RunConfig config = load(",\n\"optimizer\": {\"beta1\": 0.8, \"eps\": 1e-6}, \"schedule\": {\"warmup_steps\": 3}",
                                 {"optimizer.beta1=null", "optimizer.eps=null", "schedule.warmup_fraction=null"});
-  EXPECT_EQ(config.optimizer.beta1, -1.0);
+  EXPECT_EQ(config.optimizer.beta1, 0.9);
   EXPECT_EQ(config.optimizer.eps, OptimizerConfig{}.eps);
   EXPECT_EQ(config.schedule.warmup_steps, 3);  // null gives nothing that would exclude it
   expect_parts(usage_error([&] { load(", \"optimizer\": null"); }), {"optimizer is null"});
@@ -154,6 +154,33 @@ TEST_F(Extends, CyclesAndAbsentBasesAreRefusedWithThePlace) {
   expect_parts(usage_error([&] { load_config(folder_ / "wrong.json"); }), {"extends is 3"});
 }
 
+// A rate is right for one optimizer; a later layer that names another gets it all the same, and says so.
+TEST_F(Extends, ARateThatWasGivenForAnotherOptimizerIsTold) {
+  const auto notes_of = [&](const std::string& text, const std::vector<std::string>& overrides) {
+    std::vector<std::string> notes;
+    load_config(write("run.json", text), overrides, &notes);
+    return notes;
+  };
+  const std::string given =
+      R"({"data": {"train": "a.bin"}, "train": {"steps": 7}, "optimizer": {"learning_rate": 3e-3, "weight_decay": 0.2}})";
+  EXPECT_EQ(notes_of(given, {}), std::vector<std::string>());
+  EXPECT_EQ(notes_of(given, {"optimizer.name=adamw"}), std::vector<std::string>());
+  const std::vector<std::string> both = notes_of(given, {"optimizer.name=lion"});
+  ASSERT_EQ(both.size(), 2u);
+  expect_parts(both[0], {"optimizer.learning_rate 0.003 was given for adamw", "optimizer.name is lion", "own default is 0.0001"});
+  expect_parts(both[1], {"optimizer.weight_decay 0.2 was given for adamw", "own default is 0.6"});
+  const std::vector<std::string> one = notes_of(given, {"optimizer.name=lion", "optimizer.learning_rate=1e-3"});
+  ASSERT_EQ(one.size(), 1u);
+  expect_parts(one[0], {"optimizer.weight_decay"});
+  EXPECT_EQ(notes_of(given, {"optimizer.name=lion", "optimizer.learning_rate=null", "optimizer.weight_decay=null"}),
+            std::vector<std::string>());
+  expect_parts(notes_of(given, {"optimizer.name=sgd"}).at(0), {"no default of its own"});
+  write("base.json", given);  // across files as across the command line
+  EXPECT_EQ(notes_of(R"({"extends": "base.json", "optimizer": {"name": "lionar"}})", {}).size(), 2u);
+  EXPECT_EQ(notes_of(R"({"extends": "base.json", "optimizer": {"name": "adamh", "decay": "none"}})", {}).size(),
+            1u);  // no decay, no strength
+}
+
 TEST_F(Extends, AProblemInABaseNamesTheBase) {
   write("base.json", "{\n\"seed\": -1}");
   expect_parts(usage_error([&] { load_config(write("run.json", R"({"extends": "base.json"})")); }), {"base.json:2:1: seed is -1"});
@@ -163,9 +190,9 @@ TEST_F(Extends, ALayerThatSetsOneOfTwoAlternativesTakesBackTheOther) {
   write("base.json", R"({"data": {"train": "a.bin"}, "train": {"steps": 7}, "schedule": {"warmup_steps": 3}})");
   const auto run = write("run.json", R"({"extends": "base.json", "train": {"tokens": 5e8}})");
   const RunConfig config = load_config(run, {"schedule.warmup_fraction=0.5"});
-  EXPECT_EQ(config.train.steps, 0);
+  EXPECT_EQ(config.train.steps, std::nullopt);
   EXPECT_EQ(config.train.tokens, 500'000'000);
-  EXPECT_EQ(config.schedule.warmup_steps, -1);
+  EXPECT_EQ(config.schedule.warmup_steps, std::nullopt);
   EXPECT_EQ(config.schedule.warmup_fraction, 0.5);
   expect_parts(usage_error([&] {
                  load_config(run, {"train.steps=3", "train.tokens=4"});
@@ -177,10 +204,10 @@ TEST_F(Extends, OfThreeThatExcludeOneAnotherTheLatestLayerWins) {
   write("base.json", R"({"data": {"train": "a.bin"}, "train": {"steps": 7, "init_from": "m"}, "schedule": {"warmup_steps": 3}})");
   const auto run = write("run.json", R"({"extends": "base.json", "schedule": {"warmup_fraction": 0.5}})");
   const RunConfig config = load_config(run, {"schedule.warmup_tokens=1e6", "train.branch_from=c"});
-  EXPECT_EQ(config.schedule.warmup_steps, -1);
-  EXPECT_EQ(config.schedule.warmup_fraction, -1.0);
+  EXPECT_EQ(config.schedule.warmup_steps, std::nullopt);
+  EXPECT_EQ(config.schedule.warmup_fraction, std::nullopt);
   EXPECT_EQ(config.schedule.warmup_tokens, 1'000'000);
-  EXPECT_EQ(config.train.init_from, "");
+  EXPECT_EQ(config.train.init_from, std::nullopt);
   EXPECT_EQ(config.train.branch_from, "c");
   const std::string message = usage_error([&] {
     load_config(run, {"schedule.warmup_tokens=1", "schedule.warmup_steps=2", "train.branch_from=c", "train.init_from=d"});

@@ -96,6 +96,7 @@ std::vector<RunConfig> changed_everywhere() {
   with([](RunConfig& c) {
     c.parallel = {1, true, 7, 8, 9};
     c.optimizer.name = OptimizerName::muon;
+    c.optimizer.weight_decay = 0.1;
     c.optimizer.other_learning_rate = 0.7;
     c.optimizer.muon_iterations = 6;
     c.optimizer.muon_scale = MuonScale::match_rms;
@@ -105,6 +106,7 @@ std::vector<RunConfig> changed_everywhere() {
   });
   with([](RunConfig& c) {
     c.optimizer.name = OptimizerName::sgd;
+    c.optimizer.learning_rate = c.optimizer.weight_decay = 0.01;
     c.optimizer.dampening = 0.5;
     c.schedule.name = ScheduleName::power;
     c.schedule.power = 1.0;
@@ -112,6 +114,7 @@ std::vector<RunConfig> changed_everywhere() {
   });
   with([](RunConfig& c) {
     c.optimizer.name = OptimizerName::sgdw;
+    c.optimizer.learning_rate = 0.01;
     c.optimizer.momentum_includes_rate = false;
   });
   with([](RunConfig& c) {
@@ -154,9 +157,73 @@ TEST(Resolved, HasTheTablesOrderAndLeavesOutWhatIsNotGiven) {
     at = next;
   }
   EXPECT_FALSE(nlohmann::json::parse(text).at("train").contains("tokens"));
-  for (const char* key : {"\"warmup_steps", "warmup_fraction", "warmup_tokens", "init_from", "branch_from", "beta1", "cycle_steps"})
+  for (const char* key : {"\"warmup_steps", "warmup_fraction", "warmup_tokens", "init_from", "branch_from", "cycle_steps"})
     EXPECT_EQ(text.find(key), std::string::npos) << key;
   EXPECT_NE(text.find("\"learning_rate\": 0.0006"), std::string::npos);
+}
+
+TEST(Resolved, HoldsEveryKeyThatIsReadWithItsValueAndNoOthers) {
+  const auto optimizer = nlohmann::json::parse(config_to_json(valid_config())).at("optimizer");
+  EXPECT_EQ(optimizer.at("decay"), "decoupled");
+  EXPECT_EQ(optimizer.at("beta1"), 0.9);
+  EXPECT_EQ(optimizer.at("beta2"), 0.95);
+  for (const char* key : {"beta3", "momentum", "muon_scale", "nesterov", "l2_stage", "rotation_averaging", "norm_granularity"})
+    EXPECT_FALSE(optimizer.contains(key)) << key;
+  RunConfig lionar = valid_config();
+  lionar.optimizer.name = OptimizerName::lionar;
+  const auto other = nlohmann::json::parse(config_to_json(lionar)).at("optimizer");
+  for (const char* key : {"momentum", "rotation_averaging", "norm_granularity"}) EXPECT_TRUE(other.contains(key)) << key;
+  EXPECT_FALSE(other.contains("beta1"));
+  // A base for more layers leaves to each of them what it does not say itself.
+  EXPECT_FALSE(nlohmann::json::parse(base_to_json(valid_config())).at("optimizer").contains("beta1"));
+}
+
+TEST(Identity, IsOneForAllSpellings) {
+  const RunConfig plain = valid_config();
+  RunConfig spelled = plain;
+  spelled.optimizer.decay = DecayMode::decoupled;
+  EXPECT_EQ(config_identity(spelled), config_identity(plain));
+  spelled.optimizer.beta1 = 0.9;
+  spelled.optimizer.learning_rate = 6e-4;
+  EXPECT_EQ(config_identity(spelled), config_identity(plain));
+  EXPECT_EQ(config_identity(spelled), config_identity(resolved(spelled)));
+  spelled.optimizer.beta1 = 0.8;
+  EXPECT_NE(config_identity(spelled), config_identity(plain));
+  RunConfig without = plain, other_strength = plain;  // decay none: its strength is not read
+  without.optimizer.decay = other_strength.optimizer.decay = DecayMode::none;
+  other_strength.optimizer.weight_decay = 0.3;
+  EXPECT_EQ(config_identity(without), config_identity(other_strength));
+}
+
+/// A row as a later version may add it, over a member that no row of today has with this path.
+Field added_row(const std::string& path, Value as_before) {
+  Field row = *find_field("optimizer.eps");
+  row.path = path;
+  row.as_before = std::move(as_before);
+  return row;
+}
+
+TEST(Identity, ANewKeyChangesNone) {
+  std::vector<Field> later = config_fields();
+  later.insert(later.begin(), added_row("optimizer.a_new_key", Value{1e-8}));  // the default of eps: runs are as before
+  later.push_back(added_row("zz.another", Value{1e-8}));
+  RunConfig config = valid_config();
+  EXPECT_EQ(config_identity(config, later), config_identity(config));
+  config.optimizer.eps = 1e-6;
+  EXPECT_NE(config_identity(config, later), config_identity(config));  // it is set to something new
+  // Without `as_before` it would have changed every identity.
+  later.front().as_before = Value{};
+  EXPECT_NE(config_identity(valid_config(), later), config_identity(valid_config()));
+}
+
+// The identities of released runs: these literals never change. One that does not hold any more says that a default was changed or
+// a row was added without as_before; then runs that exist would be trained again.
+TEST(Identity, IsOnRecord) {
+  EXPECT_EQ(config_identity(valid_config()), "1c608ffa4b29da8c");
+  RunConfig lionar = valid_config();
+  lionar.optimizer.name = OptimizerName::lionar;
+  lionar.schedule.name = ScheduleName::wsd;
+  EXPECT_EQ(config_identity(lionar), "ab6c34128c3630c2");
 }
 
 TEST(Compare, NamesFieldClassAndBothValues) {
@@ -164,7 +231,7 @@ TEST(Compare, NamesFieldClassAndBothValues) {
   RunConfig after = before;
   after.model.n_layer = 13;
   after.batch.micro_batch = 8;
-  after.train.steps = 0;
+  after.train.steps.reset();
   after.train.tokens = 7;
   after.log.every = 10;
   const auto differences = compare(before, after);

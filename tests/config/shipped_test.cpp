@@ -80,7 +80,7 @@ TEST_F(Schema, DescribesEveryFieldWithItsDefault) {
     EXPECT_EQ(owner["additionalProperties"], false);
     ASSERT_TRUE(owner["properties"].contains(std::string(field.key()))) << field.path;
     const auto& property = owner["properties"][std::string(field.key())];
-    EXPECT_EQ(property["description"], field.help);
+    EXPECT_EQ(property["description"], full_help(field));
     const Value initial = get_field(field, RunConfig{});
     EXPECT_EQ(property.contains("default"), !initial.is_null()) << field.path;
     if (!initial.is_null()) {

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <functional>
 
-#include "config/optimizer_defaults.h"
 #include "config/validate.h"
 #include "config_files.h"
 
@@ -18,6 +17,7 @@ using Change = std::function<void(OptimizerConfig&)>;
 
 std::vector<std::string> problems(const RunConfig& config) {
   std::vector<std::string> found;
+  check_unread(config, found);
   check_optimizer(config, found);
   return found;
 }
@@ -26,6 +26,8 @@ std::vector<std::string> problems(
     OptimizerName name, const Change& change = [](auto&) {}) {
   RunConfig config = valid_config();
   config.optimizer.name = name;
+  config.optimizer.learning_rate = 6e-4;
+  config.optimizer.weight_decay = 0.1;
   change(config.optimizer);
   return problems(config);
 }
@@ -48,7 +50,7 @@ TEST(OptimizerDefaults, EveryNameIsWholeAndAccepted) {
     config.name = name;
     config.learning_rate = 0.25;
     const OptimizerConfig resolved = resolved_optimizer(config);
-    EXPECT_EQ(resolved.other_learning_rate, 0.25);
+    EXPECT_EQ(resolved.other_learning_rate, name == muon || name == adamh ? 6e-4 : 0.25);  // AdamW's, where rates differ in kind
     EXPECT_EQ(resolved.beta1, 0.9);
     const bool slow = name == ademamix || name == schedule_free_adamw;
     EXPECT_EQ(resolved.beta2, slow ? 0.999 : name == lion ? 0.99 : 0.95) << static_cast<int>(name);
@@ -80,6 +82,61 @@ TEST(OptimizerDefaults, WhatIsGivenStays) {
   EXPECT_EQ(resolved.momentum, 0.0);
   EXPECT_EQ(resolved.decay, DecayMode::none);
   EXPECT_EQ(resolved.norm_granularity, Granularity::matrix);
+}
+
+TEST(OptimizerDefaults, RateAndDecayFollowNameAndKindOfDecay) {
+  const auto resolved_with = [](OptimizerName name, const Change& change) {
+    OptimizerConfig config;
+    config.name = name;
+    change(config);
+    return resolved_optimizer(config);
+  };
+  const Change nothing = [](auto&) {};
+  EXPECT_EQ(resolved_with(adamw, nothing).learning_rate, 6e-4);
+  EXPECT_EQ(resolved_with(adamw, nothing).weight_decay, 0.1);
+  EXPECT_EQ(resolved_with(lion, nothing).learning_rate, 1e-4);
+  EXPECT_EQ(resolved_with(lion, nothing).weight_decay, 0.6);
+  EXPECT_EQ(resolved_with(muon, nothing).learning_rate, 0.02);
+  EXPECT_EQ(resolved_with(muon, [](auto& c) { c.muon_scale = MuonScale::match_rms; }).learning_rate, 6e-4);
+  EXPECT_EQ(resolved_with(muon, [](auto& c) { c.muon_scale = MuonScale::match_rms; }).other_learning_rate, 6e-4);
+  // Under decoupled decay all lose as much of a weight at the peak rate; independent decay says the same without the rate.
+  for (const OptimizerTraits& traits : optimizers) {
+    if (traits.learning_rate && traits.decoupled_decay)
+      EXPECT_NEAR(*traits.learning_rate * *traits.decoupled_decay, 6e-5, 1e-12) << traits.text;
+    const OptimizerConfig independent = resolved_with(traits.name, [](auto& c) { c.decay = DecayMode::independent; });
+    EXPECT_EQ(independent.weight_decay, 6e-5) << traits.text;
+    EXPECT_EQ(resolved_with(traits.name, [](auto& c) { c.decay = DecayMode::none; }).weight_decay, 0.0) << traits.text;
+  }
+}
+
+TEST(OptimizerDefaults, AreRequiredWhereNoneCanBeRight) {
+  const auto missing = [](OptimizerName name, const Change& change, const char* key, const char* reason) {
+    RunConfig config = valid_config();
+    config.optimizer = {};
+    config.optimizer.name = name;
+    change(config.optimizer);
+    const std::vector<std::string> found = problems(config);
+    ASSERT_EQ(found.size(), 1u) << key;
+    expect_parts(found[0], {std::string(key) + " is not given", "no default", reason, "set it"});
+  };
+  missing(
+      sgd, [](auto& c) { c.weight_decay = 0.1; }, "optimizer.learning_rate", "size of the gradients");
+  missing(
+      sgdw, [](auto&) {}, "optimizer.learning_rate", "size of the gradients");
+  missing(
+      adamh, [](auto&) {}, "optimizer.learning_rate", "share of its norm");
+  missing(
+      adam, [](auto&) {}, "optimizer.weight_decay", "L2");
+  missing(
+      adamw, [](auto& c) { c.decay = DecayMode::normalized; }, "optimizer.weight_decay", "number of updates");
+  missing(
+      muon, [](auto&) {}, "optimizer.weight_decay", "muon_scale shape");
+  for (const OptimizerName name : {adamw, lion, nesterov_lion, liona, lionar, ademamix, schedule_free_adamw}) {
+    RunConfig config = valid_config();
+    config.optimizer = {};
+    config.optimizer.name = name;
+    EXPECT_EQ(problems(config), std::vector<std::string>()) << static_cast<int>(name);
+  }
 }
 
 TEST(ValidateOptimizer, EachKeyGoesWithItsNames) {
@@ -133,7 +190,7 @@ TEST(ValidateOptimizer, KeysThatNeedAChoice) {
   expect_refused(adamh, [](auto& c) { c.rotation_embeddings = false; }, {"optimizer.rotation_embeddings", "rotational"});
   expect_refused(liona, [](auto& c) { c.rotation_schedule = RotationSchedule::linear; }, {"optimizer.rotation_schedule is linear"});
   expect_accepted(lionar, [](auto& c) { c.rotation_zero_mean = c.rotation_embeddings = false; });
-  expect_refused(adamw, [](auto& c) { c.norm_granularity = Granularity::row; }, {"optimizer.norm_granularity is row"});
+  expect_refused(adamw, [](auto& c) { c.norm_granularity = Granularity::matrix; }, {"optimizer.norm_granularity is matrix"});
   expect_accepted(adamh, [](auto& c) { c.norm_granularity = Granularity::row; });
   expect_refused(adamw, [](auto& c) { c.rate_correction_smoothing = 0.5; }, {"optimizer.rate_correction_smoothing is 0.5"});
   expect_refused(adamw, [](auto& c) { c.l2_stage = L2Stage::before_clipping; }, {"optimizer.l2_stage is before_clipping", "l2"});
@@ -182,8 +239,9 @@ TEST(ValidateOptimizer, DecayHasOneName) {
 TEST(ValidateOptimizer, NormalizedDecayNeedsALength) {
   RunConfig config = valid_config();
   config.optimizer.decay = DecayMode::normalized;
+  config.optimizer.weight_decay = 0.05;
   EXPECT_TRUE(problems(config).empty());
-  config.train.steps = 0;
+  config.train.steps.reset();
   ASSERT_EQ(problems(config).size(), 1u);
   expect_parts(problems(config)[0], {"optimizer.decay is normalized", "number of updates", "train.steps or train.tokens"});
   config.train.tokens = 1000000;
@@ -248,6 +306,7 @@ TEST(ValidateOptimizer, Momentum) {
                  {"optimizer.momentum is 0 and optimizer.dampening 0.25"});
   RunConfig config = valid_config();
   config.optimizer.name = sgd;
+  config.optimizer.learning_rate = config.optimizer.weight_decay = 0.1;
   config.optimizer.momentum = 0.0;
   config.schedule.momentum_warmup_steps = 10;
   ASSERT_EQ(problems(config).size(), 1u);

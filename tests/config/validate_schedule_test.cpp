@@ -135,11 +135,11 @@ TEST(ValidateSchedule, APowerCurveReachesThePeak) {
 TEST(ValidateSchedule, KeysThatNothingReadsAreRefused) {
   expect_all({
       {[](RunConfig& c) { c.schedule.name = ScheduleName::constant, c.schedule.min_ratio = 0.1; },
-       {"schedule.min_ratio is 0.1 with schedule.name \"constant\"", "linear, cosine, wsd and restarts", "set it back to 0.0"}},
+       {"schedule.min_ratio is 0.1 with schedule.name constant", "linear, cosine, wsd and restarts", "set it back to 0.0"}},
       {[](RunConfig& c) { c.schedule.name = ScheduleName::wsd, c.schedule.horizon_steps = 2000; },
        {"horizon_steps", "linear and cosine"}},
-      {[](RunConfig& c) { c.schedule.cooldown_fraction = 0.5; }, {"cooldown_fraction is 0.5", "\"cosine\"", "for wsd"}},
-      {[](RunConfig& c) { c.schedule.cooldown_shape = CooldownShape::linear; }, {"cooldown_shape is \"linear\""}},
+      {[](RunConfig& c) { c.schedule.cooldown_fraction = 0.5; }, {"cooldown_fraction is 0.5", "schedule.name cosine", "for wsd"}},
+      {[](RunConfig& c) { c.schedule.cooldown_shape = CooldownShape::linear; }, {"cooldown_shape is linear"}},
       {[](RunConfig& c) { c.schedule.milestones = {0.5}; }, {"milestones is [0.5]", "for step", "back to [0.3, 0.6, 0.8]"}},
       {[](RunConfig& c) { c.schedule.step_factor = 0.5; }, {"step_factor is 0.5"}},
       {[](RunConfig& c) { c.schedule.cycle_steps = 5; }, {"cycle_steps is 5", "for restarts; remove it"}},
@@ -182,13 +182,13 @@ TEST(Derived, WarmupIsStepsOrAShareOrTokensOrNone) {
   EXPECT_EQ(warmup_steps(config), 0);
   config.schedule.warmup_fraction = 0.0126;
   EXPECT_EQ(warmup_steps(config), 13);
-  config.schedule.warmup_fraction = -1;
+  config.schedule.warmup_fraction.reset();
   config.schedule.warmup_steps = 42;
   EXPECT_EQ(warmup_steps(config), 42);
-  config.schedule.warmup_steps = -1;
+  config.schedule.warmup_steps.reset();
   config.schedule.warmup_tokens = 2 * 524288;
   EXPECT_EQ(warmup_steps(config), 2);
-  ++config.schedule.warmup_tokens;
+  ++*config.schedule.warmup_tokens;
   EXPECT_EQ(warmup_steps(config), 3);
   config.schedule.warmup_tokens = 0;
   EXPECT_EQ(warmup_steps(config), 0);
@@ -226,7 +226,7 @@ TEST(Derived, TokensOfARunWhoseBatchGrows) {
   config.model.n_ctx = 10;
   config.schedule.batch_start_tokens = 20;
   config.schedule.batch_warmup_steps = 8;
-  config.train.steps = 0;
+  config.train.steps.reset();
   for (std::int64_t steps = 1; steps < 20; ++steps) {
     const std::int64_t before = tokens_before(config, steps - 1), all = tokens_before(config, steps);
     config.train.tokens = before + 1;

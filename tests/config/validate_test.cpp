@@ -32,7 +32,7 @@ TEST(Validate, HeadsAreWholeEvenAndAtMost256Wide) {
 }
 
 TEST(Validate, TheLengthIsGivenOnce) {
-  expect_parts(problem_after([](RunConfig& c) { c.train.steps = 0; }), {"train.steps or train.tokens"});
+  expect_parts(problem_after([](RunConfig& c) { c.train.steps.reset(); }), {"train.steps or train.tokens"});
   expect_parts(problem_after([](RunConfig& c) { c.train.tokens = 10; }),
                {"train.steps is 1000 and train.tokens is 10", "only one"});
 }
@@ -80,7 +80,7 @@ TEST(Validate, SeveralProblemsAreToldTogether) {
   expect_parts(problem_after([](RunConfig& c) {
                  c.model.n_embd = 100;
                  c.batch.tokens_per_step = 1;
-                 c.train.steps = 0;
+                 c.train.steps.reset();
                }),
                {"3 problems", "model.n_embd", "batch.tokens_per_step", "train.steps"});
 }
@@ -88,10 +88,10 @@ TEST(Validate, SeveralProblemsAreToldTogether) {
 TEST(Derived, StepsComeFromTokensRoundedUp) {
   RunConfig config = valid_config();
   EXPECT_EQ(total_steps(config), 1000);
-  config.train.steps = 0;
+  config.train.steps.reset();
   config.train.tokens = 2 * 524288;
   EXPECT_EQ(total_steps(config), 2);
-  ++config.train.tokens;
+  ++*config.train.tokens;
   EXPECT_EQ(total_steps(config), 3);
   config.train.tokens = 1;
   EXPECT_EQ(total_steps(config), 1);

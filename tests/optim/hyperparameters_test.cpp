@@ -7,7 +7,7 @@
 #include <cstring>
 #include <numbers>
 
-#include "config/optimizer_defaults.h"
+#include "config/run_config.h"
 
 namespace temper {
 namespace {

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <map>
 
-#include "config/optimizer_defaults.h"
+#include "config/run_config.h"
 #include "kernels/noise_scale.h"
 #include "optimizer_run.h"
 

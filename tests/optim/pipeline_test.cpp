@@ -7,7 +7,7 @@
 #include <functional>
 #include <map>
 
-#include "config/optimizer_defaults.h"
+#include "config/run_config.h"
 #include "io/error.h"
 
 namespace temper {

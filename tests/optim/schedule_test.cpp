@@ -351,7 +351,7 @@ TEST(Schedule, WarmupMayBeGivenInTokens) {
   ScheduleConfig config = schedule(ScheduleName::linear, -1);
   config.warmup_tokens = 10 * step_tokens;
   EXPECT_EQ(made(config, 100).warmup_steps(), 10);
-  ++config.warmup_tokens;
+  ++*config.warmup_tokens;
   EXPECT_EQ(made(config, 100).warmup_steps(), 11);
   expect_figure(made(config, 100).multiplier(0), 1.0 / 11.0);
   config.warmup_tokens = 0;

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <random>
 
-#include "config/optimizer_defaults.h"
+#include "config/run_config.h"
 #include "golden_systems.h"
 #include "kernels/check.h"
 #include "optimizer_ranks.h"

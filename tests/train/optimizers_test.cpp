@@ -1,7 +1,7 @@
 // Every named optimizer in whole runs: what it says is logged, and a resumed run is the uninterrupted one, bit for bit.
 #include <nlohmann/json.hpp>
 
-#include "config/optimizer_defaults.h"
+#include "config/run_config.h"
 #include "config/validate.h"
 #include "io/file.h"
 #include "kernels/emulated/emulated_ops.h"
@@ -143,7 +143,7 @@ TEST_P(EveryOptimizer, ABranchAtTheSameRateGoesOnAsTheRunDid) {
   const std::string name = GetParam().name;
   if (name == "adamw_normalized" || name == "ademamix" || name == "schedule_free_adamw")
     GTEST_SKIP() << "its numbers depend on the step within the run";
-  config.schedule.warmup_steps = -1;
+  config.schedule.warmup_steps.reset();
   config.diagnostics = {};
   config.checkpoint.keep = 5;
   const std::unique_ptr<Ops> ops = make_cpu_ops();

@@ -1,0 +1,131 @@
+// How rate, momentum and batch change over the run: all keys of the section. The formulas stand in optim/schedule.h.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "config/row.h"
+
+namespace temper {
+
+// Limits that keep every product of sizes within 64 bits: tokens_per_step * steps < 2^61, micro_batch * n_ctx <= 2^40.
+inline constexpr std::int64_t most_steps = 1'000'000'000;
+inline constexpr std::int64_t most_tokens = 1'000'000'000'000'000;
+inline constexpr std::int64_t most_tokens_per_step = std::int64_t{1} << 31;
+
+enum class ScheduleName { constant, linear, cosine, step, wsd, inverse_sqrt, restarts, power };
+enum class WarmupShape { linear, exponential, cosine };
+/// The multiplier of the first of W warmup updates.
+enum class WarmupFirst {
+  zero,      ///< k/W: 0
+  one_step,  ///< (k+1)/W
+  percent,   ///< 0.01 + 0.99 k/W
+};
+enum class CooldownShape { linear, one_minus_sqrt, cosine, one_minus_square, mirror_cosine, exponential };
+
+/// What a schedule's name means.
+struct ScheduleTraits {
+  ScheduleName name;
+  std::string_view text;   ///< as configurations spell it
+  std::string_view reads;  ///< of the keys that say read_by(schedules), those that it reads
+};
+/// In the enumerators' order.
+inline constexpr ScheduleTraits schedules[] = {
+    {ScheduleName::constant, "constant", ""},
+    {ScheduleName::linear, "linear", "min_ratio horizon_steps"},
+    {ScheduleName::cosine, "cosine", "min_ratio horizon_steps"},
+    {ScheduleName::step, "step", "milestones step_factor"},
+    {ScheduleName::wsd, "wsd", "min_ratio cooldown_fraction cooldown_shape"},
+    {ScheduleName::inverse_sqrt, "inverse_sqrt", ""},
+    {ScheduleName::restarts, "restarts", "min_ratio cycle_steps cycle_growth"},
+    {ScheduleName::power, "power", "power power_scale"},
+};
+
+struct ScheduleConfig {
+  ScheduleName name = ScheduleName::cosine;
+  std::optional<std::int64_t> warmup_steps;  // at most one of the three is given
+  std::optional<double> warmup_fraction;
+  std::optional<std::int64_t> warmup_tokens;
+  WarmupShape warmup_shape = WarmupShape::linear;
+  WarmupFirst warmup_first = WarmupFirst::one_step;
+  double min_ratio = 0.0;
+  std::int64_t horizon_steps = 0;
+  double cooldown_fraction = 0.2;
+  CooldownShape cooldown_shape = CooldownShape::one_minus_sqrt;
+  std::vector<double> milestones = {0.3, 0.6, 0.8};
+  double step_factor = 0.1;
+  std::optional<std::int64_t> cycle_steps;
+  double cycle_growth = 2.0;
+  double power = 1.2;
+  double power_scale = 1e-4;
+  std::int64_t momentum_warmup_steps = 0;
+  double momentum_start = 0.85;
+  std::int64_t momentum_cooldown_steps = 0;
+  std::int64_t batch_warmup_steps = 0;
+  std::optional<std::int64_t> batch_start_tokens;
+
+  template <class Rows>
+  static void declare(Rows& rows) {
+    using Self = ScheduleConfig;
+    using namespace row;
+    constexpr std::int64_t longest_batch_warmup = 1'000'000;  // its steps are counted one by one
+    const auto warms_up = [](const auto& c) {
+      return c.schedule.warmup_steps.value_or(0) > 0 || c.schedule.warmup_fraction.value_or(0) > 0 ||
+             c.schedule.warmup_tokens.value_or(0) > 0;
+    };
+
+    rows.choice(
+        "name", &Self::name, texts_of(schedules),
+        "rate after warmup: constant; linear or cosine fall to min_ratio; step drops at milestones; wsd holds and then cools "
+        "down "
+        "(with cooldown_shape linear: a trapezoid); inverse_sqrt falls as 1/sqrt(step); restarts repeats a cosine; power is "
+        "min(1, power_scale x (steps left)^power)");
+    rows.integer("warmup_steps", &Self::warmup_steps, from(0), either("warmup"),
+                 "warmup of the rate in steps; 0, or none of the three keys: no warmup");
+    rows.number("warmup_fraction", &Self::warmup_fraction, from(0), to(1), either("warmup"),
+                "warmup as a share of the run, rounded to the nearest step");
+    rows.integer("warmup_tokens", &Self::warmup_tokens, from(0), to(most_tokens), either("warmup"),
+                 "warmup in tokens, rounded up to whole steps");
+    rows.choice("warmup_shape", &Self::warmup_shape, {"linear", "exponential", "cosine"}, read_by("a warmup", warms_up), or_ignored,
+                "how the rate rises: linear, exponential (by the same factor each step, from 0.01) or cosine (half a wave)");
+    rows.choice("warmup_first", &Self::warmup_first, {"zero", "one_step", "percent"}, read_by("a warmup", warms_up), or_ignored,
+                "rate of the first of W warmup steps: zero as in nanoGPT, one_step 1/W of the way as in llm.c, percent 0.01 of the "
+                "peak");
+    rows.number("min_ratio", &Self::min_ratio, from(0), to(1), read_by(schedules), "rate at the end, as a share of the peak");
+    rows.integer("horizon_steps", &Self::horizon_steps, from(0), read_by(schedules),
+                 "the step at which min_ratio is reached, before or after the end of the run; 0: at its end");
+    rows.number("cooldown_fraction", &Self::cooldown_fraction, above(0), to(1), read_by(schedules),
+                "last share of the run, in which the rate falls, rounded to the nearest step");
+    rows.choice("cooldown_shape", &Self::cooldown_shape,
+                {"linear", "one_minus_sqrt", "cosine", "one_minus_square", "mirror_cosine", "exponential"}, read_by(schedules),
+                "how it falls, x from 0 to 1: 1-x, 1-sqrt(x), (1+cos(pi x))/2, 1-x^2, 2(1-x)-(1+cos(pi x))/2, or min_ratio^x");
+    rows.numbers("milestones", &Self::milestones, above(0), below(1), read_by(schedules),
+                 "shares of the run after which the rate drops, in rising order, each rounded to the nearest step");
+    rows.number("step_factor", &Self::step_factor, above(0), to(1), read_by(schedules),
+                "what the rate is multiplied with at each milestone");
+    rows.integer("cycle_steps", &Self::cycle_steps, from(1), read_by(schedules),
+                 "length of the first cycle, which begins after the warmup");
+    rows.number("cycle_growth", &Self::cycle_growth, from(1), to(100), read_by(schedules),
+                "each cycle is longer than the one before by this factor, rounded to the nearest step");
+    rows.number("power", &Self::power, above(0), to(10), read_by(schedules), "the exponent");
+    rows.number("power_scale", &Self::power_scale, above(0), to(1'000'000), read_by(schedules),
+                "the rate of the last update, as a share of the peak");
+    rows.integer("momentum_warmup_steps", &Self::momentum_warmup_steps, from(0),
+                 "steps over which the first moment's decay rate goes from momentum_start to its value, linearly");
+    rows.number("momentum_start", &Self::momentum_start, from(0), below(1),
+                read_by("schedule.momentum_warmup_steps and schedule.momentum_cooldown_steps above 0",
+                        [](const auto& c) { return c.schedule.momentum_warmup_steps + c.schedule.momentum_cooldown_steps > 0; }),
+                "decay rate of the first moment before its warmup and after its cooldown");
+    rows.integer("momentum_cooldown_steps", &Self::momentum_cooldown_steps, from(0),
+                 "last steps of the run, over which it goes back to momentum_start");
+    rows.integer("batch_warmup_steps", &Self::batch_warmup_steps, from(0), to(longest_batch_warmup),
+                 "steps over which a step's tokens grow from batch_start_tokens to batch.tokens_per_step, linearly, in whole "
+                 "micro-batches");
+    rows.integer("batch_start_tokens", &Self::batch_start_tokens, from(1), to(most_tokens_per_step),
+                 "tokens of the first step, rounded to whole micro-batches; given together with batch_warmup_steps");
+  }
+};
+
+}  // namespace temper

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "kernels/check.h"
+
 namespace temper {
 
 namespace {
@@ -48,7 +50,9 @@ double slow_beta(const OptimizerConfig& config, double share) {
 
 }  // namespace
 
-Hyperparameters::Hyperparameters(const OptimizerConfig& config, const Schedule& schedule) : config_(config), schedule_(schedule) {}
+Hyperparameters::Hyperparameters(const OptimizerConfig& config, const Schedule& schedule) : config_(config), schedule_(schedule) {
+  require(config.learning_rate && config.weight_decay, "learning_rate and weight_decay of a validated configuration");
+}
 
 double Hyperparameters::learning_rate(std::int64_t k) const { return *config_.learning_rate * schedule_.multiplier(k); }
 

@@ -13,6 +13,7 @@
 #include "config/glob_factor.h"
 #include "config/suggest.h"
 #include "io/error.h"
+#include "kernels/check.h"
 
 namespace temper {
 
@@ -149,6 +150,7 @@ class PipelineMaker {
         tensors_(tensors),
         rates_(factors("optimizer.rate_factors", config.rate_factors, tensors)),
         decays_(factors("optimizer.decay_factors", config.decay_factors, tensors)) {
+    require(config.learning_rate && config.weight_decay, "learning_rate and weight_decay of a validated configuration");
     std::int64_t layers = 0;
     for (const OptimizedTensor& tensor : tensors) layers = std::max(layers, tensor.layer + 1);
     for (std::size_t i = 0; i < tensors.size(); ++i) {

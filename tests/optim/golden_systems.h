@@ -80,7 +80,9 @@ inline RunConfig config_of(const Golden& golden, const std::string& system) {
   RunConfig config;
   config.train.steps = golden.table.at("steps");
   set_keys(config, golden.table.at("schedule"));
+  config.optimizer.weight_decay = 0.1;  // the generator's, where a system does not say otherwise, as is one rate for all tensors
   set_keys(config, golden.table.at("systems").at(system));
+  if (!config.optimizer.other_learning_rate) config.optimizer.other_learning_rate = config.optimizer.learning_rate;
   return config;
 }
 

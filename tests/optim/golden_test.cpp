@@ -20,8 +20,8 @@ TEST_P(Trajectories, FollowTheIndependentImplementation) {
 
   const std::vector<OptimizedTensor> tensors = golden.tensors();
   const auto initial = golden.read<float>("initial"), gradients = golden.read<float>("gradients");
-  OptimizerRun run(backend.make(), config.optimizer, tensors, {initial.begin(), initial.end()}, config.schedule, config.train.steps,
-                   golden.table.at("examples"), true);
+  OptimizerRun run(backend.make(), config.optimizer, tensors, {initial.begin(), initial.end()}, config.schedule,
+                   *config.train.steps, golden.table.at("examples"), true);
   const auto sums = golden.read<double>(system + ".sums");
   const auto kept_weights = golden.read<float>(system + ".weights");
   const auto kept = golden.table.at("kept").get<std::vector<std::int64_t>>();
@@ -32,7 +32,7 @@ TEST_P(Trajectories, FollowTheIndependentImplementation) {
   const bool bf16 = muon && run.ops().device().bf16;
   const double tolerance = bf16 ? 0.03 : muon ? 1e-4 : 2e-5;
   std::size_t row = 0;
-  for (std::int64_t k = 0; k < config.train.steps; ++k) {
+  for (std::int64_t k = 0; k < *config.train.steps; ++k) {
     const float* now = gradients.data() + static_cast<std::size_t>(k) * count;
     ASSERT_EQ(run.step(k, {now, now + count}).finite, 1);
     run.optimizer.show_average();

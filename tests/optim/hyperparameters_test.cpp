@@ -29,6 +29,7 @@ OptimizerConfig with_rate(OptimizerName name, double rate = 0.02) {
   OptimizerConfig config;
   config.name = name;
   config.learning_rate = rate;
+  config.weight_decay = 0.1;
   return config;
 }
 

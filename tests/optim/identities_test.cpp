@@ -73,7 +73,7 @@ TEST(Identities, DecoupledDecayIsIndependentDecayTimesThePeakRate) {
 TEST(Identities, L2IsWeightDecayWithoutMomentumOnly) {
   for (const double momentum : {0.0, 0.9}) {
     OptimizerConfig l2 = averaging(sgd, momentum), decay = averaging(sgdw, momentum);
-    l2.weight_decay = 0.05 / l2.learning_rate;
+    l2.weight_decay = 0.05 / *l2.learning_rate;
     decay.weight_decay = 0.05;
     const auto a = trajectory(l2, 50), b = trajectory(decay, 50);
     EXPECT_LT(largest_difference({a[0]}, {b[0]}), f32);

@@ -41,7 +41,7 @@ class OptimizerRanks {
     if (ranks > 1) place.begins = optimizer_shards(config.optimizer, tensors, flat_size, ranks);
     for (place.rank = 0; place.rank < ranks; ++place.rank) {
       plans_.push_back(std::make_unique<DeviceMemory>(&ops));
-      optimizers.push_back(std::make_unique<Optimizer>(config.optimizer, Schedule(config.schedule, config.train.steps, 1), tensors,
+      optimizers.push_back(std::make_unique<Optimizer>(config.optimizer, Schedule(config.schedule, *config.train.steps, 1), tensors,
                                                        buffers, examples, &ops, *plans_.back(), place));
     }
   }

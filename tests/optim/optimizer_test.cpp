@@ -99,12 +99,12 @@ class Systems : public testing::TestWithParam<std::string> {
   std::unique_ptr<OptimizerRun> make(std::unique_ptr<Ops> ops) const {
     const auto initial = golden.read<float>("initial");
     return std::make_unique<OptimizerRun>(std::move(ops), config.optimizer, golden.tensors(),
-                                          Numbers(initial.begin(), initial.end()), config.schedule, config.train.steps,
+                                          Numbers(initial.begin(), initial.end()), config.schedule, *config.train.steps,
                                           golden.table.at("examples"), true);
   }
   Numbers gradients(std::int64_t k) const {
     const auto all = golden.read<float>("gradients");
-    const auto size = static_cast<std::ptrdiff_t>(all.size()) / config.train.steps;
+    const auto size = static_cast<std::ptrdiff_t>(all.size()) / *config.train.steps;
     return {all.begin() + k * size, all.begin() + (k + 1) * size};
   }
   /// Everything a step depends on, and the model's copy of it.
@@ -209,7 +209,7 @@ TEST_P(Systems, PlanWithoutADeviceIsThePlanWithOne) {
   const TensorView flat = memory.add("test", DType::f32, run->buffers().master.shape);
   memory.add("test", DType::f32, flat.shape);
   const TensorView low_precision = memory.add("test", DType::bf16, flat.shape);
-  const Optimizer optimizer(config.optimizer, Schedule(config.schedule, config.train.steps, 1), run->optimizer.tensors(),
+  const Optimizer optimizer(config.optimizer, Schedule(config.schedule, *config.train.steps, 1), run->optimizer.tensors(),
                             {flat, flat, low_precision}, 1, nullptr, memory);
   ASSERT_EQ(memory.plan().size(), run->memory().plan().size());
   for (std::size_t i = 0; i < memory.plan().size(); ++i)

@@ -10,7 +10,7 @@
 namespace temper {
 namespace {
 
-ScheduleConfig schedule(ScheduleName name, std::int64_t warmup, double min_ratio = 0.0) {
+ScheduleConfig schedule(ScheduleName name, std::optional<std::int64_t> warmup, double min_ratio = 0.0) {
   ScheduleConfig config;
   config.name = name;
   config.warmup_steps = warmup;
@@ -99,7 +99,7 @@ TEST(Schedule, ConstantStays) {
 }
 
 /// Every name, with what it needs in a run of 50 updates.
-std::vector<ScheduleConfig> all_schedules(std::int64_t warmup) {
+std::vector<ScheduleConfig> all_schedules(std::optional<std::int64_t> warmup) {
   std::vector<ScheduleConfig> all;
   for (const ScheduleName name : {ScheduleName::constant, ScheduleName::linear, ScheduleName::cosine, ScheduleName::step,
                                   ScheduleName::wsd, ScheduleName::inverse_sqrt, ScheduleName::restarts, ScheduleName::power}) {
@@ -116,7 +116,8 @@ TEST(Schedule, EveryScheduleStartsAtFullRateWithoutWarmup) {
     if (config.name == ScheduleName::constant || config.name == ScheduleName::restarts) continue;
     EXPECT_LT(made(config, 50).multiplier(49), 0.15) << static_cast<int>(config.name);
   }
-  for (const ScheduleConfig& config : all_schedules(-1)) EXPECT_EQ(made(config, 50).multiplier(0), 1.0) << "no warmup given";
+  for (const ScheduleConfig& config : all_schedules(std::nullopt))
+    EXPECT_EQ(made(config, 50).multiplier(0), 1.0) << "no warmup given";
 }
 
 TEST(Schedule, WarmupMayFillTheRun) {
@@ -129,7 +130,7 @@ TEST(Schedule, WarmupMayFillTheRun) {
 }
 
 TEST(Schedule, WarmupMayBeAShareOfTheRun) {
-  ScheduleConfig config = schedule(ScheduleName::linear, -1);
+  ScheduleConfig config = schedule(ScheduleName::linear, std::nullopt);
   config.warmup_fraction = 0.1;
   const Schedule linear = made(config, 300);
   EXPECT_EQ(linear.warmup_steps(), 30);
@@ -348,7 +349,7 @@ TEST(Schedule, WarmupsShape) {
 }
 
 TEST(Schedule, WarmupMayBeGivenInTokens) {
-  ScheduleConfig config = schedule(ScheduleName::linear, -1);
+  ScheduleConfig config = schedule(ScheduleName::linear, std::nullopt);
   config.warmup_tokens = 10 * step_tokens;
   EXPECT_EQ(made(config, 100).warmup_steps(), 10);
   ++*config.warmup_tokens;

@@ -350,8 +350,8 @@ TEST_P(SharedSystems, AShardsMasterWeightsAreEnough) {
     const OptimizedBuffers buffers{
         memory.add("test", DType::f32, {has_all ? flat_size : size}), memory.add("test", DType::f32, {flat_size}), {}};
     ops->copy_to_device(buffers.master.data, weights.data() + (has_all ? 0 : place.begin()), buffers.master.bytes());
-    Optimizer optimizer(config.optimizer, Schedule(config.schedule, config.train.steps, 1), tensors, buffers, 12, ops.get(), memory,
-                        place);
+    Optimizer optimizer(config.optimizer, Schedule(config.schedule, *config.train.steps, 1), tensors, buffers, 12, ops.get(),
+                        memory, place);
     for (std::int64_t k = 0; k < 3; ++k) {
       optimizer.begin_step(k);
       ops->copy_to_device(buffers.gradients.data, gradients(k).data(), buffers.gradients.bytes());

@@ -32,10 +32,10 @@ void on_signal(int signal) {
 }
 
 double validation_loss(const RunConfig& config) {
-  const double decay = config.optimizer.weight_decay - 0.1;
-  const double warmup = static_cast<double>(config.schedule.warmup_steps < 0 ? 0 : config.schedule.warmup_steps);
+  const double decay = *config.optimizer.weight_decay - 0.1;
+  const double warmup = static_cast<double>(config.schedule.warmup_steps.value_or(0));
   return 3.0 + decay * decay + 0.001 * warmup + 0.0001 * static_cast<double>(config.seed % 10) +
-         1.0 / static_cast<double>(config.train.steps);
+         1.0 / static_cast<double>(*config.train.steps);
 }
 
 std::int64_t saved_step(const fs::path& folder) {

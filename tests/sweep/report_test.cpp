@@ -29,7 +29,7 @@ class ReportTest : public SweepTest {
   }
   void finish(const Sweep& sweep, std::size_t configuration, std::size_t seed, double loss) const {
     std::ofstream(prepare(sweep, configuration, seed) / "summary.json")
-        << "{\"steps\": " << sweep.trial(0, configuration, seed).config.train.steps << ", \"val_loss\": " << loss << "}";
+        << "{\"steps\": " << *sweep.trial(0, configuration, seed).config.train.steps << ", \"val_loss\": " << loss << "}";
   }
   Json report(const Sweep& sweep) const { return Json::parse(report_json(open_report(sweep.folder))); }
 

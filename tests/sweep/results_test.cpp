@@ -18,7 +18,7 @@ class ResultsTest : public SweepTest {
     const Trial& trial = sweep.trial(rung, configuration, seed);
     const std::filesystem::path here = trial_folder(sweep.folder, trial);
     prepare_trial(here, trial, sweep.file, sweep.configurations[configuration]);
-    std::ofstream(here / "summary.json") << std::setprecision(17) << "{\"steps\": " << trial.config.train.steps
+    std::ofstream(here / "summary.json") << std::setprecision(17) << "{\"steps\": " << *trial.config.train.steps
                                          << ", \"val_loss\": " << loss << ", \"train_seconds\": 2.0}";
   }
   void fail(const Sweep& sweep, std::size_t configuration, std::size_t seed) const {

@@ -166,8 +166,6 @@ TEST_F(SweepTest, ContradictionsAreRefused) {
           {"optimizer.grad_clip, which is tied itself"});
   refused(R"("parameters": {"seed": {"values": [1, 2]}}, "seeds": 2)", {"seed", "keep \"seeds\""});
   refused(R"("parameters": {"optimizer.weight_decay": {"values": [0.1, 1e-1]}})", {"0.1 stands twice"});
-  refused(R"("parameters": {"x": {"values": [{"label": "a", "optimizer.eps": 1e-6}, {"label": "b", "optimizer.eps": 1e-6}]}})",
-          {"the same run", "x a", "x b"});
 }
 
 TEST_F(SweepTest, MetricsThatAreNeverLoggedAreRefused) {

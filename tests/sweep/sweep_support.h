@@ -42,7 +42,7 @@ class SweepTest : public testing::Test {
 
   /// A sweep over `base` with these members beside it.
   SweepFile load(const std::string& members, const RunConfig& base = small_run()) const {
-    write("base.json", config_to_json(base));
+    write("base.json", base_to_json(base));
     write("sweep.json", "{\n\"base\": \"base.json\"" + std::string(members.empty() ? "" : ",\n") + members + "\n}");
     return load_sweep(folder_ / "sweep.json");
   }

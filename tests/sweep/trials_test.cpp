@@ -37,13 +37,63 @@ TEST_F(SweepTest, TrialsAreTheBaseWithItsSettings) {
   const Sweep sweep = make(R"("parameters": {"schedule.warmup_steps": {"values": [2, 4]}}, "seeds": [5, 9])", base);
   ASSERT_EQ(sweep.rungs[0].size(), 4u);
   EXPECT_EQ(sweep.rungs[0][3].config.schedule.warmup_steps, 4);
-  EXPECT_EQ(sweep.rungs[0][3].config.schedule.warmup_fraction, -1.0);  // the other way to say it is taken back
+  EXPECT_EQ(sweep.rungs[0][3].config.schedule.warmup_fraction, std::nullopt);  // the other way to say it is taken back
   EXPECT_EQ(sweep.rungs[0][3].config.seed, 9u);
   RunConfig expected = base;
-  expected.schedule.warmup_fraction = -1.0;
+  expected.schedule.warmup_fraction.reset();
   expected.schedule.warmup_steps = 4;
   expected.seed = 9;
-  EXPECT_EQ(sweep.rungs[0][3].id, hash_bytes(config_to_json(expected)).substr(0, 16));
+  EXPECT_EQ(sweep.rungs[0][3].id, config_identity(expected));
+}
+
+// One run under three names is trained once, and told.
+TEST_F(SweepTest, SpellingsOfOneConfigurationAreOneRun) {
+  const Sweep sweep = make(R"("parameters": {"spelling": {"values": [
+    {"label": "by name", "log.every": 1}, {"label": "by decay", "optimizer.decay": "decoupled"}, {"label": "by beta1", "optimizer.beta1": 0.9},
+    {"label": "another", "optimizer.beta1": 0.8}]}}, "seeds": 2)");
+  ASSERT_EQ(sweep.configurations.size(), 2u);
+  EXPECT_EQ(label_text(sweep.configurations[0].labels[0]), "by name");
+  EXPECT_EQ(label_text(sweep.configurations[1].labels[0]), "another");
+  EXPECT_EQ(sweep.rungs[0].size(), 4u);
+  EXPECT_EQ(sweep.notes,
+            (std::vector<std::string>{"spelling by decay is the same run as spelling by name, which is trained once",
+                                      "spelling by beta1 is the same run as spelling by name, which is trained once"}));
+}
+
+TEST_F(SweepTest, ARateOfTheBaseThatWasGivenForAnotherOptimizerIsTold) {
+  RunConfig base = small_run();
+  base.optimizer.learning_rate = 1e-3;
+  const Sweep sweep = make(
+      R"("parameters": {"optimizer.name": {"values": ["adamw", "lion"]}, "optimizer.weight_decay": {"values": [0.1, 0.2]}})", base);
+  ASSERT_EQ(sweep.notes.size(), 1u);  // not once for each trial, and not of the decay, which each trial gives
+  EXPECT_EQ(sweep.notes[0],
+            "optimizer.learning_rate 0.001 was given for adamw, and optimizer.name is lion, whose own default is 0.0001");
+}
+
+TEST_F(SweepTest, AFormulaKnowsWhatFollowsFromTheName) {
+  const Sweep sweep = make(
+      R"("parameters": {"optimizer.name": {"values": ["adamw", "lion"]}}, "ties": {"optimizer.weight_decay": "6e-5 / optimizer.learning_rate"})");
+  EXPECT_EQ(sweep.rungs[0][0].config.optimizer.weight_decay, 0.1);
+  EXPECT_EQ(sweep.rungs[0][1].config.optimizer.weight_decay, 0.6);
+}
+
+TEST_F(SweepTest, AFolderOfAnotherFormatIsNotGoneOnWith) {
+  const Sweep sweep = make(R"("parameters": {"optimizer.weight_decay": {"values": [0.1, 0.2]}})");
+  write("sweep.json", sweep_to_json(sweep.file));
+  EXPECT_EQ(make_sweep(open_sweep(folder_ / ""), folder_ / "out").rungs[0][0].id, sweep.rungs[0][0].id);
+  for (const auto& [format, says] : {std::pair("", "is of format 0"), std::pair("\"format\": 3,", "older ones do not say all"),
+                                     std::pair("\"format\": 5,", "newer temper")}) {
+    std::string text = sweep_to_json(sweep.file);
+    text.replace(text.find("\"format\": 4,"), std::string("\"format\": 4,").size(), format);
+    write("sweep.json", text);
+    try {
+      open_sweep(folder_ / "");
+      ADD_FAILURE() << "not refused: " << format;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::checkpoint);
+      EXPECT_NE(std::string(error.what()).find(says), std::string::npos) << error.what();
+    }
+  }
 }
 
 TEST_F(SweepTest, KeysThatMoveTogether) {
@@ -53,7 +103,7 @@ TEST_F(SweepTest, KeysThatMoveTogether) {
   EXPECT_EQ(described(sweep), (std::vector<std::string>{"optimizer adamw", "optimizer lion"}));
   EXPECT_EQ(sweep.rungs[0][0].config.optimizer.beta2, 0.95);
   EXPECT_EQ(sweep.rungs[0][1].config.optimizer.name, OptimizerName::lion);
-  EXPECT_EQ(sweep.rungs[0][1].config.optimizer.beta2, small_run().optimizer.beta2);
+  EXPECT_EQ(sweep.rungs[0][1].config.optimizer.beta2, 0.99);  // what its name gives
   EXPECT_EQ(sweep.rungs[0][1].config.optimizer.learning_rate, 1e-4);
 }
 
@@ -89,12 +139,12 @@ TEST_F(SweepTest, RandomDrawsStayInTheirRangesAndFillThem) {
   std::set<std::int64_t> warmups;
   std::set<double> decays;
   for (const Trial& trial : sweep.rungs[0]) {
-    const double rate = trial.config.optimizer.learning_rate, beta2 = trial.config.optimizer.beta2;
+    const double rate = *trial.config.optimizer.learning_rate, beta2 = *trial.config.optimizer.beta2;
     EXPECT_TRUE(rate >= 1e-4 && rate <= 1e-2) << rate;
     below += rate < 1e-3;
     EXPECT_NEAR(beta2 * 100, std::round(beta2 * 100), 1e-6);
-    warmups.insert(trial.config.schedule.warmup_steps);
-    decays.insert(trial.config.optimizer.weight_decay);
+    warmups.insert(*trial.config.schedule.warmup_steps);
+    decays.insert(*trial.config.optimizer.weight_decay);
   }
   EXPECT_NEAR(below / 1000, 0.5, 0.05);  // the logarithm's middle; three standard deviations of 1000 draws
   EXPECT_EQ(warmups.size(), 10u);

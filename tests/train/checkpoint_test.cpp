@@ -264,7 +264,7 @@ TEST_F(CheckpointTest, AForgedStateIsRefused) {
   expect_refused({"damaged"}, [](Json& json) { json["step"] = "six"; });
   expect_refused({"no hash of config.json"}, [](Json& json) { json["files"] = 3; });
   expect_refused({"damaged"}, [](Json& json) { json.erase("data_fingerprint"); });
-  expect_refused({"format_version", "4"}, [](Json& json) { json["format_version"] = 4; });
+  expect_refused({"format_version", "5"}, [](Json& json) { json["format_version"] = 5; });
   overwrite(path / "trainer.json", "[]");
   expect_error(ExitCode::checkpoint, {"damaged"}, [&] { verify_checkpoint(path); });
 }

@@ -51,6 +51,7 @@ inline RunConfig tiny_config() {
   config.batch.tokens_per_step = 32;
   config.train.steps = 6;
   config.optimizer.learning_rate = 1e-2;
+  config.optimizer.weight_decay = 0.1;
   config.schedule.name = ScheduleName::constant;
   return config;
 }

@@ -19,10 +19,10 @@ from trials import COLOURS, Estimate, Trial, comparisons, estimate, groups, mark
 
 RATE, WARMUP = "optimizer.learning_rate", "schedule.warmup_fraction"
 WATCHED = [
-    ("step_angle", "angle of the step by row, radians"),
+    ("step_row_angle", "angle of the step by row, radians"),
     ("relative_update", "update / weight norm"),
     ("representation_change", "representation change"),
-    ("critical_batch", "critical batch, sequences"),
+    ("batch_critical_batch", "critical batch, sequences"),
 ]
 
 

@@ -208,12 +208,12 @@ MEASURES = [
     Measure("weight_norm", "weight norm", "all", "weight_norm", "of all weights"),
     Measure("update_norm", "update norm", "all", "update_norm", "of what a step adds to the weights, the decay with it"),
     Measure("relative_update", "relative update", "all", "relative_update", "update norm / weight norm"),
-    Measure("angular_update", "angular update", "all", "step_row_angle", "radians that a step turns the rows, root mean square, without the decay"),
+    Measure("step_row_angle", "angular update", "all", "step_row_angle", "radians that a step turns the rows, root mean square, without the decay"),
     Measure("alignment", "alignment", "all", "alignment", "cosine of gradient and first moment"),
     Measure("effective_rate", "effective rate", "all", "effective_rate", "learning rate / weight norm"),
     Measure("moment_snr", "signal-to-noise, of moments", "all", "moment_snr", "ratio of the batch, estimated from the first moment"),
     Measure("batch_snr", "signal-to-noise, of batches", "all", "batch_snr", "ratio of the batch, estimated from two batch sizes"),
-    Measure("representation_change", "representation change", "representation", "change", "relative change of the activations in a step"),
+    Measure("representation_change", "representation change", "representation", "representation_change", "relative change of the activations in a step"),
 ]
 PART_MEASURES = [("grad_norm", "gradient norm"), ("relative_update", "relative update"), ("step_row_angle", "angular update")]
 

@@ -67,7 +67,7 @@ double angle(double weight_squares, double product, double update_squares) {
 UpdateDiagnostics derive(std::string name, const Sums& sums, double learning_rate) {
   UpdateDiagnostics out{};
   out.name = std::move(name);
-  out.gradient_norm = std::sqrt(sums.gradient_squares);
+  out.grad_norm = std::sqrt(sums.gradient_squares);
   out.weight_norm = std::sqrt(sums.weight_squares);
   out.update_norm = std::sqrt(sums.update_squares);
   out.step_norm = std::sqrt(std::max(0.0, sums.step_squares));
@@ -78,7 +78,7 @@ UpdateDiagnostics derive(std::string name, const Sums& sums, double learning_rat
   out.step_row_angle = std::sqrt(sums.step_row_angles / sums.rows);
   out.effective_rate = ratio(learning_rate, out.weight_norm);
   out.alignment = ratio(sums.moment_product, std::sqrt(sums.gradient_squares * sums.moment_squares));
-  out.moment_ratio = ratio(std::sqrt(sums.moment_squares), out.gradient_norm);
+  out.moment_ratio = ratio(std::sqrt(sums.moment_squares), out.grad_norm);
   out.excess_kurtosis =
       sums.weight_squares > 0.0 ? sums.elements * sums.fourth_powers / (sums.weight_squares * sums.weight_squares) - 3.0 : 0.0;
   out.largest_weight = sums.largest;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "config/validate.h"
+#include "optim/diagnostics.h"
 
 namespace temper {
 namespace {
@@ -22,13 +23,6 @@ using Json = nlohmann::ordered_json;
 using Line = nlohmann::json;  // of a log: parsed a third faster than where order is kept
 
 constexpr double missing = std::numeric_limits<double>::quiet_NaN();
-
-/// The measurements of UpdateDiagnostics and NoiseDiagnostics that are curves, as diagnostics.jsonl names them.
-constexpr std::string_view of_model[] = {"grad_norm", "weight_norm",  "update_norm",     "step_norm",      "relative_update",
-                                         "angle",     "row_angle",    "step_angle",      "step_row_angle", "effective_rate",
-                                         "alignment", "moment_ratio", "excess_kurtosis", "largest_weight"};
-constexpr std::string_view of_noise[] = {"moment_snr", "moment_critical_batch", "batch_snr", "batch_critical_batch"};
-constexpr std::string_view of_part[] = {"grad_norm", "weight_norm", "update_norm", "relative_update", "step_row_angle"};
 
 /// Kinds of tensors by how their names end; what is none of these is "other".
 constexpr std::pair<std::string_view, std::string_view> kinds[] = {
@@ -199,8 +193,8 @@ class DiagnosticsReader {
     if (member(line, "all").is_null()) return;
     Part& all = part("all");
     all.begin(step);
-    for (const std::string_view key : of_model) all.add(key, number_or_missing(member(line, "all"), key));
-    for (const std::string_view key : of_noise) all.add(key, number_or_missing(member(line, "noise"), key));
+    for (const auto& one : update_measurements) all.add(one.name, number_or_missing(member(line, "all"), one.name));
+    for (const auto& one : noise_measurements) all.add(one.name, number_or_missing(member(line, "noise"), one.name));
   }
 
   void read_parts(const Line& line, std::int64_t step) {
@@ -209,7 +203,8 @@ class DiagnosticsReader {
       const Line& layer = member(member(line, "layers"), name);
       if (layer.is_null()) continue;
       part(name).begin(step);
-      for (const std::string_view key : of_part) part(name).add(key, number_or_missing(layer, key));
+      for (const auto& one : update_measurements)
+        if (one.of_parts) part(name).add(one.name, number_or_missing(layer, one.name));
     }
     std::map<std::size_t, KindSums> sums;
     for (const auto& [name, tensor] : member(line, "tensors").items()) sums[kind_of(name)].add(tensor);
@@ -229,9 +224,9 @@ class DiagnosticsReader {
     const Line& matrices = member(line, "representation");
     if (!matrices.is_object() || matrices.empty()) return;
     double squares = 0.0;
-    for (const auto& [name, matrix] : matrices.items()) squares += std::pow(number_or_missing(matrix, "change"), 2.0);
+    for (const auto& [name, matrix] : matrices.items()) squares += std::pow(number_or_missing(matrix, representation_change), 2.0);
     part("representation").begin(step);
-    part("representation").add("change", std::sqrt(squares / static_cast<double>(matrices.size())));
+    part("representation").add(representation_change, std::sqrt(squares / static_cast<double>(matrices.size())));
   }
 
   Json to_json() const {
@@ -257,9 +252,10 @@ CurveLimits curve_limits(std::size_t trials, std::int64_t layers) {
   const auto limit = [&](std::int64_t curves) {
     return std::clamp<std::int64_t>(numbers / (static_cast<std::int64_t>(std::max<std::size_t>(1, trials)) * curves), 20, 300);
   };
-  const auto measured = static_cast<std::int64_t>(std::size(of_model) + std::size(of_noise));
-  const auto parts = layers + static_cast<std::int64_t>(std::size(kinds));
-  return {limit(3), limit(measured), limit(parts * static_cast<std::int64_t>(std::size(of_part)))};
+  const auto measured = static_cast<std::int64_t>(std::size(update_measurements) + std::size(noise_measurements));
+  const auto of_parts =
+      std::count_if(std::begin(update_measurements), std::end(update_measurements), [](const auto& one) { return one.of_parts; });
+  return {limit(3), limit(measured), limit((layers + static_cast<std::int64_t>(std::size(kinds))) * of_parts)};
 }
 
 Json training_curve(const fs::path& run, const RunConfig& config, const CurveLimits& limits) {
@@ -271,7 +267,7 @@ Json training_curve(const fs::path& run, const RunConfig& config, const CurveLim
     steps.push_back(step);
     loss.push_back(number_or_missing(json, "loss"));
     norm.push_back(number_or_missing(json, "grad_norm"));
-    rate.push_back(number_or_missing(json, "lr"));
+    rate.push_back(number_or_missing(json, "learning_rate"));
   });
   const std::int64_t total = total_steps(config), logged = total / config.log.every;
   // Of the run's length, not of what is there of it: trials that differ in nothing else are smoothed alike.

@@ -77,7 +77,7 @@ Json to_json(const TrainerState& state, const std::map<std::string, std::string>
   if (state.pending) {
     const StepRecord& record = *state.pending;
     json["pending"] = {{"step", record.step},          {"tokens", record.tokens},
-                       {"loss", or_null(record.loss)}, {"grad_norm", or_null(record.gradient_norm)},
+                       {"loss", or_null(record.loss)}, {"grad_norm", or_null(record.grad_norm)},
                        {"lr", record.learning_rate},   {"update", record.update}};
   }
   json["data_fingerprint"] = state.data_fingerprint;
@@ -109,7 +109,7 @@ TrainerState from_json(const Json& json) {
     record.step = pending.at("step").get<std::int64_t>();
     record.tokens = pending.at("tokens").get<std::int64_t>();
     record.loss = read_optional(pending.at("loss"));
-    record.gradient_norm = read_optional(pending.at("grad_norm"));
+    record.grad_norm = read_optional(pending.at("grad_norm"));
     record.learning_rate = pending.at("lr").get<double>();
     record.update = pending.at("update").get<std::vector<std::pair<std::string, double>>>();
     state.pending = record;

@@ -8,7 +8,6 @@
 #include <functional>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "data/tokenizer.h"
@@ -16,18 +15,9 @@
 #include "optim/diagnostics.h"
 #include "optim/optimizer.h"
 #include "train/evaluation.h"
+#include "train/step_record.h"
 
 namespace temper {
-
-/// One line of metrics.jsonl before its timing is known. Losses are absent where they were not measured.
-struct StepRecord {
-  std::int64_t step = 0;
-  std::int64_t tokens = 0;
-  std::optional<double> loss;
-  std::optional<double> gradient_norm;
-  double learning_rate = 0.0;
-  std::vector<std::pair<std::string, double>> update;  ///< what diagnostics say of the update, where it was measured
-};
 
 /// All of a run's state that is not a tensor.
 struct TrainerState {

@@ -3,35 +3,25 @@
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <string>
-#include <utility>
-#include <vector>
+#include <type_traits>
 
 namespace temper {
 
 namespace {
 
 using Json = nlohmann::ordered_json;
+using Scalars = std::vector<std::pair<std::string, double>>;  // TensorBoard's, whose tags are the names
 
 constexpr const char* diagnostics_file = "diagnostics.jsonl";
 
 Json optional_number(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
 
-Json to_json(const UpdateDiagnostics& one) {
-  return {{"grad_norm", one.gradient_norm},
-          {"weight_norm", one.weight_norm},
-          {"update_norm", one.update_norm},
-          {"step_norm", one.step_norm},
-          {"relative_update", one.relative_update},
-          {"angle", one.angle},
-          {"row_angle", one.row_angle},
-          {"step_angle", one.step_angle},
-          {"step_row_angle", one.step_row_angle},
-          {"effective_rate", one.effective_rate},
-          {"alignment", one.alignment},
-          {"moment_ratio", one.moment_ratio},
-          {"excess_kurtosis", one.excess_kurtosis},
-          {"largest_weight", one.largest_weight}};
+/// The record's measurements by their names.
+template <typename Record, typename Table>
+Json by_name(const Record& record, const Table& table) {
+  Json json;
+  for (const auto& one : table) json[one.name] = optional_number(record.*one.member);
+  return json;
 }
 
 /// "h.0.attn.c_attn.weight" for Hugging Face's "transformer.h.0.attn.c_attn.weight".
@@ -69,32 +59,20 @@ Metrics::Metrics(const std::filesystem::path& run_directory, LogBytes keep, std:
   if (tensorboard) events_ = std::make_unique<EventFile>(run_directory / "tensorboard", first_step);
 }
 
-void Metrics::write(const StepRecord& record, const StepMeasurements& measurements) {
+void Metrics::write(const StepRecord& record) {
   Json line;
-  std::vector<std::pair<std::string, double>> scalars;
-  const auto number = [&](const char* key, const char* tag, const std::optional<double>& value) {
-    line[key] = optional_number(value);
-    if (value) scalars.emplace_back(tag, *value);
-  };
-
-  line["step"] = record.step;
-  line["tokens"] = record.tokens;
-  number("loss", "train/loss", record.loss);
-  if (measurements.val_loss) {
-    number("val_loss", "val/loss", measurements.val_loss);
-    line["val_tokens"] = measurements.val_tokens;
-  }
-  if (measurements.hellaswag) {
-    number("hellaswag_acc", "hellaswag/acc", measurements.hellaswag->accuracy);
-    number("hellaswag_acc_norm", "hellaswag/acc_norm", measurements.hellaswag->accuracy_normalized);
-    line["hellaswag_items"] = measurements.hellaswag->items;
-  }
-  number("lr", "optimizer/lr", record.learning_rate);
-  number("grad_norm", "optimizer/grad_norm", record.gradient_norm);
-  number("tokens_per_second", "perf/tokens_per_second", measurements.tokens_per_second);
-  number("mfu", "perf/mfu", measurements.mfu);
-  for (const auto& [key, value] : record.update) number(key.c_str(), ("update/" + key).c_str(), value);
-  line["seconds"] = measurements.seconds;
+  Scalars scalars;
+  for_each_metric([&](const char* name, auto member, Absent absent, const char* /*meaning*/) {
+    const std::optional value = record.*member;
+    if (value)
+      line[name] = *value;
+    else if (absent == Absent::null)
+      line[name] = nullptr;
+    if constexpr (std::is_floating_point_v<typename decltype(value)::value_type>)
+      if (value) scalars.emplace_back(name, *value);
+  });
+  for (const auto& [name, value] : record.update) line[name] = value;
+  scalars.insert(scalars.end(), record.update.begin(), record.update.end());
 
   lines_.append(line.dump());
   if (events_) {
@@ -104,45 +82,33 @@ void Metrics::write(const StepRecord& record, const StepMeasurements& measuremen
 }
 
 std::vector<std::pair<std::string, double>> summary_of(const Diagnosed& diagnosed) {
-  std::vector<std::pair<std::string, double>> summary;
+  Scalars summary;
+  const auto add = [&](const auto& record, const auto& table) {
+    for (const auto& one : table)
+      if (const std::optional<double> value = record.*one.member; one.in_summary && value) summary.emplace_back(one.name, *value);
+  };
   if (diagnosed.update) {
-    const UpdateDiagnostics& all = diagnosed.update->all;
-    const NoiseDiagnostics& noise = diagnosed.update->noise;
-    summary = {{"weight_norm", all.weight_norm},
-               {"relative_update", all.relative_update},
-               {"step_angle", all.step_row_angle},
-               {"alignment", all.alignment},
-               {"effective_rate", all.effective_rate}};
-    if (noise.moment_snr) summary.emplace_back("moment_snr", *noise.moment_snr);
-    if (noise.batch_critical_batch) summary.emplace_back("critical_batch", *noise.batch_critical_batch);
+    add(diagnosed.update->all, update_measurements);
+    add(diagnosed.update->noise, noise_measurements);
   }
-  if (!diagnosed.representation.empty()) summary.emplace_back("representation_change", mean_change(diagnosed.representation));
+  if (!diagnosed.representation.empty()) summary.emplace_back(representation_change, mean_change(diagnosed.representation));
   return summary;
 }
 
 void Metrics::write_diagnostics(const StepRecord& record, const Diagnosed& diagnosed) {
-  Json line;
-  std::vector<std::pair<std::string, double>> scalars;
+  Json line = {{"step", record.step}, {"learning_rate", record.learning_rate}};
+  Scalars scalars;
   std::vector<std::pair<std::string, EventHistogram>> histograms;
-  line["step"] = record.step;
-  line["lr"] = record.learning_rate;
   if (diagnosed.update) {
-    const NoiseDiagnostics& noise = diagnosed.update->noise;
-    line["all"] = to_json(diagnosed.update->all);
-    line["noise"] = {{"moment_snr", optional_number(noise.moment_snr)},
-                     {"moment_critical_batch", optional_number(noise.moment_critical_batch)},
-                     {"batch_snr", optional_number(noise.batch_snr)},
-                     {"batch_critical_batch", optional_number(noise.batch_critical_batch)}};
+    line["all"] = by_name(diagnosed.update->all, update_measurements);
+    line["noise"] = by_name(diagnosed.update->noise, noise_measurements);
     const auto write_group = [&](const char* group, const std::vector<UpdateDiagnostics>& members) {
       Json& entries = line[group] = Json::object();
       for (const UpdateDiagnostics& one : members) {
         const std::string name = short_name(one.name);
-        entries[name] = to_json(one);
-        scalars.emplace_back("weight_norm/" + name, one.weight_norm);
-        scalars.emplace_back("gradient_norm/" + name, one.gradient_norm);
-        scalars.emplace_back("relative_update/" + name, one.relative_update);
-        scalars.emplace_back("step_angle/" + name, one.step_row_angle);
-        scalars.emplace_back("alignment/" + name, one.alignment);
+        entries[name] = by_name(one, update_measurements);
+        for (const auto& measurement : update_measurements)
+          if (measurement.of_parts) scalars.emplace_back(measurement.name + ("/" + name), one.*measurement.member);
       }
     };
     write_group("layers", diagnosed.update->layers);
@@ -151,8 +117,8 @@ void Metrics::write_diagnostics(const StepRecord& record, const Diagnosed& diagn
   if (!diagnosed.representation.empty()) line["representation_sequences"] = diagnosed.representation_sequences;
   for (const RepresentationChange::Layer& layer : diagnosed.representation) {
     const std::string name = short_name(layer.name);
-    line["representation"][name] = {{"change", layer.change}, {"relative_update", layer.relative_update}};
-    scalars.emplace_back("representation_change/" + name, layer.change);
+    line["representation"][name] = {{representation_change, layer.change}, {"relative_update", layer.relative_update}};
+    scalars.emplace_back(representation_change + ("/" + name), layer.change);
   }
   const auto write_histograms = [&](const char* key, const char* group, const std::vector<WeightHistogram>& all) {
     for (const WeightHistogram& histogram : all) {

@@ -14,21 +14,10 @@
 #include "io/tfevents.h"
 #include "model/representation.h"
 #include "optim/diagnostics.h"
-#include "train/checkpoint.h"
-#include "train/evaluation.h"
 #include "train/progress.h"
+#include "train/step_record.h"
 
 namespace temper {
-
-/// What belongs to a line beside the step's own numbers.
-struct StepMeasurements {
-  std::optional<double> val_loss;
-  std::int64_t val_tokens = 0;  ///< that it is the mean over
-  std::optional<MultipleChoiceScore> hellaswag;
-  std::optional<double> tokens_per_second;
-  std::optional<double> mfu;  ///< absent where the device's peak is not known
-  double seconds = 0.0;       ///< time in steps since the run began
-};
 
 /// What was measured of an update, as far as it was due.
 struct Diagnosed {
@@ -52,7 +41,7 @@ class Metrics {
   /// be recorded. diagnostics.jsonl is there once something was measured for it.
   Metrics(const std::filesystem::path& run_directory, LogBytes keep, std::int64_t first_step, bool tensorboard);
 
-  void write(const StepRecord& record, const StepMeasurements& measurements);
+  void write(const StepRecord& record);
   void write_diagnostics(const StepRecord& record, const Diagnosed& diagnosed);
   /// Makes what was written durable, before a checkpoint records bytes().
   void sync();

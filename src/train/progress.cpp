@@ -61,7 +61,7 @@ void Progress::step(const StepRecord& record, double tokens_per_second, double s
   const auto step = static_cast<long long>(record.step);
   const auto total = static_cast<long long>(total_steps_);
   const std::string figures =
-      format("loss %.4f  norm %.3f  lr %.2e  %s tok/s  %s left", record.loss.value_or(0.0), record.gradient_norm.value_or(0.0),
+      format("loss %.4f  norm %.3f  lr %.2e  %s tok/s  %s left", record.loss.value_or(0.0), record.grad_norm.value_or(0.0),
              record.learning_rate, format_count(tokens_per_second).c_str(), format_duration(seconds_left).c_str());
   const bool plain = record.step % log_every_ == 0 || record.step == total_steps_;
   const std::string line = format("step %lld/%lld  ", step, total) + figures;

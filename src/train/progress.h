@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "io/append_log.h"
-#include "train/checkpoint.h"
+#include "train/step_record.h"
 
 namespace temper {
 

@@ -88,8 +88,8 @@ class Trainer {
   void start_training_step();
   bool finish_training_step();
   void diagnose(StepRecord& record, std::int64_t micro_batches, DueDiagnostics due);
-  bool evaluate(StepMeasurements& measurements);
-  bool record_step(const StepRecord& made);
+  bool evaluate(StepRecord& record);
+  bool record_step(StepRecord record);
   void save();
   TrainSummary finish(bool interrupted);
 
@@ -340,7 +340,7 @@ bool Trainer::finish_training_step() {
                       stands + ". Try a lower optimizer.learning_rate, a longer warmup or optimizer.grad_clip.");
   }
   record.loss = scalars.loss;
-  record.gradient_norm = scalars.gradient_norm;
+  record.grad_norm = scalars.gradient_norm;
   if (started.due.any()) diagnose(record, started.micro_batches, started.due);
 
   const auto now = std::chrono::steady_clock::now();
@@ -369,7 +369,7 @@ void Trainer::diagnose(StepRecord& record, std::int64_t micro_batches, DueDiagno
   if (metrics_) metrics_->write_diagnostics(record, diagnosed);
 }
 
-bool Trainer::evaluate(StepMeasurements& measurements) {
+bool Trainer::evaluate(StepRecord& record) {
   engine_.optimizer.show_average();
   const auto showing = [&](const char* what) {
     return [this, what](double share) {
@@ -378,55 +378,54 @@ bool Trainer::evaluate(StepMeasurements& measurements) {
     };
   };
   try {
-    measurements.val_loss = validation_loss(engine_.model, *val_, config_.batch.micro_batch, config_.model.n_ctx, sample_,
-                                            engine_.batch, ops_, ranks_, showing("validating"));
+    record.val_loss = validation_loss(engine_.model, *val_, config_.batch.micro_batch, config_.model.n_ctx, sample_, engine_.batch,
+                                      ops_, ranks_, showing("validating"));
   } catch (const Error& error) {
     lose_data(error);
   }
-  if (!measurements.val_loss) return false;
-  measurements.val_tokens = sample_.tokens;
-  if (!hellaswag_.empty()) {
-    measurements.hellaswag =
-        multiple_choice_score(engine_.model, hellaswag_, config_.eval.hellaswag_items, *tokenizer_, config_.model.n_ctx,
-                              config_.batch.micro_batch, engine_.batch, ops_, ranks_, showing("scoring HellaSwag"));
-    if (!measurements.hellaswag) return false;
-  }
+  if (!record.val_loss) return false;
+  record.val_tokens = sample_.tokens;
+  if (hellaswag_.empty()) return true;
+  const std::optional<MultipleChoiceScore> score =
+      multiple_choice_score(engine_.model, hellaswag_, config_.eval.hellaswag_items, *tokenizer_, config_.model.n_ctx,
+                            config_.batch.micro_batch, engine_.batch, ops_, ranks_, showing("scoring HellaSwag"));
+  if (!score) return false;
+  record.hellaswag_acc = score->accuracy;
+  record.hellaswag_acc_norm = score->accuracy_normalized;
+  record.hellaswag_items = score->items;
   return true;
 }
 
 /// Evaluates where due and writes the step's line. False: a signal came first, and the record waits in state_.pending.
-bool Trainer::record_step(const StepRecord& made) {
-  const StepRecord record = made;  // which may be state_.pending itself
-  StepMeasurements measurements;
-  if (evaluation_due(record.step) && !evaluate(measurements)) {
+bool Trainer::record_step(StepRecord record) {
+  if (evaluation_due(record.step) && !evaluate(record)) {
     state_.pending = record;
     return false;
   }
   state_.pending.reset();
   if (tokens_per_second_ > 0.0 && record.loss) {
-    measurements.tokens_per_second = tokens_per_second_;
-    measurements.mfu =
+    record.tokens_per_second = tokens_per_second_;
+    record.mfu =
         model_flops_utilisation(ops_.device(), engine_.weights.activation_type(),
                                 tokens_per_second_ * training_flops_per_token(config_.model) / static_cast<double>(ranks_.size()));
   }
-  measurements.seconds = state_.train_seconds;
-  const bool written = record.step % config_.log.every == 0 || record.step == steps_ || measurements.val_loss;
-  if (metrics_ && written) metrics_->write(record, measurements);
+  record.seconds = state_.train_seconds;
+  const bool written = record.step % config_.log.every == 0 || record.step == steps_ || record.val_loss;
+  if (metrics_ && written) metrics_->write(record);
 
-  if (measurements.val_loss) {
+  if (record.val_loss) {
     if (state_.val_sample != sample_) state_.first_val_loss = state_.best_val_loss = std::nullopt;
     state_.val_sample = sample_;
-    state_.last_val_loss = measurements.val_loss;
-    if (!state_.first_val_loss) state_.first_val_loss = measurements.val_loss;
-    if (!state_.best_val_loss || *measurements.val_loss < *state_.best_val_loss) state_.best_val_loss = measurements.val_loss;
+    state_.last_val_loss = record.val_loss;
+    if (!state_.first_val_loss) state_.first_val_loss = record.val_loss;
+    if (!state_.best_val_loss || *record.val_loss < *state_.best_val_loss) state_.best_val_loss = record.val_loss;
     char text[160];
     std::snprintf(text, sizeof(text), "step %lld/%lld  validation loss %.4f nats per token", static_cast<long long>(record.step),
-                  static_cast<long long>(steps_), *measurements.val_loss);
+                  static_cast<long long>(steps_), *record.val_loss);
     std::string line = text;
-    if (measurements.hellaswag) {
-      std::snprintf(text, sizeof(text), "  HellaSwag acc_norm %.4f (acc %.4f, %lld items)",
-                    measurements.hellaswag->accuracy_normalized, measurements.hellaswag->accuracy,
-                    static_cast<long long>(measurements.hellaswag->items));
+    if (record.hellaswag_items) {
+      std::snprintf(text, sizeof(text), "  HellaSwag acc_norm %.4f (acc %.4f, %lld items)", *record.hellaswag_acc_norm,
+                    *record.hellaswag_acc, static_cast<long long>(*record.hellaswag_items));
       line += text;
     }
     progress_.note(line);

@@ -191,7 +191,7 @@ def check_pictures(work: Workspace, plots: str) -> None:
     page = Page((folder / "report.html").read_text())
     check(len(page.figures("heat")) == 1 and len(page.figures("factor")) == 2, "figures of results")
     measures = {figure["data-measure"] for figure in page.figures("curve")}
-    wanted = {"loss", "learning_rate", "grad_norm", "weight_norm", "relative_update", "angular_update", "alignment", "representation_change"}
+    wanted = {"loss", "learning_rate", "grad_norm", "weight_norm", "relative_update", "step_row_angle", "alignment", "representation_change"}
     check(wanted <= measures, f"measures: {measures}")
     check(len(page.figures("curve")) == 2 * len(measures), "a curve for each measure and parameter")
     hidden = [tag for tag, attributes in page.elements if "hidden" in attributes]

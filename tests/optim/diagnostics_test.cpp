@@ -123,7 +123,7 @@ TEST(Diagnostics, MatrixAgreesWithDoublePrecision) {
   ASSERT_EQ(measured.tensors.size(), 5u);
   const UpdateDiagnostics& matrix = measured.tensors[3];
   EXPECT_EQ(matrix.name, "transformer.h.1.mlp.c_fc.weight");
-  EXPECT_NEAR(matrix.gradient_norm, norm(gradient), rounding * norm(gradient));
+  EXPECT_NEAR(matrix.grad_norm, norm(gradient), rounding * norm(gradient));
   EXPECT_NEAR(matrix.weight_norm, norm(before), rounding * norm(before));
   EXPECT_NEAR(matrix.update_norm, norm(update), rounding * norm(update));
   EXPECT_NEAR(matrix.step_norm, norm(step), rounding * norm(step));
@@ -157,12 +157,12 @@ TEST(Diagnostics, PackedQkvCountsAsThreeMatricesAndLayersAddUp) {
   const StepDiagnostics measured = run.step(0);
   EXPECT_EQ(measured.tensors[0].name, "transformer.h.0.attn.c_attn.weight.q");
   EXPECT_EQ(measured.tensors[2].name, "transformer.h.0.attn.c_attn.weight.v");
-  EXPECT_NEAR(measured.tensors[1].gradient_norm, norm(run.gradients(16, 16)), rounding);
+  EXPECT_NEAR(measured.tensors[1].grad_norm, norm(run.gradients(16, 16)), rounding);
   ASSERT_EQ(measured.layers.size(), 2u);
-  EXPECT_NEAR(measured.layers[0].gradient_norm, norm(run.gradients(0, 48)), rounding);
+  EXPECT_NEAR(measured.layers[0].grad_norm, norm(run.gradients(0, 48)), rounding);
   EXPECT_DOUBLE_EQ(measured.layers[1].row_angle, measured.tensors[3].row_angle);
   const double all = dot(run.gradients(0, 256), run.gradients(0, 256));
-  EXPECT_NEAR(measured.all.gradient_norm, std::sqrt(all), rounding);
+  EXPECT_NEAR(measured.all.grad_norm, std::sqrt(all), rounding);
 }
 
 // 1/sqrt(tokens lambda) is the prior of L2; decoupled decay under Adam is no prior of one width for the weights themselves.

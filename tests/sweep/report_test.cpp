@@ -38,7 +38,7 @@ class ReportTest : public SweepTest {
 
 /// A line of metrics.jsonl.
 std::string metrics_line(std::int64_t step, double loss) {
-  return "{\"step\":" + std::to_string(step) + ",\"loss\":" + std::to_string(loss) + ",\"lr\":0.5,\"grad_norm\":2.0}\n";
+  return "{\"step\":" + std::to_string(step) + ",\"loss\":" + std::to_string(loss) + ",\"learning_rate\":0.5,\"grad_norm\":2.0}\n";
 }
 
 TEST_F(ReportTest, WhatIsNoSweepIsRefusedWithWhatToNameInstead) {
@@ -140,14 +140,14 @@ TEST_F(ReportTest, CurvesAreSmoothedAndThinned) {
   base.eval.every = 100;
   const Sweep sweep = begin(rates, base);
   std::ofstream metrics(prepare(sweep, 0, 0) / "metrics.jsonl");
-  metrics << "{\"step\":0,\"loss\":null,\"val_loss\":9.0,\"lr\":0.0,\"grad_norm\":null}\n";
+  metrics << "{\"step\":0,\"loss\":null,\"val_loss\":9.0,\"learning_rate\":0.0,\"grad_norm\":null}\n";
   // A line through the origin, which a mean over as many points on both sides leaves where it is, with a spike at 500.
   for (std::int64_t step = 1; step <= 1000; ++step) {
     if (step == 300) metrics << "{\"step\":300,\"lo\n";  // torn
     if (step == 301)
       metrics << "garbage\n{\"step\":12,\"loss\":7}\n{\"step\":5000,\"loss\":7}\n";  // foreign, of the past, beyond the end
     if (step == 600) {
-      metrics << "{\"step\":600,\"loss\":null,\"lr\":0.5,\"grad_norm\":null,\"val_loss\":1.5}\n";
+      metrics << "{\"step\":600,\"loss\":null,\"learning_rate\":0.5,\"grad_norm\":null,\"val_loss\":1.5}\n";
       continue;
     }
     metrics << metrics_line(step, 0.01 * static_cast<double>(step) + (step == 500 ? 21.0 : 0.0));
@@ -211,7 +211,8 @@ TEST_F(ReportTest, DiagnosticsAreTakenTogetherByLayerAndKind) {
     lines << "{\"step\":" << step << ", \"all\": " << numbers << R"(, "noise": {"batch_snr": 0.25}, "layers": {"layer 0": )"
           << numbers << R"(, "layer 7": )" << numbers << R"(}, "tensors": {"h.0.mlp.c_fc.weight": )" << numbers
           << R"(, "h.1.mlp.c_fc.weight": )" << others << R"(, "h.0.ln_1.weight": )" << numbers << R"(, "ln_f.weight": )" << numbers
-          << R"(, "made up": )" << numbers << R"(}, "representation": {"a": {"change": 3.0}, "b": {"change": 4.0}}})"
+          << R"(, "made up": )" << numbers
+          << R"(}, "representation": {"a": {"representation_change": 3.0}, "b": {"representation_change": 4.0}}})"
           << "\n";
   }
   lines << "{\"step\":15,\"all\":5,\"layers\":[1],\"tensors\":7,\"representation\":\"x\"}\n";  // nothing in it fits
@@ -230,7 +231,8 @@ TEST_F(ReportTest, DiagnosticsAreTakenTogetherByLayerAndKind) {
   EXPECT_EQ(all["layer norms"]["grad_norm"][0], 4.24264);   // 3 sqrt(2)
   EXPECT_EQ(all["layer norms"]["relative_update"][0], 0.1);
   EXPECT_EQ(all["other"]["grad_norm"][0], 3.0);
-  EXPECT_EQ(all["representation"], Json::parse(R"({"step": [1, 10], "change": [3.53553, 3.53553]})"));  // 5 / sqrt(2)
+  EXPECT_EQ(all["representation"],
+            Json::parse(R"({"step": [1, 10], "representation_change": [3.53553, 3.53553]})"));  // 5 / sqrt(2)
 }
 
 TEST_F(ReportTest, CurvesHaveAFewHundredPointsAndFewerOfManyTrials) {
@@ -254,7 +256,7 @@ TEST_F(ReportTest, CurvesHaveAFewHundredPointsAndFewerOfManyTrials) {
   EXPECT_GT(few, 250u);
   EXPECT_LE(few, 302u);
   EXPECT_EQ(few_of_parts, few);
-  const auto [many, many_of_parts] = points("100");  // 300 trials: 200,000 numbers in 18 curves each, and in 70
+  const auto [many, many_of_parts] = points("100");  // 300 trials: 200,000 numbers in 18 curves each, and in 84
   EXPECT_NEAR(static_cast<double>(many), 37, 2);
   EXPECT_NEAR(static_cast<double>(many_of_parts), 20, 2);
 }

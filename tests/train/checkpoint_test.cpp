@@ -34,7 +34,7 @@ void expect_equal(const StepRecord& a, const StepRecord& b) {
   EXPECT_EQ(a.step, b.step);
   EXPECT_EQ(a.tokens, b.tokens);
   EXPECT_EQ(a.loss, b.loss);
-  EXPECT_EQ(a.gradient_norm, b.gradient_norm);
+  EXPECT_EQ(a.grad_norm, b.grad_norm);
   EXPECT_EQ(a.learning_rate, b.learning_rate);
   EXPECT_EQ(a.update, b.update);
 }
@@ -112,7 +112,7 @@ TEST_F(CheckpointTest, InterruptedEvaluationComesBack) {
   TrainerState state = tiny_state(9);
   state.first_val_loss.reset();
   state.last_val_loss = 0.7;
-  state.pending = StepRecord{9, 288, 4.75, 0.1, 3e-4, {{"step_angle", 0.1}}};
+  state.pending = StepRecord{9, 288, 4.75, 0.1, 3e-4, {{"step_row_angle", 0.1}}};
   auto& optimizer = tiny.engine.optimizer;
   expect_equal(verify_checkpoint(checkpoints.save(state, tiny.engine.weights, optimizer, *tiny.ops, nullptr)), state);
 

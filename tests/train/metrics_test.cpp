@@ -24,39 +24,42 @@ std::vector<Json> lines(const std::filesystem::path& run, const char* name = "me
   return found;
 }
 
-StepMeasurements measured(double seconds, std::optional<double> val_loss, std::optional<double> tokens_per_second = {}) {
-  StepMeasurements measurements;
-  measurements.val_loss = val_loss;
-  measurements.val_tokens = 64;
-  measurements.tokens_per_second = tokens_per_second;
-  measurements.seconds = seconds;
-  return measurements;
+StepRecord measured(StepRecord record, double seconds, std::optional<double> val_loss,
+                    std::optional<double> tokens_per_second = {}) {
+  record.val_loss = val_loss;
+  if (val_loss) record.val_tokens = 64;
+  record.tokens_per_second = tokens_per_second;
+  record.seconds = seconds;
+  return record;
 }
 
 TEST(Metrics, KeysAndTheirOrder) {
   const TemporaryFolder run;
   Metrics metrics(run.path(), {}, 0, false);
-  metrics.write({0, 0, std::nullopt, std::nullopt, 0.0, {}}, measured(0.0, 5.5));
-  metrics.write({1, 32, 5.25, 0.5, 6e-4, {}}, measured(0.032, {}, 1000.0));
-  StepMeasurements all = measured(0.064, 4.75, 2000.0);
-  all.hellaswag = MultipleChoiceScore{10, 0.3, 0.2};
-  metrics.write({2, 64, 5.0, 0.25, 6e-4, {}}, all);
+  metrics.write(measured({0, 0, std::nullopt, std::nullopt, 0.0, {}}, 0.0, 5.5));
+  metrics.write(measured({1, 32, 5.25, 0.5, 6e-4, {}}, 0.032, {}, 1000.0));
+  StepRecord all = measured({2, 64, 5.0, 0.25, 6e-4, {}}, 0.064, 4.75, 2000.0);
+  all.hellaswag_items = 10;
+  all.hellaswag_acc = 0.3;
+  all.hellaswag_acc_norm = 0.2;
+  metrics.write(all);
 
   const std::vector<Json> written = lines(run.path());
   ASSERT_EQ(written.size(), 3u);
   using Keys = std::vector<std::string>;
-  EXPECT_EQ(keys(written[0]),
-            (Keys{"step", "tokens", "loss", "val_loss", "val_tokens", "lr", "grad_norm", "tokens_per_second", "mfu", "seconds"}));
-  EXPECT_EQ(keys(written[1]), (Keys{"step", "tokens", "loss", "lr", "grad_norm", "tokens_per_second", "mfu", "seconds"}));
+  EXPECT_EQ(keys(written[0]), (Keys{"step", "tokens", "loss", "val_loss", "val_tokens", "learning_rate", "grad_norm",
+                                    "tokens_per_second", "mfu", "seconds"}));
+  EXPECT_EQ(keys(written[1]),
+            (Keys{"step", "tokens", "loss", "learning_rate", "grad_norm", "tokens_per_second", "mfu", "seconds"}));
   EXPECT_EQ(keys(written[2]), (Keys{"step", "tokens", "loss", "val_loss", "val_tokens", "hellaswag_acc", "hellaswag_acc_norm",
-                                    "hellaswag_items", "lr", "grad_norm", "tokens_per_second", "mfu", "seconds"}));
+                                    "hellaswag_items", "learning_rate", "grad_norm", "tokens_per_second", "mfu", "seconds"}));
   EXPECT_EQ(
       written[0].dump(),
-      R"({"step":0,"tokens":0,"loss":null,"val_loss":5.5,"val_tokens":64,"lr":0.0,"grad_norm":null,"tokens_per_second":null,"mfu":null,)"
+      R"({"step":0,"tokens":0,"loss":null,"val_loss":5.5,"val_tokens":64,"learning_rate":0.0,"grad_norm":null,"tokens_per_second":null,"mfu":null,)"
       R"("seconds":0.0})");
   EXPECT_EQ(
       written[1].dump(),
-      R"({"step":1,"tokens":32,"loss":5.25,"lr":0.0006,"grad_norm":0.5,"tokens_per_second":1000.0,"mfu":null,"seconds":0.032})");
+      R"({"step":1,"tokens":32,"loss":5.25,"learning_rate":0.0006,"grad_norm":0.5,"tokens_per_second":1000.0,"mfu":null,"seconds":0.032})");
   EXPECT_EQ(written[2]["hellaswag_acc"], 0.3);
   EXPECT_EQ(written[2]["hellaswag_items"], 10);
   EXPECT_EQ(written[2]["hellaswag_acc_norm"], 0.2);
@@ -68,15 +71,15 @@ TEST(Metrics, AResumedRunKeepsWhatItsCheckpointKnew) {
   LogBytes known;
   {
     Metrics metrics(run.path(), {}, 0, true);
-    metrics.write({1, 32, 5.0, 0.5, 6e-4, {}}, {});
+    metrics.write({1, 32, 5.0, 0.5, 6e-4, {}});
     metrics.sync();
     known = metrics.bytes();
-    metrics.write({2, 64, 4.0, 0.5, 6e-4, {}}, {});
+    metrics.write({2, 64, 4.0, 0.5, 6e-4, {}});
   }
   EXPECT_TRUE(std::filesystem::is_directory(run / "tensorboard"));
   Metrics metrics(run.path(), known, 2, false);
   EXPECT_EQ(metrics.bytes().metrics, known.metrics);
-  metrics.write({2, 64, 3.0, 0.5, 6e-4, {}}, {});
+  metrics.write({2, 64, 3.0, 0.5, 6e-4, {}});
   const std::vector<Json> written = lines(run.path());
   ASSERT_EQ(written.size(), 2u);
   EXPECT_EQ(written[1]["loss"], 3.0);
@@ -103,22 +106,22 @@ TEST(Metrics, DiagnosticsHaveAFileOfTheirOwnAndASummaryInTheLine) {
   EXPECT_FALSE(std::filesystem::exists(run / "diagnostics.jsonl"));
   StepRecord record{1, 32, 5.0, 0.5, 6e-4, summary_of(some_diagnostics())};
   metrics.write_diagnostics(record, some_diagnostics());
-  metrics.write(record, {});
+  metrics.write(record);
 
   const Json line = lines(run.path())[0];
-  EXPECT_EQ(line["step_angle"], 0.25);
-  EXPECT_EQ(line["critical_batch"], 12.5);
+  EXPECT_EQ(line["step_row_angle"], 0.25);
+  EXPECT_EQ(line["batch_critical_batch"], 12.5);
   EXPECT_FALSE(line.contains("moment_snr"));  // was not measured
   EXPECT_DOUBLE_EQ(line["representation_change"].get<double>(), std::sqrt((0.09 + 0.16) / 2));
   const std::vector<Json> written = lines(run.path(), "diagnostics.jsonl");
   ASSERT_EQ(written.size(), 1u);
   EXPECT_EQ(keys(written[0]),
-            (std::vector<std::string>{"step", "lr", "all", "noise", "layers", "tensors", "representation_sequences",
+            (std::vector<std::string>{"step", "learning_rate", "all", "noise", "layers", "tensors", "representation_sequences",
                                       "representation", "histograms", "preconditioned_histograms"}));
   EXPECT_EQ(written[0]["tensors"]["h.0.attn.c_attn.weight.q"]["weight_norm"], 2.0);
   EXPECT_EQ(written[0]["noise"]["batch_snr"], nullptr);
   EXPECT_EQ(written[0]["representation_sequences"], 4);
-  EXPECT_EQ(written[0]["representation"]["h.0.mlp.c_fc.weight"]["change"], 0.4);
+  EXPECT_EQ(written[0]["representation"]["h.0.mlp.c_fc.weight"]["representation_change"], 0.4);
   EXPECT_EQ(written[0]["histograms"]["wpe.weight"]["counts"], (std::vector<int>{1, 2}));
   EXPECT_EQ(written[0]["preconditioned_histograms"]["wte.weight"]["prior_deviation"], 0.5);
 }
@@ -137,6 +140,24 @@ TEST(Metrics, AResumedRunCutsItsDiagnosticsToo) {
   EXPECT_EQ(lines(run.path(), "diagnostics.jsonl").size(), 1u);
   { const Metrics metrics(run.path(), {}, 0, false); }
   EXPECT_TRUE(lines(run.path(), "diagnostics.jsonl").empty());
+}
+
+TEST(Metrics, DocsListEveryMeasurementAsTheTablesHaveIt) {
+  const std::string page = read_file(std::filesystem::path(TEMPER_SOURCE_DIR) / "docs/diagnostics.md");
+  const auto expect_row = [&](const std::string& name, const std::string& meaning) {
+    const std::string row = "\n| `" + name + "` | " + meaning + " |\n";
+    EXPECT_NE(page.find(row), std::string::npos) << "docs/diagnostics.md lacks the row" << row;
+  };
+  for_each_metric([&](const char* name, auto, Absent, const char* meaning) { expect_row(name, meaning); });
+  const std::string summary = page.substr(page.find("Measured steps have in addition"), 400);
+  const auto expect_rows = [&](const auto& table) {
+    for (const auto& one : table) {
+      expect_row(one.name, one.meaning);
+      EXPECT_EQ(summary.find("`" + std::string(one.name) + "`") != std::string::npos, one.in_summary) << one.name;
+    }
+  };
+  expect_rows(update_measurements);
+  expect_rows(noise_measurements);
 }
 
 TEST(Metrics, CurvesPassOverLinesTheyCannotRead) {

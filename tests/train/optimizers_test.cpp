@@ -112,9 +112,9 @@ TEST_P(EveryOptimizer, TrainsAndResumesBitForBit) {
   const std::vector<Json> metrics = lines(folder / "whole/metrics.jsonl");
   ASSERT_EQ(metrics.size(), 10u);
   EXPECT_LT(metrics.back()["val_loss"].get<double>(), metrics.front()["val_loss"].get<double>());
-  EXPECT_TRUE(metrics[4].contains("step_angle"));
+  EXPECT_TRUE(metrics[4].contains("step_row_angle"));
   EXPECT_TRUE(metrics[4].contains("representation_change"));
-  EXPECT_FALSE(metrics[3].contains("step_angle"));
+  EXPECT_FALSE(metrics[3].contains("step_row_angle"));
   EXPECT_EQ(lines(folder / "whole/diagnostics.jsonl").size(), 5u);  // steps 1, 2, 4, 6, 8
 
   std::filesystem::copy(folder / "whole", folder / "resumed", std::filesystem::copy_options::recursive);

@@ -128,7 +128,7 @@ TEST_P(TrainerTest, AResumedRunEqualsAnUninterruptedOne) {
   const std::vector<Json> resumed = metrics();
   ASSERT_EQ(resumed.size(), lines.size());
   for (std::size_t i = 0; i < lines.size(); ++i)
-    for (const char* key : {"step", "tokens", "loss", "val_loss", "lr", "grad_norm"})
+    for (const char* key : {"step", "tokens", "loss", "val_loss", "learning_rate", "grad_norm"})
       EXPECT_EQ(resumed[i].value(key, Json()), lines[i].value(key, Json())) << i << " " << key;
 }
 
@@ -245,7 +245,7 @@ TEST_P(TrainerTest, LostDataEndsARunThatIsSaved) {
     const std::vector<Json> resumed = metrics();
     ASSERT_EQ(resumed.size(), lines.size()) << lost;
     for (std::size_t i = 0; i < lines.size(); ++i)
-      for (const char* key : {"step", "tokens", "loss", "val_loss", "lr", "grad_norm"})
+      for (const char* key : {"step", "tokens", "loss", "val_loss", "learning_rate", "grad_norm"})
         EXPECT_EQ(resumed[i].value(key, Json()), lines[i].value(key, Json())) << i << " " << key << lost;
   }
 }

@@ -1,0 +1,49 @@
+// One step as the run's record has it: the table here is what metrics.jsonl, TensorBoard and docs/diagnostics.md are made from.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace temper {
+
+/// A line of metrics.jsonl. What was not measured is absent.
+struct StepRecord {
+  std::int64_t step = 0;
+  std::int64_t tokens = 0;
+  std::optional<double> loss = {};
+  std::optional<double> grad_norm = {};
+  double learning_rate = 0.0;
+  std::vector<std::pair<std::string, double>> update = {};  ///< summary_of what diagnostics measured of the update
+  std::optional<double> val_loss = {};
+  std::optional<std::int64_t> val_tokens = {};
+  std::optional<double> hellaswag_acc = {}, hellaswag_acc_norm = {};
+  std::optional<std::int64_t> hellaswag_items = {};
+  std::optional<double> tokens_per_second = {}, mfu = {};
+  double seconds = 0.0;
+};
+
+/// What a line says of a number that was not measured.
+enum class Absent { null, nothing };
+
+/// Calls visit(name, member, absent, meaning) for each number of a line, in the line's order; after them come those of `update`.
+template <typename Visit>
+void for_each_metric(Visit visit) {
+  visit("step", &StepRecord::step, Absent::null, "updates made; 0: the untrained model");
+  visit("tokens", &StepRecord::tokens, Absent::null, "tokens trained on so far");
+  visit("loss", &StepRecord::loss, Absent::null, "mean training loss of the step, nats per token");
+  visit("val_loss", &StepRecord::val_loss, Absent::nothing, "mean loss over the validation sample, nats per token");
+  visit("val_tokens", &StepRecord::val_tokens, Absent::nothing, "tokens of that sample");
+  visit("hellaswag_acc", &StepRecord::hellaswag_acc, Absent::nothing, "share of items whose right ending has the smallest loss");
+  visit("hellaswag_acc_norm", &StepRecord::hellaswag_acc_norm, Absent::nothing, "the same by loss per token");
+  visit("hellaswag_items", &StepRecord::hellaswag_items, Absent::nothing, "items scored");
+  visit("learning_rate", &StepRecord::learning_rate, Absent::null, "of the step, as the schedule has it");
+  visit("grad_norm", &StepRecord::grad_norm, Absent::null, "l2 norm of the whole gradient, before clipping");
+  visit("tokens_per_second", &StepRecord::tokens_per_second, Absent::null, "of all ranks together");
+  visit("mfu", &StepRecord::mfu, Absent::null, "model FLOPs utilisation, 0 to 1; null where the device's peak is not known");
+  visit("seconds", &StepRecord::seconds, Absent::null, "time in steps since the run began");
+}
+
+}  // namespace temper

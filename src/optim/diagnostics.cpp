@@ -4,6 +4,8 @@
 #include <cmath>
 #include <map>
 
+#include "optim/prior.h"
+
 namespace temper {
 
 namespace {
@@ -107,7 +109,7 @@ Diagnostics::Diagnostics(const Optimizer& optimizer, std::int64_t histogram_bins
       segment.columns = columns;
       segment.offset = tensor.offset + part * segment.rows * columns;
       segment.learning_rate_scale = 1.0f;
-      segment.weight_decay = optimizer.decay_of(segment.offset);
+      segment.weight_decay = decay_of(optimizer, segment.offset);
       tensors_.push_back({name_of(tensor, part), tensor.layer, segment});
     }
   }
@@ -132,7 +134,7 @@ void Diagnostics::measure_moments(const float* moment, TensorView out) {
 void Diagnostics::after_first_micro_batch() { measure_moments(nullptr, small_moments_); }
 
 void Diagnostics::before_update() {
-  const TensorView moment = optimizer_.first_moment();
+  const TensorView moment = first_moment(optimizer_);
   measure_moments(moment.present() ? moment.as<float>() : nullptr, moments_);
   const TensorView master = optimizer_.buffers().master;
   ops_->copy(before_.data, master.data, master.bytes());
@@ -167,7 +169,7 @@ StepDiagnostics Diagnostics::read(std::int64_t k, std::int64_t micro_batches, st
 
   // The gradient as the moment takes it, and the moment as this step makes it.
   const double examples = static_cast<double>(micro_batches * micro_batch);
-  if (const std::optional<Optimizer::Average> average = optimizer_.average_of(scalars, k)) {
+  if (const std::optional<MomentAverage> average = average_of(optimizer_, scalars, k)) {
     const double clip = static_cast<double>(scalars.clip_factor), beta = average->beta, weight = 1.0 - beta;
     const double gradient = clip * clip * all.gradient_squares;
     const double to_average = weight / average->weight;  // the kept moment may weigh gradients otherwise
@@ -239,15 +241,15 @@ WeightHistograms Diagnostics::histograms(std::int64_t k, double tokens) {
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
     if (tensors_[i].segment.rows == 1 || plain[i] == 0.0) continue;
     all.plain.push_back(histogram(tensors_[i], master, plain[i]));
-    all.plain.back().prior_deviation = optimizer_.prior_deviation(tensors_[i].segment.offset, k, tokens);
+    all.plain.back().prior_deviation = prior_deviation(optimizer_, tensors_[i].segment.offset, k, tokens);
   }
 
-  const auto preconditioner = optimizer_.preconditioner(k);
-  if (!preconditioner) return all;
-  ops_->precondition(preconditioner->scale, optimizer_.buffers().master, preconditioner->second_moment, before_);
+  const std::optional<Preconditioner> by = preconditioner(optimizer_, k);
+  if (!by) return all;
+  ops_->precondition(by->scale, optimizer_.buffers().master, by->second_moment, before_);
   const std::vector<double> preconditioned = deviations(before_.as<float>());
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
-    const auto prior = optimizer_.preconditioned_prior_deviation(tensors_[i].segment.offset, k, tokens);
+    const auto prior = preconditioned_prior_deviation(optimizer_, tensors_[i].segment.offset, k, tokens);
     if (tensors_[i].segment.rows == 1 || !prior || preconditioned[i] == 0.0) continue;
     all.preconditioned.push_back(histogram(tensors_[i], before_.as<float>(), preconditioned[i]));
     all.preconditioned.back().prior_deviation = prior;

@@ -73,14 +73,14 @@ inline constexpr const char* representation_change = "representation_change";
 struct WeightHistogram {
   std::string name;
   double deviation;                       ///< root mean square of the weights
-  std::optional<double> prior_deviation;  ///< of the Gaussian that the decay stands for; see Optimizer::prior_deviation
+  std::optional<double> prior_deviation;  ///< of the Gaussian that the decay stands for; see optim/prior.h
   double distance;                        ///< largest distance between the distribution functions of weights and N(0, deviation^2)
   std::vector<std::int32_t> counts;       ///< equal bins over [-6, 6) deviations
 };
 
 struct WeightHistograms {
   std::vector<WeightHistogram> plain;
-  /// Of w sqrt(s), s Adam's preconditioner, for matrices where that has a prior: Optimizer::preconditioned_prior_deviation.
+  /// Of w sqrt(s), s Adam's preconditioner, for matrices where that has a prior: preconditioned_prior_deviation.
   std::vector<WeightHistogram> preconditioned;
 };
 

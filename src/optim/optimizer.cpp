@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstddef>
 #include <utility>
 #include <variant>
@@ -63,10 +62,6 @@ ScaleSettings make_scale_settings(const OptimizerConfig& config, std::int64_t ex
   return settings;
 }
 
-bool holds(const ParameterSegment& segment, std::int64_t offset) {
-  return offset >= segment.offset && offset < segment.offset + segment.rows * segment.columns;
-}
-
 }  // namespace
 
 Optimizer::Optimizer(const OptimizerConfig& config, const Schedule& schedule, std::vector<OptimizedTensor> tensors,
@@ -80,47 +75,55 @@ Optimizer::Optimizer(const OptimizerConfig& config, const Schedule& schedule, st
       hyperparameters_(config_, schedule),
       beside_muon_(hyperparameters_beside_muon(config_, schedule)),
       scale_settings_(make_scale_settings(config_, examples)) {
-  require(is_alone() || !averages_weights(), "Optimizer: Schedule-Free is not for several ranks' shards");
   const Pipeline whole = make_pipeline(config_, tensors_);
   pipeline_ = cut_pipeline(whole, place_.begin(), place_.end());
   add_states(whole, memory);
-  name_states(whole);
-  if (ops_ != nullptr) upload_segments();
+  add_work(memory);
 }
 
-bool Optimizer::is_alone() const { return place_.begins.size() == 2; }
-
+/// What lasts from step to step, with the names that checkpoints have for it: the rules' states, a number or two for each
+/// controlled row, two for each corrected segment.
 void Optimizer::add_states(const Pipeline& whole, DeviceMemory& memory) {
-  add_state_buffers(whole, memory);
-  row_work_ = add_structs<RowWork>(memory, pipeline_.controlled_rows);
-  if (pipeline_.scales_tensors) {
-    moments_ = add_structs<TensorMoments>(memory, pipeline_.with_gradient);
-    scales_ = add_structs<TensorScale>(memory, pipeline_.with_gradient);
-  }
-  if (beside_muon_) {
-    std::vector<Shape> shapes;
-    for (std::int64_t i = 0; i < pipeline_.parts[0].count; ++i) {
-      const ParameterSegment& segment = pipeline_.segments[static_cast<std::size_t>(i)];
-      shapes.push_back({segment.rows, segment.columns});
+  struct Owner {
+    const OptimizedTensor& tensor;
+    const UpdatePart& part;
+    std::int64_t index;  // of its first segment: stacked matrices are one tensor's
+    const ParameterSegment& segment;
+  };
+  std::vector<Owner> owners;
+  std::vector<bool> seen(tensors_.size(), false);
+  std::vector<std::string_view> most;  // names of the rule with most states
+  for (const UpdatePart& part : whole.parts) {
+    if (state_names(part.rule).size() > most.size()) most = state_names(part.rule);
+    for (std::int64_t i = part.first; i < std::min(part.first + part.count, whole.with_gradient); ++i) {
+      const std::size_t tensor = whole.tensor_of[static_cast<std::size_t>(i)];
+      if (!seen[tensor]) owners.push_back({tensors_[tensor], part, i, whole.segments[static_cast<std::size_t>(i)]});
+      seen[tensor] = true;
     }
-    if (!shapes.empty()) newton_schulz_.emplace(shapes, config_.muon_iterations, ops_, memory);
   }
-  segments_ = add_structs<ParameterSegment>(memory, segment_count());
-  scalars_ = add_structs<StepScalars>(memory, beside_muon_ ? 2 : 1);
-}
+  const auto add = [&](std::string_view name, TensorView values, const std::vector<std::int64_t>& shards, const auto& place) {
+    for (const Owner& owner : owners) {
+      State state{std::string(name), state_buffers_.size(), 0, {}};
+      if (!place(owner, state)) continue;
+      state.name = owner.tensor.name + "." + state.name;
+      states_.push_back(std::move(state));
+    }
+    state_buffers_.push_back({std::string(name), values, shards});
+  };
 
-/// What lasts from step to step: the rules' states, a number or two for each controlled row, two for each corrected segment.
-void Optimizer::add_state_buffers(const Pipeline& whole, DeviceMemory& memory) {
-  std::vector<std::string_view> names;  // of the rule with most
-  for (const UpdatePart& part : whole.parts)
-    if (state_names(part.rule).size() > names.size()) names = state_names(part.rule);
-  for (const std::string_view name : names) {
+  for (std::size_t i = 0; i < most.size(); ++i) {
     flat_states_.push_back(add_floats(memory, place_.end() - place_.begin()));
-    // Of x, which is shown where the model reads, y is kept instead.
-    if (name == "x")
-      state_buffers_.push_back({"y", buffers_.gradients, place_.begins});
-    else
-      state_buffers_.push_back({std::string(name), flat_states_.back(), place_.begins});
+    add(most[i], flat_states_[i], place_.begins, [&](const Owner& owner, State& state) {
+      const std::vector<std::string_view> names = state_names(owner.part.rule);
+      if (i >= names.size()) return false;
+      state = {std::string(names[i]), state.buffer, owner.tensor.offset, owner.tensor.shape};
+      return true;
+    });
+  }
+  if (std::holds_alternative<ScheduleFree>(whole.parts[0].rule)) {
+    require(place_.begins.size() == 2, "Optimizer: Schedule-Free is not for several ranks' shards");
+    average_ = WeightAverage(buffers_, flat_states_[0], flat_states_[2], ops_);
+    state_buffers_[2].values = buffers_.gradients;  // x is shown where the model reads, y lies here
   }
 
   std::vector<std::int64_t> rows = {0}, means = {0};  // where each rank's begin
@@ -129,51 +132,42 @@ void Optimizer::add_state_buffers(const Pipeline& whole, DeviceMemory& memory) {
     rows.push_back(rows.back() + part.controlled_rows);
     means.push_back(means.back() + 2 * part.with_gradient);
   }
+  const auto place_rows = [](const Owner& owner, State& state) {
+    state.offset = owner.segment.first_row;
+    state.shape = {owner.tensor.shape.rows()};
+    return holds_norm(owner.segment.control);
+  };
   row_norm_ = add_floats(memory, pipeline_.controlled_rows);
   row_mean_square_ = add_floats(memory, pipeline_.controlled_rows);
-  if (whole.controlled_rows > 0) state_buffers_.push_back({"row_norm", row_norm_, rows});
+  if (whole.controlled_rows > 0) add("row_norm", row_norm_, rows, place_rows);
   // Relative steps keep no mean square, though the operation wants room for it.
   if (config_.norm_control == NormControlChoice::rotational && whole.controlled_rows > 0)
-    state_buffers_.push_back({"row_mean_square", row_mean_square_, rows});
+    add("row_mean_square", row_mean_square_, rows, place_rows);
   if (scale_settings_.correction == RateCorrection::none) return;
   smoothed_ = add_floats(memory, 2 * pipeline_.with_gradient);
-  state_buffers_.push_back({"smoothed_noise", smoothed_, means});
+  add("smoothed_noise", smoothed_, means, [&](const Owner& owner, State& state) {
+    const auto owner_of = whole.tensor_of.begin();
+    state.offset = 2 * owner.index;
+    state.shape = {std::count(owner_of, owner_of + whole.with_gradient, owner_of[owner.index]), 2};
+    return true;
+  });
 }
 
-void Optimizer::name_states(const Pipeline& whole) {
-  const auto buffer_of = [&](std::string_view name) {
-    const auto found =
-        std::find_if(state_buffers_.begin(), state_buffers_.end(), [&](const auto& one) { return one.name == name; });
-    return static_cast<std::size_t>(found - state_buffers_.begin());
-  };
-  std::vector<bool> seen(tensors_.size(), false);
-  for (const UpdatePart& part : whole.parts) {
-    const std::vector<std::string_view> names = state_names(part.rule);
-    for (std::int64_t i = part.first; i < part.first + part.count && i < whole.with_gradient; ++i) {
-      const auto index = static_cast<std::size_t>(i);
-      const ParameterSegment& first = whole.segments[index];
-      const std::size_t owner = whole.tensor_of[index];
-      const OptimizedTensor& tensor = tensors_[owner];
-      if (seen[owner]) continue;  // stacked matrices are one tensor's
-      seen[owner] = true;
-      const auto add = [&](std::string_view name, std::size_t buffer, std::int64_t offset, Shape shape) {
-        states_.push_back({tensor.name + "." + std::string(name), buffer, offset, shape});
-      };
-      for (std::size_t state = 0; state < names.size(); ++state)  // the first buffers; each rule has its own names for them
-        add(names[state] == "x" ? "y" : names[state], state, tensor.offset, tensor.shape);
-      for (const std::string_view name : {"row_norm", "row_mean_square"})
-        if (holds_norm(first.control) && buffer_of(name) < state_buffers_.size())
-          add(name, buffer_of(name), first.first_row, {tensor.shape.rows()});
-      if (scale_settings_.correction != RateCorrection::none) {
-        const auto parts = std::count(whole.tensor_of.begin(), whole.tensor_of.begin() + whole.with_gradient, owner);
-        add("smoothed_noise", buffer_of("smoothed_noise"), 2 * i, {parts, 2});
-      }
-    }
+/// What a step works with, and zeros in all states.
+void Optimizer::add_work(DeviceMemory& memory) {
+  row_work_ = add_structs<RowWork>(memory, pipeline_.controlled_rows);
+  if (pipeline_.scales_tensors) {
+    moments_ = add_structs<TensorMoments>(memory, pipeline_.with_gradient);
+    scales_ = add_structs<TensorScale>(memory, pipeline_.with_gradient);
   }
-  std::stable_sort(states_.begin(), states_.end(), [](const State& a, const State& b) { return a.buffer < b.buffer; });
-}
+  std::vector<Shape> directions;
+  for (const ParameterSegment& segment : pipeline_.segments)
+    if (segment.control == NormControl::direction) directions.push_back({segment.rows, segment.columns});
+  if (!directions.empty()) newton_schulz_.emplace(directions, config_.muon_iterations, ops_, memory);
+  segments_ = add_structs<ParameterSegment>(memory, segment_count());
+  scalars_ = add_structs<StepScalars>(memory, beside_muon_ ? 2 : 1);
+  if (ops_ == nullptr) return;
 
-void Optimizer::upload_segments() {
   std::vector<TensorView> all = {row_norm_, row_mean_square_, smoothed_, scalars_};
   all.insert(all.end(), flat_states_.begin(), flat_states_.end());
   for (const TensorView& one : all)
@@ -183,6 +177,10 @@ void Optimizer::upload_segments() {
 }
 
 // ---- a step ------------------------------------------------------------------------------------------------------------
+
+StepScalars Optimizer::scalars_at(std::int64_t k, const UpdatePart& part) const {
+  return (part.beside_muon ? *beside_muon_ : hyperparameters_).at(k, earlier_);
+}
 
 StepScalars* Optimizer::scalars_of(const UpdatePart& part) const {
   return static_cast<StepScalars*>(scalars_.data) + (part.beside_muon ? 1 : 0);
@@ -195,8 +193,7 @@ const ParameterSegment* Optimizer::device_segments(std::int64_t first) const {
 TensorView Optimizer::loss() const { return {static_cast<char*>(scalars_.data) + offsetof(StepScalars, loss), DType::f32, {1}}; }
 
 void Optimizer::begin_step(std::int64_t k) {
-  show_training_point();
-  start_average();
+  average_.hide();
   std::array<StepScalars, 2> begun{};
   begun[0] = hyperparameters_.at(k, earlier_);
   if (beside_muon_) begun[1] = beside_muon_->at(k, earlier_);
@@ -231,7 +228,11 @@ void Optimizer::finish_step(ConstTensorView norm_of) {
   for (const UpdatePart& part : pipeline_.parts) {
     if (part.count == 0) continue;
     update(part);
-    if (beside_muon_ && &part == pipeline_.parts.data()) orthogonalize();
+    for (const ParameterSegment& segment : segments_of(pipeline_, part)) {
+      if (segment.control != NormControl::direction) continue;  // which now lies where the gradient was
+      float* direction = shard_.gradients.as<float>() + segment.offset;
+      newton_schulz_->orthogonalize({direction, DType::f32, {segment.rows, segment.columns}});
+    }
   }
 }
 
@@ -260,137 +261,11 @@ void Optimizer::update(const UpdatePart& part) {
   ops_->optimizer_update(part.rule, part.settings, buffers, device_segments(part.first), part.count, scalars_of(part));
 }
 
-void Optimizer::orthogonalize() {
-  const UpdatePart& directions = pipeline_.parts[0];
-  for (std::int64_t i = directions.first; i < directions.first + directions.count; ++i) {
-    const ParameterSegment& segment = pipeline_.segments[static_cast<std::size_t>(i)];
-    newton_schulz_->orthogonalize({shard_.gradients.as<float>() + segment.offset, DType::f32, {segment.rows, segment.columns}});
-  }
-}
-
 StepScalars Optimizer::finish_read(std::uint64_t read) const {
   static_assert(sizeof(StepScalars) <= Ops::read_bytes);
   StepScalars scalars{};
   ops_->finish_read(read, &scalars, sizeof(scalars));
   return scalars;
-}
-
-// ---- Schedule-Free: y is trained, x is evaluated and saved ----------------------------------------------------------------
-
-bool Optimizer::averages_weights() const { return config_.name == OptimizerName::schedule_free_adamw; }
-
-/// z and x start where the weights are, which is known only now.
-void Optimizer::start_average() {
-  if (!averages_weights() || average_started_) return;
-  for (const std::size_t state : {0u, 2u}) ops_->copy(flat_states_[state].data, buffers_.master.data, buffers_.master.bytes());
-  average_started_ = true;
-}
-
-void Optimizer::show_average() {
-  if (!averages_weights() || average_shown_) return;
-  start_average();
-  ops_->copy(buffers_.gradients.data, buffers_.master.data, buffers_.master.bytes());
-  ops_->copy(buffers_.master.data, flat_states_[2].data, buffers_.master.bytes());
-  refresh_low_precision();
-  average_shown_ = true;
-}
-
-void Optimizer::show_training_point() {
-  if (!average_shown_) return;
-  ops_->copy(buffers_.master.data, buffers_.gradients.data, buffers_.master.bytes());
-  refresh_low_precision();
-  average_shown_ = false;
-}
-
-void Optimizer::restored() {
-  if (!averages_weights()) return;
-  ops_->copy(flat_states_[2].data, buffers_.master.data, buffers_.master.bytes());
-  average_started_ = average_shown_ = true;
-}
-
-void Optimizer::refresh_low_precision() {
-  if (buffers_.low_precision.present()) ops_->cast(buffers_.master, buffers_.low_precision);
-}
-
-// ---- logs and diagnostics --------------------------------------------------------------------------------------------
-
-constexpr const char* needs_everything = "Optimizer: diagnostics are for one rank that has everything";
-
-float Optimizer::decay_of(std::int64_t offset) const {
-  require(is_alone(), needs_everything);
-  for (const UpdatePart& part : pipeline_.parts) {
-    if (part.settings.decay_form != DecayForm::multiplicative) continue;
-    for (std::int64_t i = part.first; i < part.first + part.count; ++i) {
-      const ParameterSegment& segment = pipeline_.segments[static_cast<std::size_t>(i)];
-      if (segment.control != NormControl::direction && holds(segment, offset)) return segment.weight_decay;
-    }
-  }
-  return 0.0f;
-}
-
-TensorView Optimizer::first_moment() const {
-  require(is_alone(), needs_everything);
-  return flat_states_.empty() || averages_weights() ? TensorView{} : flat_states_[0];
-}
-
-std::optional<Optimizer::Average> Optimizer::average_of(const StepScalars& scalars, std::int64_t k) const {
-  require(is_alone(), needs_everything);
-  if (flat_states_.empty() || averages_weights() || beside_muon_) return std::nullopt;
-  if (config_.name == OptimizerName::sgdw && config_.momentum_includes_rate) return std::nullopt;  // it holds rates as well
-  if (config_.name == OptimizerName::lion)
-    return Average{*config_.beta2, 1.0 - *config_.beta2, std::pow(*config_.beta2, static_cast<double>(k + 1 + earlier_))};
-  return Average{static_cast<double>(scalars.beta1), static_cast<double>(scalars.gradient_weight),
-                 1.0 - static_cast<double>(scalars.bias_correction1)};
-}
-
-std::optional<double> Optimizer::prior_deviation(std::int64_t offset, std::int64_t k, double tokens) const {
-  require(is_alone(), needs_everything);
-  if (config_.decay != DecayMode::l2) return std::nullopt;
-  const double now = static_cast<double>(hyperparameters_.at(k, earlier_).decay);
-  for (std::int64_t i = 0; i < pipeline_.with_gradient; ++i) {
-    const ParameterSegment& segment = pipeline_.segments[static_cast<std::size_t>(i)];
-    const double lambda = now * static_cast<double>(segment.weight_decay);
-    if (holds(segment, offset) && lambda > 0.0) return 1.0 / std::sqrt(tokens * lambda);
-  }
-  return std::nullopt;
-}
-
-/// The part in which Adam's preconditioner and a decay beside it, or on its scale, meet.
-const UpdatePart* Optimizer::preconditioned_part() const {
-  for (const UpdatePart& part : pipeline_.parts) {
-    const DecayForm form = part.settings.decay_form;
-    if (form != DecayForm::multiplicative && form != DecayForm::scaled_gradient) continue;
-    if (std::holds_alternative<Adam>(part.rule) || std::holds_alternative<AdEMAMix>(part.rule)) return &part;
-  }
-  return nullptr;
-}
-
-std::optional<Optimizer::Preconditioner> Optimizer::preconditioner(std::int64_t k) const {
-  require(is_alone(), needs_everything);
-  const UpdatePart* part = preconditioned_part();
-  if (part == nullptr) return std::nullopt;
-  const StepScalars scalars = (part->beside_muon ? *beside_muon_ : hyperparameters_).at(k, earlier_);
-  PriorScale scale;
-  scale.root_scale = 1.0f / std::sqrt(scalars.bias_correction2);
-  scale.epsilon = static_cast<float>(config_.eps);
-  if (config_.eps_placement == EpsilonPlacement::inside) scale.epsilon *= scale.root_scale;
-  return Preconditioner{scale, flat_states_[1]};
-}
-
-std::optional<double> Optimizer::preconditioned_prior_deviation(std::int64_t offset, std::int64_t k, double tokens) const {
-  require(is_alone(), needs_everything);
-  const UpdatePart* part = preconditioned_part();
-  if (part == nullptr) return std::nullopt;
-  const StepScalars scalars = (part->beside_muon ? *beside_muon_ : hyperparameters_).at(k, earlier_);
-  for (std::int64_t i = part->first; i < part->first + part->count; ++i) {
-    const ParameterSegment& segment = pipeline_.segments[static_cast<std::size_t>(i)];
-    if (!holds(segment, offset) || segment.control != NormControl::none) continue;
-    double lambda = static_cast<double>(scalars.decay) * static_cast<double>(segment.weight_decay);
-    if (part->settings.decay_form == DecayForm::multiplicative)
-      lambda /= static_cast<double>(scalars.learning_rate) * static_cast<double>(segment.learning_rate_scale);
-    if (std::isfinite(lambda) && lambda > 0.0) return 1.0 / std::sqrt(tokens * lambda);
-  }
-  return std::nullopt;
 }
 
 }  // namespace temper

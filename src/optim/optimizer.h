@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,15 +17,14 @@
 #include "optim/pipeline.h"
 #include "optim/schedule.h"
 #include "optim/shards.h"
+#include "optim/weight_average.h"
 
 namespace temper {
 
-/// The flat buffers an optimizer works on.
-struct OptimizedBuffers {
-  TensorView master;         ///< f32; where ranks share the work, it may be this rank's shard alone
-  TensorView gradients;      ///< f32; overwritten by steps, and used between them by Schedule-Free
-  TensorView low_precision;  ///< bf16 or absent
-};
+/// Those that a part of the pipeline updates.
+inline std::span<const ParameterSegment> segments_of(const Pipeline& pipeline, const UpdatePart& part) {
+  return std::span(pipeline.segments).subspan(static_cast<std::size_t>(part.first), static_cast<std::size_t>(part.count));
+}
 
 class Optimizer {
  public:
@@ -61,18 +61,13 @@ class Optimizer {
   /// Updates that the states saw before this run's update 0 (a branched run).
   void set_earlier_updates(std::int64_t updates) { earlier_ = updates; }
 
-  // ---- the weights that count --------------------------------------------------------------------------------------
-
-  /// Puts what is to be evaluated and saved where the model reads it, until the next begin_step(): under Schedule-Free the average
-  /// of the weights, else they are there already. Uses the gradients' memory.
-  void show_average();
-  /// Puts the weights back at which gradients are taken, bit for bit.
-  void show_training_point();
-
   // ---- for checkpoints ---------------------------------------------------------------------------------------------
 
-  // Together with the weights, states are all that a step depends on. Under Schedule-Free they are to be read, and written, while
-  // the average is shown.
+  // Together with the weights, states are all that a step depends on. They are to be read, and written, while the average is shown.
+
+  /// What the model reads, weights or their average; the next begin_step() puts the weights back.
+  WeightAverage& average() { return average_; }
+  const WeightAverage& average() const { return average_; }
 
   /// Device memory, f32, of which every rank has a part; the parts one after the other are the whole.
   struct StateBuffer {
@@ -93,57 +88,30 @@ class Optimizer {
   /// Of all tensors, whoever has them; buffer by buffer.
   const std::vector<State>& states() const { return states_; }
   const ShardPlace& place() const { return place_; }
-  /// Call after weights and states were set from a checkpoint.
-  void restored();
 
-  // ---- for logs and diagnostics; what tells of tensors and moments only where one rank has everything ---------------
+  // ---- for logs and diagnostics (optim/prior.h) ----------------------------------------------------------------------
 
+  const OptimizerConfig& config() const { return config_; }  ///< resolved
   const std::vector<OptimizedTensor>& tensors() const { return tensors_; }
-  const Hyperparameters& hyperparameters() const { return hyperparameters_; }
-  double learning_rate(std::int64_t k) const { return hyperparameters_.learning_rate(k); }
   const OptimizedBuffers& buffers() const { return buffers_; }
-  /// Of the last step, on the device.
-  const StepScalars* scalars() const { return static_cast<const StepScalars*>(scalars_.data); }
+  /// Of the shard.
+  const Pipeline& pipeline() const { return pipeline_; }
   /// Segments that the update of the shard walks: for Workload.
   std::int64_t segment_count() const { return static_cast<std::int64_t>(pipeline_.segments.size()); }
-
-  /// StepScalars::decay times this is the share of itself that a weight at this place of the flat buffers loses beside the step; 0
-  /// where decay goes another way.
-  float decay_of(std::int64_t offset) const;
-  /// The first moment of all gradients, f32 flat; absent where the rule has none.
-  TensorView first_moment() const;
-  /// How that moment averages gradients after update k, whose scalars these are: m = beta m + weight g, decayed = beta^t. Absent
-  /// where there is none, or not one for all tensors.
-  struct Average {
-    double beta, weight, decayed;
-  };
-  std::optional<Average> average_of(const StepScalars& scalars, std::int64_t k) const;
-  /// Standard deviation of the Gaussian prior that L2 stands for at this place at update k, when the loss is a mean over `tokens`:
-  /// 1/sqrt(tokens lambda). Absent for other decay.
-  std::optional<double> prior_deviation(std::int64_t offset, std::int64_t k, double tokens) const;
-  /// Where decoupled decay under Adam is a prior, of w sqrt(s) with s Adam's preconditioner (PriorScale): what makes s after
-  /// update k. Absent where no tensor has both.
-  struct Preconditioner {
-    PriorScale scale;
-    TensorView second_moment;  ///< f32 flat
-  };
-  std::optional<Preconditioner> preconditioner(std::int64_t k) const;
-  /// Standard deviation of that prior at this place: 1/sqrt(tokens lambda) with lambda the decay over the rate, of update k.
-  std::optional<double> preconditioned_prior_deviation(std::int64_t offset, std::int64_t k, double tokens) const;
+  /// The rules' states of the shard, f32, in their order.
+  const std::vector<TensorView>& flat_states() const { return flat_states_; }
+  std::int64_t earlier_updates() const { return earlier_; }
+  double learning_rate(std::int64_t k) const { return hyperparameters_.learning_rate(k); }
+  /// The host's part of the scalars with which update k walks the part.
+  StepScalars scalars_at(std::int64_t k, const UpdatePart& part) const;
+  /// Of the last step, on the device.
+  const StepScalars* scalars() const { return static_cast<const StepScalars*>(scalars_.data); }
 
  private:
   void add_states(const Pipeline& whole, DeviceMemory& memory);
-  void add_state_buffers(const Pipeline& whole, DeviceMemory& memory);
-  void name_states(const Pipeline& whole);
-  void upload_segments();
-  void start_average();
-  void refresh_low_precision();
+  void add_work(DeviceMemory& memory);
   void scale_tensors();
   void update(const UpdatePart& part);
-  void orthogonalize();
-  bool averages_weights() const;
-  const UpdatePart* preconditioned_part() const;
-  bool is_alone() const;
   StepScalars* scalars_of(const UpdatePart& part) const;
   const ParameterSegment* device_segments(std::int64_t first) const;
 
@@ -158,8 +126,7 @@ class Optimizer {
   std::optional<Hyperparameters> beside_muon_;
   ScaleSettings scale_settings_;
   std::int64_t earlier_ = 0;
-  bool average_started_ = false;
-  bool average_shown_ = false;
+  WeightAverage average_;
 
   // Memory is that of the shard.
   std::vector<StateBuffer> state_buffers_;

@@ -287,7 +287,8 @@ std::vector<std::string_view> state_names(const UpdateRule& rule) {
         if constexpr (std::is_same_v<Rule, Momentum>) return {"momentum_buffer"};
         if constexpr (std::is_same_v<Rule, Adam>) return {"exp_avg", "exp_avg_sq"};
         if constexpr (std::is_same_v<Rule, AdEMAMix>) return {"exp_avg", "exp_avg_sq", "slow_exp_avg"};
-        if constexpr (std::is_same_v<Rule, ScheduleFree>) return {"z", "exp_avg_sq", "x"};
+        if constexpr (std::is_same_v<Rule, ScheduleFree>)
+          return {"z", "exp_avg_sq", "y"};  // of x, which is the model saved, y is kept
         return {"exp_avg"};
       },
       rule);

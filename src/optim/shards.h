@@ -11,6 +11,13 @@
 
 namespace temper {
 
+/// The flat buffers an optimizer works on.
+struct OptimizedBuffers {
+  TensorView master;         ///< f32; where ranks share the work, it may be this rank's shard alone
+  TensorView gradients;      ///< f32; overwritten by steps, and used between them by Schedule-Free
+  TensorView low_precision;  ///< bf16 or absent
+};
+
 /// Where an optimizer stands among ranks that share the work: it has elements [begins[rank], begins[rank+1]) of the flat buffers.
 struct ShardPlace {
   /// From 0 to the flat size, never falling, one more than ranks. None at all: nothing is shared, whatever the rank.

@@ -198,7 +198,7 @@ CheckpointFolder::CheckpointFolder(fs::path folder, std::int64_t keep) : folder_
 
 fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weights, Optimizer& optimizer, Ops& ops,
                                 const Tokenizer* tokenizer, const WholeState& whole) {
-  optimizer.show_average();
+  optimizer.average().show();
   remove_leftovers();
   const std::uint64_t needed = estimated_bytes(weights, optimizer);
   const std::uint64_t available = free_bytes(folder_);
@@ -367,7 +367,7 @@ void load_checkpoint(const fs::path& checkpoint, Weights& weights, Optimizer& op
                                             std::to_string(state.shape.numel()));
     load_state(optimizer, state, values, ops);
   }
-  optimizer.restored();
+  optimizer.average().restored();
 }
 
 }  // namespace temper

@@ -52,7 +52,7 @@ class CheckpointFolder {
   /// Writes step-NNNNNNNN.tmp, makes it durable, renames it, then removes the oldest beyond `keep`. Any failure leaves every
   /// committed checkpoint as it was and throws Error(ExitCode::io). Checks free space first, and clears away what a killed save
   /// left behind, so only one process may save into a folder. Returns the checkpoint's folder. The model saved is the one that
-  /// Optimizer::show_average() shows, and stays shown. `whole` is called for the master weights, where not all are here,
+  /// Optimizer::average() shows, and stays shown. `whole` is called for the master weights, where not all are here,
   /// and for each of Optimizer::state_buffers(), in their order. What is saved does not tell how many ranks there were.
   std::filesystem::path save(const TrainerState& state, const Weights& weights, Optimizer& optimizer, Ops& ops,
                              const Tokenizer* tokenizer, const WholeState& whole = own_state);

@@ -370,7 +370,7 @@ void Trainer::diagnose(StepRecord& record, std::int64_t micro_batches, DueDiagno
 }
 
 bool Trainer::evaluate(StepRecord& record) {
-  engine_.optimizer.show_average();
+  engine_.optimizer.average().show();
   const auto showing = [&](const char* what) {
     return [this, what](double share) {
       progress_.activity(what, share);
@@ -434,7 +434,7 @@ bool Trainer::record_step(StepRecord record) {
 }
 
 void Trainer::save() {
-  engine_.optimizer.show_average();
+  engine_.optimizer.average().show();
   const WholeState whole = [this](const Optimizer::StateBuffer& buffer) { return engine_.whole(buffer); };
   if (metrics_) {
     metrics_->sync();

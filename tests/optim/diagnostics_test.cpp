@@ -10,6 +10,8 @@
 #include <numeric>
 #include <random>
 
+#include "optim/prior.h"
+
 namespace temper {
 namespace {
 
@@ -112,7 +114,7 @@ TEST(Diagnostics, MatrixAgreesWithDoublePrecision) {
   Problem run(adamw());
   run.new_gradients();
   run.step(0);
-  const Vector moment = run.read(run.optimizer.first_moment(), 64, 48);
+  const Vector moment = run.read(first_moment(run.optimizer), 64, 48);
   run.new_gradients();
   const Vector before = run.weights(64, 48), gradient = run.gradients(64, 48);
   const StepDiagnostics measured = run.step(1);

@@ -35,7 +35,7 @@ TEST_P(Trajectories, FollowTheIndependentImplementation) {
   for (std::int64_t k = 0; k < *config.train.steps; ++k) {
     const float* now = gradients.data() + static_cast<std::size_t>(k) * count;
     ASSERT_EQ(run.step(k, {now, now + count}).finite, 1);
-    run.optimizer.show_average();
+    run.optimizer.average().show();
     const Numbers weights = run.weights();
 
     std::size_t at = 0;

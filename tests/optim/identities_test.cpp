@@ -334,7 +334,7 @@ TEST(Identities, ScheduleFreeEvaluatesTheMeanOfItsPoints) {
   for (int k = 0; k < 30; ++k) {
     run.step(k, random(15));
     const Numbers y = run.weights();
-    run.optimizer.show_average();
+    run.optimizer.average().show();
     const Numbers x = run.weights(), z = run.state("w.z");
     if (k == 0) {
       expect_near(x, z, 1e-7);

@@ -97,7 +97,7 @@ class OptimizerRanks {
 
   /// Weights, the copy that the model reads, and all states.
   std::map<std::string, std::vector<float>> contents() {
-    for (const auto& optimizer : optimizers) optimizer->show_average();
+    for (const auto& optimizer : optimizers) optimizer->average().show();
     std::map<std::string, std::vector<float>> all = states();
     all["weights"] = download(buffers_.master);
     if (buffers_.low_precision.present()) {

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "golden_systems.h"
+#include "optim/prior.h"
 
 namespace temper {
 namespace {
@@ -109,7 +110,7 @@ class Systems : public testing::TestWithParam<std::string> {
   }
   /// Everything a step depends on, and the model's copy of it.
   static std::vector<std::vector<float>> contents(OptimizerRun& run) {
-    run.optimizer.show_average();
+    run.optimizer.average().show();
     std::vector<std::vector<float>> all = {run.flat(run.buffers().master)};
     for (const Optimizer::State& state : run.optimizer.states()) all.push_back(run.flat(run.values_of(state)));
     std::vector<float> low_precision;
@@ -136,7 +137,7 @@ TEST_P(Systems, ResumeInMidRunIsBitIdentical) {
   for (std::size_t i = 0; i < resumed->optimizer.states().size(); ++i)
     resumed->ops().copy_to_device(resumed->values_of(resumed->optimizer.states()[i]).data, saved[i + 1].data(),
                                   saved[i + 1].size() * sizeof(float));
-  resumed->optimizer.restored();
+  resumed->optimizer.average().restored();
   for (std::int64_t k = 7; k < 14; ++k) resumed->step(k, gradients(k));
   const auto expected = contents(*whole), found = contents(*resumed);
   ASSERT_EQ(found.size(), expected.size());
@@ -148,7 +149,7 @@ TEST_P(Systems, ResumeInMidRunIsBitIdentical) {
 TEST_P(Systems, WhatIsNotFiniteLeavesEveryBitAlone) {
   const auto run = make(make_cpu_ops());
   for (std::int64_t k = 0; k < 3; ++k) ASSERT_EQ(run->step(k, gradients(k)).finite, 1);
-  run->optimizer.show_average();
+  run->optimizer.average().show();
   const auto before = contents(*run);
   const auto expect_untouched = [&](const char* what) {
     const auto after = contents(*run);
@@ -185,9 +186,9 @@ TEST_P(Systems, ModelReadsTheRoundedMaster) {
   for (std::int64_t k = 0; k < 3; ++k) {
     run->step(k, gradients(k));
     agree("after a step");
-    run->optimizer.show_average();
+    run->optimizer.average().show();
     agree("average");
-    run->optimizer.show_training_point();
+    run->optimizer.average().hide();
     agree("training point");
   }
 }
@@ -196,7 +197,7 @@ TEST_P(Systems, PaddingIsNeverTouched) {
   const auto run = make(make_cpu_ops());
   for (std::int64_t k = 0; k < 2; ++k) run->step(k, gradients(k));
   for (const bool average : {false, true}) {
-    if (average) run->optimizer.show_average();
+    if (average) run->optimizer.average().show();
     std::vector<float> master = run->flat(run->buffers().master);
     for (const std::size_t place : run->places()) master[place] = 0.0f;
     EXPECT_EQ(master, std::vector<float>(master.size(), 0.0f));
@@ -278,18 +279,18 @@ TEST(Optimizer, NormsAreHeldFromTheFirstStepOn) {
 TEST(Optimizer, TheAverageIsShownUntilTheNextStep) {
   OptimizerRun run(bare(schedule_free_adamw, 0.1), matrix_and_vector(), Numbers(count, 1.0));
   Normal random(5);
-  run.optimizer.show_average();
+  run.optimizer.average().show();
   EXPECT_EQ(run.weights(), Numbers(count, 1.0)) << "before any step it is the weights";
   for (int k = 0; k < 3; ++k) run.step(k, random(count));
   const Numbers y = run.weights();
-  run.optimizer.show_average();
+  run.optimizer.average().show();
   const Numbers x = run.weights();
   EXPECT_NE(x, y);
-  run.optimizer.show_average();
+  run.optimizer.average().show();
   EXPECT_EQ(run.weights(), x) << "twice is once";
-  run.optimizer.show_training_point();
+  run.optimizer.average().hide();
   EXPECT_EQ(run.weights(), y);
-  run.optimizer.show_average();
+  run.optimizer.average().show();
   run.optimizer.begin_step(3);
   EXPECT_EQ(run.weights(), y);
 }
@@ -299,7 +300,7 @@ TEST(Optimizer, OtherRulesShowTheirWeights) {
   run.step(0, gradients_of_norm_5());
   const Numbers weights = run.weights();
   const std::vector<float> gradients = run.flat(run.buffers().gradients);
-  run.optimizer.show_average();
+  run.optimizer.average().show();
   EXPECT_EQ(run.weights(), weights);
   EXPECT_EQ(run.flat(run.buffers().gradients), gradients);
 }
@@ -316,7 +317,7 @@ TEST(Optimizer, EarlierUpdatesCount) {
 TEST(Optimizer, SaysWhatDecays) {
   const auto decay = [](const OptimizerConfig& config, std::int64_t offset) {
     OptimizerRun run(config, matrix_and_vector(), Numbers(count, 1.0));
-    return run.optimizer.decay_of(offset);
+    return decay_of(run.optimizer, offset);
   };
   EXPECT_EQ(decay(adamw_config(), 0), 0.5f);
   EXPECT_EQ(decay(adamw_config(), 11), 0.5f);
@@ -329,9 +330,9 @@ TEST(Optimizer, SaysWhatDecays) {
 TEST(Optimizer, SaysHowItsFirstMomentAverages) {
   const auto average = [](const OptimizerConfig& config, std::int64_t k) {
     OptimizerRun run(config, matrix_and_vector(), Numbers(count, 1.0));
-    EXPECT_EQ(run.optimizer.first_moment().present(), config.name != schedule_free_adamw);
+    EXPECT_EQ(first_moment(run.optimizer).present(), config.name != schedule_free_adamw);
     const StepScalars scalars = run.step(k, gradients_of_norm_5());
-    return run.optimizer.average_of(scalars, k);
+    return average_of(run.optimizer, scalars, k);
   };
   const auto of_adamw = average(adamw_config(), 4);
   ASSERT_TRUE(of_adamw);
@@ -350,16 +351,16 @@ TEST(Optimizer, SaysHowItsFirstMomentAverages) {
 
 TEST(Optimizer, SaysWhichPriorL2StandsFor) {
   OptimizerRun run(bare(adam, 0.1, 1e-3), matrix_and_vector(), Numbers(count, 1.0));
-  EXPECT_NEAR(*run.optimizer.prior_deviation(3, 0, 1e6), 1.0 / std::sqrt(1e3), 1e-7);
-  EXPECT_FALSE(run.optimizer.prior_deviation(64, 0, 1e6)) << "the vector has none";
-  EXPECT_FALSE(OptimizerRun(adamw_config(), matrix_and_vector(), Numbers(count, 1.0)).optimizer.prior_deviation(3, 0, 1e6));
+  EXPECT_NEAR(*prior_deviation(run.optimizer, 3, 0, 1e6), 1.0 / std::sqrt(1e3), 1e-7);
+  EXPECT_FALSE(prior_deviation(run.optimizer, 64, 0, 1e6)) << "the vector has none";
+  EXPECT_FALSE(prior_deviation(OptimizerRun(adamw_config(), matrix_and_vector(), Numbers(count, 1.0)).optimizer, 3, 0, 1e6));
 }
 
 TEST(Optimizer, SaysWhichPriorDecoupledDecayStandsForUnderAdam) {
   const auto deviation = [](OptimizerConfig config, DecayMode decay, std::int64_t offset = 3) {
     config.decay = decay;
     OptimizerRun run(config, matrix_and_vector(), Numbers(count, 1.0));
-    return run.optimizer.preconditioned_prior_deviation(offset, 0, 1e6);
+    return preconditioned_prior_deviation(run.optimizer, offset, 0, 1e6);
   };
   const OptimizerConfig config = bare(adamw, 0.1, 1e-3);
   EXPECT_NEAR(*deviation(config, DecayMode::decoupled), 1.0 / std::sqrt(1e3), 1e-7);
@@ -374,7 +375,7 @@ TEST(Optimizer, SaysWhichPriorDecoupledDecayStandsForUnderAdam) {
 TEST(Optimizer, PreconditionerIsAdams) {
   const auto of = [](OptimizerConfig config) {
     OptimizerRun run(config, matrix_and_vector(), Numbers(count, 1.0));
-    const auto found = run.optimizer.preconditioner(4);
+    const auto found = preconditioner(run.optimizer, 4);
     return found ? std::optional(found->scale) : std::nullopt;
   };
   OptimizerConfig config = bare(adamw, 0.1, 1e-3);

@@ -279,7 +279,7 @@ TEST_P(Published, TrajectoriesOfSixSteps) {
     OptimizerRun made = run(row.config, one_matrix(1, 4), p_start, schedule);
     for (int step = 1; step <= 6; ++step) {
       made.step(step - 1, p_gradients[step - 1]);
-      made.optimizer.show_average();
+      made.optimizer.average().show();
       for (const auto& [when, weights] : row.after)
         if (when == step) expect_near(made.weights(), weights, f32, "step " + std::to_string(step));
     }

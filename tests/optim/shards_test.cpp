@@ -8,6 +8,7 @@
 #include "config/run_config.h"
 #include "golden_systems.h"
 #include "kernels/check.h"
+#include "optim/prior.h"
 #include "optimizer_ranks.h"
 
 namespace temper {
@@ -380,12 +381,12 @@ TEST(Shards, DiagnosticsAreForOneRank) {
   config.train.steps = 10;
   OptimizerRanks ranks(*ops, config, one_matrix(24, 8), {flat, flat, {}}, 1, 2);
   const Optimizer& optimizer = *ranks.optimizers[1];
-  EXPECT_THROW(optimizer.first_moment(), ContractViolation);
-  EXPECT_THROW(optimizer.decay_of(0), ContractViolation);
-  EXPECT_THROW(optimizer.average_of({}, 0), ContractViolation);
-  EXPECT_THROW(optimizer.prior_deviation(0, 0, 1e6), ContractViolation);
-  EXPECT_THROW(optimizer.preconditioner(0), ContractViolation);
-  EXPECT_THROW(optimizer.preconditioned_prior_deviation(0, 0, 1e6), ContractViolation);
+  EXPECT_THROW(first_moment(optimizer), ContractViolation);
+  EXPECT_THROW(decay_of(optimizer, 0), ContractViolation);
+  EXPECT_THROW(average_of(optimizer, {}, 0), ContractViolation);
+  EXPECT_THROW(prior_deviation(optimizer, 0, 0, 1e6), ContractViolation);
+  EXPECT_THROW(preconditioner(optimizer, 0), ContractViolation);
+  EXPECT_THROW(preconditioned_prior_deviation(optimizer, 0, 0, 1e6), ContractViolation);
 }
 
 TEST(Shards, PlacesThatAreNoneAreRefused) {

@@ -1,0 +1,107 @@
+#include "optim/prior.h"
+
+#include <algorithm>
+#include <cmath>
+#include <variant>
+
+#include "kernels/check.h"
+
+namespace temper {
+
+namespace {
+
+const Pipeline& whole_pipeline(const Optimizer& optimizer) {
+  require(optimizer.place().begins.size() == 2, "Optimizer: diagnostics are for one rank that has everything");
+  return optimizer.pipeline();
+}
+
+/// The segment that holds the offset in a part where wanted(part, segment); null where there is none.
+template <typename Wanted>
+const ParameterSegment* find_segment(const Pipeline& pipeline, std::int64_t offset, Wanted wanted) {
+  for (const UpdatePart& part : pipeline.parts)
+    for (const ParameterSegment& segment : segments_of(pipeline, part))
+      if (offset >= segment.offset && offset < segment.offset + segment.rows * segment.columns && wanted(part, segment))
+        return &segment;
+  return nullptr;
+}
+
+/// Whether Adam's preconditioner and a decay beside it, or on its scale, meet in the part; they do in one at most.
+bool is_preconditioned(const UpdatePart& part) {
+  const DecayForm form = part.settings.decay_form;
+  if (form != DecayForm::multiplicative && form != DecayForm::scaled_gradient) return false;
+  return std::holds_alternative<Adam>(part.rule) || std::holds_alternative<AdEMAMix>(part.rule);
+}
+
+const UpdatePart* preconditioned_part(const Pipeline& pipeline) {
+  const auto found = std::find_if(pipeline.parts.begin(), pipeline.parts.end(), is_preconditioned);
+  return found != pipeline.parts.end() ? &*found : nullptr;
+}
+
+std::optional<double> deviation_of_prior(double tokens, double lambda) {
+  return std::isfinite(lambda) && lambda > 0.0 ? std::optional(1.0 / std::sqrt(tokens * lambda)) : std::nullopt;
+}
+
+}  // namespace
+
+float decay_of(const Optimizer& optimizer, std::int64_t offset) {
+  const auto decays = [](const UpdatePart& part, const ParameterSegment& segment) {
+    return part.settings.decay_form == DecayForm::multiplicative && segment.control != NormControl::direction;
+  };
+  const ParameterSegment* segment = find_segment(whole_pipeline(optimizer), offset, decays);
+  return segment != nullptr ? segment->weight_decay : 0.0f;
+}
+
+TensorView first_moment(const Optimizer& optimizer) {
+  whole_pipeline(optimizer);
+  return optimizer.flat_states().empty() || optimizer.average().exists() ? TensorView{} : optimizer.flat_states()[0];
+}
+
+std::optional<MomentAverage> average_of(const Optimizer& optimizer, const StepScalars& scalars, std::int64_t k) {
+  const OptimizerConfig& config = optimizer.config();
+  if (!first_moment(optimizer).present() || optimizer.pipeline().parts.size() > 1) return std::nullopt;
+  if (config.name == OptimizerName::sgdw && config.momentum_includes_rate) return std::nullopt;  // it holds rates as well
+  if (config.name == OptimizerName::lion)
+    return MomentAverage{config.beta2, 1.0 - config.beta2,
+                         std::pow(config.beta2, static_cast<double>(k + 1 + optimizer.earlier_updates()))};
+  return MomentAverage{static_cast<double>(scalars.beta1), static_cast<double>(scalars.gradient_weight),
+                       1.0 - static_cast<double>(scalars.bias_correction1)};
+}
+
+std::optional<double> prior_deviation(const Optimizer& optimizer, std::int64_t offset, std::int64_t k, double tokens) {
+  const Pipeline& pipeline = whole_pipeline(optimizer);
+  if (optimizer.config().decay != DecayMode::l2) return std::nullopt;
+  const auto sees_gradient = [&](const UpdatePart& part, const ParameterSegment&) { return part.first < pipeline.with_gradient; };
+  const ParameterSegment* segment = find_segment(pipeline, offset, sees_gradient);
+  if (segment == nullptr) return std::nullopt;
+  const double decay = static_cast<double>(optimizer.scalars_at(k, pipeline.parts[0]).decay);
+  return deviation_of_prior(tokens, decay * static_cast<double>(segment->weight_decay));
+}
+
+std::optional<Preconditioner> preconditioner(const Optimizer& optimizer, std::int64_t k) {
+  const UpdatePart* part = preconditioned_part(whole_pipeline(optimizer));
+  if (part == nullptr) return std::nullopt;
+  const OptimizerConfig& config = optimizer.config();
+  PriorScale scale;
+  scale.root_scale = 1.0f / std::sqrt(optimizer.scalars_at(k, *part).bias_correction2);
+  scale.epsilon = static_cast<float>(config.eps);
+  if (config.eps_placement == EpsilonPlacement::inside) scale.epsilon *= scale.root_scale;
+  return Preconditioner{scale, optimizer.flat_states()[1]};
+}
+
+std::optional<double> preconditioned_prior_deviation(const Optimizer& optimizer, std::int64_t offset, std::int64_t k,
+                                                     double tokens) {
+  const Pipeline& pipeline = whole_pipeline(optimizer);
+  const auto has_prior = [](const UpdatePart& part, const ParameterSegment& segment) {
+    return is_preconditioned(part) && segment.control == NormControl::none;
+  };
+  const ParameterSegment* segment = find_segment(pipeline, offset, has_prior);
+  if (segment == nullptr) return std::nullopt;
+  const UpdatePart& part = *preconditioned_part(pipeline);
+  const StepScalars scalars = optimizer.scalars_at(k, part);
+  double lambda = static_cast<double>(scalars.decay) * static_cast<double>(segment->weight_decay);
+  if (part.settings.decay_form == DecayForm::multiplicative)
+    lambda /= static_cast<double>(scalars.learning_rate) * static_cast<double>(segment->learning_rate_scale);
+  return deviation_of_prior(tokens, lambda);
+}
+
+}  // namespace temper

@@ -1,0 +1,39 @@
+// What diagnostics want to know of an optimizer: how weights decay and moments average, and the Gaussian priors that decay stands
+// for. Only where one rank has everything. An offset is a place in the flat buffers; k is the update that was made.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "optim/optimizer.h"
+
+namespace temper {
+
+/// StepScalars::decay times this is the share of itself that a weight there loses beside the step; 0 where decay goes another way.
+float decay_of(const Optimizer& optimizer, std::int64_t offset);
+
+/// The first moment of all gradients, f32 flat; absent where the rule has none.
+TensorView first_moment(const Optimizer& optimizer);
+
+/// How that moment averages gradients: m = beta m + weight g, decayed = beta^t.
+struct MomentAverage {
+  double beta, weight, decayed;
+};
+/// After the update whose scalars these are. Absent where there is no moment, or not one way for all tensors.
+std::optional<MomentAverage> average_of(const Optimizer& optimizer, const StepScalars& scalars, std::int64_t k);
+
+/// Standard deviation of the prior that L2 stands for when the loss is a mean over `tokens`: 1/sqrt(tokens lambda). Absent for
+/// other decay.
+std::optional<double> prior_deviation(const Optimizer& optimizer, std::int64_t offset, std::int64_t k, double tokens);
+
+/// Decoupled decay under Adam is a prior of w sqrt(s), with s Adam's preconditioner: what makes s. Absent where no tensor has both.
+struct Preconditioner {
+  PriorScale scale;
+  TensorView second_moment;  ///< f32 flat
+};
+std::optional<Preconditioner> preconditioner(const Optimizer& optimizer, std::int64_t k);
+/// Standard deviation of that prior: 1/sqrt(tokens lambda) with lambda the decay over the rate.
+std::optional<double> preconditioned_prior_deviation(const Optimizer& optimizer, std::int64_t offset, std::int64_t k,
+                                                     double tokens);
+
+}  // namespace temper

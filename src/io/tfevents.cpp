@@ -145,6 +145,21 @@ std::filesystem::path new_file_in(const std::filesystem::path& folder) {
 
 struct EventFile::State {
   AppendLog log;
+
+  /// One event with all values of a step; put(message, value) writes one.
+  template <typename Value, typename Put>
+  void append_summary(std::int64_t step, const std::vector<std::pair<std::string, Value>>& values, Put put) {
+    std::string all;
+    for (const auto& [tag, value] : values) {
+      std::string one;
+      put_bytes(one, summary_value::tag, tag);
+      put(one, value);
+      put_bytes(all, summary::value, one);
+    }
+    std::string message = begin_event(step);
+    put_bytes(message, event::summary, all);
+    log.append(frame(message));
+  }
 };
 
 EventFile::EventFile(const std::filesystem::path& folder, std::int64_t first_step)
@@ -163,21 +178,12 @@ EventFile::EventFile(const std::filesystem::path& folder, std::int64_t first_ste
 EventFile::~EventFile() = default;
 
 void EventFile::scalars(std::int64_t step, const std::vector<std::pair<std::string, double>>& values) {
-  std::string all;
-  for (const auto& [tag, value] : values) {
-    std::string one;
-    put_bytes(one, summary_value::tag, tag);
-    put_float(one, summary_value::simple_value, static_cast<float>(value));
-    put_bytes(all, summary::value, one);
-  }
-  std::string message = begin_event(step);
-  put_bytes(message, event::summary, all);
-  state_->log.append(frame(message));
+  state_->append_summary(
+      step, values, [](std::string& one, double value) { put_float(one, summary_value::simple_value, static_cast<float>(value)); });
 }
 
 void EventFile::histograms(std::int64_t step, const std::vector<std::pair<std::string, EventHistogram>>& values) {
-  std::string all;
-  for (const auto& [tag, value] : values) {
+  state_->append_summary(step, values, [](std::string& one, const EventHistogram& value) {
     std::string histo;
     put_double(histo, histogram::min, value.min);
     put_double(histo, histogram::max, value.max);
@@ -186,14 +192,8 @@ void EventFile::histograms(std::int64_t step, const std::vector<std::pair<std::s
     put_double(histo, histogram::sum_squares, value.sum_squares);
     put_doubles(histo, histogram::bucket_limit, value.limits);
     put_doubles(histo, histogram::bucket, value.counts);
-    std::string one;
-    put_bytes(one, summary_value::tag, tag);
     put_bytes(one, summary_value::histo, histo);
-    put_bytes(all, summary::value, one);
-  }
-  std::string message = begin_event(step);
-  put_bytes(message, event::summary, all);
-  state_->log.append(frame(message));
+  });
 }
 
 void EventFile::flush() { state_->log.sync(); }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <map>
 
 #include "optim/prior.h"
@@ -23,40 +24,32 @@ std::vector<Struct> download(Ops& ops, TensorView from, std::size_t count) {
   return all;
 }
 
-/// What is measured of a tensor, or the sum over several.
-struct Sums {
-  double gradient_squares = 0.0, moment_product = 0.0, moment_squares = 0.0;
-  double weight_squares = 0.0, update_squares = 0.0, update_product = 0.0;
-  double step_squares = 0.0, step_product = 0.0;
-  double row_angles = 0.0, step_row_angles = 0.0, rows = 0.0;
-  double elements = 0.0, fourth_powers = 0.0, largest = 0.0;
-
-  Sums() = default;
-  /// `decay`: the share of themselves that the weights lost, which is no part of the step.
-  Sums(const ParameterSegment& segment, const TensorMoments& moments, const UpdateStatistics& update, double decay)
-      : gradient_squares(moments.gradient_squares),
-        moment_product(moments.product),
-        moment_squares(moments.moment_squares),
-        weight_squares(update.weight_squares),
-        update_squares(update.update_squares),
-        update_product(update.product),
-        step_squares(update.update_squares + 2.0 * decay * update.product + decay * decay * update.weight_squares),
-        step_product(update.product + decay * update.weight_squares),
-        row_angles(update.row_angles),
-        step_row_angles(update.step_row_angles),
-        rows(static_cast<double>(segment.rows)),
-        elements(static_cast<double>(segment.rows * segment.columns)),
-        fourth_powers(update.fourth_powers),
-        largest(update.largest) {}
+/// What is measured of a tensor, or the sum over several; the step is the update without the decay.
+struct Sums : TensorMoments, UpdateStatistics {
+  double step_squares, step_product, rows, elements;
 
   void add(const Sums& other) {
-    for (double Sums::*member : {&Sums::gradient_squares, &Sums::moment_product, &Sums::moment_squares, &Sums::weight_squares,
-                                 &Sums::update_squares, &Sums::update_product, &Sums::step_squares, &Sums::step_product,
-                                 &Sums::row_angles, &Sums::step_row_angles, &Sums::rows, &Sums::elements, &Sums::fourth_powers})
+    using Member = double Sums::*;
+    for (const Member member : std::initializer_list<Member>{
+             &TensorMoments::gradient_squares, &TensorMoments::product, &TensorMoments::moment_squares,
+             &UpdateStatistics::weight_squares, &UpdateStatistics::product, &UpdateStatistics::update_squares,
+             &UpdateStatistics::row_angles, &UpdateStatistics::step_row_angles, &UpdateStatistics::fourth_powers,
+             &Sums::step_squares, &Sums::step_product, &Sums::rows, &Sums::elements})
       this->*member += other.*member;
     largest = std::max(largest, other.largest);
   }
 };
+
+/// `decay`: the share of themselves that the weights lost.
+Sums sums_of(const ParameterSegment& segment, const TensorMoments& moments, const UpdateStatistics& update, double decay) {
+  const double step_squares = update.update_squares + 2.0 * decay * update.product + decay * decay * update.weight_squares;
+  return {moments,
+          update,
+          step_squares,
+          update.product + decay * update.weight_squares,
+          static_cast<double>(segment.rows),
+          static_cast<double>(segment.rows * segment.columns)};
+}
 
 double ratio(double numerator, double denominator) { return denominator > 0.0 ? numerator / denominator : 0.0; }
 
@@ -74,12 +67,12 @@ UpdateDiagnostics derive(std::string name, const Sums& sums, double learning_rat
   out.update_norm = std::sqrt(sums.update_squares);
   out.step_norm = std::sqrt(std::max(0.0, sums.step_squares));
   out.relative_update = ratio(out.update_norm, out.weight_norm);
-  out.angle = angle(sums.weight_squares, sums.update_product, sums.update_squares);
+  out.angle = angle(sums.weight_squares, sums.UpdateStatistics::product, sums.update_squares);
   out.row_angle = std::sqrt(sums.row_angles / sums.rows);
   out.step_angle = angle(sums.weight_squares, sums.step_product, sums.step_squares);
   out.step_row_angle = std::sqrt(sums.step_row_angles / sums.rows);
   out.effective_rate = ratio(learning_rate, out.weight_norm);
-  out.alignment = ratio(sums.moment_product, std::sqrt(sums.gradient_squares * sums.moment_squares));
+  out.alignment = ratio(sums.TensorMoments::product, std::sqrt(sums.gradient_squares * sums.moment_squares));
   out.moment_ratio = ratio(std::sqrt(sums.moment_squares), out.grad_norm);
   out.excess_kurtosis =
       sums.weight_squares > 0.0 ? sums.elements * sums.fourth_powers / (sums.weight_squares * sums.weight_squares) - 3.0 : 0.0;
@@ -154,12 +147,12 @@ StepDiagnostics Diagnostics::read(std::int64_t k, std::int64_t micro_batches, st
   const double rate = optimizer_.learning_rate(k);
 
   StepDiagnostics out;
-  Sums all;
+  Sums all{};
   std::map<std::int64_t, Sums> layers;
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
     const Tensor& tensor = tensors_[i];
     const double decay = static_cast<double>(scalars.decay) * static_cast<double>(tensor.segment.weight_decay);
-    const Sums sums(tensor.segment, moments[i], statistics[i], decay);
+    const Sums sums = sums_of(tensor.segment, moments[i], statistics[i], decay);
     out.tensors.push_back(derive(tensor.name, sums, rate));
     all.add(sums);
     if (tensor.layer >= 0) layers[tensor.layer].add(sums);
@@ -175,7 +168,7 @@ StepDiagnostics Diagnostics::read(std::int64_t k, std::int64_t micro_batches, st
     const double to_average = weight / average->weight;  // the kept moment may weigh gradients otherwise
     const double corrected = 1.0 - average->decayed;
     const double moment = (beta * beta * to_average * to_average * all.moment_squares +
-                           2.0 * beta * weight * clip * to_average * all.moment_product + weight * weight * gradient) /
+                           2.0 * beta * weight * clip * to_average * all.TensorMoments::product + weight * weight * gradient) /
                           (corrected * corrected);
     // At the first step the moment is the gradient: nothing is known of noise, and both differences are rounding.
     if (average->decayed < beta) {
@@ -235,24 +228,23 @@ WeightHistogram Diagnostics::histogram(const Tensor& tensor, const float* values
 }
 
 WeightHistograms Diagnostics::histograms(std::int64_t k, double tokens) {
-  WeightHistograms all;
-  const float* master = optimizer_.buffers().master.as<float>();
-  const std::vector<double> plain = deviations(master);
-  for (std::size_t i = 0; i < tensors_.size(); ++i) {
-    if (tensors_[i].segment.rows == 1 || plain[i] == 0.0) continue;
-    all.plain.push_back(histogram(tensors_[i], master, plain[i]));
-    all.plain.back().prior_deviation = prior_deviation(optimizer_, tensors_[i].segment.offset, k, tokens);
-  }
-
-  const std::optional<Preconditioner> by = preconditioner(optimizer_, k);
-  if (!by) return all;
-  ops_->precondition(by->scale, optimizer_.buffers().master, by->second_moment, before_);
-  const std::vector<double> preconditioned = deviations(before_.as<float>());
-  for (std::size_t i = 0; i < tensors_.size(); ++i) {
-    const auto prior = preconditioned_prior_deviation(optimizer_, tensors_[i].segment.offset, k, tokens);
-    if (tensors_[i].segment.rows == 1 || !prior || preconditioned[i] == 0.0) continue;
-    all.preconditioned.push_back(histogram(tensors_[i], before_.as<float>(), preconditioned[i]));
-    all.preconditioned.back().prior_deviation = prior;
+  // Of each matrix in `values` that is not all 0, beside its prior; where `wants_prior`, of those that have one.
+  const auto measure = [&](const float* values, const auto& prior_of, bool wants_prior) {
+    std::vector<WeightHistogram> all;
+    const std::vector<double> of_tensors = deviations(values);
+    for (std::size_t i = 0; i < tensors_.size(); ++i) {
+      const std::optional<double> prior = prior_of(optimizer_, tensors_[i].segment.offset, k, tokens);
+      if (tensors_[i].segment.rows == 1 || of_tensors[i] == 0.0 || (wants_prior && !prior)) continue;
+      all.push_back(histogram(tensors_[i], values, of_tensors[i]));
+      all.back().prior_deviation = prior;
+    }
+    return all;
+  };
+  const TensorView master = optimizer_.buffers().master;
+  WeightHistograms all{measure(master.as<float>(), prior_deviation, false), {}};
+  if (const std::optional<Preconditioner> by = preconditioner(optimizer_, k)) {
+    ops_->precondition(by->scale, master, by->second_moment, before_);
+    all.preconditioned = measure(before_.as<float>(), preconditioned_prior_deviation, true);
   }
   return all;
 }

@@ -1,7 +1,7 @@
 #include "optim/prior.h"
 
-#include <algorithm>
 #include <cmath>
+#include <span>
 #include <variant>
 
 #include "kernels/check.h"
@@ -15,26 +15,21 @@ const Pipeline& whole_pipeline(const Optimizer& optimizer) {
   return optimizer.pipeline();
 }
 
-/// The segment that holds the offset in a part where wanted(part, segment); null where there is none.
-template <typename Wanted>
-const ParameterSegment* find_segment(const Pipeline& pipeline, std::int64_t offset, Wanted wanted) {
-  for (const UpdatePart& part : pipeline.parts)
-    for (const ParameterSegment& segment : segments_of(pipeline, part))
-      if (offset >= segment.offset && offset < segment.offset + segment.rows * segment.columns && wanted(part, segment))
-        return &segment;
+/// Null where none holds the offset.
+const ParameterSegment* find_segment(std::span<const ParameterSegment> segments, std::int64_t offset) {
+  for (const ParameterSegment& segment : segments)
+    if (offset >= segment.offset && offset < segment.offset + segment.rows * segment.columns) return &segment;
   return nullptr;
 }
 
-/// Whether Adam's preconditioner and a decay beside it, or on its scale, meet in the part; they do in one at most.
-bool is_preconditioned(const UpdatePart& part) {
-  const DecayForm form = part.settings.decay_form;
-  if (form != DecayForm::multiplicative && form != DecayForm::scaled_gradient) return false;
-  return std::holds_alternative<Adam>(part.rule) || std::holds_alternative<AdEMAMix>(part.rule);
-}
-
+/// The part in which Adam's preconditioner and a decay beside it, or on its scale, meet; null where they do in none.
 const UpdatePart* preconditioned_part(const Pipeline& pipeline) {
-  const auto found = std::find_if(pipeline.parts.begin(), pipeline.parts.end(), is_preconditioned);
-  return found != pipeline.parts.end() ? &*found : nullptr;
+  for (const UpdatePart& part : pipeline.parts) {
+    const DecayForm form = part.settings.decay_form;
+    if (form != DecayForm::multiplicative && form != DecayForm::scaled_gradient) continue;
+    if (std::holds_alternative<Adam>(part.rule) || std::holds_alternative<AdEMAMix>(part.rule)) return &part;
+  }
+  return nullptr;
 }
 
 std::optional<double> deviation_of_prior(double tokens, double lambda) {
@@ -44,11 +39,13 @@ std::optional<double> deviation_of_prior(double tokens, double lambda) {
 }  // namespace
 
 float decay_of(const Optimizer& optimizer, std::int64_t offset) {
-  const auto decays = [](const UpdatePart& part, const ParameterSegment& segment) {
-    return part.settings.decay_form == DecayForm::multiplicative && segment.control != NormControl::direction;
-  };
-  const ParameterSegment* segment = find_segment(whole_pipeline(optimizer), offset, decays);
-  return segment != nullptr ? segment->weight_decay : 0.0f;
+  const Pipeline& pipeline = whole_pipeline(optimizer);
+  for (const UpdatePart& part : pipeline.parts) {
+    if (part.settings.decay_form != DecayForm::multiplicative) continue;
+    const ParameterSegment* segment = find_segment(segments_of(pipeline, part), offset);
+    if (segment != nullptr && segment->control != NormControl::direction) return segment->weight_decay;
+  }
+  return 0.0f;
 }
 
 TensorView first_moment(const Optimizer& optimizer) {
@@ -70,8 +67,8 @@ std::optional<MomentAverage> average_of(const Optimizer& optimizer, const StepSc
 std::optional<double> prior_deviation(const Optimizer& optimizer, std::int64_t offset, std::int64_t k, double tokens) {
   const Pipeline& pipeline = whole_pipeline(optimizer);
   if (optimizer.config().decay != DecayMode::l2) return std::nullopt;
-  const auto sees_gradient = [&](const UpdatePart& part, const ParameterSegment&) { return part.first < pipeline.with_gradient; };
-  const ParameterSegment* segment = find_segment(pipeline, offset, sees_gradient);
+  const auto with_gradient = std::span(pipeline.segments).first(static_cast<std::size_t>(pipeline.with_gradient));
+  const ParameterSegment* segment = find_segment(with_gradient, offset);
   if (segment == nullptr) return std::nullopt;
   const double decay = static_cast<double>(optimizer.scalars_at(k, pipeline.parts[0]).decay);
   return deviation_of_prior(tokens, decay * static_cast<double>(segment->weight_decay));
@@ -91,15 +88,12 @@ std::optional<Preconditioner> preconditioner(const Optimizer& optimizer, std::in
 std::optional<double> preconditioned_prior_deviation(const Optimizer& optimizer, std::int64_t offset, std::int64_t k,
                                                      double tokens) {
   const Pipeline& pipeline = whole_pipeline(optimizer);
-  const auto has_prior = [](const UpdatePart& part, const ParameterSegment& segment) {
-    return is_preconditioned(part) && segment.control == NormControl::none;
-  };
-  const ParameterSegment* segment = find_segment(pipeline, offset, has_prior);
-  if (segment == nullptr) return std::nullopt;
-  const UpdatePart& part = *preconditioned_part(pipeline);
-  const StepScalars scalars = optimizer.scalars_at(k, part);
+  const UpdatePart* part = preconditioned_part(pipeline);
+  const ParameterSegment* segment = part != nullptr ? find_segment(segments_of(pipeline, *part), offset) : nullptr;
+  if (segment == nullptr || segment->control != NormControl::none) return std::nullopt;
+  const StepScalars scalars = optimizer.scalars_at(k, *part);
   double lambda = static_cast<double>(scalars.decay) * static_cast<double>(segment->weight_decay);
-  if (part.settings.decay_form == DecayForm::multiplicative)
+  if (part->settings.decay_form == DecayForm::multiplicative)
     lambda /= static_cast<double>(scalars.learning_rate) * static_cast<double>(segment->learning_rate_scale);
   return deviation_of_prior(tokens, lambda);
 }

@@ -17,7 +17,6 @@ class WeightAverage {
       : buffers_(buffers), z_(z), x_(x), ops_(ops) {}
 
   bool exists() const { return ops_ != nullptr; }
-
   /// Puts what is to be evaluated and saved where the model reads it, until the next step begins.
   void show() {
     if (!exists() || shown_) return;

@@ -58,8 +58,8 @@ std::optional<MomentAverage> average_of(const Optimizer& optimizer, const StepSc
   if (!first_moment(optimizer).present() || optimizer.pipeline().parts.size() > 1) return std::nullopt;
   if (config.name == OptimizerName::sgdw && config.momentum_includes_rate) return std::nullopt;  // it holds rates as well
   if (config.name == OptimizerName::lion)
-    return MomentAverage{config.beta2, 1.0 - config.beta2,
-                         std::pow(config.beta2, static_cast<double>(k + 1 + optimizer.earlier_updates()))};
+    return MomentAverage{*config.beta2, 1.0 - *config.beta2,
+                         std::pow(*config.beta2, static_cast<double>(k + 1 + optimizer.earlier_updates()))};
   return MomentAverage{static_cast<double>(scalars.beta1), static_cast<double>(scalars.gradient_weight),
                        1.0 - static_cast<double>(scalars.bias_correction1)};
 }

@@ -5,8 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cinttypes>
-#include <cmath>
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -18,6 +16,7 @@
 #include "io/safetensors.h"
 #include "kernels/check.h"
 #include "model/hf_format.h"
+#include "train/progress.h"
 
 namespace temper {
 
@@ -31,12 +30,6 @@ constexpr const char* optimizer_file = "optimizer.safetensors";
 constexpr const char* trash_prefix = ".trash-";
 constexpr const char* temporary_suffix = ".tmp";
 
-std::string folder_name(std::int64_t step) {
-  char name[32];
-  std::snprintf(name, sizeof(name), "step-%08" PRId64, step);
-  return name;
-}
-
 /// True for exactly "step-" and eight or more digits: a temporary or a foreign folder is never taken for a checkpoint.
 bool is_checkpoint_name(const std::string& name) {
   return name.size() >= 13 && name.starts_with("step-") && name.find_first_not_of("0123456789", 5) == std::string::npos;
@@ -49,39 +42,39 @@ bool older(const fs::path& a, const fs::path& b) {
   return left.size() != right.size() ? left.size() < right.size() : left < right;
 }
 
-Json or_null(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
-
-std::optional<double> read_optional(const Json& json) {
-  return json.is_null() ? std::nullopt : std::optional<double>(json.get<double>());
+/// Calls field(place, value) for all that trainer.json has of the state, but for the configuration. `State` is const or not.
+template <typename State, typename Field>
+void for_each_field(State& state, Field field) {
+  field("/step", state.step);
+  field("/next_window", state.next_window);
+  field("/metrics_bytes", state.log_bytes.metrics);
+  field("/diagnostics_bytes", state.log_bytes.diagnostics);
+  field("/earlier_updates", state.earlier_updates);
+  field("/noise/moment_signal", state.noise.moment_signal);
+  field("/noise/moment_noise", state.noise.moment_noise);
+  field("/noise/signal", state.noise.signal);
+  field("/noise/noise", state.noise.noise);
+  field("/train_seconds", state.train_seconds);
+  field("/val_tokens", state.val_sample.tokens);
+  field("/val_fingerprint", state.val_sample.fingerprint);
+  field("/first_val_loss", state.first_val_loss);
+  field("/best_val_loss", state.best_val_loss);
+  field("/last_val_loss", state.last_val_loss);
+  if (state.pending) {
+    field("/pending/step", state.pending->step);
+    field("/pending/tokens", state.pending->tokens);
+    field("/pending/loss", state.pending->loss);
+    field("/pending/grad_norm", state.pending->grad_norm);
+    field("/pending/lr", state.pending->learning_rate);
+    field("/pending/update", state.pending->update);
+  }
+  field("/data_fingerprint", state.data_fingerprint);
+  field("/tokenizer_hash", state.tokenizer_hash);
 }
 
 Json to_json(const TrainerState& state, const std::map<std::string, std::string>& hashes) {
-  Json json;
-  json["format_version"] = run_format;
-  json["step"] = state.step;
-  json["next_window"] = state.next_window;
-  json["metrics_bytes"] = state.metrics_bytes;
-  json["diagnostics_bytes"] = state.diagnostics_bytes;
-  json["earlier_updates"] = state.earlier_updates;
-  json["noise"] = {{"moment_signal", state.noise.moment_signal},
-                   {"moment_noise", state.noise.moment_noise},
-                   {"signal", state.noise.signal},
-                   {"noise", state.noise.noise}};
-  json["train_seconds"] = state.train_seconds;
-  json["val_tokens"] = state.val_sample.tokens;
-  json["val_fingerprint"] = state.val_sample.fingerprint;
-  json["first_val_loss"] = or_null(state.first_val_loss);
-  json["best_val_loss"] = or_null(state.best_val_loss);
-  json["last_val_loss"] = or_null(state.last_val_loss);
-  json["pending"] = nullptr;
-  if (state.pending) {
-    const StepRecord& record = *state.pending;
-    json["pending"] = {{"step", record.step},          {"tokens", record.tokens},
-                       {"loss", or_null(record.loss)}, {"grad_norm", or_null(record.grad_norm)},
-                       {"lr", record.learning_rate},   {"update", record.update}};
-  }
-  json["data_fingerprint"] = state.data_fingerprint;
-  json["tokenizer_hash"] = state.tokenizer_hash;
+  Json json = {{"format_version", run_format}, {"pending", nullptr}};
+  for_each_field(state, [&](const char* place, const auto& value) { json[Json::json_pointer(place)] = value; });
   json["config"] = Json::parse(state.config_json);
   json["files"] = hashes;
   return json;
@@ -89,41 +82,15 @@ Json to_json(const TrainerState& state, const std::map<std::string, std::string>
 
 TrainerState from_json(const Json& json) {
   TrainerState state;
-  state.step = json.at("step").get<std::int64_t>();
-  state.next_window = json.at("next_window").get<std::int64_t>();
-  state.metrics_bytes = json.at("metrics_bytes").get<std::uint64_t>();
-  state.diagnostics_bytes = json.at("diagnostics_bytes").get<std::uint64_t>();
-  state.earlier_updates = json.at("earlier_updates").get<std::int64_t>();
-  const Json& noise = json.at("noise");
-  state.noise.moment_signal = noise.at("moment_signal").get<double>();
-  state.noise.moment_noise = noise.at("moment_noise").get<double>();
-  state.noise.signal = noise.at("signal").get<double>();
-  state.noise.noise = noise.at("noise").get<double>();
-  state.train_seconds = json.at("train_seconds").get<double>();
-  state.val_sample = {json.at("val_tokens").get<std::int64_t>(), json.at("val_fingerprint").get<std::string>()};
-  state.first_val_loss = read_optional(json.at("first_val_loss"));
-  state.best_val_loss = read_optional(json.at("best_val_loss"));
-  state.last_val_loss = read_optional(json.at("last_val_loss"));
-  if (const Json& pending = json.at("pending"); !pending.is_null()) {
-    StepRecord record;
-    record.step = pending.at("step").get<std::int64_t>();
-    record.tokens = pending.at("tokens").get<std::int64_t>();
-    record.loss = read_optional(pending.at("loss"));
-    record.grad_norm = read_optional(pending.at("grad_norm"));
-    record.learning_rate = pending.at("lr").get<double>();
-    record.update = pending.at("update").get<std::vector<std::pair<std::string, double>>>();
-    state.pending = record;
-  }
-  state.data_fingerprint = json.at("data_fingerprint").get<std::string>();
-  state.tokenizer_hash = json.at("tokenizer_hash").get<std::string>();
+  if (!json.at("pending").is_null()) state.pending.emplace();
+  for_each_field(state, [&](const char* place, auto& value) { json.at(Json::json_pointer(place)).get_to(value); });
   state.config_json = json.at("config").dump(2);
   return state;
 }
 
 std::size_t bytes_of(const Optimizer::State& state) { return static_cast<std::size_t>(state.shape.numel()) * sizeof(float); }
 
-std::string save_optimizer(const fs::path& path, const Optimizer& optimizer, Ops& ops, const WholeState& whole) {
-  const std::vector<Optimizer::State>& states = optimizer.states();
+std::vector<TensorEntry> entries_of(const std::vector<Optimizer::State>& states) {
   std::vector<TensorEntry> entries;
   for (const Optimizer::State& state : states) {
     TensorEntry entry;
@@ -132,20 +99,23 @@ std::string save_optimizer(const fs::path& path, const Optimizer& optimizer, Ops
     for (int axis = 0; axis < state.shape.rank(); ++axis) entry.shape.push_back(state.shape[axis]);
     entries.push_back(std::move(entry));
   }
-  SafetensorsWriter writer(path, std::move(entries), {{"format", "pt"}});
-  std::vector<float> values;
-  auto state = states.begin();
+  return entries;
+}
+
+/// All of a checkpoint that lies in device memory, in the order in which it is written: write_weights(masters), absent where
+/// `weights` has them all, then write_state(number, values) for each buffer of states. Every rank goes this way, those that write
+/// nothing as well, since it may take all of them to collect a buffer.
+template <typename WriteWeights, typename WriteState>
+void walk(const Weights& weights, const Optimizer& optimizer, const WholeState& whole, WriteWeights write_weights,
+          WriteState write_state) {
+  write_weights(weights.has_all_masters() ? ConstTensorView{}
+                                          : whole({"master weights", weights.master(), optimizer.place().begins}));
   for (std::size_t number = 0; number < optimizer.state_buffers().size(); ++number) {
     const Optimizer::StateBuffer& buffer = optimizer.state_buffers()[number];
     const ConstTensorView all = whole(buffer);
     require(all.dtype == DType::f32 && all.numel() == buffer.shards.back(), "CheckpointFolder: a buffer of states is not whole");
-    for (; state != states.end() && state->buffer == number; ++state) {
-      values.resize(static_cast<std::size_t>(state->shape.numel()));
-      ops.copy_to_host(values.data(), all.as<float>() + state->offset, bytes_of(*state));
-      writer.write(values.data(), bytes_of(*state));
-    }
+    write_state(number, all);
   }
-  return writer.close();
 }
 
 /// Sets what of a state lies in this rank's part of its buffer.
@@ -160,17 +130,41 @@ void load_state(const Optimizer& optimizer, const Optimizer::State& state, const
   ops.synchronize();
 }
 
-/// Absent where all are here.
-ConstTensorView masters_of(const Weights& weights, const Optimizer& optimizer, const WholeState& whole) {
-  if (weights.has_all_masters()) return {};
-  return whole({"master weights", weights.master(), optimizer.place().begins});
-}
-
 std::uint64_t estimated_bytes(const Weights& weights, const Optimizer& optimizer) {
   std::uint64_t bytes =
       static_cast<std::uint64_t>(weights.layout().flat_size()) * sizeof(float) + (std::uint64_t{8} << 20);  // tokenizer and headers
   for (const Optimizer::State& state : optimizer.states()) bytes += bytes_of(state);
   return bytes;
+}
+
+void write_files(const fs::path& folder, const TrainerState& state, const Weights& weights, const Optimizer& optimizer, Ops& ops,
+                 const Tokenizer* tokenizer, const WholeState& whole) {
+  const ModelConfig& model = weights.config();
+  const std::uint32_t end_of_text =
+      tokenizer != nullptr ? tokenizer->end_of_text() : static_cast<std::uint32_t>(model.vocab_size - 1);
+  std::map<std::string, std::string> hashes;
+  SafetensorsWriter states(folder / optimizer_file, entries_of(optimizer.states()), {{"format", "pt"}});
+  std::vector<float> values;
+  walk(
+      weights, optimizer, whole, [&](ConstTensorView masters) { hashes = save_hf_model(folder, weights, end_of_text, masters); },
+      [&](std::size_t number, ConstTensorView all) {
+        for (const Optimizer::State& one : optimizer.states()) {  // buffer by buffer
+          if (one.buffer != number) continue;
+          values.resize(static_cast<std::size_t>(one.shape.numel()));
+          ops.copy_to_host(values.data(), all.as<float>() + one.offset, bytes_of(one));
+          states.write(values.data(), bytes_of(one));
+        }
+      });
+  hashes[optimizer_file] = states.close();
+  if (tokenizer != nullptr) tokenizer->save(folder, model.n_ctx);
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (!hashes.contains(name)) hashes[name] = hash_file(entry.path());
+  }
+  Json json = to_json(state, hashes);
+  json["hash"] = hash_bytes(json.dump());
+  write_file_atomically(folder / state_file, json.dump(2) + "\n");
+  sync_folder(folder);
 }
 
 /// Gives the finished folder its name. When a checkpoint of that step exists (an evaluation interrupted twice, or a damaged one
@@ -192,13 +186,20 @@ void remove_all_or_throw(const fs::path& path) {
 
 }  // namespace
 
-CheckpointFolder::CheckpointFolder(fs::path folder, std::int64_t keep) : folder_(std::move(folder)), keep_(keep) {
+CheckpointFolder::CheckpointFolder(fs::path folder, std::int64_t keep, bool writes)
+    : folder_(std::move(folder)), keep_(keep), writes_(writes) {
   make_inner_folder(folder_);
 }
 
 fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weights, Optimizer& optimizer, Ops& ops,
                                 const Tokenizer* tokenizer, const WholeState& whole) {
   optimizer.average().show();
+  fs::path target = folder_ / formatted("step-%08lld", state.step);
+  if (!writes_) {
+    walk(
+        weights, optimizer, whole, [](ConstTensorView) {}, [](std::size_t, ConstTensorView) {});
+    return target;
+  }
   remove_leftovers();
   const std::uint64_t needed = estimated_bytes(weights, optimizer);
   const std::uint64_t available = free_bytes(folder_);
@@ -207,47 +208,25 @@ fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weight
                                   std::to_string(available >> 20) +
                                   " MiB are free; make room or lower checkpoint.keep. Earlier checkpoints are intact.");
 
-  fs::path target = folder_ / folder_name(state.step);
   const fs::path temporary = target.string() + temporary_suffix;
+  const auto failed = [&](ExitCode code, const std::exception& error) {
+    std::error_code ignored;
+    fs::remove_all(temporary, ignored);
+    return Error(code, std::string("saving a checkpoint failed: ") + error.what() + ". Earlier checkpoints are intact.");
+  };
   try {
     make_inner_folder(temporary);
-    const ModelConfig& model = weights.config();
-    const std::uint32_t end_of_text =
-        tokenizer != nullptr ? tokenizer->end_of_text() : static_cast<std::uint32_t>(model.vocab_size - 1);
-    std::map<std::string, std::string> hashes =
-        save_hf_model(temporary, weights, end_of_text, masters_of(weights, optimizer, whole));
-    hashes[optimizer_file] = save_optimizer(temporary / optimizer_file, optimizer, ops, whole);
-    if (tokenizer != nullptr) {
-      tokenizer->save(temporary, model.n_ctx);
-      for (const fs::directory_entry& entry : fs::directory_iterator(temporary)) {
-        const std::string name = entry.path().filename().string();
-        if (!hashes.contains(name)) hashes[name] = hash_file(entry.path());
-      }
-    }
-    Json json = to_json(state, hashes);
-    json["hash"] = hash_bytes(json.dump());
-    write_file_atomically(temporary / state_file, json.dump(2) + "\n");
-    sync_folder(temporary);
-
+    write_files(temporary, state, weights, optimizer, ops, tokenizer, whole);
     commit(temporary, target);
     sync_folder(folder_);
     remove_all_or_throw(temporary);  // what commit() exchanged the new checkpoint for, if anything
   } catch (const fs::filesystem_error& error) {
-    std::error_code ignored;
-    fs::remove_all(temporary, ignored);
-    throw Error(ExitCode::io, std::string("saving a checkpoint failed: ") + error.what() + ". Earlier checkpoints are intact.");
+    throw failed(ExitCode::io, error);
   } catch (const Error& error) {
-    std::error_code ignored;
-    fs::remove_all(temporary, ignored);
-    throw Error(error.code(), std::string("saving a checkpoint failed: ") + error.what() + ". Earlier checkpoints are intact.");
+    throw failed(error.code(), error);
   }
   remove_old(target);
   return target;
-}
-
-void contribute_to_checkpoint(const Weights& weights, const Optimizer& optimizer, const WholeState& whole) {
-  masters_of(weights, optimizer, whole);
-  for (const Optimizer::StateBuffer& buffer : optimizer.state_buffers()) whole(buffer);
 }
 
 std::vector<fs::path> CheckpointFolder::list() const {

@@ -21,11 +21,10 @@ namespace temper {
 
 /// All of a run's state that is not a tensor.
 struct TrainerState {
-  std::int64_t step = 0;                ///< updates made
-  std::int64_t next_window = 0;         ///< the first training window not yet used
-  std::uint64_t metrics_bytes = 0;      ///< length of metrics.jsonl at the save
-  std::uint64_t diagnostics_bytes = 0;  ///< and of diagnostics.jsonl
-  std::int64_t earlier_updates = 0;     ///< that the optimizer's moments saw before the run's step 0 (train.branch_from)
+  std::int64_t step = 0;             ///< updates made
+  std::int64_t next_window = 0;      ///< the first training window not yet used
+  LogBytes log_bytes;                ///< at the save
+  std::int64_t earlier_updates = 0;  ///< that the optimizer's moments saw before the run's step 0 (train.branch_from)
   NoiseAverages noise;
   double train_seconds = 0.0;   ///< time in steps so far, over all sessions of the run
   ValidationSample val_sample;  ///< of the three losses, which are all of one
@@ -46,14 +45,14 @@ inline ConstTensorView own_state(const Optimizer::StateBuffer& buffer) { return 
 
 class CheckpointFolder {
  public:
-  /// `folder` is the run's checkpoints/ folder; `keep` newest ones stay.
-  CheckpointFolder(std::filesystem::path folder, std::int64_t keep);
+  /// `folder` is the run's checkpoints/ folder; `keep` newest ones stay. Of several ranks one `writes`.
+  CheckpointFolder(std::filesystem::path folder, std::int64_t keep, bool writes = true);
 
   /// Writes step-NNNNNNNN.tmp, makes it durable, renames it, then removes the oldest beyond `keep`. Any failure leaves every
   /// committed checkpoint as it was and throws Error(ExitCode::io). Checks free space first, and clears away what a killed save
   /// left behind, so only one process may save into a folder. Returns the checkpoint's folder. The model saved is the one that
-  /// Optimizer::average() shows, and stays shown. `whole` is called for the master weights, where not all are here,
-  /// and for each of Optimizer::state_buffers(), in their order. What is saved does not tell how many ranks there were.
+  /// Optimizer::average() shows, and stays shown. All ranks call it together: each calls `whole` for the same buffers in the
+  /// same order, and what is saved does not tell how many there were.
   std::filesystem::path save(const TrainerState& state, const Weights& weights, Optimizer& optimizer, Ops& ops,
                              const Tokenizer* tokenizer, const WholeState& whole = own_state);
 
@@ -70,10 +69,8 @@ class CheckpointFolder {
 
   std::filesystem::path folder_;
   std::int64_t keep_;
+  bool writes_;
 };
-
-/// What save() on rank 0 wants of the other ranks: calls `whole` as it does.
-void contribute_to_checkpoint(const Weights& weights, const Optimizer& optimizer, const WholeState& whole);
 
 /// Checks every file of a checkpoint against trainer.json and returns the state. Throws Error(ExitCode::checkpoint) naming the
 /// file and what is wrong. Not `with_files`: trainer.json alone is checked, where the others were before.

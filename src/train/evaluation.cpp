@@ -147,15 +147,10 @@ std::optional<MultipleChoiceScore> multiple_choice_score(Gpt2& model, const std:
         for (std::size_t t = 0; t < longest; ++t) sums[first + r] += losses[r * longest + t];
     }
 
-    std::size_t best = 0;
-    std::size_t best_normalized = 0;
-    const auto mean = [&](std::size_t r) { return sums[r] / static_cast<double>(ending_tokens[r]); };
-    for (std::size_t r = 1; r < rows.size(); ++r) {
-      if (sums[r] < sums[best]) best = r;
-      if (mean(r) < mean(best_normalized)) best_normalized = r;
-    }
-    right[0] += static_cast<std::int64_t>(best) == item.label ? 1.0 : 0.0;
-    right[1] += static_cast<std::int64_t>(best_normalized) == item.label ? 1.0 : 0.0;
+    const auto best = [&] { return std::min_element(sums.begin(), sums.end()) - sums.begin(); };
+    right[0] += best() == item.label ? 1.0 : 0.0;
+    for (std::size_t r = 0; r < sums.size(); ++r) sums[r] /= static_cast<double>(ending_tokens[r]);
+    right[1] += best() == item.label ? 1.0 : 0.0;
   }
   if (!add_over_ranks(right, abandoned, ops, ranks, "the HellaSwag score")) return std::nullopt;
 

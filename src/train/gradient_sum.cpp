@@ -79,14 +79,12 @@ void GradientSum::before_round(std::int64_t round) {
   if (micro_batch(round) < 0 && (deterministic_ || round == 0)) ops_->zero(weights_.gradients().data, weights_.gradients().bytes());
 }
 
-TensorView GradientSum::flat(std::int64_t begin, std::int64_t end) const { return part(weights_.gradients(), begin, end); }
-
 void GradientSum::send(std::int64_t from) {
   while (sent_ < buckets_.size() && buckets_[sent_].begin >= from) send(buckets_[sent_++]);
 }
 
 void GradientSum::send(const Bucket& bucket) {
-  const TensorView gradients = flat(bucket.begin, bucket.end);
+  const TensorView gradients = part(weights_.gradients(), bucket.begin, bucket.end);
   if (deterministic_) {
     const std::int64_t begin = std::max(own_begin(), bucket.begin), end = std::min(own_end(), bucket.end);
     const TensorView sum = begin < end ? part(sum_, begin - own_begin(), end - own_begin()) : part(sum_, 0, 0);

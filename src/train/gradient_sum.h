@@ -59,7 +59,6 @@ class GradientSum {
   };
   void make_buckets(const ParameterLayout& layout, std::int64_t bytes);
   void send(const Bucket& bucket);
-  TensorView flat(std::int64_t begin, std::int64_t end) const;
   std::int64_t own_begin() const { return shards_[static_cast<std::size_t>(ranks_.rank())]; }
   std::int64_t own_end() const { return shards_[static_cast<std::size_t>(ranks_.rank()) + 1]; }
 

@@ -14,13 +14,11 @@ using Scalars = std::vector<std::pair<std::string, double>>;  // TensorBoard's, 
 
 constexpr const char* diagnostics_file = "diagnostics.jsonl";
 
-Json optional_number(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
-
 /// The record's measurements by their names.
 template <typename Record, typename Table>
 Json by_name(const Record& record, const Table& table) {
   Json json;
-  for (const auto& one : table) json[one.name] = optional_number(record.*one.member);
+  for (const auto& one : table) json[one.name] = record.*one.member;
   return json;
 }
 
@@ -64,10 +62,7 @@ void Metrics::write(const StepRecord& record) {
   Scalars scalars;
   for_each_metric([&](const char* name, auto member, Absent absent, const char* /*meaning*/) {
     const std::optional value = record.*member;
-    if (value)
-      line[name] = *value;
-    else if (absent == Absent::null)
-      line[name] = nullptr;
+    if (value || absent == Absent::null) line[name] = value;
     if constexpr (std::is_floating_point_v<typename decltype(value)::value_type>)
       if (value) scalars.emplace_back(name, *value);
   });
@@ -124,7 +119,7 @@ void Metrics::write_diagnostics(const StepRecord& record, const Diagnosed& diagn
     for (const WeightHistogram& histogram : all) {
       const std::string name = short_name(histogram.name);
       line[key][name] = {{"deviation", histogram.deviation},
-                         {"prior_deviation", optional_number(histogram.prior_deviation)},
+                         {"prior_deviation", histogram.prior_deviation},
                          {"distance", histogram.distance},
                          {"counts", histogram.counts}};
       histograms.emplace_back(group + name, to_event(histogram));

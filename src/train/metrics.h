@@ -29,12 +29,6 @@ struct Diagnosed {
 /// The few numbers of it that stand in the step's own line.
 std::vector<std::pair<std::string, double>> summary_of(const Diagnosed& diagnosed);
 
-/// Lengths of a run's log files, as a checkpoint records them.
-struct LogBytes {
-  std::uint64_t metrics = 0;
-  std::uint64_t diagnostics = 0;
-};
-
 class Metrics {
  public:
   /// Keeps the first bytes of existing files, so that no step appears twice after a resume; `first_step` is the first step still to

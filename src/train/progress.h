@@ -5,9 +5,11 @@
 
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -15,6 +17,20 @@
 #include "train/step_record.h"
 
 namespace temper {
+
+/// As std::printf has it; every integer is %lld.
+template <typename... Values>
+std::string formatted(const char* pattern, const Values&... values) {
+  const auto argument = [](const auto& value) {
+    if constexpr (std::is_integral_v<std::decay_t<decltype(value)>>)
+      return static_cast<long long>(value);
+    else
+      return value;
+  };
+  char text[512];
+  std::snprintf(text, sizeof(text), pattern, argument(values)...);
+  return text;
+}
 
 /// "3h 02m", "4m 10s", "12 s"
 std::string format_duration(double seconds);

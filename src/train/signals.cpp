@@ -5,12 +5,14 @@
 
 #include <array>
 #include <csignal>
+#include <utility>
 
 namespace temper {
 
 namespace {
 
-constexpr std::array<int, 5> stop_signals = {SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGHUP};
+constexpr std::array<std::pair<int, const char*>, 5> stop_signals = {
+    {{SIGINT, "SIGINT"}, {SIGTERM, "SIGTERM"}, {SIGUSR1, "SIGUSR1"}, {SIGUSR2, "SIGUSR2"}, {SIGHUP, "SIGHUP"}}};
 
 volatile std::sig_atomic_t received = 0;  // a signal handler can reach nothing else
 std::array<struct sigaction, stop_signals.size()> previous;
@@ -29,34 +31,23 @@ StopSignals::StopSignals() {
   sigemptyset(&action.sa_mask);
   action.sa_flags = SA_RESTART;
   for (std::size_t i = 0; i < stop_signals.size(); ++i) {
-    sigaction(stop_signals[i], nullptr, &previous[i]);
+    sigaction(stop_signals[i].first, nullptr, &previous[i]);
     // Not so for SIGINT: shells without job control start what runs in the background with it ignored, and nobody means that.
-    const bool may_stay = stop_signals[i] == SIGHUP || stop_signals[i] == SIGTERM;
-    if (!may_stay || previous[i].sa_handler != SIG_IGN) sigaction(stop_signals[i], &action, nullptr);
+    const bool may_stay = stop_signals[i].first == SIGHUP || stop_signals[i].first == SIGTERM;
+    if (!may_stay || previous[i].sa_handler != SIG_IGN) sigaction(stop_signals[i].first, &action, nullptr);
   }
 }
 
 StopSignals::~StopSignals() {
-  for (std::size_t i = 0; i < stop_signals.size(); ++i) sigaction(stop_signals[i], &previous[i], nullptr);
+  for (std::size_t i = 0; i < stop_signals.size(); ++i) sigaction(stop_signals[i].first, &previous[i], nullptr);
 }
 
 bool StopSignals::requested() { return received != 0; }
 
 const char* StopSignals::name() {
-  switch (received) {
-    case SIGINT:
-      return "SIGINT";
-    case SIGTERM:
-      return "SIGTERM";
-    case SIGUSR1:
-      return "SIGUSR1";
-    case SIGUSR2:
-      return "SIGUSR2";
-    case SIGHUP:
-      return "SIGHUP";
-    default:
-      return "";
-  }
+  for (const auto& [number, name] : stop_signals)
+    if (number == received) return name;
+  return "";
 }
 
 void ignore_closed_pipes() { signal(SIGPIPE, SIG_IGN); }

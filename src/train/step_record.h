@@ -2,10 +2,24 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
+
+/// What was not measured is null in JSON.
+template <typename Value>
+struct nlohmann::adl_serializer<std::optional<Value>> {
+  template <typename Json>
+  static void to_json(Json& json, const std::optional<Value>& value) {
+    json = value ? Json(*value) : Json(nullptr);
+  }
+  template <typename Json>
+  static void from_json(const Json& json, std::optional<Value>& value) {
+    value = json.is_null() ? std::nullopt : std::optional(json.template get<Value>());
+  }
+};
 
 namespace temper {
 
@@ -23,6 +37,11 @@ struct StepRecord {
   std::optional<std::int64_t> hellaswag_items = {};
   std::optional<double> tokens_per_second = {}, mfu = {};
   double seconds = 0.0;
+};
+
+/// Lengths of metrics.jsonl and diagnostics.jsonl, as a checkpoint records them.
+struct LogBytes {
+  std::uint64_t metrics = 0, diagnostics = 0;
 };
 
 /// What a line says of a number that was not measured.

@@ -1,32 +1,19 @@
 #include "train/trainer.h"
 
-#include <algorithm>
 #include <chrono>
-#include <cmath>
-#include <cstdio>
 #include <deque>
 #include <nlohmann/json.hpp>
 #include <numbers>
 #include <utility>
 
-#include "config/resolved.h"
 #include "config/validate.h"
-#include "data/batches.h"
-#include "data/multiple_choice.h"
-#include "data/tokenizer.h"
-#include "data/tokenizer_identity.h"
 #include "io/error.h"
 #include "io/file.h"
-#include "model/hf_format.h"
 #include "train/agreement.h"
-#include "train/checkpoint.h"
 #include "train/device_peak.h"
-#include "train/engine.h"
-#include "train/evaluation.h"
 #include "train/metrics.h"
-#include "train/progress.h"
-#include "train/run_directory.h"
 #include "train/signals.h"
+#include "train/start.h"
 
 namespace temper {
 
@@ -34,30 +21,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
-BatchSettings batch_settings(const RunConfig& config, const std::vector<std::string>& files, bool shuffle) {
-  BatchSettings settings;
-  settings.files = files;
-  settings.format = config.data.format == "raw_u16" ? ShardFormat::raw_u16 : ShardFormat::automatic;
-  settings.n_ctx = config.model.n_ctx;
-  settings.vocab_size = config.model.vocab_size;
-  settings.shuffle = shuffle;
-  settings.seed = config.seed;
-  return settings;
-}
-
 /// Rank 0 has the run directory; the others wait until it is there.
-std::optional<RunDirectory> open_directory(const TrainOptions& options, Communicator& ranks) {
-  std::optional<RunDirectory> directory;
+std::unique_ptr<FolderLock> open_directory(const TrainOptions& options, Communicator& ranks) {
+  std::unique_ptr<FolderLock> lock;
   if (ranks.rank() == 0) {
-    directory.emplace(options.run_directory, options.resume);
+    lock = open_run_directory(options.run_directory, options.resume);
     if (ranks.size() > 1) make_inner_folder(options.run_directory / "logs");
   }
   ranks.exchange("", "the run directory");
-  return directory;
-}
-
-std::string text_of(const ValidationSample& sample) {
-  return std::to_string(sample.tokens) + " tokens of data " + sample.fingerprint.substr(0, 8);
+  return lock;
 }
 
 /// Of several ranks, each has one.
@@ -66,18 +38,16 @@ fs::path log_of(const fs::path& run_directory, const Communicator& ranks) {
   return run_directory / "logs" / ("rank-" + std::to_string(ranks.rank()) + ".log");
 }
 
+/// How what a signal may end, or data that is lost, came to an end.
+enum class Ending { regular, interrupted };
+
 class Trainer {
  public:
   Trainer(const TrainOptions& options, Ops& ops, Communicator& ranks);
-  TrainSummary run();
+  TrainSummary run() { return finish(take_steps()); }
 
  private:
-  void start_or_resume(const TrainOptions& options);
-  void compare_tokenizers();
-  void compare_ranks(const TrainOptions& options, const std::optional<fs::path>& checkpoint);
-  void initialize_weights();
-  void branch();
-  void hold_batch();
+  [[nodiscard]] Ending take_steps();
   BatchPlan batches_of_step(std::int64_t step, std::int64_t first_window) const;
   void fetch_batches();
   /// Where it was caught.
@@ -86,12 +56,14 @@ class Trainer {
     lost_data_ = (ranks_.size() > 1 ? "rank " + std::to_string(ranks_.rank()) + ": " : "") + error.what();
   }
   void start_training_step();
-  bool finish_training_step();
+  [[nodiscard]] Ending finish_training_step();
   void diagnose(StepRecord& record, std::int64_t micro_batches, DueDiagnostics due);
-  bool evaluate(StepRecord& record);
-  bool record_step(StepRecord record);
+  [[nodiscard]] Ending record_step(StepRecord record);
+  [[nodiscard]] Ending evaluate(StepRecord& record);
+  void note_validation(const StepRecord& record);
   void save();
-  TrainSummary finish(bool interrupted);
+  TrainSummary finish(Ending ending);
+  void write_summary(const TrainSummary& summary) const;
 
   bool first() const { return ranks_.rank() == 0; }
   bool comparison_due(std::int64_t step) const {
@@ -105,28 +77,28 @@ class Trainer {
     return {due(wanted.every), due(wanted.representation_every), due(wanted.histogram_every)};
   }
   bool evaluation_due(std::int64_t step) const {
-    return val_ && (step == steps_ || step == 0 || (config_.eval.every > 0 && step % config_.eval.every == 0));
+    return data_.val && (step == steps_ || step == 0 || (config_.eval.every > 0 && step % config_.eval.every == 0));
+  }
+  /// Whether something after that step looks at the weights as it left them.
+  bool weights_wanted(std::int64_t step) const {
+    return step == steps_ || evaluation_due(step) || checkpoint_due(step) || diagnostics_due(step).any() || comparison_due(step);
   }
 
   RunConfig config_;
   Ops& ops_;
   Communicator& ranks_;
-  const fs::path path_;                    // of the run directory
-  std::optional<RunDirectory> directory_;  // rank 0's
-  std::optional<Tokenizer> tokenizer_;
-  BatchSource train_;
-  std::optional<BatchSource> val_;
-  ValidationSample sample_;  // of val_
-  std::vector<MultipleChoiceItem> hellaswag_;
-  std::int64_t steps_;
+  const fs::path path_;               // of the run directory
+  std::unique_ptr<FolderLock> lock_;  // on it; rank 0's
+  const std::int64_t steps_;
+  Progress progress_;
+  RunData data_;
   Engine engine_;
   CheckpointFolder checkpoints_;
-  Progress progress_;
   std::optional<Metrics> metrics_;  // rank 0's
 
   TrainerState state_;
-  std::int64_t saved_step_ = -1;
   fs::path last_checkpoint_;
+  std::int64_t saved_step_ = -1;     // at which nothing is left to save
   std::vector<Batch> host_batches_;  // this rank's of the step to come
   std::string lost_data_;            // why there are none
   double tokens_per_second_ = 0.0;
@@ -148,143 +120,37 @@ Trainer::Trainer(const TrainOptions& options, Ops& ops, Communicator& ranks)
       ops_(ops),
       ranks_(ranks),
       path_(options.run_directory),
-      directory_(open_directory(options, ranks)),
-      tokenizer_(config_.data.tokenizer.empty() ? std::nullopt : std::optional(Tokenizer::load(config_.data.tokenizer))),
-      train_(batch_settings(config_, config_.data.train, config_.data.shuffle)),
+      lock_(open_directory(options, ranks)),
       steps_(total_steps(config_)),
+      progress_(steps_, config_.log.every, first(), log_of(path_, ranks)),
+      data_(config_),
       engine_(config_, &ops, &ranks),
-      checkpoints_(path_ / "checkpoints", config_.checkpoint.keep),
-      progress_(steps_, config_.log.every, first(), log_of(path_, ranks)) {
-  if (!config_.data.val.empty()) {
-    val_.emplace(batch_settings(config_, config_.data.val, false));
-    sample_ = validation_sample(*val_, config_.model.n_ctx, config_.eval.tokens);
-  }
-  if (!config_.eval.hellaswag.empty()) {
-    if (!tokenizer_)
-      throw Error(ExitCode::usage,
-                  "eval.hellaswag needs data.tokenizer: the items are text and must be encoded; set data.tokenizer");
-    if (!val_)
-      throw Error(ExitCode::usage, "eval.hellaswag is scored at each validation, and data.val names no shards; set data.val");
-    hellaswag_ = read_multiple_choice(config_.eval.hellaswag);
-  }
-  compare_tokenizers();
-  start_or_resume(options);
-}
-
-void Trainer::compare_tokenizers() {
-  if (tokenizer_ && tokenizer_->vocab_size() > config_.model.vocab_size)
-    throw Error(ExitCode::usage, config_.data.tokenizer + " has " + std::to_string(tokenizer_->vocab_size()) +
-                                     " tokens, model.vocab_size is " + std::to_string(config_.model.vocab_size) +
-                                     "; set model.vocab_size to at least the tokenizer's size");
-  TokenizerIdentity identity;
-  if (tokenizer_) identity.add("data.tokenizer (" + config_.data.tokenizer + ")", tokenizer_->hash());
-  for (const auto* folder : {&config_.train.init_from, &config_.train.branch_from})
-    if (*folder) identity.add("the model to start from (" + **folder + ")", tokenizer_of_model(**folder));
-  identity.add_shards("data.train", train_.origins());
-  if (val_) identity.add_shards("data.val", val_->origins());
-  for (const std::string& note : identity.notes()) progress_.note("note: " + note);
-  state_.tokenizer_hash = identity.hash();
-}
-
-/// A thing that ranks must have alike is a row here.
-void Trainer::compare_ranks(const TrainOptions& options, const std::optional<fs::path>& checkpoint) {
-  if (ranks_.size() == 1) return;
-  const auto hash_of_file = [](const fs::path& path) { return path.empty() ? "none" : hash_file(path); };
-  const fs::path branch = config_.train.branch_from.value_or("");
-  std::vector<Fingerprint> rows = {
-      {"the program", options.program},
-      {"the run directory (--out)", fs::absolute(path_).lexically_normal().string()},
-      {"the training data (data.train)", train_.fingerprint()},
-      {"the validation data (data.val)", val_ ? val_->fingerprint() : "none"},
-      {"the tokenizer", state_.tokenizer_hash.empty() ? "none" : state_.tokenizer_hash},
-      {"the HellaSwag items (eval.hellaswag)", hash_of_file(config_.eval.hellaswag)},
-      {"the checkpoint to branch from", hash_of_file(branch.empty() ? branch : branch / "trainer.json")},
-      {"the checkpoint to resume", hash_of_file(checkpoint ? *checkpoint / "trainer.json" : fs::path())}};
-  for (const Field& field : config_fields()) rows.push_back({field.path, to_text(get_field(field, config_))});
-  compare_fingerprints(ranks_, rows);
-}
-
-void Trainer::start_or_resume(const TrainOptions& options) {
-  std::optional<fs::path> checkpoint;
-  if (options.resume && first()) checkpoint = checkpoints_.newest_good();
-  const fs::path chosen = text_of_first(ranks_, checkpoint.value_or("").string(), "the choice of a checkpoint");
-  if (!chosen.empty()) checkpoint = chosen;
-  state_.config_json = config_to_json(config_);
-  state_.data_fingerprint = train_.fingerprint();
-  compare_ranks(options, checkpoint);
-
-  if (!checkpoint) {
-    if (options.resume) progress_.note("no checkpoint yet in " + path_.string() + ": starting at step 0");
-    initialize_weights();
-    if (config_.train.branch_from) branch();
-    if (val_) state_.pending = StepRecord{};  // the loss of the untrained model
-  } else {
-    TrainerState saved = verify_checkpoint(*checkpoint);
-    check_resumable(saved, state_, options.allowed_changes, *checkpoint);
-    load_checkpoint(*checkpoint, engine_.weights, engine_.optimizer, ops_);
-    saved.config_json = state_.config_json;
-    if (saved.tokenizer_hash.empty()) saved.tokenizer_hash = state_.tokenizer_hash;
-    state_ = std::move(saved);
-    last_checkpoint_ = *checkpoint;
-    saved_step_ = state_.pending ? -1 : state_.step;
-    progress_.note("resuming " + checkpoint->string() + " at step " + std::to_string(state_.step) + " of " +
-                   std::to_string(steps_));
-    if (val_ && state_.last_val_loss && state_.val_sample != sample_)
-      progress_.note("another validation sample than before: " + text_of(sample_) + ", where it was " + text_of(state_.val_sample) +
-                     " (eval.tokens, data.val); the next validation's loss is the first and the best of the new one");
-  }
-  if (ranks_.size() > 1) compare_fingerprints(ranks_, {{"the weights to start with", hash_of(engine_.weights, ops_)}});
-  engine_.optimizer.set_earlier_updates(state_.earlier_updates);
-  if (config_.diagnostics.representation_every > 0) hold_batch();
+      checkpoints_(path_ / "checkpoints", config_.checkpoint.keep, first()) {
+  StartedRun begun = start_run(options, data_, checkpoints_, engine_, progress_);
+  state_ = std::move(begun.state);
+  last_checkpoint_ = begun.checkpoint;
+  const bool whole_checkpoint = !last_checkpoint_.empty() && !state_.pending;
+  if (whole_checkpoint) saved_step_ = state_.step;
   if (!first()) return;
   write_file_atomically(path_ / "config.json", state_.config_json);
-  const std::int64_t first_redone = !checkpoint ? 0 : state_.pending ? state_.step : state_.step + 1;
-  metrics_.emplace(path_, LogBytes{state_.metrics_bytes, state_.diagnostics_bytes}, first_redone, config_.log.tensorboard);
+  metrics_.emplace(path_, state_.log_bytes, whole_checkpoint ? state_.step + 1 : state_.step, config_.log.tensorboard);
 }
 
-void Trainer::initialize_weights() {
-  if (!config_.train.init_from) {
-    engine_.weights.initialize(config_.seed);
-    return;
+Ending Trainer::take_steps() {
+  if (state_.pending && record_step(*std::exchange(state_.pending, std::nullopt)) == Ending::interrupted)
+    return Ending::interrupted;
+  const std::size_t ahead = ops_.device().asynchronous ? 2 : 0;
+  while (state_.step < steps_) {
+    fetch_batches();
+    const bool stop = asked_to_stop(ranks_, !lost_data_.empty());
+    if (!stop) start_training_step();
+    while (started_.size() > (stop || weights_wanted(state_.step) ? 0 : ahead))
+      if (finish_training_step() == Ending::interrupted) return Ending::interrupted;
+    if (stop) return Ending::interrupted;
+    if (comparison_due(state_.step)) compare_weights(ranks_, engine_.weights, ops_, state_.step);
+    if (checkpoint_due(state_.step)) save();
   }
-  const fs::path folder = *config_.train.init_from;
-  const ModelConfig found = read_hf_config(folder);
-  const ModelConfig& wanted = config_.model;
-  const auto same = [&](const char* key, std::int64_t there, std::int64_t here) {
-    if (there != here)
-      throw Error(ExitCode::usage, "train.init_from: the model in " + folder.string() + " has " + key + " " +
-                                       std::to_string(there) + ", the configuration model." + key + " " + std::to_string(here) +
-                                       "; make them equal");
-  };
-  same("n_layer", found.n_layer, wanted.n_layer);
-  same("n_head", found.n_head, wanted.n_head);
-  same("n_embd", found.n_embd, wanted.n_embd);
-  same("n_ctx", found.n_ctx, wanted.n_ctx);
-  same("vocab_size", found.vocab_size, wanted.vocab_size);
-  same("bias", found.bias, wanted.bias);
-  load_hf_model(folder, engine_.weights);
-}
-
-/// Takes weights, moments and place in the data from another run's checkpoint; this run's schedule begins at its own step 0.
-void Trainer::branch() {
-  const fs::path from = *config_.train.branch_from;
-  const TrainerState saved = verify_checkpoint(from);
-  if (saved.data_fingerprint != state_.data_fingerprint)
-    throw Error(ExitCode::data,
-                "train.branch_from: " + from.string() + " was trained on other data than data.train names; name the same shards");
-  load_checkpoint(from, engine_.weights, engine_.optimizer, ops_);
-  state_.next_window = saved.next_window;
-  state_.earlier_updates = saved.earlier_updates + saved.step;
-}
-
-/// Uploads what the representation change is measured on: the first validation windows, or training ones where there are none.
-void Trainer::hold_batch() {
-  const BatchSource& source = val_ ? *val_ : train_;
-  const std::int64_t sequences = std::min(config_.diagnostics.representation_sequences, source.windows_per_epoch());
-  Batch batch;
-  source.read(0, sequences, batch);
-  engine_.held->upload(batch, sequences, config_.model.n_ctx);
-  ops_.synchronize();
+  return Ending::regular;
 }
 
 /// This rank's micro-batches of a step whose windows begin there.
@@ -298,8 +164,8 @@ BatchPlan Trainer::batches_of_step(std::int64_t step, std::int64_t first_window)
 void Trainer::fetch_batches() {
   const std::int64_t next_window = state_.next_window + micro_batches_at(config_, state_.step) * config_.batch.micro_batch;
   try {
-    train_.read_prefetched(batches_of_step(state_.step, state_.next_window), batches_of_step(state_.step + 1, next_window),
-                           host_batches_);
+    data_.train.read_prefetched(batches_of_step(state_.step, state_.next_window), batches_of_step(state_.step + 1, next_window),
+                                host_batches_);
   } catch (const Error& error) {
     lose_data(error);
   }
@@ -324,8 +190,8 @@ void Trainer::start_training_step() {
   started_.push_back({record, read, micro_batches, due});
 }
 
-/// Waits for the oldest started step and records it. False: a signal came while it was evaluated.
-bool Trainer::finish_training_step() {
+/// Waits for the oldest started step and records it.
+Ending Trainer::finish_training_step() {
   const StartedStep started = started_.front();
   StepRecord record = started.record;
   const StepScalars scalars = engine_.finish_step(started.read);
@@ -369,40 +235,12 @@ void Trainer::diagnose(StepRecord& record, std::int64_t micro_batches, DueDiagno
   if (metrics_) metrics_->write_diagnostics(record, diagnosed);
 }
 
-bool Trainer::evaluate(StepRecord& record) {
-  engine_.optimizer.average().show();
-  const auto showing = [&](const char* what) {
-    return [this, what](double share) {
-      progress_.activity(what, share);
-      return !StopSignals::requested();
-    };
-  };
-  try {
-    record.val_loss = validation_loss(engine_.model, *val_, config_.batch.micro_batch, config_.model.n_ctx, sample_, engine_.batch,
-                                      ops_, ranks_, showing("validating"));
-  } catch (const Error& error) {
-    lose_data(error);
+/// Evaluates where due and writes the step's line. Where that was interrupted, the record waits in state_.pending.
+Ending Trainer::record_step(StepRecord record) {
+  if (evaluation_due(record.step) && evaluate(record) == Ending::interrupted) {
+    state_.pending = std::move(record);
+    return Ending::interrupted;
   }
-  if (!record.val_loss) return false;
-  record.val_tokens = sample_.tokens;
-  if (hellaswag_.empty()) return true;
-  const std::optional<MultipleChoiceScore> score =
-      multiple_choice_score(engine_.model, hellaswag_, config_.eval.hellaswag_items, *tokenizer_, config_.model.n_ctx,
-                            config_.batch.micro_batch, engine_.batch, ops_, ranks_, showing("scoring HellaSwag"));
-  if (!score) return false;
-  record.hellaswag_acc = score->accuracy;
-  record.hellaswag_acc_norm = score->accuracy_normalized;
-  record.hellaswag_items = score->items;
-  return true;
-}
-
-/// Evaluates where due and writes the step's line. False: a signal came first, and the record waits in state_.pending.
-bool Trainer::record_step(StepRecord record) {
-  if (evaluation_due(record.step) && !evaluate(record)) {
-    state_.pending = record;
-    return false;
-  }
-  state_.pending.reset();
   if (tokens_per_second_ > 0.0 && record.loss) {
     record.tokens_per_second = tokens_per_second_;
     record.mfu =
@@ -412,71 +250,72 @@ bool Trainer::record_step(StepRecord record) {
   record.seconds = state_.train_seconds;
   const bool written = record.step % config_.log.every == 0 || record.step == steps_ || record.val_loss;
   if (metrics_ && written) metrics_->write(record);
-
-  if (record.val_loss) {
-    if (state_.val_sample != sample_) state_.first_val_loss = state_.best_val_loss = std::nullopt;
-    state_.val_sample = sample_;
-    state_.last_val_loss = record.val_loss;
-    if (!state_.first_val_loss) state_.first_val_loss = record.val_loss;
-    if (!state_.best_val_loss || *record.val_loss < *state_.best_val_loss) state_.best_val_loss = record.val_loss;
-    char text[160];
-    std::snprintf(text, sizeof(text), "step %lld/%lld  validation loss %.4f nats per token", static_cast<long long>(record.step),
-                  static_cast<long long>(steps_), *record.val_loss);
-    std::string line = text;
-    if (record.hellaswag_items) {
-      std::snprintf(text, sizeof(text), "  HellaSwag acc_norm %.4f (acc %.4f, %lld items)", *record.hellaswag_acc_norm,
-                    *record.hellaswag_acc, static_cast<long long>(*record.hellaswag_items));
-      line += text;
-    }
-    progress_.note(line);
-  }
-  return true;
+  if (record.val_loss) note_validation(record);
+  return Ending::regular;
 }
 
-void Trainer::save() {
+Ending Trainer::evaluate(StepRecord& record) {
   engine_.optimizer.average().show();
-  const WholeState whole = [this](const Optimizer::StateBuffer& buffer) { return engine_.whole(buffer); };
+  const auto showing = [&](const char* what) {
+    return [this, what](double share) {
+      progress_.activity(what, share);
+      return !StopSignals::requested();
+    };
+  };
+  try {
+    record.val_loss = validation_loss(engine_.model, *data_.val, config_.batch.micro_batch, config_.model.n_ctx, data_.sample,
+                                      engine_.batch, ops_, ranks_, showing("validating"));
+  } catch (const Error& error) {
+    lose_data(error);
+  }
+  if (!record.val_loss) return Ending::interrupted;
+  record.val_tokens = data_.sample.tokens;
+  if (data_.hellaswag.empty()) return Ending::regular;
+  const std::optional<MultipleChoiceScore> score =
+      multiple_choice_score(engine_.model, data_.hellaswag, config_.eval.hellaswag_items, *data_.tokenizer, config_.model.n_ctx,
+                            config_.batch.micro_batch, engine_.batch, ops_, ranks_, showing("scoring HellaSwag"));
+  if (!score) return Ending::interrupted;
+  record.hellaswag_acc = score->accuracy;
+  record.hellaswag_acc_norm = score->accuracy_normalized;
+  record.hellaswag_items = score->items;
+  return Ending::regular;
+}
+
+void Trainer::note_validation(const StepRecord& record) {
+  if (state_.val_sample != data_.sample) state_.first_val_loss = state_.best_val_loss = std::nullopt;
+  state_.val_sample = data_.sample;
+  state_.last_val_loss = record.val_loss;
+  if (!state_.first_val_loss) state_.first_val_loss = record.val_loss;
+  if (!state_.best_val_loss || *record.val_loss < *state_.best_val_loss) state_.best_val_loss = record.val_loss;
+  std::string line = formatted("step %lld/%lld  validation loss %.4f nats per token", record.step, steps_, *record.val_loss);
+  if (record.hellaswag_items)
+    line += formatted("  HellaSwag acc_norm %.4f (acc %.4f, %lld items)", *record.hellaswag_acc_norm, *record.hellaswag_acc,
+                      *record.hellaswag_items);
+  progress_.note(line);
+}
+
+/// All ranks do, together.
+void Trainer::save() {
   if (metrics_) {
     metrics_->sync();
-    state_.metrics_bytes = metrics_->bytes().metrics;
-    state_.diagnostics_bytes = metrics_->bytes().diagnostics;
-    last_checkpoint_ =
-        checkpoints_.save(state_, engine_.weights, engine_.optimizer, ops_, tokenizer_ ? &*tokenizer_ : nullptr, whole);
-  } else {
-    contribute_to_checkpoint(engine_.weights, engine_.optimizer, whole);
+    state_.log_bytes = metrics_->bytes();
   }
+  last_checkpoint_ =
+      checkpoints_.save(state_, engine_.weights, engine_.optimizer, ops_, data_.tokenizer ? &*data_.tokenizer : nullptr,
+                        [this](const Optimizer::StateBuffer& buffer) { return engine_.whole(buffer); });
   ranks_.meet("a checkpoint to be saved");
-  last_checkpoint_ = text_of_first(ranks_, last_checkpoint_.string(), "the name of a checkpoint");
   saved_step_ = state_.pending ? -1 : state_.step;
 }
 
-TrainSummary Trainer::run() {
-  if (state_.pending && !record_step(*state_.pending)) return finish(true);
-  const std::size_t ahead = ops_.device().asynchronous ? 2 : 0;
-  while (state_.step < steps_) {
-    fetch_batches();
-    const bool stop = asked_to_stop(ranks_, !lost_data_.empty());
-    if (!stop) start_training_step();
-    const bool weights_wanted = stop || state_.step == steps_ || evaluation_due(state_.step) || checkpoint_due(state_.step) ||
-                                diagnostics_due(state_.step).any() || comparison_due(state_.step);
-    while (started_.size() > (weights_wanted ? 0 : ahead))
-      if (!finish_training_step()) return finish(true);
-    if (stop) return finish(true);
-    if (comparison_due(state_.step)) compare_weights(ranks_, engine_.weights, ops_, state_.step);
-    if (checkpoint_due(state_.step)) save();
-  }
-  return finish(false);
-}
-
-TrainSummary Trainer::finish(bool interrupted) {
+TrainSummary Trainer::finish(Ending ending) {
   if (saved_step_ != state_.step || state_.pending) save();
   TrainSummary summary;
-  summary.interrupted = interrupted;
+  summary.interrupted = ending == Ending::interrupted;
   summary.steps = state_.step;
   summary.first_val_loss = state_.first_val_loss;
   summary.val_loss = state_.last_val_loss;
   summary.checkpoint = last_checkpoint_;
-  if (interrupted) {
+  if (summary.interrupted) {
     for (const std::string& lost : ranks_.exchange(lost_data_, "the reason to stop")) {
       if (lost.empty()) continue;
       fail_together(ranks_, ExitCode::data,
@@ -488,31 +327,31 @@ TrainSummary Trainer::finish(bool interrupted) {
                    "; run the same command with --resume to go on");
     return summary;
   }
-
-  if (summary.val_loss && state_.val_sample == sample_) {
-    if (const std::optional<double> bytes = val_->origins().bytes_per_token())
+  if (summary.val_loss && state_.val_sample == data_.sample) {
+    if (const std::optional<double> bytes = data_.val->origins().bytes_per_token())
       summary.bits_per_byte = *summary.val_loss / std::numbers::ln2 / *bytes;
   }
   if (!first()) return summary;
-  const auto optional_number = [](const std::optional<double>& value) {
-    return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
-  };
-  nlohmann::ordered_json json;
-  json["name"] = config_.name;
-  json["steps"] = state_.step;
-  json["tokens"] = state_.next_window * config_.model.n_ctx;
-  json["parameters"] = engine_.weights.layout().parameter_count();
-  json["first_val_loss"] = optional_number(summary.first_val_loss);
-  json["best_val_loss"] = optional_number(state_.best_val_loss);
-  json["val_loss"] = optional_number(summary.val_loss);
-  json["val_tokens"] = summary.val_loss ? nlohmann::ordered_json(state_.val_sample.tokens) : nullptr;
-  json["val_fingerprint"] = summary.val_loss ? nlohmann::ordered_json(state_.val_sample.fingerprint) : nullptr;
-  json["bits_per_byte"] = optional_number(summary.bits_per_byte);
-  json["train_seconds"] = state_.train_seconds;
-  json["checkpoint"] = fs::relative(last_checkpoint_, path_).string();
-  write_file_atomically(path_ / "summary.json", json.dump(2) + "\n");
+  write_summary(summary);
   progress_.note(draw_chart(read_loss_curves(path_ / "metrics.jsonl"), 72, 16, "steps"));
   return summary;
+}
+
+void Trainer::write_summary(const TrainSummary& summary) const {
+  const nlohmann::ordered_json json = {
+      {"name", config_.name},
+      {"steps", state_.step},
+      {"tokens", state_.next_window * config_.model.n_ctx},
+      {"parameters", engine_.weights.layout().parameter_count()},
+      {"first_val_loss", summary.first_val_loss},
+      {"best_val_loss", state_.best_val_loss},
+      {"val_loss", summary.val_loss},
+      {"val_tokens", summary.val_loss ? nlohmann::ordered_json(state_.val_sample.tokens) : nullptr},
+      {"val_fingerprint", summary.val_loss ? nlohmann::ordered_json(state_.val_sample.fingerprint) : nullptr},
+      {"bits_per_byte", summary.bits_per_byte},
+      {"train_seconds", state_.train_seconds},
+      {"checkpoint", fs::relative(last_checkpoint_, path_).string()}};
+  write_file_atomically(path_ / "summary.json", json.dump(2) + "\n");
 }
 
 }  // namespace

@@ -16,9 +16,9 @@ TrainerState tiny_state(std::int64_t step) {
   TrainerState state;
   state.step = step;
   state.next_window = 4 * step;
-  state.metrics_bytes = 12345;
+  state.log_bytes.metrics = 12345;
   state.train_seconds = 0.1;  // not a binary fraction: must come back bit for bit
-  state.diagnostics_bytes = 77;
+  state.log_bytes.diagnostics = 77;
   state.earlier_updates = 5;
   state.noise = {0.1, 0.2, 0.3, 0.7};
   state.val_sample = {4096, "00112233445566778899aabbccddeeff"};
@@ -42,8 +42,8 @@ void expect_equal(const StepRecord& a, const StepRecord& b) {
 void expect_equal(const TrainerState& a, const TrainerState& b) {
   EXPECT_EQ(a.step, b.step);
   EXPECT_EQ(a.next_window, b.next_window);
-  EXPECT_EQ(a.metrics_bytes, b.metrics_bytes);
-  EXPECT_EQ(a.diagnostics_bytes, b.diagnostics_bytes);
+  EXPECT_EQ(a.log_bytes.metrics, b.log_bytes.metrics);
+  EXPECT_EQ(a.log_bytes.diagnostics, b.log_bytes.diagnostics);
   EXPECT_EQ(a.earlier_updates, b.earlier_updates);
   EXPECT_EQ(a.noise.moment_signal, b.noise.moment_signal);
   EXPECT_EQ(a.noise.moment_noise, b.noise.moment_noise);
@@ -127,6 +127,23 @@ TEST_F(CheckpointTest, TokenizerTravelsAlong) {
   verify_checkpoint(path);
   overwrite(path / "tokenizer.json", "{}");
   expect_error(ExitCode::checkpoint, {path.string(), "tokenizer.json", "hash"}, [&] { verify_checkpoint(path); });
+}
+
+TEST_F(CheckpointTest, RanksThatWriteNothingAskForTheSameInTheSameOrder) {
+  const auto asked_for = [&](bool writes) {
+    std::vector<std::string> asked;
+    CheckpointFolder(folder / "checkpoints", 2, writes)
+        .save(tiny_state(1), tiny.engine.weights, tiny.engine.optimizer, *tiny.ops, nullptr,
+              [&](const Optimizer::StateBuffer& buffer) {
+                asked.push_back(buffer.name);
+                return own_state(buffer);
+              });
+    return asked;
+  };
+  const std::vector<std::string> of_others = asked_for(false);
+  EXPECT_EQ(entries(), 0u);
+  EXPECT_EQ(of_others, (std::vector<std::string>{"exp_avg", "exp_avg_sq"}));
+  EXPECT_EQ(of_others, asked_for(true));
 }
 
 TEST_F(CheckpointTest, KeepsTheNewest) {

@@ -1,5 +1,5 @@
 // The folder of a run, and which changes a resumed run may bring.
-#include "train/run_directory.h"
+#include "train/start.h"
 
 #include "tiny_run.h"
 
@@ -82,34 +82,37 @@ TEST(Resumable, DataAndTokenizerMayNeverChange) {
 TEST(RunDirectory, ANewRunWantsANewFolder) {
   const TemporaryFolder folder;
   const fs::path run = folder / "deep/down";
-  { EXPECT_EQ(RunDirectory(run, false).path(), run); }
-  { const RunDirectory still_no_run(run, false); }
+  { const auto lock = open_run_directory(run, false); }
+  EXPECT_TRUE(fs::is_directory(run));
+  { const auto still_no_run = open_run_directory(run, false); }
   std::ofstream(run / "config.json") << "{}";
-  expect_error(ExitCode::usage, {run.string(), "--resume", "--out"}, [&] { const RunDirectory taken(run, false); });
-  { const RunDirectory resumed(run, true); }
+  expect_error(ExitCode::usage, {run.string(), "--resume", "--out"}, [&] { const auto taken = open_run_directory(run, false); });
+  { const auto resumed = open_run_directory(run, true); }
   for (const char* name : {"metrics.jsonl", "sweep.json"}) {
     std::ofstream(folder / name) << "{}";
     expect_error(ExitCode::usage, {folder.path().string(), name == std::string("sweep.json") ? "a sweep" : name, "--out"},
-                 [&] { const RunDirectory mixed(folder.path(), false); });
+                 [&] { const auto mixed = open_run_directory(folder.path(), false); });
     fs::remove(folder / name);
   }
 }
 
 TEST(RunDirectory, ResumingWantsARun) {
   const TemporaryFolder folder;
-  expect_error(ExitCode::checkpoint, {"no run to resume", "--resume"}, [&] { const RunDirectory none(folder.path(), true); });
+  expect_error(ExitCode::checkpoint, {"no run to resume", "--resume"},
+               [&] { const auto none = open_run_directory(folder.path(), true); });
 }
 
 TEST(RunDirectory, OneRunAtATime) {
   const TemporaryFolder folder;
-  const RunDirectory first(folder.path(), false);
-  expect_error(ExitCode::io, {folder.path().string()}, [&] { const RunDirectory second(folder.path(), false); });
+  const auto first = open_run_directory(folder.path(), false);
+  expect_error(ExitCode::io, {folder.path().string()}, [&] { const auto second = open_run_directory(folder.path(), false); });
 }
 
 TEST(RunDirectory, AFileIsNoFolder) {
   const TemporaryFolder folder;
   std::ofstream(folder / "file") << "x";
-  expect_error(ExitCode::io, {"cannot make the folder"}, [&] { const RunDirectory under(folder / "file/run", false); });
+  expect_error(ExitCode::io, {"cannot make the folder"},
+               [&] { const auto under = open_run_directory(folder / "file/run", false); });
 }
 
 }  // namespace

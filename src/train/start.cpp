@@ -1,0 +1,204 @@
+#include "train/start.h"
+
+#include <algorithm>
+
+#include "config/parse.h"
+#include "config/resolved.h"
+#include "config/validate.h"
+#include "io/error.h"
+#include "model/hf_format.h"
+#include "train/agreement.h"
+
+namespace temper {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+BatchSettings batch_settings(const RunConfig& config, const std::vector<std::string>& files, bool shuffle) {
+  return {.files = files,
+          .format = config.data.format == "raw_u16" ? ShardFormat::raw_u16 : ShardFormat::automatic,
+          .n_ctx = config.model.n_ctx,
+          .vocab_size = config.model.vocab_size,
+          .shuffle = shuffle,
+          .seed = config.seed};
+}
+
+/// A thing that ranks must have alike is a row here.
+void compare_ranks(const TrainOptions& options, const RunData& data, const TrainerState& state, const fs::path& checkpoint,
+                   Communicator& ranks) {
+  if (ranks.size() == 1) return;
+  const RunConfig& config = options.config;
+  const auto hash_of_file = [](const fs::path& file) { return file.empty() ? "none" : hash_file(file); };
+  const auto hash_of_state = [&](const fs::path& folder) {
+    return hash_of_file(folder.empty() ? folder : folder / "trainer.json");
+  };
+  std::vector<Fingerprint> rows = {{"the program", options.program},
+                                   {"the run directory (--out)", fs::absolute(options.run_directory).lexically_normal().string()},
+                                   {"the training data (data.train)", data.train.fingerprint()},
+                                   {"the validation data (data.val)", data.val ? data.val->fingerprint() : "none"},
+                                   {"the tokenizer", state.tokenizer_hash.empty() ? "none" : state.tokenizer_hash},
+                                   {"the HellaSwag items (eval.hellaswag)", hash_of_file(config.eval.hellaswag)},
+                                   {"the checkpoint to branch from", hash_of_state(config.train.branch_from.value_or(""))},
+                                   {"the checkpoint to resume", hash_of_state(checkpoint)}};
+  for (const Field& field : config_fields()) rows.push_back({field.path, to_text(get_field(field, config))});
+  compare_fingerprints(ranks, rows);
+}
+
+void initialize_weights(const RunConfig& config, Weights& weights) {
+  if (!config.train.init_from) return weights.initialize(config.seed);
+  const fs::path folder = *config.train.init_from;
+  const ModelConfig found = read_hf_config(folder);
+  const ModelConfig& wanted = config.model;
+  const auto same = [&](const char* key, std::int64_t there, std::int64_t here) {
+    if (there != here)
+      throw Error(ExitCode::usage, "train.init_from: the model in " + folder.string() + " has " + key + " " +
+                                       std::to_string(there) + ", the configuration model." + key + " " + std::to_string(here) +
+                                       "; make them equal");
+  };
+  same("n_layer", found.n_layer, wanted.n_layer);
+  same("n_head", found.n_head, wanted.n_head);
+  same("n_embd", found.n_embd, wanted.n_embd);
+  same("n_ctx", found.n_ctx, wanted.n_ctx);
+  same("vocab_size", found.vocab_size, wanted.vocab_size);
+  same("bias", found.bias, wanted.bias);
+  load_hf_model(folder, weights);
+}
+
+/// Takes weights, moments and place in the data from another run's checkpoint; this run's schedule begins at its own step 0.
+void branch(const fs::path& from, TrainerState& state, Engine& engine) {
+  const TrainerState saved = verify_checkpoint(from);
+  if (saved.data_fingerprint != state.data_fingerprint)
+    throw Error(ExitCode::data,
+                "train.branch_from: " + from.string() + " was trained on other data than data.train names; name the same shards");
+  load_checkpoint(from, engine.weights, engine.optimizer, *engine.device);
+  state.next_window = saved.next_window;
+  state.earlier_updates = saved.earlier_updates + saved.step;
+}
+
+std::string text_of(const ValidationSample& sample) {
+  return std::to_string(sample.tokens) + " tokens of data " + sample.fingerprint.substr(0, 8);
+}
+
+/// `fresh`: the state of this run before its first step. Returns the one that was saved.
+TrainerState resume(const fs::path& checkpoint, const TrainerState& fresh, const TrainOptions& options, const RunData& data,
+                    Engine& engine, Progress& progress) {
+  TrainerState saved = verify_checkpoint(checkpoint);
+  check_resumable(saved, fresh, options.allowed_changes, checkpoint);
+  load_checkpoint(checkpoint, engine.weights, engine.optimizer, *engine.device);
+  saved.config_json = fresh.config_json;
+  if (saved.tokenizer_hash.empty()) saved.tokenizer_hash = fresh.tokenizer_hash;
+  progress.note("resuming " + checkpoint.string() + " at step " + std::to_string(saved.step) + " of " +
+                std::to_string(total_steps(options.config)));
+  if (data.val && saved.last_val_loss && saved.val_sample != data.sample)
+    progress.note("another validation sample than before: " + text_of(data.sample) + ", where it was " + text_of(saved.val_sample) +
+                  " (eval.tokens, data.val); the next validation's loss is the first and the best of the new one");
+  return saved;
+}
+
+/// What the representation change is measured on: the first validation windows, or training ones where there are none.
+void hold_batch(const RunConfig& config, const RunData& data, Engine& engine) {
+  const BatchSource& source = data.val ? *data.val : data.train;
+  const std::int64_t sequences = std::min(config.diagnostics.representation_sequences, source.windows_per_epoch());
+  Batch batch;
+  source.read(0, sequences, batch);
+  engine.held->upload(batch, sequences, config.model.n_ctx);
+  engine.device->synchronize();
+}
+
+}  // namespace
+
+std::unique_ptr<FolderLock> open_run_directory(const fs::path& path, bool resume) {
+  const bool holds_run = fs::exists(path / "config.json");
+  const bool holds_history = fs::exists(path / "metrics.jsonl") || fs::exists(path / "sweep.json");
+  if (resume && !holds_run)
+    throw Error(ExitCode::checkpoint,
+                path.string() + ": there is no run to resume here; drop --resume to start one, or correct --out");
+  if (!resume && holds_run)
+    throw Error(ExitCode::usage, path.string() + ": holds a run already; --resume goes on with it, another --out starts a new one");
+  if (!resume && holds_history)
+    throw Error(ExitCode::usage, path.string() + ": holds " +
+                                     (fs::exists(path / "sweep.json") ? "a sweep" : "the metrics.jsonl of a run") +
+                                     ", which a new run would mix with its own; name another --out");
+  make_folder(path);
+  return std::make_unique<FolderLock>(path);
+}
+
+void check_resumable(const TrainerState& saved, const TrainerState& now, const std::vector<std::string>& allowed_changes,
+                     const fs::path& checkpoint) {
+  std::string problems;
+  if (saved.data_fingerprint != now.data_fingerprint)
+    problems += "\n  the training data differs: fingerprint " + saved.data_fingerprint + " then, " + now.data_fingerprint + " now";
+  if (!saved.tokenizer_hash.empty() && !now.tokenizer_hash.empty() && saved.tokenizer_hash != now.tokenizer_hash)
+    problems += "\n  the tokenizer differs: hash " + saved.tokenizer_hash + " then, " + now.tokenizer_hash + " now";
+
+  const RunConfig before = config_from_json(saved.config_json, (checkpoint / "trainer.json").string());
+  const RunConfig after = config_from_json(now.config_json, "the configuration given");
+  for (const FieldDifference& difference : compare(before, after)) {
+    if (difference.resume == ResumeClass::topology || difference.resume == ResumeClass::free) continue;
+    const std::string path(difference.path);
+    const bool allowed = std::find(allowed_changes.begin(), allowed_changes.end(), path) != allowed_changes.end();
+    if (difference.resume == ResumeClass::trajectory && allowed) continue;
+    problems += "\n  " + path + ": " + difference.before + " then, " + difference.after + " now";
+    problems += difference.resume == ResumeClass::trajectory ? " (--allow-change " + path + " permits it)" : " (cannot change)";
+  }
+  if (!problems.empty())
+    throw Error(ExitCode::checkpoint, checkpoint.string() + " was saved by another run:" + problems +
+                                          "\nGive the configuration it was started with, or start a new run with another --out.");
+}
+
+RunData::RunData(const RunConfig& config)
+    : tokenizer(config.data.tokenizer.empty() ? std::nullopt : std::optional(Tokenizer::load(config.data.tokenizer))),
+      train(batch_settings(config, config.data.train, config.data.shuffle)) {
+  if (!config.data.val.empty()) {
+    val.emplace(batch_settings(config, config.data.val, false));
+    sample = validation_sample(*val, config.model.n_ctx, config.eval.tokens);
+  }
+  if (!config.eval.hellaswag.empty()) {
+    if (!tokenizer)
+      throw Error(ExitCode::usage,
+                  "eval.hellaswag needs data.tokenizer: the items are text and must be encoded; set data.tokenizer");
+    if (!val)
+      throw Error(ExitCode::usage, "eval.hellaswag is scored at each validation, and data.val names no shards; set data.val");
+    hellaswag = read_multiple_choice(config.eval.hellaswag);
+  }
+  if (tokenizer && tokenizer->vocab_size() > config.model.vocab_size)
+    throw Error(ExitCode::usage, config.data.tokenizer + " has " + std::to_string(tokenizer->vocab_size()) +
+                                     " tokens, model.vocab_size is " + std::to_string(config.model.vocab_size) +
+                                     "; set model.vocab_size to at least the tokenizer's size");
+  if (tokenizer) identity.add("data.tokenizer (" + config.data.tokenizer + ")", tokenizer->hash());
+  for (const auto* folder : {&config.train.init_from, &config.train.branch_from})
+    if (*folder) identity.add("the model to start from (" + **folder + ")", tokenizer_of_model(**folder));
+  identity.add_shards("data.train", train.origins());
+  if (val) identity.add_shards("data.val", val->origins());
+}
+
+StartedRun start_run(const TrainOptions& options, const RunData& data, const CheckpointFolder& checkpoints, Engine& engine,
+                     Progress& progress) {
+  const RunConfig& config = options.config;
+  Communicator& ranks = engine.ranks;
+  for (const std::string& note : data.identity.notes()) progress.note("note: " + note);
+  fs::path newest;
+  if (options.resume && ranks.rank() == 0) newest = checkpoints.newest_good().value_or("");
+  const fs::path checkpoint = text_of_first(ranks, newest.string(), "the choice of a checkpoint");
+
+  TrainerState state;
+  state.config_json = config_to_json(config);
+  state.data_fingerprint = data.train.fingerprint();
+  state.tokenizer_hash = data.identity.hash();
+  compare_ranks(options, data, state, checkpoint, ranks);
+  if (!checkpoint.empty()) {
+    state = resume(checkpoint, state, options, data, engine, progress);
+  } else {
+    if (options.resume) progress.note("no checkpoint yet in " + options.run_directory.string() + ": starting at step 0");
+    initialize_weights(config, engine.weights);
+    if (config.train.branch_from) branch(*config.train.branch_from, state, engine);
+    if (data.val) state.pending = StepRecord{};  // the loss of the untrained model
+  }
+  if (ranks.size() > 1) compare_fingerprints(ranks, {{"the weights to start with", hash_of(engine.weights, *engine.device)}});
+  engine.optimizer.set_earlier_updates(state.earlier_updates);
+  if (engine.held) hold_batch(config, data, engine);
+  return {std::move(state), checkpoint};
+}
+
+}  // namespace temper

@@ -1,0 +1,57 @@
+// How a run begins: its folder, its data, what must fit together (tokenizers, ranks, a checkpoint), and the weights and state it
+// begins with.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/batches.h"
+#include "data/multiple_choice.h"
+#include "data/tokenizer.h"
+#include "data/tokenizer_identity.h"
+#include "io/file.h"
+#include "train/checkpoint.h"
+#include "train/engine.h"
+#include "train/progress.h"
+#include "train/trainer.h"
+
+namespace temper {
+
+/// Makes (or with `resume` opens) the folder of a run and locks it against a second process. Refuses a folder that holds a run
+/// unless resuming, and resuming where there is no run.
+[[nodiscard]] std::unique_ptr<FolderLock> open_run_directory(const std::filesystem::path& path, bool resume);
+
+/// Refuses to continue `saved` as `now` when data, tokenizer or configuration differ in a way that changes the run. Fields that
+/// set the course (rates, batch, schedule) may differ when named in `allowed_changes`; model, seed and data may not.
+/// Throws Error(ExitCode::checkpoint) listing every difference with both values.
+void check_resumable(const TrainerState& saved, const TrainerState& now, const std::vector<std::string>& allowed_changes,
+                     const std::filesystem::path& checkpoint);
+
+/// What a run reads.
+struct RunData {
+  /// Throws Error with ExitCode::data or ExitCode::usage where something is missing or was made with another tokenizer.
+  explicit RunData(const RunConfig& config);
+
+  std::optional<Tokenizer> tokenizer;
+  BatchSource train;
+  std::optional<BatchSource> val;
+  ValidationSample sample;  ///< of val
+  std::vector<MultipleChoiceItem> hellaswag;
+  TokenizerIdentity identity;  ///< of tokenizer, shards and the model to start from
+};
+
+struct StartedRun {
+  TrainerState state;
+  std::filesystem::path checkpoint;  ///< that the run goes on from; empty where it begins at step 0
+};
+
+/// Sets weights and optimizer: new ones, a model's (train.init_from), those of another run (train.branch_from) or, with
+/// options.resume, those of the newest intact checkpoint; and the held batch, where the representation change is measured. Ranks
+/// compare what they must have alike: SharedError(ExitCode::data) names what differs.
+StartedRun start_run(const TrainOptions& options, const RunData& data, const CheckpointFolder& checkpoints, Engine& engine,
+                     Progress& progress);
+
+}  // namespace temper

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "config/validate.h"
-#include "optim/diagnostics.h"
+#include "optim/measurements.h"
 
 namespace temper {
 namespace {

@@ -1,0 +1,57 @@
+// What is measured of an update. A measurement has one name wherever it is met: diagnostics.jsonl, metrics.jsonl, TensorBoard,
+// reports and docs/diagnostics.md are all made from these tables.
+#pragma once
+
+#include <optional>
+#include <string>
+
+namespace temper {
+
+template <typename Record, typename Value = double>
+struct MeasurementKey {
+  const char* name;
+  Value Record::*member;
+  const char* meaning;
+  bool in_summary = false;  ///< for all tensors together it stands in the step's own line too
+  bool of_parts = false;    ///< TensorBoard and reports have it for each layer and tensor
+};
+
+/// One tensor, the tensors of one layer together, or all of them. A packed qkv weight counts as three tensors. Weights are those
+/// before the update. What has no value (a ratio to 0) is 0.
+struct UpdateDiagnostics {
+  std::string name;  ///< "transformer.h.0.attn.c_attn.weight.q", "layer 0", "all"
+  double grad_norm, weight_norm, update_norm, step_norm, relative_update, angle, row_angle, step_angle, step_row_angle;
+  double effective_rate, alignment, moment_ratio, excess_kurtosis, largest_weight;
+};
+inline constexpr MeasurementKey<UpdateDiagnostics> update_measurements[] = {
+    {"grad_norm", &UpdateDiagnostics::grad_norm, "norm of the gradient, before clipping", false, true},
+    {"weight_norm", &UpdateDiagnostics::weight_norm, "norm of the weights before the update", true, true},
+    {"update_norm", &UpdateDiagnostics::update_norm, "norm of what was added to the weights", false, true},
+    {"step_norm", &UpdateDiagnostics::step_norm, "norm of the step: the update without the decay"},
+    {"relative_update", &UpdateDiagnostics::relative_update, "update_norm / weight_norm", true, true},
+    {"angle", &UpdateDiagnostics::angle, "radians that the update turned the tensor"},
+    {"row_angle", &UpdateDiagnostics::row_angle, "radians that it turned the rows, root mean square"},
+    {"step_angle", &UpdateDiagnostics::step_angle, "radians that the step turned the tensor"},
+    {"step_row_angle", &UpdateDiagnostics::step_row_angle, "radians that the step turned the rows, root mean square", true, true},
+    {"effective_rate", &UpdateDiagnostics::effective_rate, "learning_rate / weight_norm", true},
+    {"alignment", &UpdateDiagnostics::alignment, "cosine of gradient and first moment before the update", true, true},
+    {"moment_ratio", &UpdateDiagnostics::moment_ratio, "norm of the first moment / grad_norm"},
+    {"excess_kurtosis", &UpdateDiagnostics::excess_kurtosis, "of the weights about 0; 0 for a Gaussian"},
+    {"largest_weight", &UpdateDiagnostics::largest_weight, "largest absolute value of a weight"},
+};
+
+/// Signal and noise of the gradient; an example is a sequence. Absent where it was not or could not be estimated.
+struct NoiseDiagnostics {
+  std::optional<double> moment_snr, moment_critical_batch, batch_snr, batch_critical_batch;
+};
+inline constexpr MeasurementKey<NoiseDiagnostics, std::optional<double>> noise_measurements[] = {
+    {"moment_snr", &NoiseDiagnostics::moment_snr, "signal-to-noise ratio of the batch, from the first moment", true},
+    {"moment_critical_batch", &NoiseDiagnostics::moment_critical_batch, "sequences at which moment_snr would be 1"},
+    {"batch_snr", &NoiseDiagnostics::batch_snr, "the same ratio, from the first micro-batch and the whole batch"},
+    {"batch_critical_batch", &NoiseDiagnostics::batch_critical_batch, "sequences at which batch_snr would be 1", true},
+};
+
+/// The name of RepresentationChange::Layer::change, and in the step's line of its root mean square over the layers.
+inline constexpr const char* representation_change = "representation_change";
+
+}  // namespace temper

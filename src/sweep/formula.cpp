@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <initializer_list>
+#include <map>
 
 #include "io/error.h"
 
@@ -21,49 +21,66 @@ constexpr std::size_t longest_text = 1000;
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-/// Recursive descent, one method per level of binding.
+/// Binary operators, those that bind least first.
+const std::vector<std::vector<std::string_view>> levels = {
+    {"or"}, {"and"}, {"<=", ">=", "==", "!=", "<", ">"}, {"+", "-"}, {"*", "/"}};
+constexpr std::size_t comparisons = 2;  // which do not follow one another
+
+/// What they and the functions compute; `min(a, b, c)` is min(min(a, b), c).
+const std::map<std::string_view, double (*)(double, double)> operations = {
+    {"+", [](double a, double b) { return a + b; }},
+    {"-", [](double a, double b) { return a - b; }},
+    {"*", [](double a, double b) { return a * b; }},
+    {"/", [](double a, double b) { return a / b; }},
+    {"^", [](double a, double b) { return std::pow(a, b); }},
+    {"<", [](double a, double b) { return a < b ? 1.0 : 0.0; }},
+    {"<=", [](double a, double b) { return a <= b ? 1.0 : 0.0; }},
+    {">", [](double a, double b) { return a > b ? 1.0 : 0.0; }},
+    {">=", [](double a, double b) { return a >= b ? 1.0 : 0.0; }},
+    {"min", [](double a, double b) { return std::min(a, b); }},
+    {"max", [](double a, double b) { return std::max(a, b); }},
+    {"sqrt", [](double a, double) { return std::sqrt(a); }},
+    {"exp", [](double a, double) { return std::exp(a); }},
+    {"log", [](double a, double) { return std::log(a); }},
+    {"round", [](double a, double) { return std::round(a); }},
+};
+
+/// Recursive descent.
 class Parser {
  public:
   Parser(std::string_view text, const std::string& where, std::set<std::string>& keys) : text_(text), where_(where), keys_(keys) {}
 
   Node parse() {
-    Node node = disjunction();
+    Node node = binary(0);
     skip_space();
     if (at_ < text_.size()) fail("expected an operator");
     return node;
   }
 
  private:
-  Node disjunction() {
-    return left_to_right({"or"}, [this] { return conjunction(); });
-  }
-  Node conjunction() {
-    return left_to_right({"and"}, [this] { return comparison(); });
-  }
-  Node comparison() {
-    Node left = sum();
-    const std::string name = take({"<=", ">=", "==", "!=", "<", ">"});
-    return name.empty() ? left : operation(name, std::move(left), sum());
-  }
-  Node sum() {
-    return left_to_right({"+", "-"}, [this] { return product(); });
-  }
-  Node product() {
-    return left_to_right({"*", "/"}, [this] { return unary(); });
+  /// Operators of this level and what binds closer, from left to right.
+  Node binary(std::size_t level) {
+    if (level == levels.size()) return unary();
+    Node left = binary(level + 1);
+    for (std::string name = take(levels[level]); !name.empty(); name = take(levels[level])) {
+      left = {Kind::operation, 0.0, name, {left, binary(level + 1)}};
+      if (level == comparisons) break;
+    }
+    return left;
   }
   Node unary() {
     const Depth depth(*this);
     if (take({"-"}).empty()) return power();
-    return operation("-", {Kind::number, 0.0}, unary());
+    return {Kind::operation, 0.0, "-", {{Kind::number, 0.0}, unary()}};
   }
   Node power() {
     Node base = primary();
-    return take({"^"}).empty() ? base : operation("^", std::move(base), unary());
+    return take({"^"}).empty() ? base : Node{Kind::operation, 0.0, "^", {base, unary()}};
   }
 
   Node primary() {
     if (!take({"("}).empty()) {
-      Node inside = disjunction();
+      Node inside = binary(0);
       expect(")");
       return inside;
     }
@@ -100,7 +117,7 @@ class Parser {
       return {Kind::key, 0.0, name};
     }
     Node node{Kind::operation, 0.0, name};
-    do node.operands.push_back(disjunction());
+    do node.operands.push_back(binary(0));
     while (!take({","}).empty());
     expect(")");
     const bool of_one = name == "sqrt" || name == "exp" || name == "log" || name == "round";
@@ -111,22 +128,8 @@ class Parser {
     return node;
   }
 
-  template <class Next>
-  Node left_to_right(std::initializer_list<std::string_view> names, Next next) {
-    Node left = next();
-    for (std::string name = take(names); !name.empty(); name = take(names)) left = operation(name, std::move(left), next());
-    return left;
-  }
-
-  static Node operation(const std::string& name, Node left, Node right) {
-    Node node{Kind::operation, 0.0, name};
-    node.operands.push_back(std::move(left));
-    node.operands.push_back(std::move(right));
-    return node;
-  }
-
   /// Takes whichever of the symbols or words comes next; empty: none of them.
-  std::string take(std::initializer_list<std::string_view> names) {
+  std::string take(const std::vector<std::string_view>& names) {
     skip_space();
     for (const std::string_view name : names) {
       if (!text_.substr(at_).starts_with(name)) continue;
@@ -179,7 +182,10 @@ class Evaluation {
     // What decides comes first, so that the other side may be undefined where it does not count.
     if (node.text == "or") return number(node.operands[0]) != 0.0 || number(node.operands[1]) != 0.0 ? 1.0 : 0.0;
     if (node.text == "and") return number(node.operands[0]) != 0.0 && number(node.operands[1]) != 0.0 ? 1.0 : 0.0;
-    const double value = arithmetic(node);
+    double value = number(node.operands[0]);
+    const auto apply = operations.at(node.text);
+    if (node.operands.size() == 1) value = apply(value, 0.0);
+    for (std::size_t i = 1; i < node.operands.size(); ++i) value = apply(value, number(node.operands[i]));
     if (!std::isfinite(value)) fail(node.text + " gives no finite number here");
     return value;
   }
@@ -191,39 +197,11 @@ class Evaluation {
   }
 
  private:
-  double arithmetic(const Node& node) const {
-    const std::string& name = node.text;
-    const double a = number(node.operands[0]);
-    if (name == "sqrt") return std::sqrt(a);
-    if (name == "exp") return std::exp(a);
-    if (name == "log") return std::log(a);
-    if (name == "round") return std::round(a);
-    double b = number(node.operands[1]);
-    if (name == "min" || name == "max") {
-      for (std::size_t i = 2; i < node.operands.size(); ++i) {
-        const double next = number(node.operands[i]);
-        b = name == "min" ? std::min(b, next) : std::max(b, next);
-      }
-      return name == "min" ? std::min(a, b) : std::max(a, b);
-    }
-    if (name == "+") return a + b;
-    if (name == "-") return a - b;
-    if (name == "*") return a * b;
-    if (name == "/") return a / b;
-    if (name == "^") return std::pow(a, b);
-    if (name == "<") return a < b;
-    if (name == "<=") return a <= b;
-    if (name == ">") return a > b;
-    return a >= b;
-  }
-
   Result value_of_key(const std::string& key) const {
     const Value value = value_of_(key);
     if (const auto* text = std::get_if<std::string>(&value.data)) return *text;
     if (const auto* flag = std::get_if<bool>(&value.data)) return *flag ? 1.0 : 0.0;
-    if (const auto* whole = std::get_if<std::int64_t>(&value.data)) return static_cast<double>(*whole);
-    if (const auto* large = std::get_if<std::uint64_t>(&value.data)) return static_cast<double>(*large);
-    if (const auto* real = std::get_if<double>(&value.data)) return *real;
+    if (const std::optional<double> number_of = as_number(value)) return *number_of;
     if (value.is_null()) fail(key + " is not given; give it in the base configuration or in a parameter");
     fail(key + " is " + to_text(value) + ", neither a number nor text");
   }

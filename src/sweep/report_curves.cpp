@@ -70,14 +70,6 @@ Json rounded(double number) {
   return std::strtod(text, nullptr);
 }
 
-Json rounded(const std::vector<double>& numbers) {
-  Json list = Json::array();
-  for (const double number : numbers) list.push_back(rounded(number));
-  return list;
-}
-
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
 /// Of what is measured at step 1, every so many steps, and at the end: not more than `limit` and both ends.
 class Thinning {
  public:
@@ -96,7 +88,7 @@ class Thinning {
 
  private:
   void thin(std::int64_t limit) {
-    if (stride_ > 0) stride_ *= divide_up(std::max<std::int64_t>(1, total_ / stride_), limit);
+    if (stride_ > 0) stride_ *= (std::max<std::int64_t>(1, total_ / stride_) + limit - 1) / limit;
   }
 
   std::int64_t total_, stride_, last_;
@@ -142,108 +134,69 @@ struct MeanAround {
   const std::vector<double>& values_;
 };
 
-/// The squares of several tensors' numbers.
-struct KindSums {
-  double gradient = 0.0, weight = 0.0, update = 0.0, angle = 0.0;
-  std::int64_t tensors = 0;
+void add(Json& curves, std::string_view key, const Json& value) { curves[std::string(key)].push_back(value); }
 
-  void add(const Line& tensor) {
-    const auto square = [&](std::string_view key) {
+/// Adds these measurements of an object, a point to the curve of each.
+void add_members(Json& curves, const Line& object, const auto& measurements, bool only_of_parts = false) {
+  for (const auto& one : measurements)
+    if (one.of_parts || !only_of_parts) add(curves, one.name, rounded(number_or_missing(object, one.name)));
+}
+
+void add_model(Json& parts, const Line& line, std::int64_t step) {
+  if (member(line, "all").is_null()) return;
+  add(parts["all"], "step", step);
+  add_members(parts["all"], member(line, "all"), update_measurements);
+  add_members(parts["all"], member(line, "noise"), noise_measurements);
+}
+
+void add_layers(Json& parts, const Line& line, std::int64_t step, std::int64_t layers) {
+  for (std::int64_t i = 0; i < layers; ++i) {
+    const std::string name = "layer " + std::to_string(i);
+    const Line& layer = member(member(line, "layers"), name);
+    if (layer.is_null()) continue;
+    add(parts[name], "step", step);
+    add_members(parts[name], layer, update_measurements, true);
+  }
+}
+
+/// Norms of the tensors of each kind together, and the root mean square of their angles.
+void add_kinds(Json& parts, const Line& line, std::int64_t step) {
+  struct Sums {
+    double gradient = 0.0, weight = 0.0, update = 0.0, angle = 0.0, tensors = 0.0;
+  };
+  std::map<std::size_t, Sums> sums;
+  for (const auto& [name, tensor] : member(line, "tensors").items()) {
+    const auto square = [&tensor = tensor](std::string_view key) {
       const double number = number_or_missing(tensor, key);
       return number * number;
     };
-    gradient += square("grad_norm");
-    weight += square("weight_norm");
-    update += square("update_norm");
-    angle += square("step_row_angle");
-    ++tensors;
+    Sums& sum = sums[kind_of(name)];
+    sum.gradient += square("grad_norm");
+    sum.weight += square("weight_norm");
+    sum.update += square("update_norm");
+    sum.angle += square("step_row_angle");
+    sum.tensors += 1.0;
   }
-};
-
-/// Columns of numbers over steps, in the order in which they first came.
-class Part {
- public:
-  void begin(std::int64_t step) { steps_.push_back(step); }
-  void add(std::string_view key, double number) {
-    auto at = std::find_if(columns_.begin(), columns_.end(), [&](const auto& column) { return column.first == key; });
-    if (at == columns_.end()) at = columns_.insert(at, {std::string(key), {}});
-    at->second.resize(steps_.size(), missing);
-    at->second.back() = number;
+  for (const auto& [kind, sum] : sums) {
+    Json& curves = parts[std::string(kinds[kind].second)];
+    add(curves, "step", step);
+    add(curves, "grad_norm", rounded(std::sqrt(sum.gradient)));
+    add(curves, "weight_norm", rounded(std::sqrt(sum.weight)));
+    add(curves, "update_norm", rounded(std::sqrt(sum.update)));
+    add(curves, "relative_update", rounded(std::sqrt(sum.update / sum.weight)));
+    add(curves, "step_row_angle", rounded(std::sqrt(sum.angle / sum.tensors)));
   }
-  Json to_json() const {
-    Json json;
-    json["step"] = steps_;
-    for (auto [key, numbers] : columns_) {
-      numbers.resize(steps_.size(), missing);
-      json[key] = rounded(numbers);
-    }
-    return json;
-  }
+}
 
- private:
-  std::vector<std::int64_t> steps_;
-  std::vector<std::pair<std::string, std::vector<double>>> columns_;
-};
-
-class DiagnosticsReader {
- public:
-  explicit DiagnosticsReader(std::int64_t layers) : layers_(layers) {}
-
-  void read_model(const Line& line, std::int64_t step) {
-    if (member(line, "all").is_null()) return;
-    Part& all = part("all");
-    all.begin(step);
-    for (const auto& one : update_measurements) all.add(one.name, number_or_missing(member(line, "all"), one.name));
-    for (const auto& one : noise_measurements) all.add(one.name, number_or_missing(member(line, "noise"), one.name));
-  }
-
-  void read_parts(const Line& line, std::int64_t step) {
-    for (std::int64_t i = 0; i < layers_; ++i) {
-      const std::string name = "layer " + std::to_string(i);
-      const Line& layer = member(member(line, "layers"), name);
-      if (layer.is_null()) continue;
-      part(name).begin(step);
-      for (const auto& one : update_measurements)
-        if (one.of_parts) part(name).add(one.name, number_or_missing(layer, one.name));
-    }
-    std::map<std::size_t, KindSums> sums;
-    for (const auto& [name, tensor] : member(line, "tensors").items()) sums[kind_of(name)].add(tensor);
-    for (const auto& [kind, sum] : sums) {
-      Part& one = part(std::string(kinds[kind].second));
-      one.begin(step);
-      one.add("grad_norm", std::sqrt(sum.gradient));
-      one.add("weight_norm", std::sqrt(sum.weight));
-      one.add("update_norm", std::sqrt(sum.update));
-      one.add("relative_update", std::sqrt(sum.update / sum.weight));
-      one.add("step_row_angle", std::sqrt(sum.angle / static_cast<double>(sum.tensors)));
-    }
-  }
-
-  /// The root mean square over the matrices, as metrics.jsonl has it.
-  void read_representation(const Line& line, std::int64_t step) {
-    const Line& matrices = member(line, "representation");
-    if (!matrices.is_object() || matrices.empty()) return;
-    double squares = 0.0;
-    for (const auto& [name, matrix] : matrices.items()) squares += std::pow(number_or_missing(matrix, representation_change), 2.0);
-    part("representation").begin(step);
-    part("representation").add(representation_change, std::sqrt(squares / static_cast<double>(matrices.size())));
-  }
-
-  Json to_json() const {
-    Json json = Json::object();
-    for (const auto& [name, one] : parts_) json[name] = one.to_json();
-    return json;
-  }
-
- private:
-  Part& part(const std::string& name) {
-    const auto at = std::find_if(parts_.begin(), parts_.end(), [&](const auto& entry) { return entry.first == name; });
-    return at != parts_.end() ? at->second : parts_.emplace_back(name, Part{}).second;
-  }
-
-  std::int64_t layers_;
-  std::vector<std::pair<std::string, Part>> parts_;
-};
+/// The root mean square over the matrices, as metrics.jsonl has it.
+void add_representation(Json& parts, const Line& line, std::int64_t step) {
+  const Line& matrices = member(line, "representation");
+  if (!matrices.is_object() || matrices.empty()) return;
+  double squares = 0.0;
+  for (const auto& [name, matrix] : matrices.items()) squares += std::pow(number_or_missing(matrix, representation_change), 2.0);
+  add(parts["representation"], "step", step);
+  add(parts["representation"], representation_change, rounded(std::sqrt(squares / static_cast<double>(matrices.size()))));
+}
 
 }  // namespace
 
@@ -274,35 +227,33 @@ Json training_curve(const fs::path& run, const RunConfig& config, const CurveLim
   const auto half = static_cast<std::size_t>(logged / 100);
   const MeanAround mean_loss(loss), mean_norm(norm);
   const Thinning thinning(total, config.log.every, limits.run);
-  std::vector<std::int64_t> kept;
-  std::vector<double> kept_loss, kept_norm, kept_rate;
+  Json curves = {{"smoothed_over", 2 * half + 1},
+                 {"step", Json::array()},
+                 {"loss", Json::array()},
+                 {"grad_norm", Json::array()},
+                 {"learning_rate", Json::array()}};
   for (std::size_t i = 0; i < steps.size(); ++i) {
     if (!thinning.keeps(steps[i]) && i + 1 != steps.size()) continue;  // where a run ended early, its curve shows it
-    kept.push_back(steps[i]);
-    kept_loss.push_back(mean_loss.at(i, half));
-    kept_norm.push_back(mean_norm.at(i, half));
-    kept_rate.push_back(rate[i]);
+    add(curves, "step", steps[i]);
+    add(curves, "loss", rounded(mean_loss.at(i, half)));
+    add(curves, "grad_norm", rounded(mean_norm.at(i, half)));
+    add(curves, "learning_rate", rounded(rate[i]));
   }
-  return {{"smoothed_over", 2 * half + 1},
-          {"step", kept},
-          {"loss", rounded(kept_loss)},
-          {"grad_norm", rounded(kept_norm)},
-          {"learning_rate", rounded(kept_rate)}};
+  return curves;
 }
 
 Json validation_curve(const fs::path& run, const RunConfig& config, const CurveLimits& limits) {
   const std::int64_t total = total_steps(config);
   const Thinning thinning(total, config.eval.every, limits.run);
-  std::vector<std::int64_t> steps;
-  std::vector<double> losses;
+  Json curve = {{"step", Json::array()}, {"val_loss", Json::array()}};
   for_each_line(run / "metrics.jsonl", config, [&](const std::string& line, std::int64_t step) {
     if ((step != 0 && step != total && !thinning.keeps(step)) || line.find("\"val_loss\":") == std::string::npos) return;
     const double loss = number_or_missing(Line::parse(line, nullptr, false), "val_loss");
     if (!std::isfinite(loss)) return;
-    steps.push_back(step);
-    losses.push_back(loss);
+    add(curve, "step", step);
+    add(curve, "val_loss", rounded(loss));
   });
-  return {{"step", steps}, {"val_loss", rounded(losses)}};
+  return curve;
 }
 
 Json diagnostics_curves(const fs::path& run, const RunConfig& config, const CurveLimits& limits) {
@@ -311,17 +262,20 @@ Json diagnostics_curves(const fs::path& run, const RunConfig& config, const Curv
   // A line has tens of kilobytes and parsing it is most of the work: what parts take are lines that the model takes anyway.
   const Thinning model(total, measured.every, limits.model), part = model.coarser(limits.part),
                                                              representation(total, measured.representation_every, limits.model);
-  DiagnosticsReader reader(config.model.n_layer);
+  Json parts = Json::object();
   for_each_line(run / "diagnostics.jsonl", config, [&](const std::string& line, std::int64_t step) {
     const bool of_all = model.keeps(step), of_parts = part.keeps(step), changes = representation.keeps(step);
     if (!of_all && !of_parts && !changes) return;
     const Line json = Line::parse(line, nullptr, false);
     if (!json.is_object()) return;
-    if (of_all) reader.read_model(json, step);
-    if (of_parts) reader.read_parts(json, step);
-    if (changes) reader.read_representation(json, step);
+    if (of_all) add_model(parts, json, step);
+    if (of_parts) {
+      add_layers(parts, json, step, config.model.n_layer);
+      add_kinds(parts, json, step);
+    }
+    if (changes) add_representation(parts, json, step);
   });
-  return reader.to_json();
+  return parts;
 }
 
 }  // namespace temper

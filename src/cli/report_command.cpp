@@ -1,17 +1,16 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <memory>
 
 #include "cli/commands.h"
+#include "io/descriptor.h"
 #include "io/file.h"
 #include "io/process.h"
+#include "sweep/ranking.h"
 #include "sweep/report.h"
-#include "sweep/report_text.h"
 #include "sweep/tables.h"
 
 namespace temper {
@@ -26,8 +25,6 @@ struct ReportArguments {
   std::string plots;
   bool json = false;
 };
-
-using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
 
 /// Python as a helper: isolated (-I), and not working in the current folder, so that no module or setting that lies there, or that
 /// a variable names, takes part. Standard output and errors are ours, where it speaks.
@@ -62,23 +59,20 @@ fs::path find_plots(const std::string& given) {
     throw Error(ExitCode::usage, "--plots " + given + ": holds no sweep.py; name scripts/plots of temper's sources");
   }
   const fs::path program = fs::read_symlink("/proc/self/exe").parent_path();
-  for (const fs::path& folder : {program / "../../scripts/plots", program / "../share/temper/plots"}) {
-    if (fs::exists(folder / "sweep.py")) return folder.lexically_normal();
+  const fs::path built = (program / "../../scripts/plots").lexically_normal();
+  const fs::path installed = (program / "../share/temper/plots").lexically_normal();
+  for (const fs::path& folder : {built, installed}) {
+    if (fs::exists(folder / "sweep.py")) return folder;
   }
-  throw Error(ExitCode::usage, "no pictures: sweep.py is neither in " +
-                                   (program / "../../scripts/plots").lexically_normal().string() + " nor in " +
-                                   (program / "../share/temper/plots").lexically_normal().string() +
+  throw Error(ExitCode::usage, "no pictures: sweep.py is neither in " + built.string() + " nor in " + installed.string() +
                                    "; name scripts/plots of temper's sources with --plots");
 }
 
 void draw(const ReportSource& source, const fs::path& plots, const fs::path& out) {
   // A file and not a pipe: the script may end before it has read all, and nobody has to write while it draws.
-  const File data(std::tmpfile(), std::fclose);
+  const Descriptor data = memory_file();
   const std::string json = report_json(source);
-  if (!data || std::fwrite(json.data(), 1, json.size(), data.get()) != json.size() || std::fflush(data.get()) != 0)
-    throw Error(ExitCode::io, std::string("the data of the report could not be written to a temporary file: ") +
-                                  std::strerror(errno) + "; make room in /tmp");
-  const int input = ::fileno(data.get());
+  if (const int failed = write_all(data.get(), json.data(), json.size())) throw_failure("write", "the data of the report", failed);
   const fs::path python = find_python();
   if (python.empty()) {
     std::fputs(
@@ -87,10 +81,9 @@ void draw(const ReportSource& source, const fs::path& plots, const fs::path& out
         stderr);
     return;
   }
-  std::rewind(data.get());
-  ::lseek(input, 0, SEEK_SET);
+  ::lseek(data.get(), 0, SEEK_SET);
   const std::string script = fs::absolute(plots / "sweep.py").string();
-  const int code = run_python(python, {script, "--out", fs::absolute(out).string()}, input, true);
+  const int code = run_python(python, {script, "--out", fs::absolute(out).string()}, data.get(), true);
   if (code != 0) {
     throw Error(ExitCode::unexpected, "drawing the report failed: " + python.string() + " " + script + " ended with " +
                                           std::to_string(code) + ", its message is above; all else is done");
@@ -107,7 +100,7 @@ std::string summary(const ReportSource& source) {
   constexpr std::size_t most_rows = 20;  // what is seen at once
   const auto& [sweep, plan, is_run] = source;
   if (is_run) return run_text(sweep, plan);
-  std::string text = ranking_text(sweep, plan, most_rows) + "\n";
+  std::string text = RankingTable(sweep, plan).text(most_rows) + "\n";
   if (const std::string chart = sweep_chart(sweep, plan, wants_colour()); !chart.empty()) text += chart + "\n";
   text += status_text(sweep, plan) + timing_text(sweep, plan);
   if (const std::string command = best_command(source); !command.empty()) text += "best.json: " + command + "\n";

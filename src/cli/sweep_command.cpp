@@ -8,12 +8,14 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <sstream>
 #include <thread>
 
 #include "cli/commands.h"
 #include "data/shard.h"
 #include "io/file.h"
-#include "sweep/local_executor.h"
+#include "sweep/executor.h"
+#include "sweep/ranking.h"
 #include "sweep/scheduler.h"
 #include "sweep/slurm_executor.h"
 #include "sweep/tables.h"
@@ -39,16 +41,11 @@ struct SweepArguments {
 std::vector<std::string> visible_gpus() {
   std::vector<std::string> gpus;
   if (const char* listed = std::getenv("CUDA_VISIBLE_DEVICES")) {
-    std::string name;
-    for (const char* at = listed;; ++at) {
-      if (*at != ',' && *at != '\0') {
-        name += *at;
-        continue;
-      }
+    std::istringstream names(listed);
+    for (std::string name; std::getline(names, name, ',');) {
       if (!name.empty()) gpus.push_back(name);
-      name.clear();
-      if (*at == '\0') return gpus;
     }
+    return gpus;
   }
   while (fs::exists("/dev/nvidia" + std::to_string(gpus.size()))) gpus.push_back(std::to_string(gpus.size()));
   return gpus;
@@ -122,7 +119,7 @@ class Needs {
 void report_end(const Sweep& sweep, const SweepOutcome& outcome, ExitCode& exit_code) {
   const SweepPlan plan = read_plan(sweep);
   write_tables(sweep, plan);
-  write_output(results_markdown(sweep, plan));
+  write_output(RankingTable(sweep, plan).markdown());
   std::fprintf(stderr, "%s%stables and best.json in %s\n", status_text(sweep, plan).c_str(), timing_text(sweep, plan).c_str(),
                sweep.folder.c_str());
   if (outcome.interrupted) {
@@ -163,7 +160,7 @@ void run(const SweepArguments& arguments, ExitCode& exit_code) {
   if (arguments.status) {
     const SweepPlan plan = read_plan(sweep);
     if (fs::is_directory(out)) write_tables(sweep, plan);
-    write_output(results_markdown(sweep, plan) + status_text(sweep, plan));
+    write_output(RankingTable(sweep, plan).markdown() + status_text(sweep, plan));
     return;
   }
   // Trials of a cluster run on other machines than this one, whose devices say nothing about theirs.

@@ -1,11 +1,13 @@
 #include "io/descriptor.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <system_error>
 #include <utility>
 
@@ -64,6 +66,12 @@ Descriptor open_descriptor(const std::filesystem::path& path, int flags) {
     descriptor = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
   } while (descriptor < 0 && errno == EINTR);
   return Descriptor(descriptor);
+}
+
+Descriptor memory_file() {
+  Descriptor file(::memfd_create("temper", MFD_CLOEXEC));
+  if (!file) throw Error(ExitCode::io, std::string("no file could be made in memory: ") + std::strerror(errno));
+  return file;
 }
 
 int write_all(int descriptor, const void* data, std::size_t bytes) {

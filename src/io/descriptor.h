@@ -33,6 +33,9 @@ class Descriptor {
 /// temper write elsewhere.
 Descriptor open_descriptor(const std::filesystem::path& path, int flags);
 
+/// A file in memory, which has no name: for what another program reads or writes at its own pace. Error(ExitCode::io).
+Descriptor memory_file();
+
 /// write(2) in bounded pieces until all is written. Returns 0, or the errno of the call that failed.
 int write_all(int descriptor, const void* data, std::size_t bytes);
 

@@ -1,22 +1,23 @@
-// Where trials run. The scheduler decides what runs next and what an end means; an executor starts processes and tells how they
-// ended.
+// Where trials run: on this machine, or wherever else an Executor brings them. The scheduler decides what runs next and what an end
+// means; an executor starts processes and tells how they ended.
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
+
+#include "io/process.h"
+#include "sweep/sweep_file.h"
 
 namespace temper {
 
 struct TrialLaunch {
   std::string id;                ///< the trial's
   std::filesystem::path folder;  ///< its run directory: config.json is there, what the process writes is added to trial.log
-};
-
-struct ProcessEnd {
-  int exit_code = 0;
-  int signal = 0;  ///< that ended it; 0: it ended by itself
 };
 
 /// When a process worked, in seconds since 1970.
@@ -49,6 +50,41 @@ class Executor {
   virtual std::vector<EndedTrial> poll() = 0;
   /// Asks what runs to save and stop, and starts nothing that waits; poll() tells when each has ended.
   virtual void cancel() = 0;
+};
+
+/// What the command line knows about this machine.
+struct LocalMachine {
+  std::filesystem::path program;         ///< temper itself
+  std::vector<std::string> environment;  ///< NAME=VALUE
+  std::int64_t cores = 1;
+  std::vector<std::string> gpus;  ///< names that CUDA_VISIBLE_DEVICES understands
+};
+
+/// Trials as processes of this machine, each in a process group of its own.
+class LocalExecutor : public Executor {
+ public:
+  /// Resources that the machine does not have: Error(ExitCode::usage).
+  LocalExecutor(LocalMachine machine, const SweepResources& resources);
+  /// Asks what still runs to save, and waits for it.
+  ~LocalExecutor() override;
+
+  bool has_room() const override;
+  void start(const TrialLaunch& launch) override;
+  std::vector<EndedTrial> poll() override;
+  void cancel() override;
+
+ private:
+  /// A share of the machine: its environment, and who has it.
+  struct Slot {
+    std::vector<std::string> environment;
+    std::string trial;
+    pid_t process = 0;      ///< 0: free
+    double started = 0.0;   ///< seconds since 1970
+    bool stopping = false;  ///< was asked to; a second signal would end it before it has saved
+  };
+
+  std::filesystem::path program_;
+  std::vector<Slot> slots_;
 };
 
 }  // namespace temper

@@ -9,9 +9,11 @@
 #include "config/resolved.h"
 #include "config/validate.h"
 #include "io/error.h"
+#include "io/process.h"
+#include "io/text_table.h"
 #include "sweep/metric.h"
+#include "sweep/ranking.h"
 #include "sweep/report_curves.h"
-#include "sweep/tables.h"
 
 namespace temper {
 namespace {
@@ -61,6 +63,19 @@ std::string scale_of(const std::vector<Value>& values) {
   return positive.size() < values.size() ? "even" : "logarithmic";
 }
 
+/// The distinct values of a column of columns(), as labels: numbers ascending, anything else in the sweep's order.
+std::vector<Value> column_values(const Sweep& sweep, std::size_t column) {
+  std::vector<Value> values;
+  for (const Configuration& configuration : sweep.configurations) {
+    const Value& label = configuration.labels[column];
+    if (std::find(values.begin(), values.end(), label) == values.end()) values.push_back(label);
+  }
+  if (std::all_of(values.begin(), values.end(), [](const Value& value) { return as_number(value).has_value(); })) {
+    std::sort(values.begin(), values.end(), [](const Value& a, const Value& b) { return *as_number(a) < *as_number(b); });
+  }
+  return values;
+}
+
 Json parameters_json(const Sweep& sweep) {
   const std::vector<std::string> names = columns(sweep.file);
   Json all = Json::array();
@@ -84,15 +99,6 @@ Json changes_json(const RunConfig& base, const RunConfig& config) {
     if (field.path != "seed") changes.push_back({{"key", field.path}, {"base", field.before}, {"value", field.after}});
   }
   return changes;
-}
-
-/// A word as a shell reads it.
-std::string quoted(const std::string& word) {
-  constexpr std::string_view plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./,:@%";
-  if (!word.empty() && word.find_first_not_of(plain) == std::string::npos) return word;
-  std::string text = "'";
-  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return text + "'";
 }
 
 /// The last lines of a failed trial's output.
@@ -121,7 +127,7 @@ Json trial_json(const ReportSource& source, const PlannedTrial& planned, const C
   json["log"] = planned.status.state == TrialState::failed ? failure_log(folder) : Json::array();
   json["command"] = "";
   if (fs::exists(folder / "config.json")) {
-    json["command"] = "temper train " + quoted((folder / "config.json").string()) + " --out runs/" + trial.id;
+    json["command"] = "temper train " + shell_word((folder / "config.json").string()) + " --out runs/" + trial.id;
   }
   json["training"] = training_curve(folder, trial.config, limits);
   json["validation"] = validation_curve(folder, trial.config, limits);
@@ -136,6 +142,142 @@ Json states_json(const SweepPlan& plan) {
   }
   states["to be chosen"] = plan.trials_to_come;
   return states;
+}
+
+constexpr std::size_t most_columns = 12, most_rows = 30;  // of a map; what is larger is a picture
+
+/// A value as a chart shows it.
+std::string shown(const Value& value) { return terminal_text(label_text(value)); }
+
+std::size_t widest(const std::vector<Value>& values, std::size_t least) {
+  for (const Value& value : values) least = std::max(least, text_width(shown(value)));
+  return least;
+}
+
+/// What stands behind a figure: one character, so that columns stay aligned.
+char mark(const SweepResult& result) {
+  return result.tied_for_best ? '~' : result.place == 1 ? '*' : result.failed > 0 ? '!' : ' ';
+}
+
+std::string figure(const SweepResult* result) {
+  if (result == nullptr) return "-";
+  return result->metric ? number_text(result->metric->mean) : result->failed > 0 ? "failed" : "-";
+}
+
+std::string legend(const std::vector<SweepResult>& results) {
+  std::string text = results.front().tied_for_best ? "~ tied for the best" : "* best";
+  if (std::any_of(results.begin(), results.end(), [](const auto& one) { return one.failed > 0; })) text += "   ! trials failed";
+  return text + "\n";
+}
+
+/// The parameters that vary, as columns of columns(); ties follow from them.
+std::vector<std::size_t> varying(const Sweep& sweep) {
+  std::vector<std::size_t> found;
+  for (std::size_t i = 0; i < sweep.file.parameters.size(); ++i) {
+    if (column_values(sweep, i).size() > 1) found.push_back(i);
+  }
+  return found;
+}
+
+/// The best result with these labels; results are ranked.
+const SweepResult* find_result(const Sweep& sweep, const std::vector<SweepResult>& results,
+                               const std::vector<std::pair<std::size_t, const Value*>>& labels) {
+  const auto at = std::find_if(results.begin(), results.end(), [&](const SweepResult& result) {
+    return std::all_of(labels.begin(), labels.end(), [&](const auto& label) {
+      return sweep.configurations[result.configuration].labels[label.first] == *label.second;
+    });
+  });
+  return at == results.end() ? nullptr : &*at;
+}
+
+/// Colours of a map from best to worst, from light to dark: readable in black, then in white.
+std::string painted(const std::string& text, double share) {
+  constexpr int ramp[] = {185, 149, 114, 72, 66, 60, 54};
+  constexpr int first_dark = 4;
+  const auto step = static_cast<int>(std::lround(std::clamp(share, 0.0, 1.0) * (std::size(ramp) - 1)));
+  return "\033[48;5;" + std::to_string(ramp[step]) + (step < first_dark ? "m\033[38;5;16m" : "m\033[38;5;231m") + text + "\033[0m";
+}
+
+/// Places of the means between the best, 0, and the worst that is not far off, 1: at most ten times as far behind as the median, so
+/// that the few that diverged do not flatten all others.
+class Scale {
+ public:
+  Scale(const std::vector<SweepResult>& results, bool maximize)
+      : best_(results.front().metric->mean), sign_(maximize ? -1.0 : 1.0) {
+    std::vector<double> behind;
+    for (const SweepResult& result : results) {
+      if (result.metric) behind.push_back(sign_ * (result.metric->mean - best_));
+    }
+    std::sort(behind.begin(), behind.end());
+    const double usual = behind[behind.size() / 2];
+    for (const double one : behind) {
+      if (one <= 10.0 * usual) worst_ = one;
+    }
+  }
+  /// Below 0 is what is ranked behind the best for another reason, as trials that failed.
+  double place(double mean) const { return worst_ > 0 ? sign_ * (mean - best_) / worst_ : 0.0; }
+
+ private:
+  double best_, sign_, worst_ = 0.0;
+};
+
+std::string map_text(const Sweep& sweep, const std::vector<SweepResult>& results, std::size_t down, std::size_t across,
+                     bool colour) {
+  const std::vector<Value> rows = column_values(sweep, down), tops = column_values(sweep, across);
+  if (tops.size() > most_columns || rows.size() > most_rows) return "";
+  if (2 * results.size() < rows.size() * tops.size()) return "";  // drawn at random: most cells would be empty
+  const std::vector<std::string> names = columns(sweep.file);
+  const Scale scale(results, sweep.file.metric.maximize);
+  const std::string corner = terminal_text(names[down]);
+  const std::size_t left = widest(rows, text_width(corner)), cell = widest(tops, 7);
+
+  std::string text = std::string(left + 2, ' ') + terminal_text(names[across]) + "\n" + pad_left(corner, left);
+  for (const Value& value : tops) text += "  " + pad_left(shown(value), cell) + " ";
+  text += "\n";
+  for (const Value& row : rows) {
+    text += pad_left(shown(row), left);
+    for (const Value& top : tops) {
+      const SweepResult* result = find_result(sweep, results, {{down, &row}, {across, &top}});
+      const bool known = result != nullptr && result->metric;
+      const std::string whole = " " + pad_left(figure(result), cell) + (known ? mark(*result) : ' ');
+      text += " " + (colour && known ? painted(whole, scale.place(result->metric->mean)) : whole);
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+/// A line per value, with a dot where its mean lies and the standard deviation to both sides.
+std::string dots_text(const Sweep& sweep, const std::vector<SweepResult>& results, std::size_t column) {
+  constexpr int places = 48;
+  const std::vector<Value> values = column_values(sweep, column);
+  if (values.size() > most_rows) return "";
+  const Scale scale(results, sweep.file.metric.maximize);
+  const std::string name = terminal_text(columns(sweep.file)[column]);
+  const std::size_t left = widest(values, text_width(name));
+  const auto place = [&](double mean) {
+    return static_cast<int>(std::lround(3 + std::clamp(scale.place(mean), -1.0, 2.0) * (places - 7)));
+  };
+
+  std::string text = pad_left(name, left) + "  " + pad_left(sweep.file.metric.name, 8) + "   better ─── worse\n";
+  for (const Value& value : values) {
+    const SweepResult* result = find_result(sweep, results, {{column, &value}});
+    text += pad_left(shown(value), left) + "  ";
+    text += pad_left(figure(result), 8);
+    if (result == nullptr || !result->metric) {
+      text += "\n";
+      continue;
+    }
+    const double sd = result->metric->sd.value_or(0.0), mean = result->metric->mean;
+    const int at = place(mean);
+    const int one_end = place(mean - sd), other_end = place(mean + sd);
+    const int low = std::min(one_end, other_end), high = std::max(one_end, other_end);
+    std::string line = std::string(" ") + mark(*result) + " ";
+    for (int i = 0; i < places && at < places; ++i) line += i == at ? "●" : i >= low && i <= high ? "─" : " ";
+    if (at >= places) line += std::string(places - 1, ' ') + "»";
+    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+  }
+  return text;
 }
 
 }  // namespace
@@ -158,9 +300,8 @@ ReportSource open_report(const fs::path& folder) {
 
 std::string report_json(const ReportSource& source) {
   const Sweep& sweep = source.sweep;
-  const std::vector<std::string> names = columns(sweep.file);
-  const std::vector<SweepResult> results = rank_configurations(sweep, source.plan);
-  const std::string folder = quoted(sweep.folder.string());
+  const RankingTable ranking(sweep, source.plan);
+  const std::string folder = shell_word(sweep.folder.string());
   Json json;
   json["kind"] = source.is_run ? "run" : "sweep";
   json["folder"] = sweep.folder.string();
@@ -177,17 +318,13 @@ std::string report_json(const ReportSource& source) {
     json["commands"]["sweep"] = "temper sweep " + folder;
   }
   json["commands"]["report"] = "temper report " + folder;
-  json["verdict"] = verdict_text(sweep, results);
+  json["verdict"] = ranking.verdict();
   json["parameters"] = parameters_json(sweep);
   json["configurations"] = Json::array();
   const CurveLimits limits = curve_limits(source.plan.known(), sweep.file.base.model.n_layer);
-  for (const SweepResult& result : results) {
-    Json one = result_json(result);
-    one["values"] = Json::object();
-    const Configuration& configuration = sweep.configurations[result.configuration];
-    for (std::size_t column = 0; column < names.size(); ++column) {
-      one["values"][names[column]] = to_json(configuration.labels[column]);
-    }
+  for (std::size_t i = 0; i < ranking.results().size(); ++i) {
+    const SweepResult& result = ranking.results()[i];
+    Json one = ranking.json(i);
     one["changes"] = changes_json(sweep.file.base, sweep.trial(result.rung, result.configuration, 0).config);
     one["trials"] = Json::array();
     for (const PlannedTrial& planned : source.plan.rungs[result.rung]) {
@@ -200,19 +337,24 @@ std::string report_json(const ReportSource& source) {
 
 std::string best_command(const ReportSource& source) {
   const bool known = !source.is_run && rank_configurations(source.sweep, source.plan).front().metric.has_value();
-  return known ? "temper train " + quoted((source.sweep.folder / "best.json").string()) : "";
+  return known ? "temper train " + shell_word((source.sweep.folder / "best.json").string()) : "";
 }
 
-std::vector<Value> column_values(const Sweep& sweep, std::size_t column) {
-  std::vector<Value> values;
-  for (const Configuration& configuration : sweep.configurations) {
-    const Value& label = configuration.labels[column];
-    if (std::find(values.begin(), values.end(), label) == values.end()) values.push_back(label);
-  }
-  if (std::all_of(values.begin(), values.end(), [](const Value& value) { return as_number(value).has_value(); })) {
-    std::sort(values.begin(), values.end(), [](const Value& a, const Value& b) { return *as_number(a) < *as_number(b); });
-  }
-  return values;
+std::string run_text(const Sweep& sweep, const SweepPlan& plan) {
+  const TrialStatus& status = plan.rungs.front().front().status;
+  std::string text = sweep.file.base.name + ": " + std::string(to_string(status.state)) + ", " + std::to_string(status.steps) +
+                     " of " + std::to_string(total_steps(sweep.file.base)) + " steps";
+  if (status.metric) text += ", " + sweep.file.metric.name + " " + number_text(status.metric);
+  return text + "\n";
+}
+
+std::string sweep_chart(const Sweep& sweep, const SweepPlan& plan, bool colour) {
+  const std::vector<SweepResult> results = rank_configurations(sweep, plan);
+  const std::vector<std::size_t> keys = varying(sweep);
+  if (!results.front().metric || keys.empty() || keys.size() > 2) return "";
+  const std::string text =
+      keys.size() == 2 ? map_text(sweep, results, keys[0], keys[1], colour) : dots_text(sweep, results, keys[0]);
+  return text.empty() ? "" : text + legend(results);
 }
 
 }  // namespace temper

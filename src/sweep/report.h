@@ -1,5 +1,5 @@
-// The data of a report: a sweep's results with its curves, or a single run as a sweep of one trial. docs/reports.md describes the
-// JSON, which scripts/plots/sweep.py draws.
+// A report: a sweep's results with its curves, or a single run as a sweep of one trial. docs/reports.md describes the JSON, which
+// scripts/plots/sweep.py draws.
 #pragma once
 
 #include <filesystem>
@@ -28,7 +28,11 @@ std::string report_json(const ReportSource& source);
 /// The command that trains the best configuration; empty before one has a result.
 std::string best_command(const ReportSource& source);
 
-/// The distinct values of a column of columns(), as labels: numbers ascending, anything else in the sweep's order.
-std::vector<Value> column_values(const Sweep& sweep, std::size_t column);
+/// A line about a run, which is a sweep of one trial.
+std::string run_text(const Sweep& sweep, const SweepPlan& plan);
+
+/// Where two parameters vary, a map of the metric over both; where one does, a line for each of its values. Empty otherwise, and
+/// where it would not fit a terminal. `colour` paints the map.
+std::string sweep_chart(const Sweep& sweep, const SweepPlan& plan, bool colour);
 
 }  // namespace temper

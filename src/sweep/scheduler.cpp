@@ -1,17 +1,18 @@
 #include "sweep/scheduler.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <deque>
 #include <map>
 #include <set>
 #include <thread>
 
-#include "config/validate.h"
 #include "io/error.h"
-#include "sweep/sweep_progress.h"
 #include "train/progress.h"
 #include "train/signals.h"
 
@@ -29,6 +30,76 @@ bool was_stopped(const ProcessEnd& end) {
   constexpr std::array from_outside = {SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGUSR1, SIGUSR2};
   return end.exit_code == static_cast<int>(ExitCode::saved) ||
          std::find(from_outside.begin(), from_outside.end(), signal) != from_outside.end();
+}
+
+/// How far all trials are, on stderr: a line that rewrites itself on a terminal, a line per ended trial and per minute elsewhere.
+class SweepProgress {
+ public:
+  /// What is done already: it does not count for the rate.
+  void begin(const SweepPlan& plan) {
+    begin_ = Clock::now();
+    flops_before_ = spent(plan).flops;
+  }
+  /// Whether the line is old enough to be shown anew.
+  bool due() const { return Clock::now() - shown_ >= std::chrono::milliseconds(terminal_ ? 500 : 2000); }
+  void show(const SweepPlan& plan, std::size_t running);
+  /// A trial finished or failed.
+  void ended(const Sweep& sweep, const SweepPlan& plan, const PlannedTrial& trial);
+  void note(const std::string& text) { line_.note(text); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  std::string summary(const SweepPlan& plan) const;
+
+  Progress line_{1, 1};
+  bool terminal_ = isatty(STDERR_FILENO) == 1;
+  Clock::time_point begin_ = Clock::now(), shown_ = Clock::now(), minute_ = Clock::now();
+  double flops_before_ = 0.0;
+};
+
+std::string SweepProgress::summary(const SweepPlan& plan) const {
+  const std::size_t failed = plan.count(TrialState::failed);
+  std::string text =
+      std::to_string(plan.count(TrialState::finished)) + "/" + std::to_string(plan.known() + plan.trials_to_come) + " trials done";
+  if (failed > 0) text += ", " + std::to_string(failed) + " failed";
+  const double elapsed = std::chrono::duration<double>(Clock::now() - begin_).count();
+  const double worked = spent(plan).flops - flops_before_;
+  if (worked > 0 && elapsed > 0) {
+    text += ", " + format_duration(plan.flops_left() * elapsed / worked) + " left";
+  }
+  return text;
+}
+
+void SweepProgress::show(const SweepPlan& plan, std::size_t running) {
+  shown_ = Clock::now();
+  const std::string text = std::to_string(running) + " running, " + summary(plan);
+  double flops = plan.flops_to_come;
+  for (const PlannedTrial* planned : plan.trials()) flops += planned->trial->flops;
+  const double share = std::clamp(1.0 - plan.flops_left() / flops, 0.0, 1.0);
+  line_.activity(text, share);
+  if (terminal_ || Clock::now() - minute_ < std::chrono::minutes(1)) return;
+  minute_ = Clock::now();
+  char percent[16];
+  std::snprintf(percent, sizeof(percent), "%.0f %%, ", 100.0 * share);
+  line_.note(percent + text);
+}
+
+void SweepProgress::ended(const Sweep& sweep, const SweepPlan& plan, const PlannedTrial& trial) {
+  std::string text =
+      describe(sweep.file, sweep.configurations[trial.trial->configuration]) + ", seed " + std::to_string(trial.trial->seed);
+  if (sweep.rungs.size() > 1) text += ", rung " + std::to_string(trial.trial->rung + 1);
+  if (trial.status.state == TrialState::failed) {
+    text +=
+        ": failed with " + trial.status.failure + ", see " + (trial_folder(sweep.folder, *trial.trial) / "failure.json").string();
+  } else if (trial.status.metric) {
+    char number[64];
+    std::snprintf(number, sizeof(number), " %.4f", *trial.status.metric);
+    text += ": " + sweep.file.metric.name + number;
+  } else {
+    text += ": finished without " + sweep.file.metric.name;
+  }
+  line_.note(text + "  (" + summary(plan) + ")");
 }
 
 class Scheduler {
@@ -192,15 +263,7 @@ std::deque<PlannedTrial*> to_run(SweepPlan& plan, bool retry_failed) {
 std::optional<double> seconds_left(const SweepPlan& plan) {
   const Spent so_far = spent(plan);
   if (so_far.flops == 0 || so_far.seconds == 0) return std::nullopt;
-  double flops = plan.flops_to_come;
-  for (const auto& rung : plan.rungs) {
-    for (const PlannedTrial& planned : rung) {
-      if (planned.ended()) continue;
-      const double done = static_cast<double>(planned.status.steps) / static_cast<double>(total_steps(planned.trial->config));
-      flops += (1.0 - done) * planned.trial->flops;
-    }
-  }
-  return flops * so_far.seconds / so_far.flops;
+  return plan.flops_left() * so_far.seconds / so_far.flops;
 }
 
 SweepOutcome run_sweep(const Sweep& sweep, Executor& executor, bool retry_failed) {

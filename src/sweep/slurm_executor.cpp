@@ -10,7 +10,7 @@
 
 #include "io/error.h"
 #include "io/file.h"
-#include "sweep/slurm_script.h"
+#include "io/process.h"
 
 namespace temper {
 namespace {
@@ -210,7 +210,7 @@ std::optional<EndedTrial> SlurmExecutor::end_of(const std::string& trial, Task& 
     if (task.state != "PENDING" && task.running_since == 0) task.running_since = seconds_since_1970();
   }
   if (waited && task.looks_missed == 0) return std::nullopt;
-  if (const std::optional<TaskEnd> end = read_task_end(task.folder, task.job)) return EndedTrial{trial, end->end, end->times};
+  if (std::optional<EndedTrial> end = read_task_end(task.folder, task.job)) return end;
   // What was taken out of the queue before it ran will write nothing.
   if (task.looks_missed >= (stopping_ && waited ? 1 : looks_before_lost)) return lost;
   return std::nullopt;

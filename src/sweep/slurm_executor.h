@@ -1,7 +1,7 @@
 // Trials as tasks of array jobs in a Slurm cluster. The jobs live on when this process dies; started again, it finds them.
 //
 // In the sweep's folder: slurm.sh is the batch script as it was submitted last, slurm.log what that script itself writes,
-// slurm.jsonl the record of the jobs (slurm_record.h).
+// slurm.jsonl the record of the jobs (slurm.h).
 #pragma once
 
 #include <chrono>
@@ -15,8 +15,7 @@
 #include <vector>
 
 #include "sweep/executor.h"
-#include "sweep/slurm_commands.h"
-#include "sweep/slurm_record.h"
+#include "sweep/slurm.h"
 #include "sweep/sweep_file.h"
 
 namespace temper {

@@ -1,11 +1,10 @@
 #include "sweep/sweep.h"
 
 #include <algorithm>
-#include <cmath>
-#include <tuple>
 
 #include "config/validate.h"
 #include "io/error.h"
+#include "sweep/ranking.h"
 
 namespace temper {
 namespace {
@@ -26,62 +25,10 @@ bool has_ended(const std::vector<PlannedTrial>& rung) {
   return std::all_of(rung.begin(), rung.end(), [](const PlannedTrial& trial) { return trial.ended(); });
 }
 
-SweepResult summarize(std::size_t configuration, std::size_t rung, const std::vector<PlannedTrial>& trials) {
-  SweepResult result;
-  result.configuration = configuration;
-  result.rung = rung;
-  std::vector<double> values;
-  for (const PlannedTrial& planned : trials) {
-    if (planned.trial->configuration != configuration) continue;
-    result.finished += planned.status.state == TrialState::finished;
-    result.failed += planned.status.state == TrialState::failed;
-    if (!planned.status.metric) continue;
-    values.push_back(*planned.status.metric);
-    result.metrics[planned.trial->seed] = *planned.status.metric;
-  }
-  if (!values.empty()) result.metric = estimate(values);
-  return result;
-}
-
-/// Whether they compete for one place: anything else of a ranking comes before the metric.
-bool comparable(const SweepResult& a, const SweepResult& b) {
-  return a.metric && b.metric && a.rung == b.rung && (a.failed > 0) == (b.failed > 0);
-}
-
-std::optional<Estimate> difference(const SweepResult& a, const SweepResult& b) {
-  std::vector<double> differences;
-  for (const auto& [seed, metric] : a.metrics) {
-    if (const auto other = b.metrics.find(seed); other != b.metrics.end()) differences.push_back(metric - other->second);
-  }
-  return differences.empty() ? std::nullopt : std::optional(estimate(differences));
-}
-
-/// Sorts best first, configurations without a result last, and gives places.
-void sort_results(std::vector<SweepResult>& results, bool maximize) {
-  const auto key = [&](const SweepResult& result) {
-    const double mean = result.metric ? result.metric->mean : 0.0;
-    return std::tuple(!result.metric, -static_cast<std::ptrdiff_t>(result.rung), result.failed > 0, maximize ? -mean : mean,
-                      result.configuration);
-  };
-  std::sort(results.begin(), results.end(), [&](const SweepResult& a, const SweepResult& b) { return key(a) < key(b); });
-  // The last digits of equal metrics decide nothing.
-  for (auto first = results.begin(); first != results.end() && first->metric;) {
-    const auto last = std::find_if(first + 1, results.end(), [&](const SweepResult& other) {
-      return !comparable(*first, other) || std::abs(first->metric->mean - other.metric->mean) > equal_metrics;
-    });
-    const auto place = static_cast<std::size_t>(first - results.begin()) + 1;
-    std::sort(first, last, [](const SweepResult& a, const SweepResult& b) { return a.configuration < b.configuration; });
-    for (; first != last; ++first) first->place = place;
-  }
-}
-
 /// The configurations that go on to the next rung, in their order.
 std::vector<std::size_t> promoted(const Sweep& sweep, std::size_t rung, const std::vector<PlannedTrial>& trials,
                                   const std::vector<std::size_t>& configurations) {
-  std::vector<SweepResult> results;
-  results.reserve(configurations.size());
-  for (const std::size_t configuration : configurations) results.push_back(summarize(configuration, rung, trials));
-  sort_results(results, sweep.file.metric.maximize);
+  std::vector<SweepResult> results = rank_rung(sweep, rung, trials, configurations);
   std::erase_if(results, [](const SweepResult& result) { return !result.metric; });
   results.resize(std::min(results.size(), rung_size(sweep.file, rung + 1, sweep.configurations.size())));
   std::vector<std::size_t> chosen;
@@ -116,6 +63,8 @@ Sweep make_sweep(SweepFile file, std::filesystem::path folder) {
   return sweep;
 }
 
+double PlannedTrial::done() const { return static_cast<double>(status.steps) / static_cast<double>(total_steps(trial->config)); }
+
 SweepPlan read_plan(const Sweep& sweep) {
   SweepPlan plan;
   std::vector<std::size_t> configurations(sweep.configurations.size());
@@ -139,57 +88,35 @@ SweepPlan read_plan(const Sweep& sweep) {
   return plan;
 }
 
-std::size_t SweepPlan::count(TrialState state) const {
-  std::size_t number = 0;
+std::vector<const PlannedTrial*> SweepPlan::trials() const {
+  std::vector<const PlannedTrial*> all;
   for (const auto& rung : rungs) {
-    for (const PlannedTrial& trial : rung) number += trial.status.state == state;
+    for (const PlannedTrial& planned : rung) all.push_back(&planned);
   }
-  return number;
+  return all;
 }
 
-std::size_t SweepPlan::known() const {
+std::size_t SweepPlan::count(TrialState state) const {
   std::size_t number = 0;
-  for (const auto& rung : rungs) number += rung.size();
+  for (const PlannedTrial* planned : trials()) number += planned->status.state == state;
   return number;
 }
 
 bool SweepPlan::ended() const { return count(TrialState::finished) + count(TrialState::failed) == known(); }
 
-std::vector<SweepResult> rank_configurations(const Sweep& sweep, const SweepPlan& plan) {
-  std::vector<SweepResult> results;
-  for (std::size_t configuration = 0; configuration < sweep.configurations.size(); ++configuration) {
-    SweepResult result;
-    result.configuration = configuration;
-    for (std::size_t rung = 0; rung < plan.rungs.size(); ++rung) {
-      const SweepResult here = summarize(configuration, rung, plan.rungs[rung]);
-      if (here.finished + here.failed > 0) result = here;
-    }
-    results.push_back(result);
+double SweepPlan::flops_left() const {
+  double flops = flops_to_come;
+  for (const PlannedTrial* planned : trials()) {
+    if (!planned->ended()) flops += (1.0 - planned->done()) * planned->trial->flops;
   }
-  sort_results(results, sweep.file.metric.maximize);
-  SweepResult& best = results.front();
-  std::map<std::size_t, std::size_t> sharing;
-  for (SweepResult& result : results) {
-    if (&result != &best && result.metric && result.rung == best.rung) result.behind = difference(result, best);
-    if (result.behind && comparable(result, best)) {
-      result.tied_for_best = std::abs(result.behind->mean) <= std::max(equal_metrics, result.behind->interval.value_or(0.0));
-    }
-    if (result.tied_for_best) result.place = best.place;
-    best.tied_for_best |= result.tied_for_best;
-    ++sharing[result.place];
-  }
-  for (SweepResult& result : results) result.shares_place = result.place > 0 && sharing[result.place] > 1;
-  return results;
+  return flops;
 }
 
 Spent spent(const SweepPlan& plan) {
   Spent all;
-  for (const auto& rung : plan.rungs) {
-    for (const PlannedTrial& planned : rung) {
-      const double share = static_cast<double>(planned.status.steps) / static_cast<double>(total_steps(planned.trial->config));
-      all.flops += share * planned.trial->flops;
-      all.seconds += planned.status.train_seconds;
-    }
+  for (const PlannedTrial* planned : plan.trials()) {
+    all.flops += planned->done() * planned->trial->flops;
+    all.seconds += planned->status.train_seconds;
   }
   return all;
 }

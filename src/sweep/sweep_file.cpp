@@ -14,7 +14,7 @@
 #include "io/file.h"
 #include "sweep/file_reader.h"
 #include "sweep/metric.h"
-#include "sweep/slurm_commands.h"
+#include "sweep/slurm.h"
 
 namespace temper {
 namespace {

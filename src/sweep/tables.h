@@ -3,10 +3,8 @@
 
 #include <cstddef>
 #include <functional>
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "sweep/sweep.h"
 
@@ -17,20 +15,6 @@ namespace temper {
 /// timing.csv. All but timing.csv depend on the sweep file and the trials' results alone: two sweeps with equal trials have them
 /// byte for byte.
 void write_tables(const Sweep& sweep, const SweepPlan& plan);
-
-/// results.md
-std::string results_markdown(const Sweep& sweep, const SweepPlan& plan);
-
-/// What the ranking says: the best configuration or how many tie for it, and what was compared; lines, empty before two results.
-std::string verdict_text(const Sweep& sweep, const std::vector<SweepResult>& results);
-
-/// The ranking in cells, a row of names first and at most that many below it; names and labels as `shown` shows them.
-std::vector<std::vector<std::string>> result_rows(const Sweep& sweep, const std::vector<SweepResult>& results, std::size_t most,
-                                                  std::string (*shown)(const std::string&));
-/// Four decimals, or powers of ten of what diverged.
-std::string number_text(const std::optional<double>& number, bool sign = false);
-/// All that is known of a result, as results.json and reports have it.
-nlohmann::ordered_json result_json(const SweepResult& result);
 
 /// How the trials shared the machine; empty before one has been measured.
 std::string timing_text(const Sweep& sweep, const SweepPlan& plan);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "config/resolved.h"
 #include "config/validate.h"
@@ -31,11 +32,8 @@ std::string tail(const fs::path& path, std::streamoff most) {
 
 std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> lines;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    lines.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
   return lines;
 }
 
@@ -56,17 +54,8 @@ std::string describe_end(int exit_code, int signal) {
 }  // namespace
 
 std::string_view to_string(TrialState state) {
-  switch (state) {
-    case TrialState::waiting:
-      return "waiting";
-    case TrialState::interrupted:
-      return "interrupted";
-    case TrialState::finished:
-      return "finished";
-    case TrialState::failed:
-      return "failed";
-  }
-  return "";
+  constexpr std::string_view names[] = {"waiting", "interrupted", "finished", "failed"};
+  return names[static_cast<std::size_t>(state)];
 }
 
 fs::path trial_folder(const fs::path& sweep_folder, const Trial& trial) { return sweep_folder / "trials" / trial.id; }

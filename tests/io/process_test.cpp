@@ -1,11 +1,15 @@
 #include "io/process.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 
 #include <fstream>
+#include <thread>
 
+#include "io/descriptor.h"
 #include "io/error.h"
+#include "io/file.h"
 #include "temporary_folder.h"
 
 namespace temper {
@@ -44,6 +48,37 @@ TEST(RunToEnd, TellsHowItEnded) {
   command.in_root = true;
   EXPECT_EQ(run_to_end(command), 0);
   EXPECT_THROW(run_to_end({.words = {"/nowhere/tool"}}), Error);
+}
+
+TEST(StartProgram, RunsBesideUsWithTheStreamsItIsGiven) {
+  const TemporaryFolder folder;
+  const Descriptor output = open_descriptor(folder / "output", O_WRONLY | O_CREAT);
+  const std::string inherited = "/proc/$$/fd/" + std::to_string(output.get());
+  const pid_t process = start_program({.words = {"/bin/sh", "-c", "echo $0; [ ! -e " + inherited + " ] || echo inherited; kill $$"},
+                                       .output = output.get(),
+                                       .own_group = true,
+                                       .called = "another",
+                                       .ends_with_us = true});
+  std::optional<ProcessEnd> end;
+  while (!(end = process_end(process))) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_EQ(end->signal, SIGTERM);
+  EXPECT_EQ(read_file(folder / "output"), "another\n");
+}
+
+TEST(StartProgram, SaysWhyItCouldNot) {
+  try {
+    start_program({.words = {"/nowhere/tool"}});
+    ADD_FAILURE() << "started";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::io);
+    EXPECT_STREQ(error.what(), "/nowhere/tool could not be started: No such file or directory");
+  }
+}
+
+TEST(ShellWord, ReadsBackAsItself) {
+  EXPECT_EQ(shell_word("runs/a-1_b=2"), "runs/a-1_b=2");
+  EXPECT_EQ(shell_word(""), "''");
+  EXPECT_EQ(shell_word("it's $HOME"), "'it'\\''s $HOME'");
 }
 
 }  // namespace

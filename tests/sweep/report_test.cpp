@@ -4,7 +4,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "sweep/report_text.h"
+#include "sweep/ranking.h"
 #include "sweep_support.h"
 
 namespace temper {
@@ -287,7 +287,7 @@ TEST_F(ReportTest, TheRankingStandsInColumns) {
   finish(sweep, 0, 1, 3.5);
   finish(sweep, 1, 0, 3.2);
   finish(sweep, 1, 1, 3.4);
-  EXPECT_EQ(ranking_text(sweep, read_plan(sweep), 2),
+  EXPECT_EQ(RankingTable(sweep, read_plan(sweep)).text(2),
             "rank                               kind  val_loss      sd  n            behind\n"
             "  1=  a?[31m long one that no line of …    3.2500  0.3536  2                    tied for the best\n"
             "  1=                             ümlaut    3.3000  0.1414  2  +0.0500 ± 1.9059  tied for the best\n"

@@ -4,7 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "config/parse.h"
-#include "sweep/report_text.h"
+#include "sweep/ranking.h"
+#include "sweep/report.h"
 #include "sweep/tables.h"
 #include "sweep_support.h"
 
@@ -134,7 +135,7 @@ TEST_F(ResultsTest, EqualMetricsAreATie) {
   const std::string says = "4 configurations tie for the best: their val_loss is the same within 1e-5";
   EXPECT_NE(read(sweep, "results.md").find("| 1= | 8 | 3.0000 |  | 1 | +0.0000 | tied for the best |\n\n" + says),
             std::string::npos);
-  EXPECT_NE(ranking_text(sweep, plan, 9).find(says), std::string::npos);
+  EXPECT_NE(RankingTable(sweep, plan).text(9).find(says), std::string::npos);
   EXPECT_EQ(sweep_chart(sweep, plan, false).find('*'), std::string::npos);
   EXPECT_EQ(load_config(sweep.folder / "best.json").name, "small-one-of-4-tied-for-best");
   const auto json = nlohmann::json::parse(read(sweep, "results.json"));

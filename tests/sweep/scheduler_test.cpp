@@ -13,7 +13,8 @@
 #include <stdexcept>
 #include <thread>
 
-#include "sweep/local_executor.h"
+#include "sweep/executor.h"
+#include "sweep/ranking.h"
 #include "sweep/tables.h"
 #include "sweep_support.h"
 

@@ -11,9 +11,9 @@
 #include <map>
 #include <thread>
 
-#include "sweep/local_executor.h"
+#include "sweep/executor.h"
 #include "sweep/scheduler.h"
-#include "sweep/slurm_script.h"
+#include "sweep/slurm.h"
 #include "sweep/tables.h"
 #include "sweep_support.h"
 

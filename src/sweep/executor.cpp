@@ -1,19 +1,16 @@
-#include "sweep/local_executor.h"
+#include "sweep/executor.h"
 
 #include <fcntl.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <csignal>
-#include <cstring>
+#include <optional>
 
 #include "io/descriptor.h"
 #include "io/error.h"
-#include "io/process.h"
 
 namespace temper {
 namespace {
@@ -84,33 +81,14 @@ void LocalExecutor::start(const TrialLaunch& launch) {
   Slot& slot = *std::find_if(slots_.begin(), slots_.end(), [](const Slot& each) { return each.process == 0; });
   const Descriptor log = open_descriptor(launch.folder / "trial.log", O_WRONLY | O_CREAT | O_APPEND);
   if (!log) throw_failure("open the log", launch.folder / "trial.log", errno);
-  const Descriptor nothing = open_descriptor("/dev/null", O_RDONLY);
-  const std::vector<std::string> arguments = {
-      "temper", "train", (launch.folder / "config.json").string(), "--out", launch.folder.string(), "--resume"};
-  const std::vector<char*> argument_pointers = exec_pointers(arguments), environment_pointers = exec_pointers(slot.environment);
-  const pid_t parent = ::getpid();
-
-  const pid_t child = ::fork();
-  if (child < 0) {
-    throw Error(ExitCode::io, std::string("no process could be started: ") + std::strerror(errno) +
-                                  "; lower resources.trials_at_once, or raise the limit on processes (ulimit -u)");
-  }
-  if (child == 0) {
-    // Only what is safe between fork and exec. A group of its own: Ctrl-C at the terminal reaches the sweep, which passes it on
-    // once.
-    ::setpgid(0, 0);
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE}) std::signal(signal, SIG_DFL);
-    // Dies the sweep, the trial is asked to save. It may have died before this line.
-    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (::getppid() != parent) ::_exit(static_cast<int>(ExitCode::saved));
-    ::dup2(nothing.get(), STDIN_FILENO);
-    ::dup2(log.get(), STDOUT_FILENO);
-    ::dup2(log.get(), STDERR_FILENO);
-    ::execve(program_.c_str(), argument_pointers.data(), environment_pointers.data());
-    ::_exit(127);
-  }
-  ::setpgid(child, child);  // whoever comes first; the other call changes nothing
-  slot.process = child;
+  Command command{.words = {program_, "train", launch.folder / "config.json", "--out", launch.folder, "--resume"},
+                  .environment = slot.environment,
+                  .output = log.get(),
+                  .errors = log.get(),
+                  .own_group = true,  // Ctrl-C at the terminal reaches the sweep, which passes it on once
+                  .called = "temper",
+                  .ends_with_us = true};
+  slot.process = start_program(command);
   slot.trial = launch.id;
   slot.started = seconds_since_1970();
   slot.stopping = false;
@@ -119,15 +97,10 @@ void LocalExecutor::start(const TrialLaunch& launch) {
 std::vector<EndedTrial> LocalExecutor::poll() {
   std::vector<EndedTrial> ended;
   for (Slot& slot : slots_) {
-    int status = 0;
-    if (slot.process == 0 || ::waitpid(slot.process, &status, WNOHANG) != slot.process) continue;
-    ProcessEnd end;
-    if (WIFSIGNALED(status)) {
-      end.signal = WTERMSIG(status);
-    } else {
-      end.exit_code = WEXITSTATUS(status);
-    }
-    ended.push_back({slot.trial, end, {slot.started, seconds_since_1970()}});
+    if (slot.process == 0) continue;
+    const std::optional<ProcessEnd> end = process_end(slot.process);
+    if (!end) continue;
+    ended.push_back({slot.trial, *end, {slot.started, seconds_since_1970()}});
     slot.process = 0;
   }
   return ended;

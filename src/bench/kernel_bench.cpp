@@ -7,9 +7,9 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "bench/rotating_case.h"
 #include "config/suggest.h"
 #include "io/error.h"
+#include "io/text_table.h"
 #include "train/progress.h"
 
 namespace temper {
@@ -152,6 +152,66 @@ std::string ceiling_line(const char* what, double rate, const char* unit, const 
 
 }  // namespace
 
+double touched_bytes(const OpCase& op_case, DType activation) {
+  OpCase once = op_case;
+  for (TensorSpec& spec : once.tensors) spec.role = Role::input;
+  return once.bytes(activation);
+}
+
+double tensor_bytes(const OpCase& op_case, DType activation) {
+  OpCase all = op_case;
+  for (TensorSpec& spec : all.tensors) spec.touched = -1;
+  return touched_bytes(all, activation);
+}
+
+RotatingCase::RotatingCase(Ops& ops, const OpCase& op_case, DType activation, std::size_t cold_bytes, std::size_t most_bytes)
+    : ops_(ops), case_(op_case), first_(ops, op_case, activation), memory_(&ops) {
+  const double wanted = std::ceil(static_cast<double>(cold_bytes) / std::max(touched_bytes(case_, activation), 1.0));
+  const double possible = 1.0 + std::floor(static_cast<double>(most_bytes) / std::max(tensor_bytes(case_, activation), 1.0));
+  constexpr double most_copies = 4096;  // what takes more is so small that its caches stay warm in training as well
+  const auto count = static_cast<std::size_t>(std::max(1.0, std::min({wanted, possible, most_copies})));
+
+  copies_.push_back(first_.views());
+  while (copies_.size() < count) {
+    Views views;
+    for (const TensorSpec& spec : case_.tensors) {
+      const TensorView from = first_.views()[spec.name];
+      if (!from.present()) continue;
+      const bool shared = spec.content == Content::segments;  // a small table that is only read
+      views.at(spec.name) = shared ? from : copied(from);
+    }
+    if (case_.prepare) case_.prepare(ops_, views);
+    copies_.push_back(views);
+  }
+  for (const TensorSpec& spec : case_.tensors) {
+    if (spec.role != Role::in_out || spec.content != Content::activation) continue;
+    pristine_[spec.name] = copied(first_.views()[spec.name]);
+  }
+}
+
+TensorView RotatingCase::copied(TensorView from) {
+  const TensorView to = memory_.add("copies", from.dtype, from.shape);
+  ops_.copy(to.data, from.data, from.bytes());
+  return to;
+}
+
+void RotatingCase::run(std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    case_.run(ops_, copies_[next_]);
+    next_ = next_ + 1 == copies_.size() ? 0 : next_ + 1;
+  }
+  changed_ += count;
+}
+
+void RotatingCase::restore() {
+  const auto count = static_cast<std::size_t>(std::min(changed_, copies()));
+  for (std::size_t i = 0; i < count; ++i) {
+    const Views& views = copies_[(next_ + copies_.size() - count + i) % copies_.size()];
+    for (const auto& [name, original] : pristine_) ops_.copy(views[name].data, original.data, original.bytes());
+  }
+  changed_ = 0;
+}
+
 Rotation cold_rotation(const DeviceInfo& device) { return {2 * last_level_cache(device), device.memory / 8}; }
 
 Dimensions dimensions_of(const ModelConfig& model, std::int64_t batch, std::int64_t context) {
@@ -254,8 +314,7 @@ std::string to_text(const KernelBenchResult& result) {
   text += ceiling_line("matmul rate     ", result.flops_per_second, "GFLOP/s", result.matmul);
 
   bool any_above = false, any_warm = false;
-  std::vector<std::vector<std::string>> rows = {
-      {"operation", "shape", "median", "p10", "p90", "GB/s", "GFLOP/s", "floor", "of floor", "note"}};
+  TextRows rows = {{"operation", "shape", "median", "p10", "p90", "GB/s", "GFLOP/s", "floor", "of floor", "note"}};
   for (const KernelResult& each : result.kernels) {
     const double median = each.measurement.percentile(0.5);
     const double share = 100.0 * each.floor_seconds / median;
@@ -267,7 +326,7 @@ std::string to_text(const KernelBenchResult& result) {
                     each.flops > 0.0 ? digits(each.flops / median / 1e9) : "-", format_time(each.floor_seconds),
                     digits(share) + "%", std::string(share > 100.0 ? "!" : "") + (warm ? "w" : "")});
   }
-  text += "\n" + format_table(rows, 2) + "\nfloor: max(bytes / copy bandwidth, operations / matmul rate); ";
+  text += "\n" + aligned_table(rows, "llr", true) + "\nfloor: max(bytes / copy bandwidth, operations / matmul rate); ";
   text += settings.warm_cache ? "caches are warm as asked for\n"
                               : "runs take turns on " + format_bytes(result.rotation.cold_bytes) + " of buffers, caches are cold\n";
   if (any_above)

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
+#include "io/text_table.h"
 
 namespace temper {
 
@@ -60,11 +61,15 @@ std::string string_at(const nlohmann::json& object, const char* key) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
+const SavedReport::Benchmark* find(const SavedReport& report, const std::string& name) {
+  for (const SavedReport::Benchmark& each : report.benchmarks)
+    if (each.name == name) return &each;
+  return nullptr;
+}
+
 SavedReport::Benchmark& benchmark_named(SavedReport& report, const std::string& name) {
-  for (SavedReport::Benchmark& each : report.benchmarks)
-    if (each.name == name) return each;
-  report.benchmarks.push_back({name, {}});
-  return report.benchmarks.back();
+  if (find(report, name) == nullptr) report.benchmarks.push_back({name, {}});
+  return const_cast<SavedReport::Benchmark&>(*find(report, name));
 }
 
 [[noreturn]] void fail(const std::string& source, const std::string& what) {
@@ -78,6 +83,39 @@ double real_seconds(const nlohmann::json& json, const std::string& name, const s
   if (!(seconds > 0.0) || !std::isfinite(seconds))
     fail(source, "benchmark \"" + name + "\" has no positive real_time with a time_unit of ns, us, ms or s");
   return seconds;
+}
+
+constexpr std::size_t fewest_repetitions = 3;  // with fewer, p10 and p90 say nothing about the next run
+
+struct Range {
+  double low, median, high;
+  bool known;
+
+  explicit Range(const std::vector<double>& seconds)
+      : low(percentile(seconds, 0.1)),
+        median(percentile(seconds, 0.5)),
+        high(percentile(seconds, 0.9)),
+        known(seconds.size() >= fewest_repetitions) {}
+
+  std::string spread() const {
+    char text[32];
+    std::snprintf(text, sizeof(text), "+-%.1f%%", 50.0 * (high - low) / median);
+    return known ? text : "?";
+  }
+};
+
+std::string verdict(const Range& before, const Range& after) {
+  if (!before.known || !after.known) return "?";
+  if (after.high < before.low) return "faster";
+  if (after.low > before.high) return "slower";
+  return "noise";
+}
+
+std::string only_in(const NamedReport& one, const NamedReport& other) {
+  std::string text;
+  for (const SavedReport::Benchmark& each : one.report.benchmarks)
+    if (find(other.report, each.name) == nullptr) text += "only in " + one.name + ": " + each.name + "\n";
+  return text;
 }
 
 }  // namespace
@@ -164,15 +202,7 @@ SavedReport parse_report(const std::string& text, const std::string& source) {
 }
 
 const char* name_of(Precision precision) {
-  switch (precision) {
-    case Precision::fp32:
-      return "fp32";
-    case Precision::bf16:
-      return "bf16";
-    case Precision::tf32:
-      return "tf32";
-  }
-  return "";
+  return precision == Precision::fp32 ? "fp32" : precision == Precision::bf16 ? "bf16" : "tf32";
 }
 
 std::string format_time(double seconds) {
@@ -183,26 +213,31 @@ std::string format_time(double seconds) {
   return text;
 }
 
-std::string format_table(const std::vector<std::vector<std::string>>& rows, std::size_t left) {
-  std::vector<std::size_t> widths;
-  for (const auto& row : rows) {
-    widths.resize(std::max(widths.size(), row.size()));
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+std::string compare_reports(const NamedReport& before, const NamedReport& after) {
+  TextRows rows = {{"benchmark", "before", "spread", "after", "spread", "ratio", "verdict"}};
+  bool unknown = false, ceilings = false;
+  for (const SavedReport::Benchmark& each : before.report.benchmarks) {
+    const SavedReport::Benchmark* same = find(after.report, each.name);
+    if (same == nullptr) continue;
+    const Range a(each.seconds), b(same->seconds);
+    char ratio[32];
+    std::snprintf(ratio, sizeof(ratio), "%.3f", b.median / a.median);
+    rows.push_back({each.name, format_time(a.median), a.spread(), format_time(b.median), b.spread(), ratio, verdict(a, b)});
+    ceilings = ceilings || each.name.rfind(ceiling_prefix, 0) == 0;
+    unknown = unknown || rows.back().back() == "?";
   }
-  std::string text;
-  const auto add_line = [&](const auto& cell_at) {
-    std::string line;
-    for (std::size_t i = 0; i < widths.size(); ++i) {
-      const std::string cell = cell_at(i);
-      const std::string padding(widths[i] - cell.size(), ' ');
-      line += (i == 0 ? "" : "  ") + (i < left ? cell + padding : padding + cell);
-    }
-    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
-  };
-  for (std::size_t r = 0; r < rows.size(); ++r) {
-    add_line([&](std::size_t i) { return i < rows[r].size() ? rows[r][i] : std::string(); });
-    if (r == 0) add_line([&](std::size_t i) { return std::string(widths[i], '-'); });
-  }
+  if (rows.size() == 1)
+    throw Error(ExitCode::data, before.name + " and " + after.name + " have no benchmark in common: the first has " +
+                                    before.report.benchmarks.front().name + ", the second " + after.report.benchmarks.front().name +
+                                    "; compare runs of the same command and options");
+
+  std::string text = "before: " + before.name + "\nafter:  " + after.name + "\n\n" + aligned_table(rows, "lr", true) +
+                     "\nratio: after / before, below 1 is faster; noise: the ranges from p10 to p90 touch\n";
+  if (ceilings) text += "where a ceiling changed, the machine was faster or slower, and the rest changed with it\n";
+  if (unknown) text += "?: fewer than " + std::to_string(fewest_repetitions) + " repetitions, so the noise is not known\n";
+  text += only_in(before, after) + only_in(after, before);
+  if (before.report.device != after.report.device)
+    text += "the machines differ: " + before.report.device + " | " + after.report.device + "\n";
   return text;
 }
 

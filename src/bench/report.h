@@ -1,4 +1,5 @@
-// What a benchmark measured, and its JSON: Google Benchmark's form, so that its tools/compare.py reads the files too.
+// What a benchmark measured, its JSON (Google Benchmark's form, so that its tools/compare.py reads the files too), and two of those
+// side by side.
 #pragma once
 
 #include <chrono>
@@ -81,7 +82,15 @@ const char* name_of(Precision precision);
 /// "12.3 us", "1.05 ms", "2.00 s": three digits.
 std::string format_time(double seconds);
 
-/// Rows of cells in aligned columns, the first row underlined: `left` columns to the left, the others to the right.
-std::string format_table(const std::vector<std::vector<std::string>>& rows, std::size_t left);
+struct NamedReport {
+  std::string name;  ///< what the table calls it, e.g. its file
+  SavedReport report;
+};
+
+/// A table of the benchmarks that both have, in the order of `before`: medians, spreads, after/before, verdict. The spread is
+/// half the range from p10 to p90 as a share of the median. Where those two ranges touch, the verdict is "noise"; where either
+/// report has fewer than three repetitions there is no range, and the verdict is "?". Below it: what only one of them has, and
+/// whether the machines differ. Error(ExitCode::data) when they have no benchmark in common.
+std::string compare_reports(const NamedReport& before, const NamedReport& after);
 
 }  // namespace temper

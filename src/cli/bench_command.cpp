@@ -1,7 +1,7 @@
 #include <CLI/CLI.hpp>
 
 #include "bench/kernel_bench.h"
-#include "bench/report_compare.h"
+#include "bench/report.h"
 #include "bench/step_bench.h"
 #include "cli/commands.h"
 #include "io/file.h"

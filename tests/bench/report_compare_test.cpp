@@ -1,4 +1,5 @@
-#include "bench/report_compare.h"
+// Two reports side by side.
+#include "bench/report.h"
 
 #include <gtest/gtest.h>
 

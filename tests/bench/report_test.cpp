@@ -142,13 +142,5 @@ TEST(FormatTime, HasThreeDigitsAndAUnit) {
   EXPECT_EQ(format_time(2.0), "2.00 s");
 }
 
-TEST(FormatTable, AlignsColumnsAndUnderlinesTheHeader) {
-  EXPECT_EQ(format_table({{"op", "time", "note"}, {"layernorm", "1 us", ""}, {"sum", "12 us", "w"}}, 1),
-            "op          time  note\n"
-            "---------  -----  ----\n"
-            "layernorm   1 us\n"
-            "sum        12 us     w\n");
-}
-
 }  // namespace
 }  // namespace temper

@@ -1,4 +1,4 @@
-#include "bench/rotating_case.h"
+#include "bench/kernel_bench.h"
 
 #include <gtest/gtest.h>
 

@@ -1,9 +1,8 @@
-#include "cli/gpu_check_record.h"
-
 #include <gtest/gtest.h>
 
 #include <fstream>
 
+#include "cli/commands.h"
 #include "io/error.h"
 #include "io/file.h"
 #include "tests/io/temporary_folder.h"

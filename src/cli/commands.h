@@ -2,6 +2,7 @@
 // a callback throws Error (or a kernel's exception) on failure and main turns that into a message and an exit code.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,6 +16,10 @@ class App;
 }
 
 namespace temper {
+
+class DeviceMemory;
+class Tokenizer;
+class Weights;
 
 void add_train_command(CLI::App& app, ExitCode& exit_code);
 void add_eval_command(CLI::App& app);
@@ -54,6 +59,17 @@ Precision parse_precision(const std::string& text);
 
 /// "cpu: Intel Xeon, avx512, AMX bf16, 2 threads"
 std::string describe_device(const DeviceInfo& info);
+
+/// The folder with config.json and model.safetensors: `path` itself, or the newest intact checkpoint of the run directory `path`.
+/// A checkpoint of a run is verified against its hashes. Nothing usable there: Error(ExitCode::checkpoint).
+std::filesystem::path find_model_folder(const std::filesystem::path& path);
+
+/// The tokenizer that `named` gives, or with `named` empty the one beside the model in `folder`, which is empty where the model has
+/// none. One with more tokens than the model, or another than the model is known to go with: Error(ExitCode::data).
+Tokenizer open_tokenizer(const std::string& named, const std::filesystem::path& folder, const ModelConfig& config);
+
+/// Weights for inference, loaded from such a folder.
+Weights open_weights(const std::filesystem::path& folder, Precision precision, Ops& ops, DeviceMemory& memory);
 
 // On which GPUs scripts/gpu_check.sh found nothing wrong: a line each in a file of the user's cache folder, beside the algorithm
 // cache. The script has `temper doctor --gpu-checked` write it; `temper doctor` says what it finds.

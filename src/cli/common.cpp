@@ -7,8 +7,15 @@
 #include <filesystem>
 
 #include "cli/commands.h"
+#include "data/tokenizer.h"
+#include "data/tokenizer_identity.h"
+#include "model/hf_format.h"
+#include "model/weights.h"
+#include "train/checkpoint.h"
 
 namespace temper {
+
+namespace fs = std::filesystem;
 
 void write_output(const std::string& text) {
   const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
@@ -22,7 +29,6 @@ std::vector<std::string> environment() {
 }
 
 std::string cache_file(const char* name) {
-  namespace fs = std::filesystem;
   const char* cache = std::getenv("XDG_CACHE_HOME");
   const char* home = std::getenv("HOME");
   fs::path folder;
@@ -75,6 +81,38 @@ Precision parse_precision(const std::string& text) {
 std::string describe_device(const DeviceInfo& info) {
   return info.backend + ": " + info.name + ", " + info.features + ", " + std::to_string(info.threads) +
          (info.backend == "cpu" ? " threads" : " multiprocessors");
+}
+
+fs::path find_model_folder(const fs::path& path) {
+  if (fs::is_directory(path / "checkpoints")) {
+    const std::optional<fs::path> newest = CheckpointFolder(path / "checkpoints", 1).newest_good();
+    if (!newest) throw Error(ExitCode::checkpoint, path.string() + ": this run has no checkpoint yet");
+    return *newest;
+  }
+  if (!fs::exists(path / "config.json"))
+    throw Error(ExitCode::checkpoint, path.string() +
+                                          ": no model here; expected a run directory, a checkpoint (.../checkpoints/step-NNNNNNNN) "
+                                          "or a folder with config.json and model.safetensors");
+  if (fs::exists(path / "trainer.json")) verify_checkpoint(path);
+  return path;
+}
+
+Tokenizer open_tokenizer(const std::string& named, const fs::path& folder, const ModelConfig& config) {
+  Tokenizer tokenizer = Tokenizer::load(named.empty() ? folder : fs::path(named));
+  if (tokenizer.vocab_size() > config.vocab_size)
+    throw Error(ExitCode::data, "the tokenizer has " + std::to_string(tokenizer.vocab_size()) + " tokens, the model only " +
+                                    std::to_string(config.vocab_size) + "; give the model's own with --tokenizer");
+  if (named.empty() || folder.empty()) return tokenizer;
+  TokenizerIdentity identity;
+  identity.add("the model in " + folder.string(), tokenizer_of_model(folder));
+  identity.add("--tokenizer " + named, tokenizer.hash());
+  return tokenizer;
+}
+
+Weights open_weights(const fs::path& folder, Precision precision, Ops& ops, DeviceMemory& memory) {
+  Weights weights(read_hf_config(folder), precision, Weights::Use::inference, &ops, memory);
+  load_hf_model(folder, weights);
+  return weights;
 }
 
 }  // namespace temper

@@ -5,7 +5,6 @@
 #include <optional>
 
 #include "cli/commands.h"
-#include "cli/open_model.h"
 #include "config/parse.h"
 #include "data/batches.h"
 #include "data/multiple_choice.h"

@@ -2,7 +2,6 @@
 #include <filesystem>
 
 #include "cli/commands.h"
-#include "cli/open_model.h"
 #include "data/tokenizer.h"
 #include "io/staging.h"
 #include "model/hf_format.h"

@@ -2,7 +2,6 @@
 #include <cstdio>
 
 #include "cli/commands.h"
-#include "cli/open_model.h"
 #include "data/tokenizer.h"
 #include "model/generate.h"
 

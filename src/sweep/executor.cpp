@@ -32,18 +32,17 @@ std::string gpus_of(std::size_t index, double each, const std::vector<std::strin
 }
 
 void check(const LocalMachine& machine, const SweepResources& resources) {
+  const std::string start = "resources: " + std::to_string(resources.trials_at_once) + " trials at once with ";
   const std::int64_t threads = resources.trials_at_once * resources.threads_per_trial;
   if (threads > machine.cores) {
-    throw Error(ExitCode::usage, "resources: " + std::to_string(resources.trials_at_once) + " trials at once with " +
-                                     std::to_string(resources.threads_per_trial) + " threads each want " + std::to_string(threads) +
-                                     " processors, this machine has " + std::to_string(machine.cores) +
+    throw Error(ExitCode::usage, start + std::to_string(resources.threads_per_trial) + " threads each want " +
+                                     std::to_string(threads) + " processors, this machine has " + std::to_string(machine.cores) +
                                      "; lower one of them, or leave threads_per_trial out");
   }
   const double gpus = static_cast<double>(resources.trials_at_once) * resources.gpus_per_trial;
   if (std::ceil(gpus - 1e-9) > static_cast<double>(machine.gpus.size())) {
-    throw Error(ExitCode::usage, "resources: " + std::to_string(resources.trials_at_once) + " trials at once with gpus_per_trial " +
-                                     std::to_string(resources.gpus_per_trial) + " want " + std::to_string(gpus) +
-                                     " GPUs, this machine has " + std::to_string(machine.gpus.size()) +
+    throw Error(ExitCode::usage, start + "gpus_per_trial " + std::to_string(resources.gpus_per_trial) + " want " +
+                                     std::to_string(gpus) + " GPUs, this machine has " + std::to_string(machine.gpus.size()) +
                                      "; lower one of them (0.5 lets two trials share a GPU), or leave gpus_per_trial out");
   }
 }

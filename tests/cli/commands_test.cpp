@@ -5,7 +5,6 @@
 
 #include <CLI/CLI.hpp>
 
-#include "cli/open_model.h"
 #include "tests/train/tiny_run.h"
 #include "train/checkpoint.h"
 

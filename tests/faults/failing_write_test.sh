@@ -71,16 +71,15 @@ save FAIL_CALL=write FAIL_PATH=/some/other/place
 save FAIL_CALL=write FAIL_TEXT=bbb FAIL_MODE=kill FAIL_PATH="$work/run"
 [[ $code == 137 && $(stat -c %s "$work/run/out/data") == 150002 ]] || die "FAIL_TEXT=bbb: the second write should end half done"
 
-# Held at its second write until the file goes, or ended when the folder does.
-for release in file folder; do
-  mkdir "$work/hold"
+# Held at its second write until the file is moved, or ended when it goes.
+mkdir "$work/hold" "$work/hold.released"
+for release in moved gone; do
   save FAIL_CALL=write FAIL_TEXT=bbb FAIL_MODE=hold FAIL_HOLD="$work/hold" FAIL_PATH="$work/run" &
   until [[ -n $(ls "$work/hold") ]]; do sleep 0.01; done
   [[ $(stat -c %s "$work/run/out/data") == 100001 ]] || die "hold: the second write was made"
-  if [[ $release == file ]]; then rm "$work"/hold/*; else rm -r "$work/hold"; fi
+  if [[ $release == moved ]]; then mv "$work"/hold/* "$work/hold.released"; else rm "$work"/hold/*; fi
   wait $!
-  if [[ $release == file ]]; then rmdir "$work/hold"; fi
-  [[ $(cat "$work/run/status") == $([[ $release == file ]] && echo new || echo old) ]] || die "hold: $release gone, and the save went on wrongly"
+  [[ $(cat "$work/run/status") == $([[ $release == moved ]] && echo new || echo old) ]] || die "hold: the file $release, and the save went on wrongly"
 done
 
 echo "$points fault points"

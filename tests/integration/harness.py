@@ -64,8 +64,9 @@ class Hold:
     slow the machine is. Its other threads go on, and it handles signals."""
 
     def __init__(self, temper: str, folder: Path, point: dict[str, str]) -> None:
-        folder.mkdir()
-        self.folder = folder
+        self.folder, self.released = folder, folder.with_name(folder.name + ".released")
+        self.folder.mkdir()
+        self.released.mkdir()
         self.environment = {**preload(temper), **point, "FAIL_MODE": "hold", "FAIL_HOLD": str(folder)}
 
     def held(self) -> list[int]:
@@ -88,7 +89,7 @@ class Hold:
         """This one or all that wait; they are not held again."""
         for path in self.folder.iterdir():
             if pid in (None, int(path.name)):
-                path.unlink()
+                path.rename(self.released / path.name)
 
     def close(self) -> None:
         """What is held, or comes to the point later, ends there."""

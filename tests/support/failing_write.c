@@ -10,9 +10,9 @@
 //   FAIL_TEXT   counts only writes of data that contain this text. Default: all.
 //   FAIL_MODE   error: -1 and errno. short: half of the bytes are written, as when a signal comes. kill: _exit(137), a write
 //               after half of its bytes, another call before it does anything. hold: the call waits to be told. Default error.
-//   FAIL_HOLD   the folder for mode hold: the process makes a file there, named by its number, and waits until the test removes it.
-//               Meanwhile each signal that the program handles, on whatever thread, adds a byte to the file. Is the folder gone,
-//               the test is over: _exit(137).
+//   FAIL_HOLD   the folder for mode hold: the process makes a file there, named by its number, and waits until the test moves it into
+//               the folder of that name with ".released" behind it. Meanwhile each signal that the program handles, on whatever
+//               thread, adds a byte to the file. Is the file gone otherwise, the test is over: _exit(137).
 //   FAIL_ERRNO  ENOSPC, EIO, EDQUOT, EROFS, EACCES or a number. Default ENOSPC.
 //
 // Each failure is told on stderr in a line that begins with "failing_write:", so that a test can count up FAIL_AT until the
@@ -57,8 +57,9 @@ static int chosen_errno(void) {
 
 static void hold(void) {
   const char* folder = setting("FAIL_HOLD", "");
-  char path[4096];
+  char path[4096], released[4096];
   snprintf(path, sizeof path, "%s/%ld", folder, (long)getpid());
+  snprintf(released, sizeof released, "%s.released/%ld", folder, (long)getpid());
   long told = atomic_load(&signals_handled);
   const int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   const struct timespec a_millisecond = {0, 1000000};
@@ -67,7 +68,7 @@ static void hold(void) {
     nanosleep(&a_millisecond, NULL);
   }
   close(file);
-  if (access(folder, F_OK) != 0) _exit(137);
+  if (access(released, F_OK) != 0) _exit(137);
 }
 
 // Decides what becomes of this call. `path` is what FAIL_PATH is looked for in, `data` what FAIL_TEXT is.

@@ -27,7 +27,10 @@ namespace fs = std::filesystem;
 /// it.
 class Hold {
  public:
-  Hold(fs::path folder, std::int64_t step) : folder_(std::move(folder)), step_(step) { fs::create_directories(folder_); }
+  Hold(fs::path folder, std::int64_t step) : folder_(std::move(folder)), step_(step) {
+    fs::create_directories(folder_);
+    fs::create_directories(released_);
+  }
   ~Hold() { fs::remove_all(folder_); }  // what comes there now ends
   Hold(const Hold&) = delete;
   Hold& operator=(const Hold&) = delete;
@@ -47,11 +50,11 @@ class Hold {
     return std::any_of(fs::directory_iterator(folder_), fs::directory_iterator(), signalled);
   }
   void release() const {
-    for (const auto& one : fs::directory_iterator(folder_)) fs::remove(one);
+    for (const auto& one : fs::directory_iterator(folder_)) fs::rename(one, released_ / one.path().filename());
   }
 
  private:
-  fs::path folder_;
+  fs::path folder_, released_ = folder_.string() + ".released";
   std::int64_t step_;
 };
 

@@ -37,8 +37,8 @@ std::string aligned_table(const TextRows& rows, std::string_view alignment, bool
   };
   add_line(rows.front());
   if (underlined) {
-    std::vector<std::string> lines;
-    for (const std::size_t width : widths) lines.emplace_back(width, '-');
+    std::vector<std::string> lines(widths.size());
+    for (std::size_t i = 0; i < widths.size(); ++i) lines[i].assign(widths[i], '-');
     add_line(lines);
   }
   for (auto row = rows.begin() + 1; row != rows.end(); ++row) add_line(*row);

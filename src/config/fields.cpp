@@ -165,7 +165,12 @@ void say(Field& field, const row::Bound& bound) {
 void say(Field& field, const row::OneOf& texts) {
   if (auto* text = std::get_if<TextKind>(&field.kind)) text->names = texts.names;
   if (auto* list = std::get_if<TextListKind>(&field.kind)) list->names = texts.names;
+  if (auto* choice = std::get_if<ChoiceKind>(&field.kind)) choice->names = texts.names;
 }
+
+void say(Field& field, const row::FolderName&) { std::get<TextKind>(field.kind).is_folder_name = true; }
+
+void say(Field& field, const row::GlobFactors&) { std::get<TextListKind>(field.kind).is_glob_factor = true; }
 
 void say(Field& field, const row::Either& group) { field.group = group.group; }
 

@@ -58,7 +58,7 @@ struct NumberListKind {
 };
 struct ChoiceKind {
   Member<int> member;  ///< the enumerator as an index into names
-  std::vector<std::string_view> names;
+  std::vector<std::string_view> names = {};
 };
 
 /// Where a key is read: "lion and muon", "norm_control rotational". One that is not read is left out of the resolved configuration.
@@ -93,42 +93,17 @@ class SectionRows {
   SectionRows(std::vector<Field>& fields, std::string_view section, std::function<Section&(RunConfig&)> at, ResumeClass resume)
       : fields_(fields), section_(section), at_(std::move(at)), resume_(resume) {}
 
-  // `says` are the help and what config/row.h has.
+  /// The row of `section.key`, whose kind is the member's type; `says` are the help and what config/row.h has.
   template <class M>
-  void integer(std::string_view key, M Section::*member, const auto&... says) {
-    add(key, member, IntegerKind{access<std::int64_t>(member)}, says...);
-  }
-  void seed(std::string_view key, std::uint64_t Section::*member, const auto&... says) {
-    add(key, member, SeedKind{access<std::uint64_t>(member)}, says...);
-  }
-  template <class M>
-  void number(std::string_view key, M Section::*member, const auto&... says) {
-    add(key, member, NumberKind{access<double>(member)}, says...);
-  }
-  void boolean(std::string_view key, bool Section::*member, const auto&... says) {
-    add(key, member, BooleanKind{access<bool>(member)}, says...);
-  }
-  template <class M>
-  void text(std::string_view key, M Section::*member, const auto&... says) {
-    add(key, member, TextKind{access<std::string>(member)}, says...);
-  }
-  void folder_name(std::string_view key, std::string Section::*member, const auto&... says) {
-    add(key, member, TextKind{access<std::string>(member), {}, true}, says...);
-  }
-  using Texts = std::vector<std::string>;
-  void texts(std::string_view key, Texts Section::*member, const auto&... says) {
-    add(key, member, TextListKind{access<Texts>(member)}, says...);
-  }
-  void glob_factors(std::string_view key, Texts Section::*member, const auto&... says) {
-    add(key, member, TextListKind{access<Texts>(member), {}, true}, says...);
-  }
-  void numbers(std::string_view key, std::vector<double> Section::*member, const auto&... says) {
-    add(key, member, NumberListKind{access<std::vector<double>>(member)}, says...);
-  }
-  /// `names` in the enumerators' order.
-  template <class M>
-  void choice(std::string_view key, M Section::*member, std::vector<std::string_view> names, const auto&... says) {
-    add(key, member, ChoiceKind{access<int>(member), std::move(names)}, says...);
+  void operator()(std::string_view key, M Section::*member, const auto&... says) {
+    Field& field = fields_.emplace_back();
+    field.path = section_.empty() ? std::string(key) : std::string(section_) + "." + std::string(key);
+    field.kind = kind_of(member);
+    field.resume = resume_;
+    field.copy = [at = at_, member](const RunConfig& from, RunConfig& to) {
+      at(to).*member = at(const_cast<RunConfig&>(from)).*member;
+    };
+    (say(field, says), ...);
   }
 
  private:
@@ -152,16 +127,21 @@ class SectionRows {
             }};
   }
   template <class M>
-  void add(std::string_view key, M Section::*member, auto kind, const auto&... says) {
-    Field& field = fields_.emplace_back();
-    field.path = section_.empty() ? std::string(key) : std::string(section_) + "." + std::string(key);
-    field.kind = std::move(kind);
-    field.resume = resume_;
-    field.copy = [at = at_, member](const RunConfig& from, RunConfig& to) {
-      at(to).*member = at(const_cast<RunConfig&>(from)).*member;
-    };
-    (say(field, says), ...);
+  decltype(Field::kind) kind_of(M Section::*member) {
+    using T = decltype(value_type_of(std::declval<M>()));
+    if constexpr (std::is_enum_v<T>) return ChoiceKind{access<int>(member)};
+    if constexpr (std::is_same_v<T, std::int64_t>) return IntegerKind{access<T>(member)};
+    if constexpr (std::is_same_v<T, std::uint64_t>) return SeedKind{access<T>(member)};
+    if constexpr (std::is_same_v<T, double>) return NumberKind{access<T>(member)};
+    if constexpr (std::is_same_v<T, bool>) return BooleanKind{access<T>(member)};
+    if constexpr (std::is_same_v<T, std::string>) return TextKind{access<T>(member)};
+    if constexpr (std::is_same_v<T, std::vector<std::string>>) return TextListKind{access<T>(member)};
+    if constexpr (std::is_same_v<T, std::vector<double>>) return NumberListKind{access<T>(member)};
   }
+  template <class T>
+  static T value_type_of(T);
+  template <class T>
+  static T value_type_of(std::optional<T>);
 
   std::vector<Field>& fields_;
   std::string_view section_;

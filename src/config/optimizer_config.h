@@ -191,100 +191,93 @@ struct OptimizerConfig {
     const char* const with_rotation = "norm_control rotational";
     const char* const with_decay = "decay other than none";
 
-    rows.choice("name", &Self::name, texts_of(optimizers), "update rule; the keys below change single parts of it");
-    rows.number("learning_rate", &Self::learning_rate, above(0), to(1000), "peak learning rate, which the schedule scales");
-    rows.number(
-        "other_learning_rate", &Self::other_learning_rate, above(0), to(1000), read_by(optimizers),
-        "peak learning rate of the tensors that AdamW trains (embeddings, biases, layernorms); muon with muon_scale match_rms: "
-        "as "
-        "learning_rate");
-    rows.number("beta1", &Self::beta1, from(0), below(1), read_by(optimizers),
-                "decay rate of Adam's first moment, or Lion's share of the moment in a direction, per step");
-    rows.number("beta2", &Self::beta2, from(0), below(1), read_by(optimizers),
-                "decay rate of Adam's second moment, or of Lion's moment, per step");
-    rows.number("beta3", &Self::beta3, from(0), below(1), read_by(optimizers), "decay rate of the slow moment, per step");
-    rows.number("momentum", &Self::momentum, from(0), below(1), read_by(optimizers), "decay rate of the moment, per step");
-    rows.boolean("nesterov", &Self::nesterov, read_by(optimizers), "the direction is the moment one step ahead");
-    rows.number("dampening", &Self::dampening, from(0), to(1), read_by(optimizers),
-                "the moment takes 1 - dampening of a gradient, of the first one all");
-    rows.boolean("momentum_includes_rate", &Self::momentum_includes_rate, read_by(optimizers),
-                 "the moment collects rate x gradient, as in the paper; false: gradients, as in its authors' program");
-    rows.number("eps", &Self::eps, above(0), to(1), read_by(optimizers), "added to the root of the second moment");
-    rows.choice(
-        "eps_placement", &Self::eps_placement, {"outside", "inside"}, read_by(optimizers),
-        "eps is added after the second moment's bias is corrected (outside, as in PyTorch) or before (inside, as in Keras)");
-    rows.choice("bias_correction", &Self::bias_correction, {"both", "second"}, read_by(optimizers),
-                "the moments whose start at 0 is corrected; second leaves early updates small");
-    rows.choice("inverse_bias_correction", &Self::inverse_bias_correction, {"none", "linear", "root"}, read_by(optimizers),
-                "early rates are multiplied by 1 - momentum^t (linear) or sqrt(1 - momentum^(2t)) (root)");
-    rows.choice("sign_scale", &Self::sign_scale, {"noise", "norm_matched", "one"}, read_by(optimizers),
-                "size of an update's elements: noise is what AdamW's have where gradients are noise, norm_matched gives weights "
-                "AdamW's "
-                "norm too, one is Lion's");
+    rows("name", &Self::name, one_of(texts_of(optimizers)), "update rule; the keys below change single parts of it");
+    rows("learning_rate", &Self::learning_rate, above(0), to(1000), "peak learning rate, which the schedule scales");
+    rows("other_learning_rate", &Self::other_learning_rate, above(0), to(1000), read_by(optimizers),
+         "peak learning rate of the tensors that AdamW trains (embeddings, biases, layernorms); muon with muon_scale match_rms: "
+         "as "
+         "learning_rate");
+    rows("beta1", &Self::beta1, from(0), below(1), read_by(optimizers),
+         "decay rate of Adam's first moment, or Lion's share of the moment in a direction, per step");
+    rows("beta2", &Self::beta2, from(0), below(1), read_by(optimizers),
+         "decay rate of Adam's second moment, or of Lion's moment, per step");
+    rows("beta3", &Self::beta3, from(0), below(1), read_by(optimizers), "decay rate of the slow moment, per step");
+    rows("momentum", &Self::momentum, from(0), below(1), read_by(optimizers), "decay rate of the moment, per step");
+    rows("nesterov", &Self::nesterov, read_by(optimizers), "the direction is the moment one step ahead");
+    rows("dampening", &Self::dampening, from(0), to(1), read_by(optimizers),
+         "the moment takes 1 - dampening of a gradient, of the first one all");
+    rows("momentum_includes_rate", &Self::momentum_includes_rate, read_by(optimizers),
+         "the moment collects rate x gradient, as in the paper; false: gradients, as in its authors' program");
+    rows("eps", &Self::eps, above(0), to(1), read_by(optimizers), "added to the root of the second moment");
+    rows("eps_placement", &Self::eps_placement, one_of({"outside", "inside"}), read_by(optimizers),
+         "eps is added after the second moment's bias is corrected (outside, as in PyTorch) or before (inside, as in Keras)");
+    rows("bias_correction", &Self::bias_correction, one_of({"both", "second"}), read_by(optimizers),
+         "the moments whose start at 0 is corrected; second leaves early updates small");
+    rows("inverse_bias_correction", &Self::inverse_bias_correction, one_of({"none", "linear", "root"}), read_by(optimizers),
+         "early rates are multiplied by 1 - momentum^t (linear) or sqrt(1 - momentum^(2t)) (root)");
+    rows("sign_scale", &Self::sign_scale, one_of({"noise", "norm_matched", "one"}), read_by(optimizers),
+         "size of an update's elements: noise is what AdamW's have where gradients are noise, norm_matched gives weights "
+         "AdamW's "
+         "norm too, one is Lion's");
 
-    rows.number("weight_decay", &Self::weight_decay, from(0), to(1000), read_by(with_decay, decays), or_ignored,
-                "strength of weight decay; what it means depends on decay, so never compare it across modes");
-    rows.choice(
-        "decay", &Self::decay, {"none", "l2", "decoupled", "independent", "normalized", "scale_adjusted", "cautious"},
-        "how weights w decay, d = weight_decay: l2 adds d w to the gradient; decoupled takes rate x d x w (torch.optim.AdamW); "
-        "independent takes d x w, scaled by the schedule alone (Loshchilov and Hutter); normalized is independent with d / "
-        "sqrt(steps of the run or cycle); scale_adjusted adds d / peak rate x w x preconditioner to the gradient; cautious is "
-        "decoupled where the update moves w towards 0");
-    rows.choice("l2_stage", &Self::l2_stage, {"before_clipping", "after_clipping"},
-                read_by("decay l2", [](const auto& c) { return c.optimizer.decay == DecayMode::l2; }),
-                "whether the gradient is clipped with the decay in it (as a term of the loss) or without (as torch.optim does)");
-    rows.choice(
-        "decay_schedule", &Self::decay_schedule, {"constant", "follow_rate", "linear", "cosine"}, read_by(with_decay, decays),
-        "what weight_decay is multiplied with over the run: 1, the rate's share of its peak, or a linear or cosine fall to 0");
-    rows.texts("decay_on", &Self::decay_on, one_of(kinds), read_by(with_decay, decays), or_ignored,
-               "kinds of parameters that decay");
-    rows.glob_factors("decay_factors", &Self::decay_factors, read_by(with_decay, decays),
-                      "what weight_decay is multiplied with for tensors whose names match; the last match counts");
-    rows.glob_factors("rate_factors", &Self::rate_factors,
-                      "what the rate is multiplied with for tensors whose names match; the last match counts");
-    rows.number("depth_rate_factor", &Self::depth_rate_factor, above(0), to(10),
-                "the rate of block l, counted from 0, is multiplied by this to the power of n_layer-1-l");
+    rows("weight_decay", &Self::weight_decay, from(0), to(1000), read_by(with_decay, decays), or_ignored,
+         "strength of weight decay; what it means depends on decay, so never compare it across modes");
+    rows("decay", &Self::decay, one_of({"none", "l2", "decoupled", "independent", "normalized", "scale_adjusted", "cautious"}),
+         "how weights w decay, d = weight_decay: l2 adds d w to the gradient; decoupled takes rate x d x w (torch.optim.AdamW); "
+         "independent takes d x w, scaled by the schedule alone (Loshchilov and Hutter); normalized is independent with d / "
+         "sqrt(steps of the run or cycle); scale_adjusted adds d / peak rate x w x preconditioner to the gradient; cautious is "
+         "decoupled where the update moves w towards 0");
+    rows("l2_stage", &Self::l2_stage, one_of({"before_clipping", "after_clipping"}),
+         read_by("decay l2", [](const auto& c) { return c.optimizer.decay == DecayMode::l2; }),
+         "whether the gradient is clipped with the decay in it (as a term of the loss) or without (as torch.optim does)");
+    rows("decay_schedule", &Self::decay_schedule, one_of({"constant", "follow_rate", "linear", "cosine"}),
+         read_by(with_decay, decays),
+         "what weight_decay is multiplied with over the run: 1, the rate's share of its peak, or a linear or cosine fall to 0");
+    rows("decay_on", &Self::decay_on, one_of(kinds), read_by(with_decay, decays), or_ignored, "kinds of parameters that decay");
+    rows("decay_factors", &Self::decay_factors, glob_factors, read_by(with_decay, decays),
+         "what weight_decay is multiplied with for tensors whose names match; the last match counts");
+    rows("rate_factors", &Self::rate_factors, glob_factors,
+         "what the rate is multiplied with for tensors whose names match; the last match counts");
+    rows("depth_rate_factor", &Self::depth_rate_factor, above(0), to(10),
+         "the rate of block l, counted from 0, is multiplied by this to the power of n_layer-1-l");
 
-    rows.number("grad_clip", &Self::grad_clip, from(0),
-                "largest gradient, as clip_mode measures it; larger ones are cut down to it; 0: off");
-    rows.choice("clip_mode", &Self::clip_mode, {"global", "tensor", "value"},
-                read_by("grad_clip above 0", [](const auto& c) { return c.optimizer.grad_clip > 0.0; }),
-                "what grad_clip bounds: the norm of all gradients together, each tensor's, or each element");
+    rows("grad_clip", &Self::grad_clip, from(0),
+         "largest gradient, as clip_mode measures it; larger ones are cut down to it; 0: off");
+    rows("clip_mode", &Self::clip_mode, one_of({"global", "tensor", "value"}),
+         read_by("grad_clip above 0", [](const auto& c) { return c.optimizer.grad_clip > 0.0; }),
+         "what grad_clip bounds: the norm of all gradients together, each tensor's, or each element");
 
-    rows.choice(
-        "norm_control", &Self::norm_control, {"none", "rotational", "relative"},
-        "holds norms of weights: rotational turns them by an angle that follows from rate and decay, relative makes steps of a "
-        "given share of them");
-    rows.choice("norm_granularity", &Self::norm_granularity, {"row", "matrix"},
-                read_by("norm_control rotational or relative",
-                        [](const auto& c) { return c.optimizer.norm_control != NormControlChoice::none; }),
-                "whose norm is held: each row's (under rotational control unless given) or each matrix's (under relative control)");
-    rows.boolean("rotation_zero_mean", &Self::rotation_zero_mean, read_by(with_rotation, rotational),
-                 "weights of a row and their updates have mean 0");
-    rows.number("rotation_averaging", &Self::rotation_averaging, from(0), below(1), read_by(with_rotation, rotational),
-                "decay rate of the average of the updates' norms, by which the angle is measured; 0: the same angle every step");
-    rows.boolean("rotation_embeddings", &Self::rotation_embeddings, read_by(with_rotation, rotational),
-                 "embeddings are controlled too");
-    rows.choice("rotation_schedule", &Self::rotation_schedule, {"root", "linear"}, read_by(with_rotation, rotational),
-                "the angle follows the root of the schedule, or the schedule");
-    rows.choice(
-        "rate_correction", &Self::rate_correction, {"none", "gradient", "momentum"},
-        "lowers each tensor's rate where its gradients agree, by their measured signal-to-noise ratio: the formula for a plain "
-        "gradient or the one with momentum");
-    rows.number("rate_correction_smoothing", &Self::rate_correction_smoothing, from(0), below(1),
-                read_by("rate_correction gradient or momentum",
-                        [](const auto& c) { return c.optimizer.rate_correction != RateCorrectionChoice::none; }),
-                "decay rate of the averages of signal and noise");
+    rows("norm_control", &Self::norm_control, one_of({"none", "rotational", "relative"}),
+         "holds norms of weights: rotational turns them by an angle that follows from rate and decay, relative makes steps of a "
+         "given share of them");
+    rows("norm_granularity", &Self::norm_granularity, one_of({"row", "matrix"}),
+         read_by("norm_control rotational or relative",
+                 [](const auto& c) { return c.optimizer.norm_control != NormControlChoice::none; }),
+         "whose norm is held: each row's (under rotational control unless given) or each matrix's (under relative control)");
+    rows("rotation_zero_mean", &Self::rotation_zero_mean, read_by(with_rotation, rotational),
+         "weights of a row and their updates have mean 0");
+    rows("rotation_averaging", &Self::rotation_averaging, from(0), below(1), read_by(with_rotation, rotational),
+         "decay rate of the average of the updates' norms, by which the angle is measured; 0: the same angle every step");
+    rows("rotation_embeddings", &Self::rotation_embeddings, read_by(with_rotation, rotational), "embeddings are controlled too");
+    rows("rotation_schedule", &Self::rotation_schedule, one_of({"root", "linear"}), read_by(with_rotation, rotational),
+         "the angle follows the root of the schedule, or the schedule");
+    rows("rate_correction", &Self::rate_correction, one_of({"none", "gradient", "momentum"}),
+         "lowers each tensor's rate where its gradients agree, by their measured signal-to-noise ratio: the formula for a plain "
+         "gradient or the one with momentum");
+    rows("rate_correction_smoothing", &Self::rate_correction_smoothing, from(0), below(1),
+         read_by("rate_correction gradient or momentum",
+                 [](const auto& c) { return c.optimizer.rate_correction != RateCorrectionChoice::none; }),
+         "decay rate of the averages of signal and noise");
 
-    rows.number("ademamix_alpha", &Self::ademamix_alpha, from(0), to(1000), read_by(optimizers), "weight of the slow moment");
-    rows.integer("ademamix_warmup_steps", &Self::ademamix_warmup_steps, from(0), read_by(optimizers),
-                 "steps over which ademamix_alpha and beta3 grow to their values; 0: there from the start");
-    rows.number("averaging_power", &Self::averaging_power, from(0), to(100), read_by(optimizers),
-                "the point of step t counts t to this power in the average");
-    rows.integer("muon_iterations", &Self::muon_iterations, from(1), to(50), read_by(optimizers),
-                 "Newton-Schulz iterations that orthogonalise an update");
-    rows.choice("muon_scale", &Self::muon_scale, {"shape", "match_rms"}, read_by(optimizers),
-                "size of an update: shape sqrt(max(1, rows/columns)), match_rms 0.2 sqrt(max(rows, columns)), as large as AdamW's");
+    rows("ademamix_alpha", &Self::ademamix_alpha, from(0), to(1000), read_by(optimizers), "weight of the slow moment");
+    rows("ademamix_warmup_steps", &Self::ademamix_warmup_steps, from(0), read_by(optimizers),
+         "steps over which ademamix_alpha and beta3 grow to their values; 0: there from the start");
+    rows("averaging_power", &Self::averaging_power, from(0), to(100), read_by(optimizers),
+         "the point of step t counts t to this power in the average");
+    rows("muon_iterations", &Self::muon_iterations, from(1), to(50), read_by(optimizers),
+         "Newton-Schulz iterations that orthogonalise an update");
+    rows("muon_scale", &Self::muon_scale, one_of({"shape", "match_rms"}), read_by(optimizers),
+         "size of an update: shape sqrt(max(1, rows/columns)), match_rms 0.2 sqrt(max(rows, columns)), as large as AdamW's");
   }
 };
 

@@ -1,5 +1,5 @@
 // What a row of the field table can say of its key, as arguments of the rows that the sections' declare() make:
-//   rows.number("beta3", &Self::beta3, from(0), below(1), read_by(optimizers), "decay rate of the slow moment, per step");
+//   rows("beta3", &Self::beta3, from(0), below(1), read_by(optimizers), "decay rate of the slow moment, per step");
 #pragma once
 
 #include <cstdint>
@@ -35,11 +35,17 @@ inline Bound to(double at) { return {at, true, false}; }
 inline Bound above(double at) { return {at, false, true}; }
 inline Bound below(double at) { return {at, true, true}; }
 
-/// The texts that are allowed.
+/// The texts that are allowed; of an enum its names, in the enumerators' order.
 struct OneOf {
   std::vector<std::string_view> names;
 };
 inline OneOf one_of(std::vector<std::string_view> names) { return {std::move(names)}; }
+
+/// A text that can name a folder; a list of "GLOB=FACTOR".
+struct FolderName {};
+struct GlobFactors {};
+inline constexpr FolderName folder_name;
+inline constexpr GlobFactors glob_factors;
 
 /// Of the rows with this word at most one is given; a layer that sets one takes back the others.
 struct Either {

@@ -43,21 +43,21 @@ struct ModelConfig {
   static void declare(Rows& rows) {
     using Self = ModelConfig;
     using namespace row;
-    rows.integer("n_layer", &Self::n_layer, from(1), to(1024), "transformer blocks");
-    rows.integer("n_head", &Self::n_head, from(1), to(1024),
-                 "attention heads of a block; n_embd / n_head is the head size, even and at most 256");
-    rows.integer("n_embd", &Self::n_embd, from(2), to(65536), "width of the residual stream");
-    rows.integer("n_ctx", &Self::n_ctx, from(1), to(1 << 20), "context length in tokens");
-    rows.integer("vocab_size", &Self::vocab_size, from(2), to(65536),
-                 "tokens the tokenizer knows (shards hold 16-bit tokens, so at most 65536)");
-    rows.boolean("bias", &Self::bias, "biases in linear layers and layernorms, as GPT-2 has them");
-    rows.number("init_std", &Self::init_std, above(0), to(10),
-                "standard deviation of initial weights (with init xavier and he: of the embeddings)");
-    rows.choice("init", &Self::init, {"gpt2", "xavier", "he"},
-                "how large initial weights of linear layers are: gpt2 init_std, xavier sqrt(2 / (inputs + outputs)), he sqrt(2 / "
-                "inputs)");
-    rows.boolean("residual_scaling", &Self::residual_scaling,
-                 "initial projections into the residual stream are divided by sqrt(2 n_layer)");
+    rows("n_layer", &Self::n_layer, from(1), to(1024), "transformer blocks");
+    rows("n_head", &Self::n_head, from(1), to(1024),
+         "attention heads of a block; n_embd / n_head is the head size, even and at most 256");
+    rows("n_embd", &Self::n_embd, from(2), to(65536), "width of the residual stream");
+    rows("n_ctx", &Self::n_ctx, from(1), to(1 << 20), "context length in tokens");
+    rows("vocab_size", &Self::vocab_size, from(2), to(65536),
+         "tokens the tokenizer knows (shards hold 16-bit tokens, so at most 65536)");
+    rows("bias", &Self::bias, "biases in linear layers and layernorms, as GPT-2 has them");
+    rows("init_std", &Self::init_std, above(0), to(10),
+         "standard deviation of initial weights (with init xavier and he: of the embeddings)");
+    rows("init", &Self::init, one_of({"gpt2", "xavier", "he"}),
+         "how large initial weights of linear layers are: gpt2 init_std, xavier sqrt(2 / (inputs + outputs)), he sqrt(2 / "
+         "inputs)");
+    rows("residual_scaling", &Self::residual_scaling,
+         "initial projections into the residual stream are divided by sqrt(2 n_layer)");
   }
 };
 
@@ -72,13 +72,13 @@ struct DataConfig {
   static void declare(Rows& rows) {
     using Self = DataConfig;
     using namespace row;
-    rows.texts("train", &Self::train, ResumeClass::free, "token shards to train on: files or globs, in this order");
-    rows.texts("val", &Self::val, ResumeClass::free, "token shards to validate on; empty: no validation");
-    rows.text("tokenizer", &Self::tokenizer, ResumeClass::free,
-              "folder or file of the tokenizer that made the shards, copied into checkpoints; empty: none, and `sample` needs one");
-    rows.boolean("shuffle", &Self::shuffle, "true: windows in an order drawn anew each epoch; false: in file order");
-    rows.text("format", &Self::format, one_of({"auto", "raw_u16"}), ResumeClass::must_match,
-              "shard format; auto reads the header, raw_u16 is nanoGPT's headerless file of 16-bit tokens");
+    rows("train", &Self::train, ResumeClass::free, "token shards to train on: files or globs, in this order");
+    rows("val", &Self::val, ResumeClass::free, "token shards to validate on; empty: no validation");
+    rows("tokenizer", &Self::tokenizer, ResumeClass::free,
+         "folder or file of the tokenizer that made the shards, copied into checkpoints; empty: none, and `sample` needs one");
+    rows("shuffle", &Self::shuffle, "true: windows in an order drawn anew each epoch; false: in file order");
+    rows("format", &Self::format, one_of({"auto", "raw_u16"}), ResumeClass::must_match,
+         "shard format; auto reads the header, raw_u16 is nanoGPT's headerless file of 16-bit tokens");
   }
 };
 
@@ -90,10 +90,10 @@ struct BatchConfig {
   static void declare(Rows& rows) {
     using Self = BatchConfig;
     using namespace row;
-    rows.integer("tokens_per_step", &Self::tokens_per_step, from(1), to(most_tokens_per_step),
-                 "tokens of one optimizer step, a multiple of micro_batch x n_ctx; the gradient is their mean");
-    rows.integer("micro_batch", &Self::micro_batch, from(1), to(1 << 20), ResumeClass::topology,
-                 "sequences of n_ctx tokens in one forward and backward pass; decides the memory, not the result");
+    rows("tokens_per_step", &Self::tokens_per_step, from(1), to(most_tokens_per_step),
+         "tokens of one optimizer step, a multiple of micro_batch x n_ctx; the gradient is their mean");
+    rows("micro_batch", &Self::micro_batch, from(1), to(1 << 20), ResumeClass::topology,
+         "sequences of n_ctx tokens in one forward and backward pass; decides the memory, not the result");
   }
 };
 
@@ -106,19 +106,19 @@ struct TrainConfig {
   static void declare(Rows& rows) {
     using Self = TrainConfig;
     using namespace row;
-    rows.integer("steps", &Self::steps, from(1), either("length"), "length of the run in optimizer steps");
-    rows.integer("tokens", &Self::tokens, from(1), to(most_tokens), either("length"),
-                 "length of the run in tokens, rounded up to whole steps");
-    rows.choice("recompute", &Self::recompute, {"none", "gelu_layernorm", "block"}, ResumeClass::topology,
-                "activations computed again in the backward pass instead of kept, so that larger micro-batches fit: none, those of "
-                "GELU "
-                "and layer norms (cheap), or a whole block (its forward pass runs twice)");
-    rows.text("init_from", &Self::init_from, either("start"),
-              "folder with a model of these sizes to start from (Hugging Face's layout; see `temper import`); not given: fresh "
-              "weights");
-    rows.text("branch_from", &Self::branch_from, either("start"),
-              "checkpoint whose weights, moments and place in the data this run goes on from, with a schedule of its own from step "
-              "0");
+    rows("steps", &Self::steps, from(1), either("length"), "length of the run in optimizer steps");
+    rows("tokens", &Self::tokens, from(1), to(most_tokens), either("length"),
+         "length of the run in tokens, rounded up to whole steps");
+    rows("recompute", &Self::recompute, one_of({"none", "gelu_layernorm", "block"}), ResumeClass::topology,
+         "activations computed again in the backward pass instead of kept, so that larger micro-batches fit: none, those of "
+         "GELU "
+         "and layer norms (cheap), or a whole block (its forward pass runs twice)");
+    rows("init_from", &Self::init_from, either("start"),
+         "folder with a model of these sizes to start from (Hugging Face's layout; see `temper import`); not given: fresh "
+         "weights");
+    rows("branch_from", &Self::branch_from, either("start"),
+         "checkpoint whose weights, moments and place in the data this run goes on from, with a schedule of its own from step "
+         "0");
   }
 };
 
@@ -133,14 +133,13 @@ struct EvalConfig {
   static void declare(Rows& rows) {
     using Self = EvalConfig;
     using namespace row;
-    rows.integer("every", &Self::every, from(0), "steps between validations; 0: only at the end");
-    rows.integer(
-        "tokens", &Self::tokens, from(0), to(most_tokens),
-        "tokens of the validation set to score, always its first ones, rounded up to whole sequences of n_ctx; 0: all of it");
-    rows.text("hellaswag", &Self::hellaswag, "HellaSwag file to score at each validation; empty: off");
-    rows.integer("hellaswag_items", &Self::hellaswag_items, from(0),
-                 read_by("eval.hellaswag", [](const auto& c) { return !c.eval.hellaswag.empty(); }), or_ignored,
-                 "items of that file to score, its first ones; 0: all");
+    rows("every", &Self::every, from(0), "steps between validations; 0: only at the end");
+    rows("tokens", &Self::tokens, from(0), to(most_tokens),
+         "tokens of the validation set to score, always its first ones, rounded up to whole sequences of n_ctx; 0: all of it");
+    rows("hellaswag", &Self::hellaswag, "HellaSwag file to score at each validation; empty: off");
+    rows("hellaswag_items", &Self::hellaswag_items, from(0),
+         read_by("eval.hellaswag", [](const auto& c) { return !c.eval.hellaswag.empty(); }), or_ignored,
+         "items of that file to score, its first ones; 0: all");
   }
 };
 
@@ -152,8 +151,8 @@ struct CheckpointConfig {
   static void declare(Rows& rows) {
     using Self = CheckpointConfig;
     using namespace row;
-    rows.integer("every", &Self::every, from(0), "steps between checkpoints; 0: only at the end");
-    rows.integer("keep", &Self::keep, from(1), to(1'000'000), "newest checkpoints that stay on disk");
+    rows("every", &Self::every, from(0), "steps between checkpoints; 0: only at the end");
+    rows("keep", &Self::keep, from(1), to(1'000'000), "newest checkpoints that stay on disk");
   }
 };
 
@@ -165,8 +164,8 @@ struct LogConfig {
   static void declare(Rows& rows) {
     using Self = LogConfig;
     using namespace row;
-    rows.integer("every", &Self::every, from(1), "steps between lines on the terminal and in metrics.jsonl");
-    rows.boolean("tensorboard", &Self::tensorboard, "also write TensorBoard event files");
+    rows("every", &Self::every, from(1), "steps between lines on the terminal and in metrics.jsonl");
+    rows("tensorboard", &Self::tensorboard, "also write TensorBoard event files");
   }
 };
 
@@ -182,20 +181,17 @@ struct DiagnosticsConfig {
   static void declare(Rows& rows) {
     using Self = DiagnosticsConfig;
     using namespace row;
-    rows.integer("every", &Self::every, from(0),
-                 "steps between measurements of norms, angles, alignment and noise per tensor; 0: off");
-    rows.integer(
-        "representation_every", &Self::representation_every, from(0),
-        "steps between measurements of how far an update moves each layer's outputs on a batch that is held fixed; 0: off");
-    rows.integer(
-        "representation_sequences", &Self::representation_sequences, from(1), to(1 << 20),
-        read_by("diagnostics.representation_every above 0", [](const auto& c) { return c.diagnostics.representation_every > 0; }),
-        or_ignored, "sequences of n_ctx tokens in that batch");
-    rows.integer("histogram_every", &Self::histogram_every, from(0),
-                 "steps between histograms of the weights beside the Gaussian prior that the decay implies; 0: off");
-    rows.integer("histogram_bins", &Self::histogram_bins, from(8), to(4096),
-                 read_by("diagnostics.histogram_every above 0", [](const auto& c) { return c.diagnostics.histogram_every > 0; }),
-                 or_ignored, "bins of a histogram");
+    rows("every", &Self::every, from(0), "steps between measurements of norms, angles, alignment and noise per tensor; 0: off");
+    rows("representation_every", &Self::representation_every, from(0),
+         "steps between measurements of how far an update moves each layer's outputs on a batch that is held fixed; 0: off");
+    rows("representation_sequences", &Self::representation_sequences, from(1), to(1 << 20),
+         read_by("diagnostics.representation_every above 0", [](const auto& c) { return c.diagnostics.representation_every > 0; }),
+         or_ignored, "sequences of n_ctx tokens in that batch");
+    rows("histogram_every", &Self::histogram_every, from(0),
+         "steps between histograms of the weights beside the Gaussian prior that the decay implies; 0: off");
+    rows("histogram_bins", &Self::histogram_bins, from(8), to(4096),
+         read_by("diagnostics.histogram_every above 0", [](const auto& c) { return c.diagnostics.histogram_every > 0; }),
+         or_ignored, "bins of a histogram");
   }
 };
 
@@ -211,20 +207,19 @@ struct ParallelConfig {
   static void declare(Rows& rows) {
     using Self = ParallelConfig;
     using namespace row;
-    rows.integer("zero_stage", &Self::zero_stage, from(0), to(1), ResumeClass::topology,
-                 "1: each rank keeps the optimizer's states, and in bf16 the master weights, of its share of the parameters only "
-                 "(ZeRO-1); "
-                 "0: of all");
-    rows.boolean(
-        "deterministic", &Self::deterministic, ResumeClass::topology,
-        "on a CPU: gradients are added micro-batch by micro-batch, in their order, so that any number of ranks gives the same "
-        "bits; takes more memory and time");
-    rows.integer("bucket_mib", &Self::bucket_mib, from(1), to(65536), ResumeClass::topology,
-                 "MiB of gradients that are sent together while the backward pass goes on");
-    rows.integer("timeout_seconds", &Self::timeout_seconds, from(1), to(86400),
-                 "seconds that a rank waits for the others in a collective before it gives up");
-    rows.integer("check_every", &Self::check_every, from(0),
-                 "steps between comparisons of the ranks' weights, which must be equal to the bit; 0: never");
+    rows("zero_stage", &Self::zero_stage, from(0), to(1), ResumeClass::topology,
+         "1: each rank keeps the optimizer's states, and in bf16 the master weights, of its share of the parameters only "
+         "(ZeRO-1); "
+         "0: of all");
+    rows("deterministic", &Self::deterministic, ResumeClass::topology,
+         "on a CPU: gradients are added micro-batch by micro-batch, in their order, so that any number of ranks gives the same "
+         "bits; takes more memory and time");
+    rows("bucket_mib", &Self::bucket_mib, from(1), to(65536), ResumeClass::topology,
+         "MiB of gradients that are sent together while the backward pass goes on");
+    rows("timeout_seconds", &Self::timeout_seconds, from(1), to(86400),
+         "seconds that a rank waits for the others in a collective before it gives up");
+    rows("check_every", &Self::check_every, from(0),
+         "steps between comparisons of the ranks' weights, which must be equal to the bit; 0: never");
   }
 };
 
@@ -250,15 +245,14 @@ struct RunConfig {
   static void declare(Rows& rows) {
     using Self = RunConfig;
     using namespace row;
-    rows.folder_name("name", &Self::name, ResumeClass::free, "what the run is called in logs and folder names");
-    rows.seed("seed", &Self::seed, ResumeClass::must_match, "starts every random number: initial weights, data order");
-    rows.choice("device", &Self::device, {"auto", "cpu", "cuda"}, ResumeClass::topology,
-                "where to compute; auto takes a GPU where this build and machine have one");
-    rows.choice(
-        "precision", &Self::precision, {"fp32", "bf16", "tf32"},
-        "type of weights and activations in the matmuls; tf32 is fp32 whose matmuls a GPU computes from inputs rounded to 10 "
-        "bits "
-        "of mantissa; master weights, moments and accumulated gradients are fp32 always");
+    rows("name", &Self::name, folder_name, ResumeClass::free, "what the run is called in logs and folder names");
+    rows("seed", &Self::seed, ResumeClass::must_match, "starts every random number: initial weights, data order");
+    rows("device", &Self::device, one_of({"auto", "cpu", "cuda"}), ResumeClass::topology,
+         "where to compute; auto takes a GPU where this build and machine have one");
+    rows("precision", &Self::precision, one_of({"fp32", "bf16", "tf32"}),
+         "type of weights and activations in the matmuls; tf32 is fp32 whose matmuls a GPU computes from inputs rounded to 10 "
+         "bits "
+         "of mantissa; master weights, moments and accumulated gradients are fp32 always");
   }
 };
 

@@ -76,55 +76,54 @@ struct ScheduleConfig {
              c.schedule.warmup_tokens.value_or(0) > 0;
     };
 
-    rows.choice(
-        "name", &Self::name, texts_of(schedules),
-        "rate after warmup: constant; linear or cosine fall to min_ratio; step drops at milestones; wsd holds and then cools "
-        "down "
-        "(with cooldown_shape linear: a trapezoid); inverse_sqrt falls as 1/sqrt(step); restarts repeats a cosine; power is "
-        "min(1, power_scale x (steps left)^power)");
-    rows.integer("warmup_steps", &Self::warmup_steps, from(0), either("warmup"),
-                 "warmup of the rate in steps; 0, or none of the three keys: no warmup");
-    rows.number("warmup_fraction", &Self::warmup_fraction, from(0), to(1), either("warmup"),
-                "warmup as a share of the run, rounded to the nearest step");
-    rows.integer("warmup_tokens", &Self::warmup_tokens, from(0), to(most_tokens), either("warmup"),
-                 "warmup in tokens, rounded up to whole steps");
-    rows.choice("warmup_shape", &Self::warmup_shape, {"linear", "exponential", "cosine"}, read_by("a warmup", warms_up), or_ignored,
-                "how the rate rises: linear, exponential (by the same factor each step, from 0.01) or cosine (half a wave)");
-    rows.choice("warmup_first", &Self::warmup_first, {"zero", "one_step", "percent"}, read_by("a warmup", warms_up), or_ignored,
-                "rate of the first of W warmup steps: zero as in nanoGPT, one_step 1/W of the way as in llm.c, percent 0.01 of the "
-                "peak");
-    rows.number("min_ratio", &Self::min_ratio, from(0), to(1), read_by(schedules), "rate at the end, as a share of the peak");
-    rows.integer("horizon_steps", &Self::horizon_steps, from(0), read_by(schedules),
-                 "the step at which min_ratio is reached, before or after the end of the run; 0: at its end");
-    rows.number("cooldown_fraction", &Self::cooldown_fraction, above(0), to(1), read_by(schedules),
-                "last share of the run, in which the rate falls, rounded to the nearest step");
-    rows.choice("cooldown_shape", &Self::cooldown_shape,
-                {"linear", "one_minus_sqrt", "cosine", "one_minus_square", "mirror_cosine", "exponential"}, read_by(schedules),
-                "how it falls, x from 0 to 1: 1-x, 1-sqrt(x), (1+cos(pi x))/2, 1-x^2, 2(1-x)-(1+cos(pi x))/2, or min_ratio^x");
-    rows.numbers("milestones", &Self::milestones, above(0), below(1), read_by(schedules),
-                 "shares of the run after which the rate drops, in rising order, each rounded to the nearest step");
-    rows.number("step_factor", &Self::step_factor, above(0), to(1), read_by(schedules),
-                "what the rate is multiplied with at each milestone");
-    rows.integer("cycle_steps", &Self::cycle_steps, from(1), read_by(schedules),
-                 "length of the first cycle, which begins after the warmup");
-    rows.number("cycle_growth", &Self::cycle_growth, from(1), to(100), read_by(schedules),
-                "each cycle is longer than the one before by this factor, rounded to the nearest step");
-    rows.number("power", &Self::power, above(0), to(10), read_by(schedules), "the exponent");
-    rows.number("power_scale", &Self::power_scale, above(0), to(1'000'000), read_by(schedules),
-                "the rate of the last update, as a share of the peak");
-    rows.integer("momentum_warmup_steps", &Self::momentum_warmup_steps, from(0),
-                 "steps over which the first moment's decay rate goes from momentum_start to its value, linearly");
-    rows.number("momentum_start", &Self::momentum_start, from(0), below(1),
-                read_by("schedule.momentum_warmup_steps and schedule.momentum_cooldown_steps above 0",
-                        [](const auto& c) { return c.schedule.momentum_warmup_steps + c.schedule.momentum_cooldown_steps > 0; }),
-                "decay rate of the first moment before its warmup and after its cooldown");
-    rows.integer("momentum_cooldown_steps", &Self::momentum_cooldown_steps, from(0),
-                 "last steps of the run, over which it goes back to momentum_start");
-    rows.integer("batch_warmup_steps", &Self::batch_warmup_steps, from(0), to(longest_batch_warmup),
-                 "steps over which a step's tokens grow from batch_start_tokens to batch.tokens_per_step, linearly, in whole "
-                 "micro-batches");
-    rows.integer("batch_start_tokens", &Self::batch_start_tokens, from(1), to(most_tokens_per_step),
-                 "tokens of the first step, rounded to whole micro-batches; given together with batch_warmup_steps");
+    rows("name", &Self::name, one_of(texts_of(schedules)),
+         "rate after warmup: constant; linear or cosine fall to min_ratio; step drops at milestones; wsd holds and then cools "
+         "down "
+         "(with cooldown_shape linear: a trapezoid); inverse_sqrt falls as 1/sqrt(step); restarts repeats a cosine; power is "
+         "min(1, power_scale x (steps left)^power)");
+    rows("warmup_steps", &Self::warmup_steps, from(0), either("warmup"),
+         "warmup of the rate in steps; 0, or none of the three keys: no warmup");
+    rows("warmup_fraction", &Self::warmup_fraction, from(0), to(1), either("warmup"),
+         "warmup as a share of the run, rounded to the nearest step");
+    rows("warmup_tokens", &Self::warmup_tokens, from(0), to(most_tokens), either("warmup"),
+         "warmup in tokens, rounded up to whole steps");
+    rows("warmup_shape", &Self::warmup_shape, one_of({"linear", "exponential", "cosine"}), read_by("a warmup", warms_up),
+         or_ignored, "how the rate rises: linear, exponential (by the same factor each step, from 0.01) or cosine (half a wave)");
+    rows("warmup_first", &Self::warmup_first, one_of({"zero", "one_step", "percent"}), read_by("a warmup", warms_up), or_ignored,
+         "rate of the first of W warmup steps: zero as in nanoGPT, one_step 1/W of the way as in llm.c, percent 0.01 of the "
+         "peak");
+    rows("min_ratio", &Self::min_ratio, from(0), to(1), read_by(schedules), "rate at the end, as a share of the peak");
+    rows("horizon_steps", &Self::horizon_steps, from(0), read_by(schedules),
+         "the step at which min_ratio is reached, before or after the end of the run; 0: at its end");
+    rows("cooldown_fraction", &Self::cooldown_fraction, above(0), to(1), read_by(schedules),
+         "last share of the run, in which the rate falls, rounded to the nearest step");
+    rows("cooldown_shape", &Self::cooldown_shape,
+         one_of({"linear", "one_minus_sqrt", "cosine", "one_minus_square", "mirror_cosine", "exponential"}), read_by(schedules),
+         "how it falls, x from 0 to 1: 1-x, 1-sqrt(x), (1+cos(pi x))/2, 1-x^2, 2(1-x)-(1+cos(pi x))/2, or min_ratio^x");
+    rows("milestones", &Self::milestones, above(0), below(1), read_by(schedules),
+         "shares of the run after which the rate drops, in rising order, each rounded to the nearest step");
+    rows("step_factor", &Self::step_factor, above(0), to(1), read_by(schedules),
+         "what the rate is multiplied with at each milestone");
+    rows("cycle_steps", &Self::cycle_steps, from(1), read_by(schedules),
+         "length of the first cycle, which begins after the warmup");
+    rows("cycle_growth", &Self::cycle_growth, from(1), to(100), read_by(schedules),
+         "each cycle is longer than the one before by this factor, rounded to the nearest step");
+    rows("power", &Self::power, above(0), to(10), read_by(schedules), "the exponent");
+    rows("power_scale", &Self::power_scale, above(0), to(1'000'000), read_by(schedules),
+         "the rate of the last update, as a share of the peak");
+    rows("momentum_warmup_steps", &Self::momentum_warmup_steps, from(0),
+         "steps over which the first moment's decay rate goes from momentum_start to its value, linearly");
+    rows("momentum_start", &Self::momentum_start, from(0), below(1),
+         read_by("schedule.momentum_warmup_steps and schedule.momentum_cooldown_steps above 0",
+                 [](const auto& c) { return c.schedule.momentum_warmup_steps + c.schedule.momentum_cooldown_steps > 0; }),
+         "decay rate of the first moment before its warmup and after its cooldown");
+    rows("momentum_cooldown_steps", &Self::momentum_cooldown_steps, from(0),
+         "last steps of the run, over which it goes back to momentum_start");
+    rows("batch_warmup_steps", &Self::batch_warmup_steps, from(0), to(longest_batch_warmup),
+         "steps over which a step's tokens grow from batch_start_tokens to batch.tokens_per_step, linearly, in whole "
+         "micro-batches");
+    rows("batch_start_tokens", &Self::batch_start_tokens, from(1), to(most_tokens_per_step),
+         "tokens of the first step, rounded to whole micro-batches; given together with batch_warmup_steps");
   }
 };
 

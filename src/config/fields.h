@@ -107,29 +107,25 @@ class SectionRows {
   }
 
  private:
-  template <class T, class M>
-  Member<T> access(M Section::*member) {
-    return {[at = at_, member](const RunConfig& config) -> std::optional<T> {
-              const M& held = at(const_cast<RunConfig&>(config)).*member;  // `at` only takes a reference
-              if constexpr (requires { held.has_value(); }) {
-                return held ? std::optional(static_cast<T>(*held)) : std::nullopt;
-              } else {
-                return static_cast<T>(held);
-              }
+  // Optional members and others alike: std::optional takes both. `at_` takes no constant reference.
+  template <class T>
+  Member<T> access(auto member) {
+    return {[at = at_, member](const RunConfig& config) -> std::optional<T> { return at(const_cast<RunConfig&>(config)).*member; },
+            [at = at_, member](RunConfig& config, T value) { at(config).*member = std::move(value); }};
+  }
+  template <class Enum>
+  Member<int> access_enum(auto member) {
+    const Member<Enum> as_enum = access<Enum>(member);
+    return {[as_enum](const RunConfig& config) -> std::optional<int> {
+              const std::optional<Enum> held = as_enum.read(config);
+              return held ? std::optional(static_cast<int>(*held)) : std::nullopt;
             },
-            [at = at_, member](RunConfig& config, T value) {
-              M& held = at(config).*member;
-              if constexpr (requires { held.has_value(); }) {
-                held = static_cast<typename M::value_type>(std::move(value));
-              } else {
-                held = static_cast<M>(std::move(value));
-              }
-            }};
+            [as_enum](RunConfig& config, int value) { as_enum.write(config, static_cast<Enum>(value)); }};
   }
   template <class M>
   decltype(Field::kind) kind_of(M Section::*member) {
     using T = decltype(value_type_of(std::declval<M>()));
-    if constexpr (std::is_enum_v<T>) return ChoiceKind{access<int>(member)};
+    if constexpr (std::is_enum_v<T>) return ChoiceKind{access_enum<T>(member)};
     if constexpr (std::is_same_v<T, std::int64_t>) return IntegerKind{access<T>(member)};
     if constexpr (std::is_same_v<T, std::uint64_t>) return SeedKind{access<T>(member)};
     if constexpr (std::is_same_v<T, double>) return NumberKind{access<T>(member)};

@@ -191,4 +191,6 @@ void say(Field& field, const row::OrIgnored&) { field.readers.refuse_others = fa
 
 void say(Field& field, const row::AsBefore& before) { field.as_before = before.value; }
 
+void say(Field& field, const row::AlsoCalled& other) { field.also_called = other.names; }
+
 }  // namespace temper

@@ -74,8 +74,9 @@ struct Field {
   std::variant<IntegerKind, SeedKind, NumberKind, BooleanKind, TextKind, TextListKind, NumberListKind, ChoiceKind> kind;
   ResumeClass resume;
   std::function<void(const RunConfig& from, RunConfig& to)> copy;
-  std::string_view help;   ///< one sentence with its unit, no full stop
-  std::string_view group;  ///< of the fields of a group, which exclude one another, at most one is given
+  std::string_view also_called;  ///< elsewhere, words
+  std::string_view help;         ///< one sentence with its unit, no full stop
+  std::string_view group;        ///< of the fields of a group, which exclude one another, at most one is given
   Readers readers;
   Value as_before;  ///< the value at which runs are as they were before there was the key; null: it is as old as its section
 

@@ -192,23 +192,25 @@ struct OptimizerConfig {
     const char* const with_decay = "decay other than none";
 
     rows("name", &Self::name, one_of(texts_of(optimizers)), "update rule; the keys below change single parts of it");
-    rows("learning_rate", &Self::learning_rate, above(0), to(1000), "peak learning rate, which the schedule scales");
+    rows("learning_rate", &Self::learning_rate, also_called("lr max_lr"), above(0), to(1000),
+         "peak learning rate, which the schedule scales");
     rows("other_learning_rate", &Self::other_learning_rate, above(0), to(1000), read_by(optimizers),
          "peak learning rate of the tensors that AdamW trains (embeddings, biases, layernorms); muon with muon_scale match_rms: "
          "as "
          "learning_rate");
-    rows("beta1", &Self::beta1, from(0), below(1), read_by(optimizers),
+    rows("beta1", &Self::beta1, also_called("betas adam_beta1"), from(0), below(1), read_by(optimizers),
          "decay rate of Adam's first moment, or Lion's share of the moment in a direction, per step");
-    rows("beta2", &Self::beta2, from(0), below(1), read_by(optimizers),
+    rows("beta2", &Self::beta2, also_called("betas adam_beta2"), from(0), below(1), read_by(optimizers),
          "decay rate of Adam's second moment, or of Lion's moment, per step");
     rows("beta3", &Self::beta3, from(0), below(1), read_by(optimizers), "decay rate of the slow moment, per step");
-    rows("momentum", &Self::momentum, from(0), below(1), read_by(optimizers), "decay rate of the moment, per step");
+    rows("momentum", &Self::momentum, also_called("mu beta"), from(0), below(1), read_by(optimizers),
+         "decay rate of the moment, per step");
     rows("nesterov", &Self::nesterov, read_by(optimizers), "the direction is the moment one step ahead");
     rows("dampening", &Self::dampening, from(0), to(1), read_by(optimizers),
          "the moment takes 1 - dampening of a gradient, of the first one all");
     rows("momentum_includes_rate", &Self::momentum_includes_rate, read_by(optimizers),
          "the moment collects rate x gradient, as in the paper; false: gradients, as in its authors' program");
-    rows("eps", &Self::eps, above(0), to(1), read_by(optimizers), "added to the root of the second moment");
+    rows("eps", &Self::eps, also_called("epsilon"), above(0), to(1), read_by(optimizers), "added to the root of the second moment");
     rows("eps_placement", &Self::eps_placement, one_of({"outside", "inside"}), read_by(optimizers),
          "eps is added after the second moment's bias is corrected (outside, as in PyTorch) or before (inside, as in Keras)");
     rows("bias_correction", &Self::bias_correction, one_of({"both", "second"}), read_by(optimizers),
@@ -220,7 +222,7 @@ struct OptimizerConfig {
          "AdamW's "
          "norm too, one is Lion's");
 
-    rows("weight_decay", &Self::weight_decay, from(0), to(1000), read_by(with_decay, decays), or_ignored,
+    rows("weight_decay", &Self::weight_decay, also_called("wd"), from(0), to(1000), read_by(with_decay, decays), or_ignored,
          "strength of weight decay; what it means depends on decay, so never compare it across modes");
     rows("decay", &Self::decay, one_of({"none", "l2", "decoupled", "independent", "normalized", "scale_adjusted", "cautious"}),
          "how weights w decay, d = weight_decay: l2 adds d w to the gradient; decoupled takes rate x d x w (torch.optim.AdamW); "
@@ -238,10 +240,10 @@ struct OptimizerConfig {
          "what weight_decay is multiplied with for tensors whose names match; the last match counts");
     rows("rate_factors", &Self::rate_factors, glob_factors,
          "what the rate is multiplied with for tensors whose names match; the last match counts");
-    rows("depth_rate_factor", &Self::depth_rate_factor, above(0), to(10),
+    rows("depth_rate_factor", &Self::depth_rate_factor, also_called("layer_decay"), above(0), to(10),
          "the rate of block l, counted from 0, is multiplied by this to the power of n_layer-1-l");
 
-    rows("grad_clip", &Self::grad_clip, from(0),
+    rows("grad_clip", &Self::grad_clip, also_called("clip clip_grad max_grad_norm gradient_clipping"), from(0),
          "largest gradient, as clip_mode measures it; larger ones are cut down to it; 0: off");
     rows("clip_mode", &Self::clip_mode, one_of({"global", "tensor", "value"}),
          read_by("grad_clip above 0", [](const auto& c) { return c.optimizer.grad_clip > 0.0; }),
@@ -269,14 +271,15 @@ struct OptimizerConfig {
                  [](const auto& c) { return c.optimizer.rate_correction != RateCorrectionChoice::none; }),
          "decay rate of the averages of signal and noise");
 
-    rows("ademamix_alpha", &Self::ademamix_alpha, from(0), to(1000), read_by(optimizers), "weight of the slow moment");
+    rows("ademamix_alpha", &Self::ademamix_alpha, also_called("alpha"), from(0), to(1000), read_by(optimizers),
+         "weight of the slow moment");
     rows("ademamix_warmup_steps", &Self::ademamix_warmup_steps, from(0), read_by(optimizers),
          "steps over which ademamix_alpha and beta3 grow to their values; 0: there from the start");
     rows("averaging_power", &Self::averaging_power, from(0), to(100), read_by(optimizers),
          "the point of step t counts t to this power in the average");
-    rows("muon_iterations", &Self::muon_iterations, from(1), to(50), read_by(optimizers),
+    rows("muon_iterations", &Self::muon_iterations, also_called("ns_steps"), from(1), to(50), read_by(optimizers),
          "Newton-Schulz iterations that orthogonalise an update");
-    rows("muon_scale", &Self::muon_scale, one_of({"shape", "match_rms"}), read_by(optimizers),
+    rows("muon_scale", &Self::muon_scale, also_called("adjust_lr_fn"), one_of({"shape", "match_rms"}), read_by(optimizers),
          "size of an update: shape sqrt(max(1, rows/columns)), match_rms 0.2 sqrt(max(rows, columns)), as large as AdamW's");
   }
 };

@@ -78,6 +78,12 @@ std::vector<std::string_view> texts_of(const Traits (&table)[size]) {
 struct OrIgnored {};
 inline constexpr OrIgnored or_ignored;
 
+/// What other trainers (nanoGPT, llm.c, Hugging Face, PyTorch) call the same thing, for whoever writes that.
+struct AlsoCalled {
+  std::string_view names;
+};
+inline AlsoCalled also_called(std::string_view names) { return {names}; }
+
 /// For a row that is added to a section: the value at which runs are as they were before there was the key.
 struct AsBefore {
   Value value;

@@ -43,17 +43,19 @@ struct ModelConfig {
   static void declare(Rows& rows) {
     using Self = ModelConfig;
     using namespace row;
-    rows("n_layer", &Self::n_layer, from(1), to(1024), "transformer blocks");
-    rows("n_head", &Self::n_head, from(1), to(1024),
+    rows("n_layer", &Self::n_layer, also_called("num_layers layers depth"), from(1), to(1024), "transformer blocks");
+    rows("n_head", &Self::n_head, also_called("num_heads heads"), from(1), to(1024),
          "attention heads of a block; n_embd / n_head is the head size, even and at most 256");
-    rows("n_embd", &Self::n_embd, from(2), to(65536), "width of the residual stream");
-    rows("n_ctx", &Self::n_ctx, from(1), to(1 << 20), "context length in tokens");
-    rows("vocab_size", &Self::vocab_size, from(2), to(65536),
+    rows("n_embd", &Self::n_embd, also_called("d_model hidden_size embed_dim width"), from(2), to(65536),
+         "width of the residual stream");
+    rows("n_ctx", &Self::n_ctx, also_called("block_size context_length sequence_length seq_len n_positions max_seq_len"), from(1),
+         to(1 << 20), "context length in tokens");
+    rows("vocab_size", &Self::vocab_size, also_called("vocab"), from(2), to(65536),
          "tokens the tokenizer knows (shards hold 16-bit tokens, so at most 65536)");
     rows("bias", &Self::bias, "biases in linear layers and layernorms, as GPT-2 has them");
-    rows("init_std", &Self::init_std, above(0), to(10),
+    rows("init_std", &Self::init_std, also_called("initializer_range"), above(0), to(10),
          "standard deviation of initial weights (with init xavier and he: of the embeddings)");
-    rows("init", &Self::init, one_of({"gpt2", "xavier", "he"}),
+    rows("init", &Self::init, also_called("initialization"), one_of({"gpt2", "xavier", "he"}),
          "how large initial weights of linear layers are: gpt2 init_std, xavier sqrt(2 / (inputs + outputs)), he sqrt(2 / "
          "inputs)");
     rows("residual_scaling", &Self::residual_scaling,
@@ -72,8 +74,10 @@ struct DataConfig {
   static void declare(Rows& rows) {
     using Self = DataConfig;
     using namespace row;
-    rows("train", &Self::train, ResumeClass::free, "token shards to train on: files or globs, in this order");
-    rows("val", &Self::val, ResumeClass::free, "token shards to validate on; empty: no validation");
+    rows("train", &Self::train, also_called("input_bin dataset"), ResumeClass::free,
+         "token shards to train on: files or globs, in this order");
+    rows("val", &Self::val, also_called("input_val_bin validation"), ResumeClass::free,
+         "token shards to validate on; empty: no validation");
     rows("tokenizer", &Self::tokenizer, ResumeClass::free,
          "folder or file of the tokenizer that made the shards, copied into checkpoints; empty: none, and `sample` needs one");
     rows("shuffle", &Self::shuffle, "true: windows in an order drawn anew each epoch; false: in file order");
@@ -90,9 +94,10 @@ struct BatchConfig {
   static void declare(Rows& rows) {
     using Self = BatchConfig;
     using namespace row;
-    rows("tokens_per_step", &Self::tokens_per_step, from(1), to(most_tokens_per_step),
+    rows("tokens_per_step", &Self::tokens_per_step,
+         also_called("batch_size total_batch_size gradient_accumulation_steps grad_accum"), from(1), to(most_tokens_per_step),
          "tokens of one optimizer step, a multiple of micro_batch x n_ctx; the gradient is their mean");
-    rows("micro_batch", &Self::micro_batch, from(1), to(1 << 20), ResumeClass::topology,
+    rows("micro_batch", &Self::micro_batch, also_called("batch_size micro_batch_size"), from(1), to(1 << 20), ResumeClass::topology,
          "sequences of n_ctx tokens in one forward and backward pass; decides the memory, not the result");
   }
 };
@@ -106,8 +111,9 @@ struct TrainConfig {
   static void declare(Rows& rows) {
     using Self = TrainConfig;
     using namespace row;
-    rows("steps", &Self::steps, from(1), either("length"), "length of the run in optimizer steps");
-    rows("tokens", &Self::tokens, from(1), to(most_tokens), either("length"),
+    rows("steps", &Self::steps, also_called("max_steps max_iters num_iterations iterations iters total_steps"), from(1),
+         either("length"), "length of the run in optimizer steps");
+    rows("tokens", &Self::tokens, also_called("max_tokens total_tokens epochs"), from(1), to(most_tokens), either("length"),
          "length of the run in tokens, rounded up to whole steps");
     rows("recompute", &Self::recompute, one_of({"none", "gelu_layernorm", "block"}), ResumeClass::topology,
          "activations computed again in the backward pass instead of kept, so that larger micro-batches fit: none, those of "
@@ -133,8 +139,9 @@ struct EvalConfig {
   static void declare(Rows& rows) {
     using Self = EvalConfig;
     using namespace row;
-    rows("every", &Self::every, from(0), "steps between validations; 0: only at the end");
-    rows("tokens", &Self::tokens, from(0), to(most_tokens),
+    rows("every", &Self::every, also_called("val_every eval_interval val_loss_every"), from(0),
+         "steps between validations; 0: only at the end");
+    rows("tokens", &Self::tokens, also_called("eval_iters val_max_steps batches"), from(0), to(most_tokens),
          "tokens of the validation set to score, always its first ones, rounded up to whole sequences of n_ctx; 0: all of it");
     rows("hellaswag", &Self::hellaswag, "HellaSwag file to score at each validation; empty: off");
     rows("hellaswag_items", &Self::hellaswag_items, from(0),
@@ -151,7 +158,7 @@ struct CheckpointConfig {
   static void declare(Rows& rows) {
     using Self = CheckpointConfig;
     using namespace row;
-    rows("every", &Self::every, from(0), "steps between checkpoints; 0: only at the end");
+    rows("every", &Self::every, also_called("save_every save_interval"), from(0), "steps between checkpoints; 0: only at the end");
     rows("keep", &Self::keep, from(1), to(1'000'000), "newest checkpoints that stay on disk");
   }
 };
@@ -164,7 +171,7 @@ struct LogConfig {
   static void declare(Rows& rows) {
     using Self = LogConfig;
     using namespace row;
-    rows("every", &Self::every, from(1), "steps between lines on the terminal and in metrics.jsonl");
+    rows("every", &Self::every, also_called("log_interval"), from(1), "steps between lines on the terminal and in metrics.jsonl");
     rows("tensorboard", &Self::tensorboard, "also write TensorBoard event files");
   }
 };
@@ -245,11 +252,12 @@ struct RunConfig {
   static void declare(Rows& rows) {
     using Self = RunConfig;
     using namespace row;
-    rows("name", &Self::name, folder_name, ResumeClass::free, "what the run is called in logs and folder names");
+    rows("name", &Self::name, also_called("run_name"), folder_name, ResumeClass::free,
+         "what the run is called in logs and folder names");
     rows("seed", &Self::seed, ResumeClass::must_match, "starts every random number: initial weights, data order");
     rows("device", &Self::device, one_of({"auto", "cpu", "cuda"}), ResumeClass::topology,
          "where to compute; auto takes a GPU where this build and machine have one");
-    rows("precision", &Self::precision, one_of({"fp32", "bf16", "tf32"}),
+    rows("precision", &Self::precision, also_called("dtype"), one_of({"fp32", "bf16", "tf32"}),
          "type of weights and activations in the matmuls; tf32 is fp32 whose matmuls a GPU computes from inputs rounded to 10 "
          "bits "
          "of mantissa; master weights, moments and accumulated gradients are fp32 always");

@@ -76,37 +76,38 @@ struct ScheduleConfig {
              c.schedule.warmup_tokens.value_or(0) > 0;
     };
 
-    rows("name", &Self::name, one_of(texts_of(schedules)),
+    rows("name", &Self::name, also_called("lr_scheduler lr_schedule scheduler"), one_of(texts_of(schedules)),
          "rate after warmup: constant; linear or cosine fall to min_ratio; step drops at milestones; wsd holds and then cools "
          "down "
          "(with cooldown_shape linear: a trapezoid); inverse_sqrt falls as 1/sqrt(step); restarts repeats a cosine; power is "
          "min(1, power_scale x (steps left)^power)");
-    rows("warmup_steps", &Self::warmup_steps, from(0), either("warmup"),
+    rows("warmup_steps", &Self::warmup_steps, also_called("warmup warmup_iters"), from(0), either("warmup"),
          "warmup of the rate in steps; 0, or none of the three keys: no warmup");
-    rows("warmup_fraction", &Self::warmup_fraction, from(0), to(1), either("warmup"),
+    rows("warmup_fraction", &Self::warmup_fraction, also_called("warmup warmup_ratio"), from(0), to(1), either("warmup"),
          "warmup as a share of the run, rounded to the nearest step");
-    rows("warmup_tokens", &Self::warmup_tokens, from(0), to(most_tokens), either("warmup"),
+    rows("warmup_tokens", &Self::warmup_tokens, also_called("warmup"), from(0), to(most_tokens), either("warmup"),
          "warmup in tokens, rounded up to whole steps");
     rows("warmup_shape", &Self::warmup_shape, one_of({"linear", "exponential", "cosine"}), read_by("a warmup", warms_up),
          or_ignored, "how the rate rises: linear, exponential (by the same factor each step, from 0.01) or cosine (half a wave)");
     rows("warmup_first", &Self::warmup_first, one_of({"zero", "one_step", "percent"}), read_by("a warmup", warms_up), or_ignored,
          "rate of the first of W warmup steps: zero as in nanoGPT, one_step 1/W of the way as in llm.c, percent 0.01 of the "
          "peak");
-    rows("min_ratio", &Self::min_ratio, from(0), to(1), read_by(schedules), "rate at the end, as a share of the peak");
-    rows("horizon_steps", &Self::horizon_steps, from(0), read_by(schedules),
+    rows("min_ratio", &Self::min_ratio, also_called("min_lr final_lr_fraction"), from(0), to(1), read_by(schedules),
+         "rate at the end, as a share of the peak");
+    rows("horizon_steps", &Self::horizon_steps, also_called("lr_decay_iters"), from(0), read_by(schedules),
          "the step at which min_ratio is reached, before or after the end of the run; 0: at its end");
-    rows("cooldown_fraction", &Self::cooldown_fraction, above(0), to(1), read_by(schedules),
+    rows("cooldown_fraction", &Self::cooldown_fraction, also_called("warmdown_iters cooldown"), above(0), to(1), read_by(schedules),
          "last share of the run, in which the rate falls, rounded to the nearest step");
-    rows("cooldown_shape", &Self::cooldown_shape,
+    rows("cooldown_shape", &Self::cooldown_shape, also_called("decay_shape"),
          one_of({"linear", "one_minus_sqrt", "cosine", "one_minus_square", "mirror_cosine", "exponential"}), read_by(schedules),
          "how it falls, x from 0 to 1: 1-x, 1-sqrt(x), (1+cos(pi x))/2, 1-x^2, 2(1-x)-(1+cos(pi x))/2, or min_ratio^x");
     rows("milestones", &Self::milestones, above(0), below(1), read_by(schedules),
          "shares of the run after which the rate drops, in rising order, each rounded to the nearest step");
-    rows("step_factor", &Self::step_factor, above(0), to(1), read_by(schedules),
+    rows("step_factor", &Self::step_factor, also_called("gamma"), above(0), to(1), read_by(schedules),
          "what the rate is multiplied with at each milestone");
-    rows("cycle_steps", &Self::cycle_steps, from(1), read_by(schedules),
+    rows("cycle_steps", &Self::cycle_steps, also_called("T_0"), from(1), read_by(schedules),
          "length of the first cycle, which begins after the warmup");
-    rows("cycle_growth", &Self::cycle_growth, from(1), to(100), read_by(schedules),
+    rows("cycle_growth", &Self::cycle_growth, also_called("T_mult"), from(1), to(100), read_by(schedules),
          "each cycle is longer than the one before by this factor, rounded to the nearest step");
     rows("power", &Self::power, above(0), to(10), read_by(schedules), "the exponent");
     rows("power_scale", &Self::power_scale, above(0), to(1'000'000), read_by(schedules),

@@ -12,96 +12,6 @@ namespace {
 
 using Paths = std::vector<std::string_view>;
 
-/// What other trainers (nanoGPT, llm.c, Hugging Face, PyTorch) call the same thing.
-const std::vector<std::pair<std::string_view, std::string_view>>& names_elsewhere() {
-  static const std::vector<std::pair<std::string_view, std::string_view>> names = {
-      {"lr", "optimizer.learning_rate"},
-      {"max_lr", "optimizer.learning_rate"},
-      {"wd", "optimizer.weight_decay"},
-      {"clip", "optimizer.grad_clip"},
-      {"clip_grad", "optimizer.grad_clip"},
-      {"max_grad_norm", "optimizer.grad_clip"},
-      {"gradient_clipping", "optimizer.grad_clip"},
-      {"mu", "optimizer.momentum"},
-      {"beta", "optimizer.momentum"},
-      {"alpha", "optimizer.ademamix_alpha"},
-      {"ns_steps", "optimizer.muon_iterations"},
-      {"adjust_lr_fn", "optimizer.muon_scale"},
-      {"layer_decay", "optimizer.depth_rate_factor"},
-      {"betas", "optimizer.beta1"},
-      {"betas", "optimizer.beta2"},
-      {"adam_beta1", "optimizer.beta1"},
-      {"adam_beta2", "optimizer.beta2"},
-      {"epsilon", "optimizer.eps"},
-      {"warmup", "schedule.warmup_steps"},
-      {"warmup", "schedule.warmup_fraction"},
-      {"warmup", "schedule.warmup_tokens"},
-      {"warmup_iters", "schedule.warmup_steps"},
-      {"warmup_ratio", "schedule.warmup_fraction"},
-      {"min_lr", "schedule.min_ratio"},
-      {"final_lr_fraction", "schedule.min_ratio"},
-      {"lr_decay_iters", "schedule.horizon_steps"},
-      {"warmdown_iters", "schedule.cooldown_fraction"},
-      {"cooldown", "schedule.cooldown_fraction"},
-      {"decay_shape", "schedule.cooldown_shape"},
-      {"gamma", "schedule.step_factor"},
-      {"T_0", "schedule.cycle_steps"},
-      {"T_mult", "schedule.cycle_growth"},
-      {"lr_scheduler", "schedule.name"},
-      {"lr_schedule", "schedule.name"},
-      {"scheduler", "schedule.name"},
-      {"max_steps", "train.steps"},
-      {"max_iters", "train.steps"},
-      {"num_iterations", "train.steps"},
-      {"iterations", "train.steps"},
-      {"iters", "train.steps"},
-      {"total_steps", "train.steps"},
-      {"max_tokens", "train.tokens"},
-      {"total_tokens", "train.tokens"},
-      {"epochs", "train.tokens"},
-      {"batch_size", "batch.micro_batch"},
-      {"batch_size", "batch.tokens_per_step"},
-      {"micro_batch_size", "batch.micro_batch"},
-      {"total_batch_size", "batch.tokens_per_step"},
-      {"gradient_accumulation_steps", "batch.tokens_per_step"},
-      {"grad_accum", "batch.tokens_per_step"},
-      {"block_size", "model.n_ctx"},
-      {"context_length", "model.n_ctx"},
-      {"sequence_length", "model.n_ctx"},
-      {"seq_len", "model.n_ctx"},
-      {"n_positions", "model.n_ctx"},
-      {"max_seq_len", "model.n_ctx"},
-      {"num_layers", "model.n_layer"},
-      {"layers", "model.n_layer"},
-      {"depth", "model.n_layer"},
-      {"num_heads", "model.n_head"},
-      {"heads", "model.n_head"},
-      {"d_model", "model.n_embd"},
-      {"hidden_size", "model.n_embd"},
-      {"embed_dim", "model.n_embd"},
-      {"width", "model.n_embd"},
-      {"initializer_range", "model.init_std"},
-      {"initialization", "model.init"},
-      {"dtype", "precision"},
-      {"val_every", "eval.every"},
-      {"eval_interval", "eval.every"},
-      {"val_loss_every", "eval.every"},
-      {"eval_iters", "eval.tokens"},
-      {"val_max_steps", "eval.tokens"},
-      {"batches", "eval.tokens"},
-      {"save_every", "checkpoint.every"},
-      {"save_interval", "checkpoint.every"},
-      {"log_interval", "log.every"},
-      {"input_bin", "data.train"},
-      {"input_val_bin", "data.val"},
-      {"dataset", "data.train"},
-      {"validation", "data.val"},
-      {"vocab", "model.vocab_size"},
-      {"run_name", "name"},
-  };
-  return names;
-}
-
 std::string_view last_component(std::string_view path) {
   const std::size_t dot = path.rfind('.');
   return dot == std::string_view::npos ? path : path.substr(dot + 1);
@@ -123,8 +33,8 @@ Paths nearest(std::string_view unknown) {
   if (!same_key.empty()) return same_key;
 
   Paths best;
-  for (const auto& [elsewhere, path] : names_elsewhere()) {
-    if (elsewhere == key) best.push_back(path);
+  for (const Field& field : config_fields()) {
+    if (has_word(field.also_called, key)) best.push_back(field.path);
   }
   if (!best.empty()) return best;
 

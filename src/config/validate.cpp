@@ -5,8 +5,6 @@
 
 #include "config/fields.h"
 #include "config/resolved.h"
-#include "config/validate_optimizer.h"
-#include "config/validate_schedule.h"
 #include "io/error.h"
 
 namespace temper {

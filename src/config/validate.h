@@ -14,7 +14,12 @@ namespace temper {
 /// one is violated, nothing else is looked at.
 std::vector<std::string> config_problems(const RunConfig& config);
 
-/// Adds a line for each key that is set although nothing reads it.
+// The parts of config_problems(), which add their lines. Every value by itself is in its range.
+/// Combinations of optimizer settings that mean nothing: the key, its value, why, and what to do instead.
+void check_optimizer(const RunConfig& config, std::vector<std::string>& problems);
+/// Schedules that do not fit into the run. The batch is valid.
+void check_schedule(const RunConfig& config, std::vector<std::string>& problems);
+/// Keys that are set although nothing reads them.
 void check_unread(const RunConfig& config, std::vector<std::string>& problems);
 
 /// Throws Error(ExitCode::usage) listing config_problems().

@@ -1,4 +1,3 @@
-#include "config/validate_optimizer.h"
 
 #include <algorithm>
 #include <initializer_list>

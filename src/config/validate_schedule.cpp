@@ -1,4 +1,3 @@
-#include "config/validate_schedule.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,6 +1,5 @@
 // What an optimizer's name implies, and every combination that means nothing: refused with the key, its value, the reason and the
 // remedy.
-#include "config/validate_optimizer.h"
 
 #include <algorithm>
 #include <functional>

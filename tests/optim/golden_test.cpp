@@ -1,6 +1,6 @@
 // Every named system over 100 steps, on every backend, against torch.optim and transcriptions of the formulas in float64
 // (scripts/compare/optimizer_golden.py).
-#include "config/validate_optimizer.h"
+#include "config/validate.h"
 #include "golden_systems.h"
 
 namespace temper {

@@ -155,7 +155,7 @@ def lost(work: Workspace, launch: MpiLaunch) -> None:
 
 
 def diverged(work: Workspace, launch: MpiLaunch) -> None:
-    explodes = ("optimizer.name=sgd", "optimizer.learning_rate=1000", "optimizer.grad_clip=0", "schedule.warmup_steps=0")
+    explodes = ("optimizer.name=sgd", "optimizer.learning_rate=1000", "optimizer.weight_decay=0.1", "optimizer.grad_clip=0", "schedule.warmup_steps=0")
     said = launch.run(3, "train", "adamw.json", *explodes, "--out", "nan", code=6)
     steps = {line.split(":")[1] for line in said.splitlines() if line.startswith("temper: step")}
     check(len(steps) == 1, f"ranks ended in different steps: {steps}\n{said}")

@@ -278,7 +278,7 @@ RunConfig config_with(RunConfig base, const std::vector<Entry>& layer, const std
   std::vector<std::string> problems;
   GivenFor given_for;
   apply(layer, base, problems, given_for);
-  const RunConfig config = resolved(checked(std::move(base), label, std::move(problems)));
+  RunConfig config = resolved(checked(std::move(base), label, std::move(problems)));
   tell(notes, config, given_for);
   return config;
 }

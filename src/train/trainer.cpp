@@ -6,6 +6,7 @@
 #include <numbers>
 #include <utility>
 
+#include "config/resolved.h"
 #include "config/validate.h"
 #include "io/error.h"
 #include "io/file.h"

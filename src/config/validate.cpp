@@ -93,13 +93,14 @@ std::string bare_text(const Value& value) {
 }
 
 void check_unread(const RunConfig& config, Problems& problems) {
-  const RunConfig whole = resolved(config);
+  const RunConfig whole = resolved(config), defaults;
   for (const Field& field : config_fields()) {
     if (field.is_read(whole) || !field.readers.refuse_others) continue;
+    const Value value = get_field(field, config), initial = get_field(field, defaults);
+    if (value == initial) continue;
     RunConfig without = config;
     reset_field(field, without);
-    const Value value = get_field(field, config), initial = get_field(field, without);
-    if (value == initial || value == get_field(field, resolved(without))) continue;
+    if (value == get_field(field, resolved(without))) continue;
     const Field* name = find_field(std::string(field.section()) + ".name");
     problems.push_back(field.path + " is " + bare_text(value) +
                        (name != nullptr ? " with " + name->path + " " + bare_text(get_field(*name, config)) : "") +

@@ -93,12 +93,16 @@ std::optional<Configuration> join(const SweepFile& sweep, const std::vector<cons
     configuration.settings.insert(configuration.settings.end(), choice->settings.begin(), choice->settings.end());
   }
   const auto value_of = [&](const std::string& key) {
-    RunConfig config = sweep.base;
     for (const Entry& setting : configuration.settings) {
       if (setting.path == key) return setting.value;
+    }
+    const Field& wanted = *find_field(key);
+    if (const Value value = get_field(wanted, sweep.base); !value.is_null()) return value;
+    RunConfig config = sweep.base;  // it may follow from a name
+    for (const Entry& setting : configuration.settings) {
       if (const Field* field = find_field(setting.path)) set_field(*field, config, setting.value);
     }
-    return get_field(*find_field(key), resolved(config));
+    return get_field(wanted, resolved(config));
   };
   for (const Tie& tie : sweep.ties) {
     const Value value = held_value(tie.key, number_value(rounded(tie.formula.number(value_of), 12)));

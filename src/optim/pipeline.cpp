@@ -45,7 +45,7 @@ std::size_t distance(std::string glob, const std::string& name) {
 std::string nearest_names(const std::string& glob, const std::vector<OptimizedTensor>& tensors) {
   std::vector<std::string> names = name_patterns(tensors);
   std::stable_sort(names.begin(), names.end(),
-                   [&](const std::string& a, const std::string& b) { return distance(glob, a) < distance(glob, b); });
+                   [&](const std::string& one, const std::string& other) { return distance(glob, one) < distance(glob, other); });
   std::string list;
   for (std::size_t i = 0; i < std::min<std::size_t>(3, names.size()); ++i) list += (i == 0 ? "" : ", ") + names[i];
   return list;

@@ -97,7 +97,7 @@ std::optional<Configuration> join(const SweepFile& sweep, const std::vector<cons
       if (setting.path == key) return setting.value;
     }
     const Field& wanted = *find_field(key);
-    if (const Value value = get_field(wanted, sweep.base); !value.is_null()) return value;
+    if (Value value = get_field(wanted, sweep.base); !value.is_null()) return value;
     RunConfig config = sweep.base;  // it may follow from a name
     for (const Entry& setting : configuration.settings) {
       if (const Field* field = find_field(setting.path)) set_field(*field, config, setting.value);

@@ -62,11 +62,17 @@ void settle_alternatives(const std::map<std::string_view, const Entry*>& given, 
   }
 }
 
-/// Keys whose right value depends on optimizer.name, and the name that they were given for.
-using GivenFor = std::map<std::string_view, OptimizerName>;
+/// What is put together, layer by layer.
+struct Layers {
+  RunConfig config;
+  std::vector<std::string> problems = {};
+  /// Keys whose right value depends on optimizer.name, and the name that they were given for.
+  std::map<std::string_view, OptimizerName> given_for = {};
+};
 
-/// One layer on top of what `config` holds.
-void apply(const std::vector<Entry>& entries, RunConfig& config, std::vector<std::string>& problems, GivenFor& given_for) {
+/// One layer on top of what is there.
+void add_layer(const std::vector<Entry>& entries, Layers& layers) {
+  auto& [config, problems, given_for] = layers;
   std::map<std::string_view, const Entry*> given;
   const OptimizerName name_below = config.optimizer.name;
   const Entry* refused_object = nullptr;
@@ -93,14 +99,14 @@ void apply(const std::vector<Entry>& entries, RunConfig& config, std::vector<std
 }
 
 /// What was meant for another optimizer than the one that came of all layers.
-std::vector<std::string> given_for_others(const RunConfig& config, const GivenFor& given_for) {
+std::vector<std::string> given_for_others(const RunConfig& config, const Layers& layers) {
   std::vector<std::string> notes;
   RunConfig by_name;
   by_name.optimizer.name = config.optimizer.name;
   by_name.optimizer.decay = config.optimizer.decay;
   by_name = resolved(by_name);
   const std::string name(traits_of(config.optimizer.name).text);
-  for (const auto& [path, other] : given_for) {
+  for (const auto& [path, other] : layers.given_for) {
     const Field& field = *find_field(path);
     if (other == config.optimizer.name || !field.is_read(config)) continue;
     const Value own = get_field(field, by_name);
@@ -154,12 +160,10 @@ std::string read_config_file(const fs::path& path, const std::string& named_at) 
 }
 
 /// Applies the files, relative to `folder`, that the entries extend, then the entries.
-void apply_entries(std::vector<Entry> entries, const fs::path& folder, std::vector<fs::path>& open, RunConfig& config,
-                   std::vector<std::string>& problems, GivenFor& given_for);
+void apply_entries(std::vector<Entry> entries, const fs::path& folder, std::vector<fs::path>& open, Layers& layers);
 
 /// Applies what `path` extends, then `path`. `open` holds the files on the way here, to refuse cycles.
-void apply_file(const fs::path& path, const std::string& named_at, std::vector<fs::path>& open, RunConfig& config,
-                std::vector<std::string>& problems, GivenFor& given_for) {
+void apply_file(const fs::path& path, const std::string& named_at, std::vector<fs::path>& open, Layers& layers) {
   constexpr std::size_t longest_chain = 32;
   const std::string text = read_config_file(path, named_at);
   const fs::path canonical = fs::weakly_canonical(path);
@@ -170,17 +174,16 @@ void apply_file(const fs::path& path, const std::string& named_at, std::vector<f
     throw Error(ExitCode::usage, named_at + "more than " + std::to_string(longest_chain) + " files extend one another in a chain");
   }
   open.push_back(canonical);
-  apply_entries(read_entries(text, path.string(), problems), path.parent_path(), open, config, problems, given_for);
+  apply_entries(read_entries(text, path.string(), layers.problems), path.parent_path(), open, layers);
   open.pop_back();
 }
 
-void apply_entries(std::vector<Entry> entries, const fs::path& folder, std::vector<fs::path>& open, RunConfig& config,
-                   std::vector<std::string>& problems, GivenFor& given_for) {
+void apply_entries(std::vector<Entry> entries, const fs::path& folder, std::vector<fs::path>& open, Layers& layers) {
   std::string where;
-  for (const std::string& base : take_extends(entries, where, problems)) {
-    apply_file((folder / base).lexically_normal(), where + ": extends: ", open, config, problems, given_for);
+  for (const std::string& base : take_extends(entries, where, layers.problems)) {
+    apply_file((folder / base).lexically_normal(), where + ": extends: ", open, layers);
   }
-  apply(entries, config, problems, given_for);
+  add_layer(entries, layers);
 }
 
 /// An override as an entry. A field that takes text takes it bare; JSON strings and lists are understood there too.
@@ -211,76 +214,65 @@ std::vector<Entry> read_overrides(const std::vector<std::string>& overrides, std
 }
 
 /// Cross-field problems are worth telling only once every value is right by itself.
-RunConfig checked(RunConfig config, const std::string& label, std::vector<std::string> problems) {
-  if (problems.empty()) {
-    for (const std::string& problem : config_problems(config)) problems.push_back(label + ": " + problem);
+RunConfig checked(Layers layers, const std::string& label) {
+  if (layers.problems.empty()) {
+    for (const std::string& problem : config_problems(layers.config)) layers.problems.push_back(label + ": " + problem);
   }
-  refuse_problems(problems);
-  return config;
+  refuse_problems(layers.problems);
+  return layers.config;
 }
 
-void tell(std::vector<std::string>* notes, const RunConfig& config, const GivenFor& given_for) {
-  if (notes != nullptr) *notes = given_for_others(config, given_for);
+RunConfig resolved_and_told(const Layers& layers, const std::string& label, std::vector<std::string>* notes) {
+  RunConfig config = resolved(checked(layers, label));
+  if (notes != nullptr) *notes = given_for_others(config, layers);
+  return config;
 }
 
 }  // namespace
 
 RunConfig load_config(const fs::path& path, const std::vector<std::string>& overrides, std::vector<std::string>* notes) {
-  RunConfig config;
-  std::vector<std::string> problems;
+  Layers layers;
   std::vector<fs::path> open;
-  GivenFor given_for;
-  apply_file(path, "", open, config, problems, given_for);
-  apply(read_overrides(overrides, problems), config, problems, given_for);
-  config = resolved(checked(std::move(config), path.string(), std::move(problems)));
-  tell(notes, config, given_for);
-  return config;
+  apply_file(path, "", open, layers);
+  add_layer(read_overrides(overrides, layers.problems), layers);
+  return resolved_and_told(layers, path.string(), notes);
 }
 
 RunConfig base_config(const fs::path& path) {
-  RunConfig config;
-  std::vector<std::string> problems;
+  Layers layers;
   std::vector<fs::path> open;
-  GivenFor given_for;
-  apply_file(path, "", open, config, problems, given_for);
-  return checked(std::move(config), path.string(), std::move(problems));
+  apply_file(path, "", open, layers);
+  return checked(std::move(layers), path.string());
 }
 
 RunConfig base_config(std::vector<Entry> entries, const fs::path& folder, const std::string& label) {
-  RunConfig config;
-  std::vector<std::string> problems;
+  Layers layers;
   std::vector<fs::path> open;
-  GivenFor given_for;
-  apply_entries(std::move(entries), folder, open, config, problems, given_for);
-  return checked(std::move(config), label, std::move(problems));
+  apply_entries(std::move(entries), folder, open, layers);
+  return checked(std::move(layers), label);
 }
 
 RunConfig config_from_json(std::string_view text, const std::string& label) {
-  RunConfig config;
-  std::vector<std::string> problems;
-  std::vector<Entry> entries = read_entries(text, label, problems);
+  Layers layers;
+  std::vector<Entry> entries = read_entries(text, label, layers.problems);
   std::string where;
-  if (!take_extends(entries, where, problems).empty()) {
-    problems.push_back(where + ": extends has no meaning here; a resolved configuration stands by itself");
+  if (!take_extends(entries, where, layers.problems).empty()) {
+    layers.problems.push_back(where + ": extends has no meaning here; a resolved configuration stands by itself");
   }
-  GivenFor given_for;
-  apply(entries, config, problems, given_for);
+  add_layer(entries, layers);
   // A key that is read and does not stand there is younger than the text.
-  const RunConfig whole = resolved(config);
+  const RunConfig whole = resolved(layers.config);
   for (const Field& field : config_fields()) {
     const bool stands = std::any_of(entries.begin(), entries.end(), [&](const Entry& entry) { return entry.path == field.path; });
-    if (!stands && !field.as_before.is_null() && field.is_read(whole)) set_field(field, config, field.as_before);
+    if (!stands && !field.as_before.is_null() && field.is_read(whole)) set_field(field, layers.config, field.as_before);
   }
-  return resolved(checked(std::move(config), label, std::move(problems)));
+  return resolved(checked(std::move(layers), label));
 }
 
 RunConfig config_with(RunConfig base, const std::vector<Entry>& layer, const std::string& label, std::vector<std::string>* notes) {
-  std::vector<std::string> problems;
-  GivenFor given_for;
-  apply(layer, base, problems, given_for);
-  RunConfig config = resolved(checked(std::move(base), label, std::move(problems)));
-  tell(notes, config, given_for);
-  return config;
+  Layers layers{std::move(base)};
+  add_layer(layer, layers);
+  return resolved_and_told(layers, label, notes);
 }
 
 }  // namespace temper

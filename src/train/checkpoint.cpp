@@ -65,7 +65,7 @@ void for_each_field(State& state, Field field) {
     field("/pending/tokens", state.pending->tokens);
     field("/pending/loss", state.pending->loss);
     field("/pending/grad_norm", state.pending->grad_norm);
-    field("/pending/lr", state.pending->learning_rate);
+    field("/pending/learning_rate", state.pending->learning_rate);
     field("/pending/update", state.pending->update);
   }
   field("/data_fingerprint", state.data_fingerprint);

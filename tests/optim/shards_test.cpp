@@ -280,7 +280,7 @@ TEST_P(SharedSystems, RanksTogetherAreOneBitForBit) {
 }
 
 TEST_P(SharedSystems, SoTheyAreOnTheEmulatedGpu) {
-  if (is_for_one_rank()) GTEST_SKIP() << "refused";
+  if (is_for_one_rank()) GTEST_SKIP() << "Schedule-Free is for one rank: shards are refused";
   Run alone = make(1, make_emulated_ops({1, true, 2})), shared = make(3, make_emulated_ops({2, false, 2}));
   for (std::int64_t k = 0; k < 2; ++k) {
     alone.optimizers.step(k, gradients(k));
@@ -290,7 +290,7 @@ TEST_P(SharedSystems, SoTheyAreOnTheEmulatedGpu) {
 }
 
 TEST_P(SharedSystems, TheNormOfNormsIsTheNorm) {
-  if (is_for_one_rank()) GTEST_SKIP() << "refused";
+  if (is_for_one_rank()) GTEST_SKIP() << "Schedule-Free is for one rank: shards are refused";
   for (const std::int64_t ranks : {4, 40}) {  // some of 40 are empty
     Run alone = make(1), shared = make(ranks);
     for (std::int64_t k = 0; k < 5; ++k) {
@@ -304,7 +304,7 @@ TEST_P(SharedSystems, TheNormOfNormsIsTheNorm) {
 }
 
 TEST_P(SharedSystems, WhatIsNotFiniteOnOneRankStopsAll) {
-  if (is_for_one_rank()) GTEST_SKIP() << "refused";
+  if (is_for_one_rank()) GTEST_SKIP() << "Schedule-Free is for one rank: shards are refused";
   Run shared = make(4);
   shared.optimizers.step(0, gradients(0));
   const auto before = shared.optimizers.contents();
@@ -340,7 +340,7 @@ TEST_P(SharedSystems, EachHoldsItsShardAlone) {
 }
 
 TEST_P(SharedSystems, AShardsMasterWeightsAreEnough) {
-  if (is_for_one_rank()) GTEST_SKIP() << "refused";
+  if (is_for_one_rank()) GTEST_SKIP() << "Schedule-Free is for one rank: shards are refused";
   const ShardPlace place{optimizer_shards(config.optimizer, tensors, flat_size, 3), 1};
   const std::int64_t size = place.end() - place.begin();
   const std::vector<float> weights = flat_noise(tensors, flat_size, 99);

@@ -93,7 +93,9 @@ OpCase forward(const Sizes& s, double deviation) {
   c.tensors = {input("qkv", Content::activation, s.packed(), normal(0, deviation)), output("out", Content::activation, s.plain()),
                output("lse", Content::f32, {s.B, s.H, s.T})};
   c.flops = 2 * s.product();
-  c.run = [s](Ops& ops, const Views& v) { ops.attention_forward(v["qkv"], s.H, v["out"], v["lse"]); };
+  c.run = [s](Ops& ops, const Views& v) {
+    ops.attention_forward({.qkv = v["qkv"], .n_head = s.H, .out = v["out"], .lse = v["lse"]});
+  };
   c.reference = [s](Numbers& n) { forward_reference(n, s); };
   return c;
 }
@@ -108,7 +110,10 @@ OpCase backward(const Sizes& s, double deviation) {
                input("lse", Content::f32, {s.B, s.H, s.T}, normal(std::log(static_cast<double>(s.T)), 0.1)),
                output("dqkv", Content::activation, s.packed())};
   c.flops = 5 * s.product();
-  c.run = [s](Ops& ops, const Views& v) { ops.attention_backward(v["dout"], v["qkv"], v["out"], v["lse"], s.H, v["dqkv"]); };
+  c.run = [s](Ops& ops, const Views& v) {
+    ops.attention_backward(
+        {.dout = v["dout"], .qkv = v["qkv"], .out = v["out"], .lse = v["lse"], .n_head = s.H, .dqkv = v["dqkv"]});
+  };
   c.reference = [s](Numbers& n) { backward_reference(n, s); };
   c.derive = [s](Numbers& n) { forward_reference(n, s); };
   c.backward.forward = c.derive;
@@ -130,7 +135,12 @@ OpCase cached(const Sizes& s, std::int64_t start, std::int64_t n_ctx) {
     if (spec.role == Role::in_out) spec.touched = s.B * (start + s.T) * s.C() / 2;  // read once, hardly written
   c.flops = 4.0 * static_cast<double>(s.B * s.T * s.C()) * static_cast<double>(start + s.T);
   c.run = [s, start](Ops& ops, const Views& v) {
-    ops.attention_cached(v["qkv"], s.H, start, v["key_cache"], v["value_cache"], v["out"]);
+    ops.attention_cached({.qkv = v["qkv"],
+                          .n_head = s.H,
+                          .start = start,
+                          .key_cache = v["key_cache"],
+                          .value_cache = v["value_cache"],
+                          .out = v["out"]});
   };
   c.reference = [s, start, n_ctx](Numbers& n) {
     const auto& qkv = n["qkv"];

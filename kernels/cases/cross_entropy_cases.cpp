@@ -61,7 +61,10 @@ OpCase cross_entropy(const Sizes& s, const Options& options) {
   c.tensors[0].any_columns = true;
   c.tensors[2].exact_zeros = true;
   c.flops = (with_gradient ? 8.0 : 4.0) * static_cast<double>(s.R * s.V);
-  c.run = [s, scale](Ops& ops, const Views& v) { ops.cross_entropy(v["logits"], v["targets"], s.V, scale, v["losses"]); };
+  c.run = [s, scale](Ops& ops, const Views& v) {
+    ops.cross_entropy(
+        {.logits = v["logits"], .targets = v["targets"], .vocab_size = s.V, .gradient_scale = scale, .losses = v["losses"]});
+  };
   if (!with_gradient) {
     c.reference = [s](Numbers& n) { losses_reference(n, s); };
     return c;

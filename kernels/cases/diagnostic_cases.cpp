@@ -24,8 +24,10 @@ OpCase tensor_moments(const std::vector<Segment>& segments, bool with_moment) {
   }
   c.flops = (with_moment ? 6.0 : 2.0) * static_cast<double>(layout.updated);
   c.run = [count = layout.count()](Ops& ops, const Views& v) {
-    ops.tensor_moments(v["gradient"].as<float>(), v["moment"].as<float>(), v["segments"].as<ParameterSegment>(), count,
-                       v["out"].as<TensorMoments>());
+    ops.tensor_moments({.gradient = v["gradient"].as<float>(),
+                        .moment = v["moment"].as<float>(),
+                        .segments = {v["segments"].as<ParameterSegment>(), count},
+                        .out = v["out"].as<TensorMoments>()});
   };
   c.reference = [](Numbers& n) {
     const auto &gradient = n["gradient"], &moment = n["moment"];
@@ -97,8 +99,12 @@ OpCase tensor_scales(const ScaleSettings& settings, const char* name, bool is_fi
                in_out("smoothed", Content::f32, {layout.count(), 2}, values({0.02, 0.05, 0.3, 0.2, 0, 0.3, 0.7, 0.8, 0, 0})),
                in_out("scales", Content::f32, {layout.count(), 2}, normal(1, 0.1))};
   c.run = [settings, count = layout.count()](Ops& ops, const Views& v) {
-    ops.tensor_scales(settings, v["moments"].as<TensorMoments>(), v["segments"].as<ParameterSegment>(), count,
-                      v["scalars"].as<StepScalars>(), v["smoothed"].as<float>(), v["scales"].as<TensorScale>());
+    ops.tensor_scales({.settings = settings,
+                       .moments = v["moments"].as<TensorMoments>(),
+                       .segments = {v["segments"].as<ParameterSegment>(), count},
+                       .scalars = v["scalars"].as<StepScalars>(),
+                       .smoothed = v["smoothed"].as<float>(),
+                       .scales = v["scales"].as<TensorScale>()});
   };
   c.reference = [settings](Numbers& n) { tensor_scales_reference(n, settings); };
   return c;
@@ -144,8 +150,11 @@ OpCase update_statistics(const std::vector<Segment>& segments, double change) {
       n["after"][i] = (1 - 0.3 * change) * n["before"][i] + change * n["after"][i];
   };
   c.run = [count = layout.count()](Ops& ops, const Views& v) {
-    ops.update_statistics(v["before"].as<float>(), v["after"].as<float>(), v["segments"].as<ParameterSegment>(), count,
-                          v["scalars"].as<StepScalars>(), v["out"].as<UpdateStatistics>());
+    ops.update_statistics({.before = v["before"].as<float>(),
+                           .after = v["after"].as<float>(),
+                           .segments = {v["segments"].as<ParameterSegment>(), count},
+                           .scalars = v["scalars"].as<StepScalars>(),
+                           .out = v["out"].as<UpdateStatistics>()});
   };
   c.reference = [](Numbers& n) {
     double* sums = n["out"].data();
@@ -171,7 +180,9 @@ OpCase precondition(std::int64_t count) {
   c.derive = [](Numbers& n) {
     for (double& v : n["second_moment"]) v = v < -1 ? 0 : std::pow(v, 8);
   };
-  c.run = [scale](Ops& ops, const Views& v) { ops.precondition(scale, v["x"], v["second_moment"], v["out"]); };
+  c.run = [scale](Ops& ops, const Views& v) {
+    ops.precondition({.scale = scale, .x = v["x"], .second_moment = v["second_moment"], .out = v["out"]});
+  };
   c.reference = [scale](Numbers& n) {
     for (std::size_t i = 0; i < n["x"].size(); ++i) {
       const double root = std::sqrt(n["second_moment"][i]);
@@ -195,7 +206,7 @@ OpCase histogram(std::int64_t count, std::int64_t bins, double deviation) {
   c.derive = [](Numbers& n) {
     for (double& x : n["x"]) x = (std::floor(x * 64) + 0.5) / 64;
   };
-  c.run = [scale](Ops& ops, const Views& v) { ops.histogram(v["x"], scale, v["counts"]); };
+  c.run = [scale](Ops& ops, const Views& v) { ops.histogram({.x = v["x"], .scale = scale, .counts = v["counts"]}); };
   c.reference = [scale, bins](Numbers& n) {
     for (const double x : n["x"]) {
       const double bin = std::floor((static_cast<double>(scale) * x + 6) / 12 * static_cast<double>(bins));

@@ -32,7 +32,9 @@ OpCase forward(const Sizes& s, std::int64_t first) {
   c.tensors[1].touched = s.B * s.T * s.C;
   c.tensors[2].touched = s.T * s.C;
   c.flops = static_cast<double>(s.B * s.T * s.C);
-  c.run = [first](Ops& ops, const Views& v) { ops.embedding_forward(v["tokens"], v["wte"], v["wpe"], first, v["out"]); };
+  c.run = [first](Ops& ops, const Views& v) {
+    ops.embedding_forward({.tokens = v["tokens"], .wte = v["wte"], .wpe = v["wpe"], .first_position = first, .out = v["out"]});
+  };
   c.reference = [s, first](Numbers& n) { forward_reference(n, s, first); };
   return c;
 }
@@ -51,7 +53,9 @@ OpCase backward(const Sizes& s, Write write) {
   c.tensors = {input("dout", Content::activation, {s.B, s.T, s.C}, normal(0, 0.01)),
                input("tokens", Content::i32, {s.B, s.T}, integers(0, s.V)), dwte, dwpe};
   c.flops = 2.0 * static_cast<double>(s.B * s.T * s.C);
-  c.run = [write](Ops& ops, const Views& v) { ops.embedding_backward(v["dout"], v["tokens"], v["dwte"], v["dwpe"], write); };
+  c.run = [write](Ops& ops, const Views& v) {
+    ops.embedding_backward({.dout = v["dout"], .tokens = v["tokens"], .dwte = v["dwte"], .dwpe = v["dwpe"], .write_wpe = write});
+  };
   c.reference = [s](Numbers& n) {
     const auto &dout = n["dout"], &tokens = n["tokens"];
     auto &dwte_sum = n["dwte"], &dwpe_sum = n["dwpe"];

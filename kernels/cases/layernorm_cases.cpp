@@ -53,7 +53,10 @@ OpCase forward(const Sizes& s, bool with_beta) {
   add_gamma_beta(c, s, with_beta);
   add_forward_outputs(c, s);
   c.flops = 8.0 * static_cast<double>(s.R * s.C);
-  c.run = [](Ops& ops, const Views& v) { ops.layernorm_forward(v["x"], v["gamma"], v["beta"], v["out"], v["mean"], v["rstd"]); };
+  c.run = [](Ops& ops, const Views& v) {
+    ops.layernorm_forward(
+        {.x = v["x"], .gamma = v["gamma"], .beta = v["beta"], .out = v["out"], .mean = v["mean"], .rstd = v["rstd"]});
+  };
   c.reference = [s](Numbers& n) { forward_reference(n, s, "x"); };
   return c;
 }
@@ -68,7 +71,14 @@ OpCase residual_forward(const Sizes& s, bool with_beta) {
   add_forward_outputs(c, s);
   c.flops = 9.0 * static_cast<double>(s.R * s.C);
   c.run = [](Ops& ops, const Views& v) {
-    ops.residual_layernorm_forward(v["x"], v["residual"], v["gamma"], v["beta"], v["sum"], v["out"], v["mean"], v["rstd"]);
+    ops.layernorm_forward({.x = v["x"],
+                           .residual = v["residual"],
+                           .gamma = v["gamma"],
+                           .beta = v["beta"],
+                           .sum = v["sum"],
+                           .out = v["out"],
+                           .mean = v["mean"],
+                           .rstd = v["rstd"]});
   };
   c.reference = [s](Numbers& n) {
     const auto &x = n["x"], &residual = n["residual"];
@@ -103,8 +113,16 @@ OpCase backward(const Sizes& s, bool with_beta, Residual residual, Write write) 
   c.flops = 15.0 * static_cast<double>(s.R * s.C);
   const char* dresidual = residual == Residual::in_place ? "dx" : "dresidual";
   c.run = [dresidual, write](Ops& ops, const Views& v) {
-    ops.layernorm_backward(v["dout"], v["x"], v["gamma"], v["mean"], v["rstd"], v[dresidual], v["dx"], v["dgamma"], v["dbeta"],
-                           write);
+    ops.layernorm_backward({.dout = v["dout"],
+                            .x = v["x"],
+                            .gamma = v["gamma"],
+                            .mean = v["mean"],
+                            .rstd = v["rstd"],
+                            .dresidual = v[dresidual],
+                            .dx = v["dx"],
+                            .dgamma = v["dgamma"],
+                            .dbeta = v["dbeta"],
+                            .write = write});
   };
   c.reference = [s, residual](Numbers& n) {
     const auto &dout = n["dout"], &x = n["x"], &gamma = n["gamma"], &mean = n["mean"], &rstd = n["rstd"];

@@ -51,7 +51,9 @@ OpCase forward(const Sizes& s, Epilogue epilogue, bool with_bias) {
   if (with_gelu) c.tensors.push_back(output("pre", Content::activation, {s.R, s.N}));
   c.flops = s.flops();
   c.prepare = register_weight;
-  c.run = [epilogue](Ops& ops, const Views& v) { ops.linear_forward(v["x"], v["weight"], v["bias"], epilogue, v["y"], v["pre"]); };
+  c.run = [epilogue](Ops& ops, const Views& v) {
+    ops.linear_forward({.x = v["x"], .weight = v["weight"], .bias = v["bias"], .epilogue = epilogue, .y = v["y"], .pre = v["pre"]});
+  };
   c.reference = [s, with_gelu](Numbers& n) {
     auto &y = n["y"], &pre = n["pre"], &bias = n["bias"];
     multiply(n["x"], n["weight"], y, s);
@@ -69,7 +71,7 @@ OpCase gelu_alone(std::int64_t R, std::int64_t C) {
   c.shape = text("R=", R, " C=", C);
   c.tensors = {input("pre", Content::activation, {R, C}, normal(0, 2)), output("y", Content::activation, {R, C})};
   c.flops = 10.0 * static_cast<double>(R * C);
-  c.run = [](Ops& ops, const Views& v) { ops.gelu(v["pre"], v["y"]); };
+  c.run = [](Ops& ops, const Views& v) { ops.gelu({.pre = v["pre"], .y = v["y"]}); };
   c.reference = [](Numbers& n) {
     const auto& pre = n["pre"];
     for (std::size_t i = 0; i < pre.size(); ++i) n["y"][i] = gelu(pre[i]);
@@ -87,7 +89,9 @@ OpCase backward_input(const Sizes& s, bool with_pre) {
   c.tensors.push_back(output("dx", Content::activation, {s.R, s.K}));
   c.flops = s.flops();
   c.prepare = register_weight;
-  c.run = [](Ops& ops, const Views& v) { ops.linear_backward_input(v["dy"], v["weight"], v["pre"], v["dx"]); };
+  c.run = [](Ops& ops, const Views& v) {
+    ops.linear_backward_input({.dy = v["dy"], .weight = v["weight"], .pre = v["pre"], .dx = v["dx"]});
+  };
   c.reference = [s](Numbers& n) {
     const auto &dy = n["dy"], &weight = n["weight"], &pre = n["pre"];
     auto& dx = n["dx"];
@@ -124,7 +128,9 @@ OpCase backward_weight(const Sizes& s, bool with_bias, Write write) {
   if (with_bias) c.tensors.push_back(gradient("dbias", {s.N}));
   if (with_bias) c.tensors.back().optional = true;
   c.flops = s.flops();
-  c.run = [write](Ops& ops, const Views& v) { ops.linear_backward_weight(v["dy"], v["x"], v["dw"], v["dbias"], write); };
+  c.run = [write](Ops& ops, const Views& v) {
+    ops.linear_backward_weight({.dy = v["dy"], .x = v["x"], .dw = v["dw"], .dbias = v["dbias"], .write = write});
+  };
   c.reference = [s](Numbers& n) {
     const auto &dy = n["dy"], &x = n["x"];
     auto &dw = n["dw"], &dbias = n["dbias"];

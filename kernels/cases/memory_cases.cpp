@@ -10,7 +10,7 @@ OpCase cast(const char* shape_text, Content from, Content to, Shape shape) {
   c.op = "cast";
   c.shape = text(shape_text, " ", shape.to_string());
   c.tensors = {input("from", from, shape, normal(0, 1)), output("to", to, shape)};
-  c.run = [](Ops& ops, const Views& v) { ops.cast(v["from"], v["to"]); };
+  c.run = [](Ops& ops, const Views& v) { ops.cast({.from = v["from"], .to = v["to"]}); };
   c.reference = [to](Numbers& n) {
     const auto& source = n["from"];
     auto& target = n["to"];

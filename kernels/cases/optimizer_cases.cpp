@@ -104,7 +104,11 @@ OpCase update(const NamedRule& named, const UpdateOptions& options, const std::v
     buffers.row_norm = v["row_norm"].as<float>();
     buffers.row_mean_square = v["row_mean_square"].as<float>();
     buffers.row_work = v["row_work"].as<RowWork>();
-    ops.optimizer_update(rule, settings, buffers, v["segments"].as<ParameterSegment>(), count, v["scalars"].as<StepScalars>());
+    ops.optimizer_update({.rule = rule,
+                          .settings = settings,
+                          .buffers = buffers,
+                          .segments = {v["segments"].as<ParameterSegment>(), count},
+                          .scalars = v["scalars"].as<StepScalars>()});
   };
   c.reference = [rule = named.rule, settings = options.settings](Numbers& n) { reference::optimizer_update(n, rule, settings); };
   return c;
@@ -210,7 +214,8 @@ OpCase add_decay_gradient(const std::vector<Segment>& segments) {
     UpdateBuffers buffers;
     buffers.master = v["master"].as<float>();
     buffers.gradient = v["gradient"].as<float>();
-    ops.add_decay_gradient(buffers, v["segments"].as<ParameterSegment>(), count, v["scalars"].as<StepScalars>());
+    ops.add_decay_gradient(
+        {.buffers = buffers, .segments = {v["segments"].as<ParameterSegment>(), count}, .scalars = v["scalars"].as<StepScalars>()});
   };
   c.reference = [](Numbers& n) {
     for (const SegmentNumbers& segment : segments_of(n))
@@ -234,7 +239,8 @@ OpCase global_norm(std::int64_t count, double max_norm) {
   c.tensors[0].any_shape = true;
   c.flops = 2.0 * static_cast<double>(count);
   c.run = [max_norm](Ops& ops, const Views& v) {
-    ops.global_norm(v["gradients"], static_cast<float>(max_norm), v["scalars"].as<StepScalars>());
+    ops.global_norm(
+        {.gradients = v["gradients"], .max_norm = static_cast<float>(max_norm), .scalars = v["scalars"].as<StepScalars>()});
   };
   c.reference = [max_norm](Numbers& n) {
     auto& scalars = n["scalars"];
@@ -257,7 +263,7 @@ OpCase sum(std::int64_t count, Write write) {
   c.tensors[0].any_shape = true;
   const float scale = 0.125f;
   c.flops = static_cast<double>(count);
-  c.run = [scale, write](Ops& ops, const Views& v) { ops.sum(v["x"], scale, write, v["out"]); };
+  c.run = [scale, write](Ops& ops, const Views& v) { ops.sum({.x = v["x"], .scale = scale, .write = write, .out = v["out"]}); };
   c.reference = [scale](Numbers& n) {
     for (const double value : n["x"]) n["out"][0] += static_cast<double>(scale) * value;
   };
@@ -274,7 +280,7 @@ OpCase normalize(Shape shape, double deviation) {
   c.tensors = {input("x", Content::f32, shape, normal(0, deviation)), output("out", Content::activation, shape)};
   c.tensors[1].exact_zeros = true;
   c.flops = 3.0 * static_cast<double>(shape.numel());
-  c.run = [](Ops& ops, const Views& v) { ops.normalize(v["x"], v["out"]); };
+  c.run = [](Ops& ops, const Views& v) { ops.normalize({.x = v["x"], .out = v["out"]}); };
   c.reference = [](Numbers& n) {
     double squares = 0;
     for (const double value : n["x"]) squares += value * value;
@@ -295,7 +301,9 @@ OpCase linear_combination(Shape shape, const std::string& in_place) {
   const std::string out = in_place.empty() ? "out" : in_place;
   if (in_place.empty()) c.tensors.push_back(output("out", Content::activation, shape));
   c.flops = 3.0 * static_cast<double>(shape.numel());
-  c.run = [a, b, out](Ops& ops, const Views& v) { ops.linear_combination(a, v["x"], b, v["y"], v[out]); };
+  c.run = [a, b, out](Ops& ops, const Views& v) {
+    ops.linear_combination({.a = a, .x = v["x"], .b = b, .y = v["y"], .out = v[out]});
+  };
   c.reference = [a, b, out](Numbers& n) {
     for (std::size_t i = 0; i < n["x"].size(); ++i)
       n[out][i] = static_cast<double>(a) * n["x"][i] + static_cast<double>(b) * n["y"][i];

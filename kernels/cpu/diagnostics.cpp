@@ -1,43 +1,47 @@
-#include "kernels/cpu/diagnostics.h"
+#include "kernels/cpu/isa_kernels.h"
 
 #include <cmath>
 #include <vector>
 
-#include "kernels/cpu/pieces.h"
-#include "kernels/cpu/reduce.h"
+#include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/parallel.h"
 
 namespace temper::cpu {
 
-void tensor_moments(const float* gradient, const float* moment, std::span<const ParameterSegment> segments, TensorMoments* out) {
+void CpuOps::run(const op::TensorMoments& args) {
+  const std::span<const ParameterSegment> segments = args.segments.on_host();
   std::vector<Piece> pieces;
   for (std::size_t index = 0; index < segments.size(); ++index) cut_elements(pieces, segments, index);
   std::vector<TensorMoments> sums(pieces.size());
   for_pieces(pieces, [&](const Piece& piece, std::size_t number) {
     const std::int64_t offset = segments[piece.segment].offset + piece.first;
-    if (moment == nullptr)
-      sums[number].gradient_squares = reduce_kernels().sum_of_squares(gradient + offset, piece.count);
+    if (args.moment == nullptr)
+      sums[number].gradient_squares = reduce_kernels().sum_of_squares(args.gradient + offset, piece.count);
     else
-      sums[number] = diagnostic_kernels().moments(gradient + offset, moment + offset, piece.count);
+      sums[number] = diagnostic_kernels().moments(args.gradient + offset, args.moment + offset, piece.count);
   });
-  std::fill(out, out + segments.size(), TensorMoments{});
+  std::fill(args.out, args.out + segments.size(), TensorMoments{});
   for (std::size_t number = 0; number < pieces.size(); ++number) {
-    TensorMoments& total = out[pieces[number].segment];
+    TensorMoments& total = args.out[pieces[number].segment];
     total.gradient_squares += sums[number].gradient_squares;
     total.product += sums[number].product;
     total.moment_squares += sums[number].moment_squares;
   }
 }
 
-void tensor_scales(const ScaleSettings& settings, const TensorMoments* moments, std::span<const ParameterSegment> segments,
-                   const StepScalars& scalars, float* smoothed, TensorScale* scales) {
+void CpuOps::run(const op::TensorScales& args) {
+  const std::span<const ParameterSegment> segments = args.segments.on_host();
+  const StepScalars& scalars = *args.scalars;
+  if (scalars.finite == 0) return;
   for (std::size_t index = 0; index < segments.size(); ++index) {
-    float* both = smoothed == nullptr ? nullptr : smoothed + 2 * index;
-    scales[index] = tensor_scale(settings, moments[index], segments[index].rows > 1, scalars, both);
+    float* both = args.smoothed == nullptr ? nullptr : args.smoothed + 2 * index;
+    args.scales[index] = tensor_scale(args.settings, args.moments[index], segments[index].rows > 1, scalars, both);
   }
 }
 
-void update_statistics(const float* before, const float* after, std::span<const ParameterSegment> segments,
-                       const StepScalars& scalars, UpdateStatistics* out) {
+void CpuOps::run(const op::UpdateStatistics& args) {
+  const std::span<const ParameterSegment> segments = args.segments.on_host();
+  const StepScalars& scalars = *args.scalars;
   std::vector<Piece> pieces;
   for (std::size_t index = 0; index < segments.size(); ++index) cut_rows(pieces, segments, index);
   std::vector<UpdateStatistics> sums(pieces.size());
@@ -48,7 +52,7 @@ void update_statistics(const float* before, const float* after, std::span<const 
     UpdateStatistics total{};
     for (std::int64_t row = piece.first; row < piece.first + piece.count; ++row) {
       const std::int64_t offset = segment.offset + row * segment.columns;
-      const ChangeSums one = kernels.change(before + offset, after + offset, segment.columns);
+      const ChangeSums one = kernels.change(args.before + offset, args.after + offset, segment.columns);
       // ||w|| ||dw|| times the sine of the angle between them; adding a multiple of w to dw leaves it as it is.
       const double across = std::sqrt(std::max(0.0, one.weight_squares * one.update_squares - one.product * one.product));
       const double along = one.weight_squares + one.product;
@@ -63,9 +67,9 @@ void update_statistics(const float* before, const float* after, std::span<const 
     }
     sums[number] = total;
   });
-  std::fill(out, out + segments.size(), UpdateStatistics{});
+  std::fill(args.out, args.out + segments.size(), UpdateStatistics{});
   for (std::size_t number = 0; number < pieces.size(); ++number) {
-    UpdateStatistics& total = out[pieces[number].segment];
+    UpdateStatistics& total = args.out[pieces[number].segment];
     const UpdateStatistics& one = sums[number];
     total.weight_squares += one.weight_squares;
     total.product += one.product;
@@ -77,25 +81,27 @@ void update_statistics(const float* before, const float* after, std::span<const 
   }
 }
 
-void precondition(const PriorScale& scale, ConstTensorView x, ConstTensorView second_moment, TensorView out) {
+void CpuOps::run(const op::Precondition& args) {
   constexpr std::int64_t cache_line = 16;  // elements: threads share none
   const DiagnosticKernels& kernels = diagnostic_kernels();
-  parallel_ranges(out.numel(), cache_line, out.numel(), [&](std::int64_t first, std::int64_t last) {
-    kernels.precondition(scale, x.as<float>() + first, second_moment.as<float>() + first, out.as<float>() + first, last - first);
+  parallel_ranges(args.out.numel(), cache_line, args.out.numel(), [&](std::int64_t first, std::int64_t last) {
+    kernels.precondition(args.scale, args.x.as<float>() + first, args.second_moment.as<float>() + first,
+                         args.out.as<float>() + first, last - first);
   });
+  linear_->written(args.out.data, args.out.bytes());
 }
 
-void histogram(ConstTensorView x, float scale, TensorView counts) {
+void CpuOps::run(const op::Histogram& args) {
   constexpr std::int64_t most_blocks = 64;
-  const std::int64_t count = x.numel(), bins = counts.numel();
+  const std::int64_t count = args.x.numel(), bins = args.counts.numel();
   const std::int64_t block = std::max(block_elements, block_count(count, most_blocks));
   const std::int64_t blocks = block_count(count, block);
   std::vector<std::int32_t> parts(static_cast<std::size_t>(blocks * bins));
   const DiagnosticKernels& kernels = diagnostic_kernels();
   parallel_blocks(count, block, [&](std::int64_t first, std::int64_t last) {
-    kernels.histogram(x.as<float>() + first, last - first, scale, bins, parts.data() + first / block * bins);
+    kernels.histogram(args.x.as<float>() + first, last - first, args.scale, bins, parts.data() + first / block * bins);
   });
-  auto* total = counts.as<std::int32_t>();
+  auto* total = args.counts.as<std::int32_t>();
   std::fill(total, total + bins, 0);
   for (std::int64_t i = 0; i < blocks * bins; ++i) total[i % bins] += parts[static_cast<std::size_t>(i)];
 }

@@ -218,37 +218,36 @@ void Linear::product(const Operand& a, const Operand& b, PackedWeight* kept_b, c
   if (kept_b != nullptr) kept_b->kernels = &kernels;
 }
 
-void Linear::forward(ConstTensorView x, ConstTensorView weight, ConstTensorView bias, Epilogue epilogue, TensorView y,
-                     TensorView pre) {
-  const Finish finish = {.kind = epilogue == Epilogue::bias_gelu ? Finish::Kind::gelu : Finish::Kind::store,
-                         .dtype = y.dtype,
-                         .bias = bias.data,
-                         .out = y.data,
-                         .pre = epilogue == Epilogue::bias_gelu ? pre.data : nullptr,
-                         .stride = weight.shape[0]};
-  product({x, true}, {weight, true}, kept(forward_, weight), finish, {});
+void Linear::run(const op::LinearForward& args) {
+  const Finish finish = {.kind = args.epilogue == Epilogue::bias_gelu ? Finish::Kind::gelu : Finish::Kind::store,
+                         .dtype = args.y.dtype,
+                         .bias = args.bias.data,
+                         .out = args.y.data,
+                         .pre = args.epilogue == Epilogue::bias_gelu ? args.pre.data : nullptr,
+                         .stride = args.weight.shape[0]};
+  product({args.x, true}, {args.weight, true}, kept(forward_, args.weight), finish, {});
 }
 
-void Linear::backward_input(ConstTensorView dy, ConstTensorView weight, ConstTensorView pre, TensorView dx) {
-  // gelu_slope only reads `pre`.
-  const Finish finish = {.kind = pre.present() ? Finish::Kind::gelu_slope : Finish::Kind::store,
-                         .dtype = dx.dtype,
+void Linear::run(const op::LinearBackwardInput& args) {
+  // gelu_slope only reads `args.pre`.
+  const Finish finish = {.kind = args.pre.present() ? Finish::Kind::gelu_slope : Finish::Kind::store,
+                         .dtype = args.dx.dtype,
                          .bias = nullptr,
-                         .out = dx.data,
-                         .pre = const_cast<void*>(pre.data),
-                         .stride = weight.shape[1]};
-  product({dy, true}, {weight, false}, kept(backward_, weight), finish, {});
+                         .out = args.dx.data,
+                         .pre = const_cast<void*>(args.pre.data),
+                         .stride = args.weight.shape[1]};
+  product({args.dy, true}, {args.weight, false}, kept(backward_, args.weight), finish, {});
 }
 
-void Linear::backward_weight(ConstTensorView dy, ConstTensorView x, TensorView dw, TensorView dbias, Write write) {
-  const bool accumulate = write == Write::accumulate;
+void Linear::run(const op::LinearBackwardWeight& args) {
+  const bool accumulate = args.write == Write::accumulate;
   const Finish finish = {.kind = accumulate ? Finish::Kind::accumulate : Finish::Kind::store,
                          .dtype = DType::f32,
                          .bias = nullptr,
-                         .out = dw.data,
+                         .out = args.dw.data,
                          .pre = nullptr,
-                         .stride = dw.shape[1]};
-  product({dy, false}, {x, false}, nullptr, finish, {.to = dbias.as<float>(), .accumulate = accumulate});
+                         .stride = args.dw.shape[1]};
+  product({args.dy, false}, {args.x, false}, nullptr, finish, {.to = args.dbias.as<float>(), .accumulate = accumulate});
 }
 
 }  // namespace temper::cpu

@@ -45,10 +45,9 @@ class Linear {
   /// Memory [begin, begin + bytes) was written: packed copies of weights that overlap it are stale.
   void written(const void* begin, std::size_t bytes);
 
-  /// As the methods of Ops with these names; arguments are checked already.
-  void forward(ConstTensorView x, ConstTensorView weight, ConstTensorView bias, Epilogue epilogue, TensorView y, TensorView pre);
-  void backward_input(ConstTensorView dy, ConstTensorView weight, ConstTensorView pre, TensorView dx);
-  void backward_weight(ConstTensorView dy, ConstTensorView x, TensorView dw, TensorView dbias, Write write);
+  void run(const op::LinearForward& args);
+  void run(const op::LinearBackwardInput& args);
+  void run(const op::LinearBackwardWeight& args);
 
  private:
   struct PackedWeight {

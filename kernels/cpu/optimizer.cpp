@@ -1,8 +1,9 @@
-#include "kernels/cpu/optimizer.h"
+#include "kernels/cpu/isa_kernels.h"
 
 #include <vector>
 
-#include "kernels/cpu/pieces.h"
+#include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/parallel.h"
 
 namespace temper::cpu {
 
@@ -71,9 +72,11 @@ class ControlledSteps {
 
 }  // namespace
 
-void optimizer_update(const UpdateRule& rule, const UpdateSettings& settings, const UpdateBuffers& buffers,
-                      std::span<const ParameterSegment> segments, const StepScalars& scalars) {
-  const ControlledSteps controlled(settings, buffers, segments, scalars);
+void CpuOps::run(const op::OptimizerUpdate& args) {
+  const std::span<const ParameterSegment> segments = args.segments.on_host();
+  const StepScalars& scalars = *args.scalars;
+  if (scalars.finite == 0) return;
+  const ControlledSteps controlled(args.settings, args.buffers, segments, scalars);
   const auto update =
       [&](const std::vector<Piece>& pieces) {  // rows of segments that make controlled steps, elements of all others
         std::visit(
@@ -81,21 +84,21 @@ void optimizer_update(const UpdateRule& rule, const UpdateSettings& settings, co
               const RuleKernel<Rule>& kernel = optimizer_kernels();
               for_pieces(pieces, [&](const Piece& piece, std::size_t) {
                 const ParameterSegment& segment = segments[piece.segment];
-                ElementUpdate<Rule> element(named, settings, scalars);
-                element.select(segment, scale_of(buffers, piece.segment));
+                ElementUpdate<Rule> element(named, args.settings, scalars);
+                element.select(segment, scale_of(args.buffers, piece.segment));
                 if (segment.control == NormControl::none) {
-                  kernel.update(element, buffers, segment.offset + piece.first, piece.count);
+                  kernel.update(element, args.buffers, segment.offset + piece.first, piece.count);
                 } else if (segment.control == NormControl::direction) {
-                  kernel.direct(element, buffers, segment.offset + piece.first, piece.count);
+                  kernel.direct(element, args.buffers, segment.offset + piece.first, piece.count);
                 } else {
                   for (std::int64_t row = piece.first; row < piece.first + piece.count; ++row) {
-                    kernel.direct(element, buffers, segment.offset + row * segment.columns, segment.columns);
+                    kernel.direct(element, args.buffers, segment.offset + row * segment.columns, segment.columns);
                     controlled.row(piece.segment, row);
                   }
                 }
               });
             },
-            rule);
+            args.rule);
       };
 
   std::vector<Piece> pieces;
@@ -112,9 +115,18 @@ void optimizer_update(const UpdateRule& rule, const UpdateSettings& settings, co
     update(pieces);
     controlled.matrix(index);
   }
+  for (const ParameterSegment& segment : segments) {
+    if (segment.control == NormControl::direction) continue;  // whoever makes the step writes the weight
+    const auto elements = static_cast<std::size_t>(segment.rows * segment.columns);
+    linear_->written(args.buffers.master + segment.offset, elements * sizeof(float));
+    if (args.buffers.low_precision != nullptr)
+      linear_->written(args.buffers.low_precision + segment.offset, elements * sizeof(bfloat16));
+  }
 }
 
-void add_decay_gradient(const UpdateBuffers& buffers, std::span<const ParameterSegment> segments, const StepScalars& scalars) {
+void CpuOps::run(const op::AddDecayGradient& args) {
+  const std::span<const ParameterSegment> segments = args.segments.on_host();
+  const StepScalars& scalars = *args.scalars;
   std::vector<Piece> pieces;
   for (std::size_t index = 0; index < segments.size(); ++index)
     if (segments[index].weight_decay != 0.0f) cut_elements(pieces, segments, index);
@@ -122,7 +134,8 @@ void add_decay_gradient(const UpdateBuffers& buffers, std::span<const ParameterS
   for_pieces(pieces, [&](const Piece& piece, std::size_t) {
     const ParameterSegment& segment = segments[piece.segment];
     const std::int64_t offset = segment.offset + piece.first;
-    kernels.add_scaled(scalars.decay * segment.weight_decay, buffers.master + offset, buffers.gradient + offset, piece.count);
+    kernels.add_scaled(scalars.decay * segment.weight_decay, args.buffers.master + offset, args.buffers.gradient + offset,
+                       piece.count);
   });
 }
 

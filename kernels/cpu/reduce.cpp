@@ -1,5 +1,8 @@
-#include "kernels/cpu/reduce.h"
+#include "kernels/cpu/isa_kernels.h"
 
+#include <cmath>
+
+#include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
 
 namespace temper::cpu {
@@ -19,12 +22,23 @@ double reduce(double (*block_sum)(const float*, std::int64_t), const float* valu
 
 }  // namespace
 
-double sum(const float* values, std::int64_t count, Workspace& workspace) {
-  return reduce(reduce_kernels().sum, values, count, workspace);
+double CpuOps::sum_of_squares(ConstTensorView x) {
+  return reduce(reduce_kernels().sum_of_squares, x.as<float>(), x.numel(), workspace_);
 }
 
-double sum_of_squares(const float* values, std::int64_t count, Workspace& workspace) {
-  return reduce(reduce_kernels().sum_of_squares, values, count, workspace);
+void CpuOps::run(const op::Sum& args) {
+  const double total = reduce(reduce_kernels().sum, args.x.as<float>(), args.x.numel(), workspace_);
+  float* const out = args.out.as<float>();
+  const double before = args.write == Write::accumulate ? static_cast<double>(*out) : 0.0;
+  *out = static_cast<float>(before + static_cast<double>(args.scale) * total);
+}
+
+void CpuOps::run(const op::GlobalNorm& args) {
+  StepScalars& scalars = *args.scalars;
+  const float norm = static_cast<float>(std::sqrt(sum_of_squares(args.gradients)));
+  scalars.gradient_norm = norm;
+  scalars.clip_factor = args.max_norm > 0.0f && norm > args.max_norm ? args.max_norm / norm : 1.0f;
+  scalars.finite = std::isfinite(norm) && std::isfinite(scalars.loss) ? 1 : 0;
 }
 
 }  // namespace temper::cpu

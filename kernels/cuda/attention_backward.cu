@@ -7,9 +7,10 @@
 // ms, which is what the products themselves take. It carries dS through shared memory, which limits these kernels already, with two
 // more barriers per tile; here every left operand stays in registers and the warps of a block exchange nothing. And few pairs leave
 // its multiprocessors idle: B=4, H=12 are 48 blocks for 132 of them, against 768 tiles of keys here. (Estimates, not yet timed.)
-#include "kernels/cuda/attention.h"
 #include "kernels/cuda/attention_general.h"
 #include "kernels/cuda/attention_tiles.cuh"
+#include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/families.h"
 #include "kernels/cuda/reduce.cuh"
 
 namespace temper::TEMPER_BACKEND {
@@ -271,24 +272,22 @@ void backward_tiles(ConstTensorView dout, ConstTensorView qkv, ConstTensorView o
 
 }  // namespace
 
-std::size_t attention_backward_scratch_bytes(std::int64_t sequences, std::int64_t positions, std::int64_t /*n_embd*/,
-                                             std::int64_t n_head) {
+std::size_t attention_backward_scratch_bytes(std::int64_t sequences, std::int64_t positions, std::int64_t n_head) {
   return scratch_size(statistics_count(sequences * n_head, positions), sizeof(float));
 }
 
-void attention_backward(ConstTensorView dout, ConstTensorView qkv, ConstTensorView out, ConstTensorView lse, std::int64_t n_head,
-                        TensorView dqkv, Workspace& workspace, Stream& stream) {
-  const AttentionExtents extents(qkv, n_head);
-  auto* const scratch = static_cast<float*>(
-      workspace.get(attention_backward_scratch_bytes(qkv.shape[0], extents.positions, extents.channels(), n_head)));
-  if (!fits_tiles(qkv.dtype, extents, {dout.data, qkv.data, out.data, dqkv.data}))
-    attention_backward_general(dout, qkv, out, lse, extents, dqkv, scratch, stream);
+void CudaOps::queue(const op::AttentionBackward& args) {
+  const AttentionExtents extents(args.qkv, args.n_head);
+  auto* const scratch =
+      static_cast<float*>(workspace_.get(attention_backward_scratch_bytes(args.qkv.shape[0], extents.positions, args.n_head)));
+  if (!fits_tiles(args.qkv.dtype, extents, {args.dout.data, args.qkv.data, args.out.data, args.dqkv.data}))
+    attention_backward_general(args.dout, args.qkv, args.out, args.lse, extents, args.dqkv, scratch, stream_);
   else if (extents.width == 32)
-    backward_tiles<32>(dout, qkv, out, lse, extents, dqkv, scratch, stream);
+    backward_tiles<32>(args.dout, args.qkv, args.out, args.lse, extents, args.dqkv, scratch, stream_);
   else if (extents.width == 64)
-    backward_tiles<64>(dout, qkv, out, lse, extents, dqkv, scratch, stream);
+    backward_tiles<64>(args.dout, args.qkv, args.out, args.lse, extents, args.dqkv, scratch, stream_);
   else
-    backward_tiles<128>(dout, qkv, out, lse, extents, dqkv, scratch, stream);
+    backward_tiles<128>(args.dout, args.qkv, args.out, args.lse, extents, args.dqkv, scratch, stream_);
 }
 
 }  // namespace temper::TEMPER_BACKEND

@@ -1,7 +1,7 @@
 // Attention for generation. A prompt at the start of empty caches is plain forward attention; later positions are few, so that each
 // of them is spread over the machine instead: blocks attend to 64 keys each, and their results are joined in order.
-#include "kernels/cuda/attention.h"
 #include "kernels/cuda/attention_layout.cuh"
+#include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/vector.cuh"
 
@@ -185,12 +185,11 @@ void cached_of(ConstTensorView qkv, std::int64_t n_head, std::int64_t start, Ten
 
 }  // namespace
 
-void attention_cached(ConstTensorView qkv, std::int64_t n_head, std::int64_t start, TensorView key_cache, TensorView value_cache,
-                      TensorView out, Workspace& workspace, Stream& stream) {
-  if (qkv.dtype == DType::bf16)
-    cached_of<bfloat16>(qkv, n_head, start, key_cache, value_cache, out, workspace, stream);
+void CudaOps::queue(const op::AttentionCached& args) {
+  if (args.qkv.dtype == DType::bf16)
+    cached_of<bfloat16>(args.qkv, args.n_head, args.start, args.key_cache, args.value_cache, args.out, workspace_, stream_);
   else
-    cached_of<float>(qkv, n_head, start, key_cache, value_cache, out, workspace, stream);
+    cached_of<float>(args.qkv, args.n_head, args.start, args.key_cache, args.value_cache, args.out, workspace_, stream_);
 }
 
 }  // namespace temper::TEMPER_BACKEND

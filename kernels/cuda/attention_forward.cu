@@ -1,7 +1,7 @@
 // Forward attention without ever storing a score (FlashAttention-2, Dao, arXiv 2307.08691).
-#include "kernels/cuda/attention.h"
 #include "kernels/cuda/attention_general.h"
 #include "kernels/cuda/attention_tiles.cuh"
+#include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/reduce.cuh"
 
 namespace temper::TEMPER_BACKEND {
@@ -147,16 +147,16 @@ void forward_tiles(ConstTensorView qkv, const AttentionExtents& extents, TensorV
 
 }  // namespace
 
-void attention_forward(ConstTensorView qkv, std::int64_t n_head, TensorView out, TensorView lse, Stream& stream) {
-  const AttentionExtents extents(qkv, n_head);
-  if (!fits_tiles(qkv.dtype, extents, {qkv.data, out.data}))
-    attention_forward_general(qkv, extents, out, lse, stream);
+void CudaOps::queue(const op::AttentionForward& args) {
+  const AttentionExtents extents(args.qkv, args.n_head);
+  if (!fits_tiles(args.qkv.dtype, extents, {args.qkv.data, args.out.data}))
+    attention_forward_general(args.qkv, extents, args.out, args.lse, stream_);
   else if (extents.width == 32)
-    forward_tiles<32>(qkv, extents, out, lse, stream);
+    forward_tiles<32>(args.qkv, extents, args.out, args.lse, stream_);
   else if (extents.width == 64)
-    forward_tiles<64>(qkv, extents, out, lse, stream);
+    forward_tiles<64>(args.qkv, extents, args.out, args.lse, stream_);
   else
-    forward_tiles<128>(qkv, extents, out, lse, stream);
+    forward_tiles<128>(args.qkv, extents, args.out, args.lse, stream_);
 }
 
 }  // namespace temper::TEMPER_BACKEND

@@ -1,5 +1,3 @@
-#include "kernels/cuda/cross_entropy.h"
-
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -7,6 +5,7 @@
 #include <limits>
 
 #include <device/async_copy.cuh>
+#include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/vector.cuh"
 
@@ -223,10 +222,9 @@ void launch_for(TensorView logits, ConstTensorView targets, int vocab_size, floa
 
 }  // namespace
 
-void cross_entropy(TensorView logits, ConstTensorView targets, std::int64_t vocab_size, float gradient_scale, TensorView losses,
-                   Stream& stream) {
-  const auto launcher = logits.dtype == DType::bf16 ? launch_for<bfloat16> : launch_for<float>;
-  launcher(logits, targets, static_cast<int>(vocab_size), gradient_scale, losses, stream);
+void CudaOps::queue(const op::CrossEntropy& args) {
+  const auto launcher = args.logits.dtype == DType::bf16 ? launch_for<bfloat16> : launch_for<float>;
+  launcher(args.logits, args.targets, static_cast<int>(args.vocab_size), args.gradient_scale, args.losses, stream_);
 }
 
 }  // namespace temper::TEMPER_BACKEND

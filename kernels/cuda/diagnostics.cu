@@ -2,7 +2,8 @@
 #include <cmath>
 #include <cstdint>
 
-#include "kernels/cuda/diagnostics.h"
+#include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/families.h"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/segments.cuh"
 #include "kernels/cuda/vector.cuh"
@@ -206,31 +207,30 @@ __global__ void __launch_bounds__(threads, histogram_blocks)
 
 }  // namespace
 
-void update_statistics(const float* before, const float* after, const ParameterSegment* segments, std::int64_t segment_count,
-                       const StepScalars* scalars, UpdateStatistics* out, Workspace& workspace, Stream& stream) {
-  if (segment_count == 0) return;
-  auto* partials = static_cast<UpdateStatistics*>(workspace.get(update_statistics_scratch_bytes(segment_count)));
-  const auto blocks = static_cast<unsigned>(stream.device().multiprocessors() * blocks_per_multiprocessor);
-  launch("update_statistics", update_statistics_partials, {dim3(blocks), dim3(threads)}, stream, before, after, segments,
-         segment_count, scalars, partials);
-  launch("update_statistics", finish_update_statistics, {dim3(static_cast<unsigned>(segment_count)), dim3(threads)}, stream,
-         partials, segments, out);
+void CudaOps::queue(const op::UpdateStatistics& args) {
+  if (args.segments.count == 0) return;
+  auto* partials = static_cast<UpdateStatistics*>(workspace_.get(update_statistics_scratch_bytes(args.segments.count)));
+  const auto blocks = static_cast<unsigned>(stream_.device().multiprocessors() * blocks_per_multiprocessor);
+  launch("update_statistics", update_statistics_partials, {dim3(blocks), dim3(threads)}, stream_, args.before, args.after,
+         args.segments.first, args.segments.count, args.scalars, partials);
+  launch("update_statistics", finish_update_statistics, {dim3(static_cast<unsigned>(args.segments.count)), dim3(threads)}, stream_,
+         partials, args.segments.first, args.out);
 }
 
 std::size_t update_statistics_scratch_bytes(std::int64_t segment_count) {
   return scratch_size(segment_count * most_slices, sizeof(UpdateStatistics));
 }
 
-void histogram(ConstTensorView x, float scale, TensorView counts, Stream& stream) {
-  stream.zero(counts.data, counts.bytes());
-  const std::int64_t count = x.numel(), bins = counts.numel();
+void CudaOps::queue(const op::Histogram& args) {
+  stream_.zero(args.counts.data, args.counts.bytes());
+  const std::int64_t count = args.x.numel(), bins = args.counts.numel();
   constexpr std::int64_t per_block = std::int64_t{threads} * unroll;
-  const std::int64_t resident = std::int64_t{stream.device().multiprocessors()} * histogram_blocks;
+  const std::int64_t resident = std::int64_t{stream_.device().multiprocessors()} * histogram_blocks;
   // Counts are exact in any order, so the grid may follow the machine.
   const dim3 grid(static_cast<unsigned>(std::clamp<std::int64_t>((count + per_block - 1) / per_block, 1, resident)),
                   static_cast<unsigned>((bins + window - 1) / window));
-  launch("histogram", histogram_kernel, {grid, dim3(threads)}, stream, x.as<float>(), count, static_cast<double>(scale),
-         static_cast<int>(bins), counts.as<int>());
+  launch("histogram", histogram_kernel, {grid, dim3(threads)}, stream_, args.x.as<float>(), count, static_cast<double>(args.scale),
+         static_cast<int>(bins), args.counts.as<int>());
 }
 
 }  // namespace temper::TEMPER_BACKEND

@@ -1,5 +1,6 @@
-#include "kernels/cuda/elementwise.h"
+#include "kernels/cuda/families.h"
 
+#include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/gelu.cuh"
 #include "kernels/cuda/vector.cuh"
 
@@ -88,23 +89,28 @@ void with_type(DType dtype, const Work& work) {
 
 }  // namespace
 
-void cast(ConstTensorView from, TensorView to, Stream& stream) {
+void CudaOps::queue(const op::Cast& args) {
+  if (args.from.dtype == args.to.dtype) return stream_.copy(args.to.data, args.from.data, args.from.bytes());
   constexpr int width = vector_width<bfloat16>;  // 16 bytes of bf16, twice 16 of f32
-  if (from.dtype == DType::f32)
-    map<width>("cast", Same{}, stream, from.numel(), to.as<bfloat16>(), from.as<float>());
+  if (args.from.dtype == DType::f32)
+    map<width>("cast", Same{}, stream_, args.from.numel(), args.to.as<bfloat16>(), args.from.as<float>());
   else
-    map<width>("cast", Same{}, stream, from.numel(), to.as<float>(), from.as<bfloat16>());
+    map<width>("cast", Same{}, stream_, args.from.numel(), args.to.as<float>(), args.from.as<bfloat16>());
 }
 
-void linear_combination(float a, ConstTensorView x, float b, ConstTensorView y, TensorView out, Stream& stream) {
-  with_type(out.dtype, [&]<typename T>(T) {
-    map<vector_width<T>>("linear_combination", Combination{a, b}, stream, out.numel(), out.as<T>(), x.as<T>(), y.as<T>());
+void CudaOps::queue(const op::LinearCombination& args) {
+  with_type(args.out.dtype, [&]<typename T>(T) {
+    map<vector_width<T>>("linear_combination", Combination{args.a, args.b}, stream_, args.out.numel(), args.out.as<T>(),
+                         args.x.as<T>(), args.y.as<T>());
   });
 }
 
-void precondition(const PriorScale& scale, ConstTensorView x, ConstTensorView second_moment, TensorView out, Stream& stream) {
-  map<vector_width<float>>("precondition", scale, stream, out.numel(), out.as<float>(), x.as<float>(), second_moment.as<float>());
+void CudaOps::queue(const op::Precondition& args) {
+  map<vector_width<float>>("precondition", args.scale, stream_, args.out.numel(), args.out.as<float>(), args.x.as<float>(),
+                           args.second_moment.as<float>());
 }
+
+void CudaOps::queue(const op::Gelu& args) { gelu_forward(args.pre, args.y, stream_); }
 
 void gelu_forward(ConstTensorView pre, TensorView y, Stream& stream) {
   with_type(pre.dtype, [&]<typename T>(T) {

@@ -1,6 +1,5 @@
-#include "kernels/cuda/embedding.h"
-
-#include "kernels/cuda/token_sort.h"
+#include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/families.h"
 #include "kernels/cuda/vector.cuh"
 
 namespace temper::TEMPER_BACKEND {
@@ -225,32 +224,30 @@ std::size_t embedding_backward_scratch_bytes(std::int64_t tokens, std::int64_t n
   return token_sort_scratch_bytes(tokens) + scratch_size((tokens + window - 1) / window * parts * n_embd, sizeof(float));
 }
 
-void embedding_forward(ConstTensorView tokens, ConstTensorView wte, ConstTensorView wpe, std::int64_t first_position,
-                       TensorView out, Stream& stream) {
-  if (out.dtype == DType::bf16)
-    forward_of<bfloat16>(tokens, wte, wpe, first_position, out, stream);
+void CudaOps::queue(const op::EmbeddingForward& args) {
+  if (args.out.dtype == DType::bf16)
+    forward_of<bfloat16>(args.tokens, args.wte, args.wpe, args.first_position, args.out, stream_);
   else
-    forward_of<float>(tokens, wte, wpe, first_position, out, stream);
+    forward_of<float>(args.tokens, args.wte, args.wpe, args.first_position, args.out, stream_);
 }
 
-void embedding_backward(ConstTensorView dout, ConstTensorView tokens, TensorView dwte, TensorView dwpe, Write write_wpe,
-                        Workspace& workspace, Stream& stream) {
-  const std::int64_t count = tokens.numel(), C = dout.shape[2], T = dout.shape[1];
-  void* scratch = workspace.get(embedding_backward_scratch_bytes(count, C));
+void CudaOps::queue(const op::EmbeddingBackward& args) {
+  const std::int64_t count = args.tokens.numel(), C = args.dout.shape[2], T = args.dout.shape[1];
+  void* scratch = workspace_.get(embedding_backward_scratch_bytes(count, C));
   const TokenGradient gradient = {
-      .sorted = sort_tokens(tokens.as<std::int32_t>(), count, dwte.shape[0], scratch, stream),
+      .sorted = sort_tokens(args.tokens.as<std::int32_t>(), count, args.dwte.shape[0], scratch, stream_),
       .count = static_cast<int>(count),
       .columns = static_cast<int>(C),
       .slices = 0,
-      .dwte = dwte.as<float>(),
+      .dwte = args.dwte.as<float>(),
       .partials = reinterpret_cast<float*>(static_cast<char*>(scratch) + token_sort_scratch_bytes(count)),
   };
-  if (dout.dtype == DType::bf16)
-    backward_of<bfloat16>(dout, dwpe, write_wpe, gradient, stream);
+  if (args.dout.dtype == DType::bf16)
+    backward_of<bfloat16>(args.dout, args.dwpe, args.write_wpe, gradient, stream_);
   else
-    backward_of<float>(dout, dwpe, write_wpe, gradient, stream);
-  if (write_wpe == Write::overwrite && T < dwpe.shape[0])
-    stream.zero(dwpe.as<float>() + T * C, static_cast<std::size_t>((dwpe.shape[0] - T) * C) * sizeof(float));
+    backward_of<float>(args.dout, args.dwpe, args.write_wpe, gradient, stream_);
+  if (args.write_wpe == Write::overwrite && T < args.dwpe.shape[0])
+    stream_.zero(args.dwpe.as<float>() + T * C, static_cast<std::size_t>((args.dwpe.shape[0] - T) * C) * sizeof(float));
 }
 
 }  // namespace temper::TEMPER_BACKEND

@@ -1,8 +1,7 @@
-#include "kernels/cuda/layernorm.h"
-
+#include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/families.h"
 #include "kernels/cuda/layernorm_arguments.cuh"
 #include "kernels/cuda/layernorm_rows.cuh"
-#include "kernels/cuda/row_sums.h"
 
 namespace temper::TEMPER_BACKEND {
 
@@ -246,24 +245,22 @@ std::size_t layernorm_backward_scratch_bytes(std::int64_t rows, std::int64_t n_e
   return scratch_size(2 * part_count(rows, n_embd) * n_embd, sizeof(float));
 }
 
-void layernorm_forward(ConstTensorView x, ConstTensorView residual, ConstTensorView gamma, ConstTensorView beta, TensorView sum,
-                       TensorView out, TensorView mean, TensorView rstd, Stream& stream) {
-  if (x.dtype == DType::bf16)
-    forward_of<bfloat16>(x, residual, gamma, beta, sum, out, mean, rstd, stream);
+void CudaOps::queue(const op::LayernormForward& args) {
+  if (args.x.dtype == DType::bf16)
+    forward_of<bfloat16>(args.x, args.residual, args.gamma, args.beta, args.sum, args.out, args.mean, args.rstd, stream_);
   else
-    forward_of<float>(x, residual, gamma, beta, sum, out, mean, rstd, stream);
+    forward_of<float>(args.x, args.residual, args.gamma, args.beta, args.sum, args.out, args.mean, args.rstd, stream_);
 }
 
-void layernorm_backward(ConstTensorView dout, ConstTensorView x, ConstTensorView gamma, ConstTensorView mean, ConstTensorView rstd,
-                        ConstTensorView dresidual, TensorView dx, TensorView dgamma, TensorView dbeta, Write write,
-                        Workspace& workspace, Stream& stream) {
-  const std::int64_t rows = x.shape[0], columns = x.shape[1];
-  auto* partials = static_cast<float*>(workspace.get(layernorm_backward_scratch_bytes(rows, columns)));
-  if (x.dtype == DType::bf16)
-    backward_of<bfloat16>(dout, x, gamma, mean, rstd, dresidual, dx, partials, stream);
+void CudaOps::queue(const op::LayernormBackward& args) {
+  const std::int64_t rows = args.x.shape[0], columns = args.x.shape[1];
+  auto* partials = static_cast<float*>(workspace_.get(layernorm_backward_scratch_bytes(rows, columns)));
+  if (args.x.dtype == DType::bf16)
+    backward_of<bfloat16>(args.dout, args.x, args.gamma, args.mean, args.rstd, args.dresidual, args.dx, partials, stream_);
   else
-    backward_of<float>(dout, x, gamma, mean, rstd, dresidual, dx, partials, stream);
-  sum_partial_rows(partials, part_count(rows, columns), columns, dgamma.as<float>(), dbeta.as<float>(), write, stream);
+    backward_of<float>(args.dout, args.x, args.gamma, args.mean, args.rstd, args.dresidual, args.dx, partials, stream_);
+  sum_partial_rows(partials, part_count(rows, columns), columns, args.dgamma.as<float>(), args.dbeta.as<float>(), args.write,
+                   stream_);
 }
 
 }  // namespace temper::TEMPER_BACKEND

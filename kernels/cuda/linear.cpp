@@ -1,7 +1,7 @@
-#include "kernels/cuda/linear.h"
-
-#include "kernels/cuda/elementwise.h"
-#include "kernels/cuda/row_sums.h"
+// Linear layers: the three products through device/product.h, then whatever the product cannot carry in its epilogue as kernels of
+// our own.
+#include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/families.h"
 
 namespace temper::TEMPER_BACKEND {
 
@@ -11,67 +11,66 @@ TensorView read_only(ConstTensorView view) { return {const_cast<void*>(view.data
 
 }  // namespace
 
-void Linear::forward(ConstTensorView x, ConstTensorView weight, ConstTensorView bias, Epilogue epilogue, TensorView y,
-                     TensorView pre) {
+void CudaOps::queue(const op::LinearForward& args) {
   ProductCall call;
-  call.m = x.shape.rows();
-  call.n = weight.shape[0];
-  call.k = weight.shape[1];
-  call.a = x;
-  call.b = weight;
+  call.m = args.x.shape.rows();
+  call.n = args.weight.shape[0];
+  call.k = args.weight.shape[1];
+  call.a = args.x;
+  call.b = args.weight;
   call.b_transposed = true;
-  call.d = y;
-  call.bias = read_only(bias);
-  if (epilogue == Epilogue::bias_gelu) {
+  call.d = args.y;
+  call.bias = read_only(args.bias);
+  if (args.epilogue == Epilogue::bias_gelu) {
     call.epilogue = ProductEpilogue::bias_gelu;
-    call.aux = pre;
+    call.aux = args.pre;
     if (product_.supports(call)) return product_.run(call);
     call.aux = {};
-    call.d = pre;
+    call.d = args.pre;
   }
-  call.epilogue = bias.present() ? ProductEpilogue::bias : ProductEpilogue::none;
+  call.epilogue = args.bias.present() ? ProductEpilogue::bias : ProductEpilogue::none;
   product_.run(call);
-  if (epilogue == Epilogue::bias_gelu) gelu_forward(pre, y, stream_);
+  if (args.epilogue == Epilogue::bias_gelu) gelu_forward(args.pre, args.y, stream_);
 }
 
-void Linear::backward_input(ConstTensorView dy, ConstTensorView weight, ConstTensorView pre, TensorView dx) {
+void CudaOps::queue(const op::LinearBackwardInput& args) {
   ProductCall call;
-  call.m = dy.shape.rows();
-  call.n = weight.shape[1];
-  call.k = weight.shape[0];
-  call.a = dy;
-  call.b = weight;
-  call.d = dx;
-  if (pre.present()) {
+  call.m = args.dy.shape.rows();
+  call.n = args.weight.shape[1];
+  call.k = args.weight.shape[0];
+  call.a = args.dy;
+  call.b = args.weight;
+  call.d = args.dx;
+  if (args.pre.present()) {
     call.epilogue = ProductEpilogue::gelu_backward;
-    call.aux = read_only(pre);
+    call.aux = read_only(args.pre);
     if (product_.supports(call)) return product_.run(call);
     call.epilogue = ProductEpilogue::none;
     call.aux = {};
   }
   product_.run(call);
-  if (pre.present()) gelu_backward(pre, dx, stream_);
+  if (args.pre.present()) gelu_backward(args.pre, args.dx, stream_);
 }
 
-void Linear::backward_weight(ConstTensorView dy, ConstTensorView x, TensorView dw, TensorView dbias, Write write) {
+void CudaOps::queue(const op::LinearBackwardWeight& args) {
   ProductCall call;
-  call.m = dw.shape[0];
-  call.n = dw.shape[1];
-  call.k = dy.shape.rows();
-  call.a = dy;
+  call.m = args.dw.shape[0];
+  call.n = args.dw.shape[1];
+  call.k = args.dy.shape.rows();
+  call.a = args.dy;
   call.a_transposed = true;
-  call.b = x;
-  call.d = dw;
-  call.accumulate = write == Write::accumulate;
-  if (dbias.present() && write == Write::overwrite) {
+  call.b = args.x;
+  call.d = args.dw;
+  call.accumulate = args.write == Write::accumulate;
+  if (args.dbias.present() && args.write == Write::overwrite) {
     call.epilogue = ProductEpilogue::bias_gradient;
-    call.bias = dbias;
+    call.bias = args.dbias;
     if (product_.supports(call)) return product_.run(call);
     call.epilogue = ProductEpilogue::none;
     call.bias = {};
   }
   product_.run(call);
-  if (dbias.present()) bias_gradient(dy, dbias, write, workspace_, stream_);
+  if (args.dbias.present()) bias_gradient(args.dy, args.dbias, args.write, workspace_, stream_);
 }
 
 }  // namespace temper::TEMPER_BACKEND

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/optimizer.h"
+#include "kernels/cuda/families.h"
 #include "kernels/cuda/segments.cuh"
 #include "kernels/cuda/vector.cuh"
 
@@ -105,14 +105,14 @@ __global__ void __launch_bounds__(apply_threads, apply_blocks_per_multiprocessor
 
 }  // namespace
 
-void make_controlled_steps(const UpdateSettings& settings, const UpdateBuffers& buffers, const ParameterSegment* segments,
-                           std::int64_t segment_count, const StepScalars* scalars, Stream& stream) {
-  if (segment_count == 0) return;
+void make_controlled_steps(const op::OptimizerUpdate& update, Stream& stream) {
+  if (update.segments.count == 0) return;
   launch("controlled_step", controlled_step_kernel,
-         {dim3(static_cast<unsigned>(segment_count), step_blocks_per_segment), dim3(step_threads)}, stream, settings, buffers,
-         segments, scalars);
+         {dim3(static_cast<unsigned>(update.segments.count), step_blocks_per_segment), dim3(step_threads)}, stream, update.settings,
+         update.buffers, update.segments.first, update.scalars);
   const auto blocks = static_cast<unsigned>(stream.device().multiprocessors() * apply_blocks_per_multiprocessor);
-  launch("apply_steps", apply_steps_kernel, {dim3(blocks), dim3(apply_threads)}, stream, buffers, segments, segment_count, scalars);
+  launch("apply_steps", apply_steps_kernel, {dim3(blocks), dim3(apply_threads)}, stream, update.buffers, update.segments.first,
+         update.segments.count, update.scalars);
 }
 
 }  // namespace temper::TEMPER_BACKEND

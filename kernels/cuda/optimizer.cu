@@ -1,8 +1,7 @@
-#include "kernels/cuda/optimizer.h"
-
 #include <cstdint>
 #include <variant>
 
+#include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/norm_control.cuh"
 #include "kernels/cuda/segments.cuh"
 #include "kernels/cuda/vector.cuh"
@@ -172,24 +171,22 @@ LaunchShape resident_blocks(int per_multiprocessor, const Stream& stream) {
 
 }  // namespace
 
-void add_decay_gradient(const UpdateBuffers& buffers, const ParameterSegment* segments, std::int64_t segment_count,
-                        const StepScalars* scalars, Stream& stream) {
+void CudaOps::queue(const op::AddDecayGradient& args) {
   constexpr int blocks = 12;  // of 64 bytes per thread in flight
-  launch("add_decay_gradient", add_decay_gradient_kernel, resident_blocks(blocks, stream), stream, buffers, segments, segment_count,
-         scalars);
+  launch("add_decay_gradient", add_decay_gradient_kernel, resident_blocks(blocks, stream_), stream_, args.buffers,
+         args.segments.first, args.segments.count, args.scalars);
 }
 
-void optimizer_update(const UpdateRule& rule, const UpdateSettings& settings, const UpdateBuffers& buffers,
-                      const ParameterSegment* segments, std::int64_t segment_count, const StepScalars* scalars, Stream& stream) {
-  const bool with_rows = buffers.row_work != nullptr;
+void CudaOps::queue(const op::OptimizerUpdate& args) {
+  const bool with_rows = args.buffers.row_work != nullptr;
   std::visit(
       [&]<typename Rule>(const Rule& named) {
         launch("optimizer_update", with_rows ? optimizer_update_kernel<Rule, true> : optimizer_update_kernel<Rule, false>,
-               resident_blocks(blocks_per_multiprocessor(Rule::states, with_rows), stream), stream, named, settings, buffers,
-               segments, segment_count, scalars);
+               resident_blocks(blocks_per_multiprocessor(Rule::states, with_rows), stream_), stream_, named, args.settings,
+               args.buffers, args.segments.first, args.segments.count, args.scalars);
       },
-      rule);
-  if (with_rows) make_controlled_steps(settings, buffers, segments, segment_count, scalars, stream);
+      args.rule);
+  if (with_rows) make_controlled_steps(args, stream_);
 }
 
 }  // namespace temper::TEMPER_BACKEND

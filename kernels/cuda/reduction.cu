@@ -1,9 +1,9 @@
-#include "kernels/cuda/reduction.h"
-
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/families.h"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/vector.cuh"
 
@@ -137,24 +137,24 @@ constexpr unsigned one_block = 1;
 
 }  // namespace
 
-void sum(ConstTensorView x, float scale, Write write, TensorView out, Workspace& workspace, Stream& stream) {
-  const double* partial = reduce_to_partials<Value>("sum", x, workspace, stream);
-  launch("sum", finish_sum, {dim3(one_block), dim3(threads)}, stream, partial, blocks_for(x.numel()), static_cast<double>(scale),
-         write == Write::accumulate, out.as<float>());
+void CudaOps::queue(const op::Sum& args) {
+  const double* partial = reduce_to_partials<Value>("sum", args.x, workspace_, stream_);
+  launch("sum", finish_sum, {dim3(one_block), dim3(threads)}, stream_, partial, blocks_for(args.x.numel()),
+         static_cast<double>(args.scale), args.write == Write::accumulate, args.out.as<float>());
 }
 
-void global_norm(ConstTensorView gradients, float max_norm, StepScalars* scalars, Workspace& workspace, Stream& stream) {
-  const double* partial = reduce_to_partials<Square>("global_norm", gradients, workspace, stream);
-  launch("global_norm", finish_norm, {dim3(one_block), dim3(threads)}, stream, partial, blocks_for(gradients.numel()), max_norm,
-         scalars);
+void CudaOps::queue(const op::GlobalNorm& args) {
+  const double* partial = reduce_to_partials<Square>("global_norm", args.gradients, workspace_, stream_);
+  launch("global_norm", finish_norm, {dim3(one_block), dim3(threads)}, stream_, partial, blocks_for(args.gradients.numel()),
+         args.max_norm, args.scalars);
 }
 
-void normalize(ConstTensorView x, TensorView out, Workspace& workspace, Stream& stream) {
-  const double* partial = reduce_to_partials<Square>("normalize", x, workspace, stream);
-  if (out.dtype == DType::bf16)
-    launch_normalize<bfloat16>(partial, x, out, stream);
+void CudaOps::queue(const op::Normalize& args) {
+  const double* partial = reduce_to_partials<Square>("normalize", args.x, workspace_, stream_);
+  if (args.out.dtype == DType::bf16)
+    launch_normalize<bfloat16>(partial, args.x, args.out, stream_);
   else
-    launch_normalize<float>(partial, x, out, stream);
+    launch_normalize<float>(partial, args.x, args.out, stream_);
 }
 
 std::size_t reduction_scratch_bytes() { return scratch_size(most_blocks, sizeof(double)); }

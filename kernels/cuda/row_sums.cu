@@ -1,4 +1,4 @@
-#include "kernels/cuda/row_sums.h"
+#include "kernels/cuda/families.h"
 
 #include <algorithm>
 

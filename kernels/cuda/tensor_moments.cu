@@ -1,7 +1,7 @@
-#include "kernels/cuda/tensor_moments.h"
-
 #include <cstdint>
 
+#include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/families.h"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/segments.cuh"
 #include "kernels/cuda/vector.cuh"
@@ -118,27 +118,25 @@ __global__ void __launch_bounds__(threads)
 
 }  // namespace
 
-void tensor_moments(const float* gradient, const float* moment, const ParameterSegment* segments, std::int64_t segment_count,
-                    TensorMoments* out, Workspace& workspace, Stream& stream) {
-  if (segment_count == 0) return;
-  auto* partials = static_cast<TensorMoments*>(workspace.get(tensor_moments_scratch_bytes(segment_count)));
-  const auto blocks = static_cast<unsigned>(stream.device().multiprocessors() * blocks_per_multiprocessor);
-  launch("tensor_moments", moment != nullptr ? tensor_moments_partials<true> : tensor_moments_partials<false>,
-         {dim3(blocks), dim3(threads)}, stream, gradient, moment, segments, segment_count, partials);
-  launch("tensor_moments", finish_tensor_moments, {dim3(static_cast<unsigned>(segment_count)), dim3(threads)}, stream, partials,
-         segments, out);
+void CudaOps::queue(const op::TensorMoments& args) {
+  if (args.segments.count == 0) return;
+  auto* partials = static_cast<TensorMoments*>(workspace_.get(tensor_moments_scratch_bytes(args.segments.count)));
+  const auto blocks = static_cast<unsigned>(stream_.device().multiprocessors() * blocks_per_multiprocessor);
+  launch("tensor_moments", args.moment != nullptr ? tensor_moments_partials<true> : tensor_moments_partials<false>,
+         {dim3(blocks), dim3(threads)}, stream_, args.gradient, args.moment, args.segments.first, args.segments.count, partials);
+  launch("tensor_moments", finish_tensor_moments, {dim3(static_cast<unsigned>(args.segments.count)), dim3(threads)}, stream_,
+         partials, args.segments.first, args.out);
 }
 
 std::size_t tensor_moments_scratch_bytes(std::int64_t segment_count) {
   return scratch_size(segment_count * most_slices, sizeof(TensorMoments));
 }
 
-void tensor_scales(const ScaleSettings& settings, const TensorMoments* moments, const ParameterSegment* segments,
-                   std::int64_t segment_count, const StepScalars* scalars, float* smoothed, TensorScale* scales, Stream& stream) {
-  if (segment_count == 0) return;
+void CudaOps::queue(const op::TensorScales& args) {
+  if (args.segments.count == 0) return;
   launch("tensor_scales", tensor_scales_kernel,
-         {dim3(static_cast<unsigned>((segment_count + threads - 1) / threads)), dim3(threads)}, stream, settings, moments, segments,
-         segment_count, scalars, smoothed, scales);
+         {dim3(static_cast<unsigned>((args.segments.count + threads - 1) / threads)), dim3(threads)}, stream_, args.settings,
+         args.moments, args.segments.first, args.segments.count, args.scalars, args.smoothed, args.scales);
 }
 
 }  // namespace temper::TEMPER_BACKEND

@@ -1,4 +1,4 @@
-#include "kernels/cuda/token_sort.h"
+#include "kernels/cuda/families.h"
 
 #include <bit>
 

@@ -48,7 +48,9 @@ OpCase matmul_ceiling(std::int64_t n) {
                output("y", Content::activation, {n, n})};
   c.flops = 2.0 * std::pow(static_cast<double>(n), 3);
   c.prepare = [](Ops& ops, const Views& v) { ops.register_weight(v["weight"]); };
-  c.run = [](Ops& ops, const Views& v) { ops.linear_forward(v["x"], v["weight"], {}, Epilogue::none, v["y"], {}); };
+  c.run = [](Ops& ops, const Views& v) {
+    ops.linear_forward({.x = v["x"], .weight = v["weight"], .y = v["y"]});
+  };
   return c;
 }
 

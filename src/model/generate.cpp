@@ -53,8 +53,7 @@ std::uint32_t sample_token(std::span<const float> logits, const SamplingSettings
   return order[kept - 1];
 }
 
-Generator::Generator(const Weights& weights, Ops& ops, DeviceMemory& memory)
-    : weights_(weights), parameters_(weights.layout()), ops_(ops) {
+Generator::Generator(const Weights& weights, Ops& ops, DeviceMemory& memory) : weights_(weights), layers_(weights), ops_(ops) {
   const ModelConfig& config = weights.config();
   const DType act = weights.activation_type();
   const std::int64_t T = config.n_ctx;
@@ -77,10 +76,6 @@ Generator::Generator(const Weights& weights, Ops& ops, DeviceMemory& memory)
   host_logits_.resize(static_cast<std::size_t>(padded_vocab_size(config)));
 }
 
-ConstTensorView Generator::value(const Parameter* parameter) const {
-  return parameter == nullptr ? ConstTensorView{} : weights_.weight(*parameter);
-}
-
 std::span<const float> Generator::advance(std::span<const std::uint32_t> tokens, std::int64_t start) {
   const ModelConfig& config = weights_.config();
   const auto S = static_cast<std::int64_t>(tokens.size());
@@ -99,35 +94,40 @@ std::span<const float> Generator::advance(std::span<const std::uint32_t> tokens,
   TensorView residual = rows(residual_, C);
   TensorView sum = rows(sum_, C);
   const TensorView branch = rows(branch_, C);
-  const TensorView norm = rows(norm_, C);
   const TensorView qkv = rows(wide_, 3 * C);
   const TensorView fc = rows(wide_, 4 * C);
-  const TensorView mean = {statistics_.as<float>(), DType::f32, {S}};
-  const TensorView rstd = {statistics_.as<float>() + config.n_ctx, DType::f32, {S}};
+  const NormOutput norm = {
+      rows(norm_, C), {statistics_.as<float>(), DType::f32, {S}}, {statistics_.as<float>() + config.n_ctx, DType::f32, {S}}};
 
-  ops_.embedding_forward({tokens_.data, DType::i32, {1, S}}, value(parameters_.wte), value(parameters_.wpe), start,
-                         residual.reshaped({1, S, C}));
-  for (std::size_t layer = 0; layer < parameters_.blocks.size(); ++layer) {
-    const BlockParameters& p = parameters_.blocks[layer];
+  ops_.embedding_forward({.tokens = {tokens_.data, DType::i32, {1, S}},
+                          .wte = layers_.head.weight,
+                          .wpe = layers_.wpe,
+                          .first_position = start,
+                          .out = residual.reshaped({1, S, C})});
+  for (std::size_t layer = 0; layer < layers_.blocks.size(); ++layer) {
+    const BlockLayers& block = layers_.blocks[layer];
     if (layer == 0) {
-      ops_.layernorm_forward(residual, value(p.ln_1.weight), value(p.ln_1.bias), norm, mean, rstd);
+      block.ln_1.forward(ops_, residual, norm);
     } else {
-      ops_.residual_layernorm_forward(branch, residual, value(p.ln_1.weight), value(p.ln_1.bias), sum, norm, mean, rstd);
+      block.ln_1.forward(ops_, branch, residual, sum, norm);
       std::swap(residual, sum);
     }
-    ops_.linear_forward(norm, value(p.c_attn.weight), value(p.c_attn.bias), p.c_attn.epilogue(), qkv, {});
-    ops_.attention_cached(qkv.reshaped({1, S, 3 * C}), config.n_head, start, key_cache_[layer], value_cache_[layer],
-                          norm.reshaped({1, S, C}));
-    ops_.linear_forward(norm, value(p.attn_proj.weight), value(p.attn_proj.bias), p.attn_proj.epilogue(), branch, {});
-    ops_.residual_layernorm_forward(branch, residual, value(p.ln_2.weight), value(p.ln_2.bias), sum, norm, mean, rstd);
+    block.c_attn.forward(ops_, norm.out, qkv);
+    ops_.attention_cached({.qkv = qkv.reshaped({1, S, 3 * C}),
+                           .n_head = config.n_head,
+                           .start = start,
+                           .key_cache = key_cache_[layer],
+                           .value_cache = value_cache_[layer],
+                           .out = norm.out.reshaped({1, S, C})});
+    block.attn_proj.forward(ops_, norm.out, branch);
+    block.ln_2.forward(ops_, branch, residual, sum, norm);
     std::swap(residual, sum);
-    ops_.linear_forward(norm, value(p.c_fc.weight), value(p.c_fc.bias), Epilogue::bias_gelu, fc, rows(wide_pre_, 4 * C));
-    ops_.linear_forward(fc, value(p.mlp_proj.weight), value(p.mlp_proj.bias), p.mlp_proj.epilogue(), branch, {});
+    block.c_fc.forward_gelu(ops_, norm.out, rows(wide_pre_, 4 * C), fc);
+    block.mlp_proj.forward(ops_, fc, branch);
   }
-  ops_.residual_layernorm_forward(branch, residual, value(parameters_.ln_f.weight), value(parameters_.ln_f.bias), sum, norm, mean,
-                                  rstd);
-  ops_.linear_forward(norm.row_range(S - 1, 1), value(parameters_.wte), {}, Epilogue::none, logits_, {});
-  ops_.cast(logits_, logits_f32_);
+  layers_.ln_f.forward(ops_, branch, residual, sum, norm);
+  layers_.head.forward(ops_, norm.out.row_range(S - 1, 1), logits_);
+  ops_.cast({.from = logits_, .to = logits_f32_});
   ops_.copy_to_host(host_logits_.data(), logits_f32_.data, logits_f32_.bytes());
   return std::span<const float>(host_logits_).first(static_cast<std::size_t>(config.vocab_size));
 }

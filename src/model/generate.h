@@ -8,7 +8,7 @@
 
 #include "kernels/device_memory.h"
 #include "kernels/ops.h"
-#include "model/gpt2.h"
+#include "model/layers.h"
 #include "model/weights.h"
 
 namespace temper {
@@ -39,10 +39,8 @@ class Generator {
   std::span<const float> advance(std::span<const std::uint32_t> tokens, std::int64_t start);
 
  private:
-  ConstTensorView value(const Parameter* parameter) const;
-
   const Weights& weights_;
-  Gpt2Parameters parameters_;
+  Gpt2Layers layers_;
   Ops& ops_;
   std::vector<TensorView> key_cache_, value_cache_;  // per layer [1,n_ctx,C]
   TensorView tokens_;                                // i32 [1,n_ctx]

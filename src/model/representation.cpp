@@ -36,7 +36,7 @@ std::vector<RepresentationChange::Layer> RepresentationChange::measure(Gpt2& mod
   const std::int64_t S = tokens.shape[0], T = tokens.shape[1];
   require(T <= positions_, "RepresentationChange: a sequence is longer than the memory taken for it");
   const TensorView difference = weights_.gradients();
-  ops_->linear_combination(1.0f, weights_.master(), -1.0f, before, difference);
+  ops_->linear_combination({.a = 1.0f, .x = weights_.master(), .b = -1.0f, .y = before, .out = difference});
 
   std::vector<ParameterSegment> segments(matrices_.size() * segments_per_matrix);
   for (std::size_t i = 0; i < matrices_.size(); ++i) {
@@ -60,14 +60,14 @@ std::vector<RepresentationChange::Layer> RepresentationChange::measure(Gpt2& mod
     TensorMoments* out = squares + sums_per_matrix * next++;
     if (x.dtype != DType::f32) {
       const TensorView as_f32 = {input_.data, DType::f32, x.shape};
-      ops_->cast(x, as_f32);
+      ops_->cast({.from = x, .to = as_f32});
       x = as_f32;
     }
     const TensorView y = {output_.data, DType::f32, {T, weight.shape[0]}};
     for (const ConstTensorView& flat : {before, ConstTensorView(difference)}) {
-      ops_->linear_forward(x, {flat.as<float>() + weight.offset, DType::f32, weight.shape}, {}, Epilogue::none, y, {});
-      ops_->tensor_moments(y.as<float>(), nullptr, outputs, 1, out);
-      ops_->tensor_moments(flat.as<float>(), nullptr, itself, 1, out + 2);
+      ops_->linear_forward({.x = x, .weight = {flat.as<float>() + weight.offset, DType::f32, weight.shape}, .y = y});
+      ops_->tensor_moments({.gradient = y.as<float>(), .segments = {outputs, 1}, .out = out});
+      ops_->tensor_moments({.gradient = flat.as<float>(), .segments = {itself, 1}, .out = out + 2});
       ++out;
     }
   };

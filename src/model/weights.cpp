@@ -75,11 +75,14 @@ void Weights::count_backend_memory(const Ops& ops, const Workload& workload, Dev
 }
 
 ConstTensorView Weights::weight(const Parameter& parameter) const {
-  if (low_precision_.present()) return {low_precision_.as<bfloat16>() + parameter.offset, DType::bf16, parameter.shape};
-  return {master_.as<float>() + parameter.offset, DType::f32, parameter.shape};
+  const TensorView flat = read_by_model();
+  if (!flat.present()) return {nullptr, activation_type_, parameter.shape};  // only planned
+  if (low_precision_.present()) return {flat.as<bfloat16>() + parameter.offset, DType::bf16, parameter.shape};
+  return {flat.as<float>() + parameter.offset, DType::f32, parameter.shape};
 }
 
 TensorView Weights::gradient(const Parameter& parameter) const {
+  if (!gradients_.present()) return {nullptr, DType::f32, parameter.shape};
   return {gradients_.as<float>() + parameter.offset, DType::f32, parameter.shape};
 }
 
@@ -122,10 +125,11 @@ void Weights::upload(const Parameter& parameter, const std::vector<float>& value
                          static_cast<std::size_t>(end - begin) * sizeof(float));
   if (!low_precision_.present()) return;
   const TensorView low = {low_precision_.as<bfloat16>() + parameter.offset, DType::bf16, parameter.shape};
-  if (has_all_masters()) return ops_->cast({master_.as<float>() + parameter.offset, DType::f32, parameter.shape}, low);
+  if (has_all_masters())
+    return ops_->cast({.from = {master_.as<float>() + parameter.offset, DType::f32, parameter.shape}, .to = low});
   const TensorView staged = gradient(parameter);
   ops_->copy_to_device(staged.data, values.data(), staged.bytes());
-  ops_->cast(staged, low);
+  ops_->cast({.from = staged, .to = low});
 }
 
 std::vector<float> Weights::download(const Parameter& parameter, ConstTensorView masters) const {

@@ -33,6 +33,7 @@ class Weights {
 
   /// What the model multiplies with: f32 or bf16.
   ConstTensorView weight(const Parameter& parameter) const;
+  /// Absent in inference.
   TensorView gradient(const Parameter& parameter) const;
 
   TensorView master() const { return master_; }  ///< f32, those that are kept: [flat_size] if all

@@ -120,8 +120,11 @@ Diagnostics::Diagnostics(const Optimizer& optimizer, std::int64_t histogram_bins
 }
 
 void Diagnostics::measure_moments(const float* moment, TensorView out) {
-  ops_->tensor_moments(optimizer_.buffers().gradients.as<float>(), moment, static_cast<const ParameterSegment*>(segments_.data),
-                       static_cast<std::int64_t>(tensors_.size()), static_cast<TensorMoments*>(out.data));
+  ops_->tensor_moments(
+      {.gradient = optimizer_.buffers().gradients.as<float>(),
+       .moment = moment,
+       .segments = {static_cast<const ParameterSegment*>(segments_.data), static_cast<std::int64_t>(tensors_.size())},
+       .out = static_cast<TensorMoments*>(out.data)});
 }
 
 void Diagnostics::after_first_micro_batch() { measure_moments(nullptr, small_moments_); }
@@ -134,9 +137,12 @@ void Diagnostics::before_update() {
 }
 
 void Diagnostics::after_update() {
-  ops_->update_statistics(before_.as<float>(), optimizer_.buffers().master.as<float>(),
-                          static_cast<const ParameterSegment*>(segments_.data), static_cast<std::int64_t>(tensors_.size()),
-                          optimizer_.scalars(), static_cast<UpdateStatistics*>(statistics_.data));
+  ops_->update_statistics(
+      {.before = before_.as<float>(),
+       .after = optimizer_.buffers().master.as<float>(),
+       .segments = {static_cast<const ParameterSegment*>(segments_.data), static_cast<std::int64_t>(tensors_.size())},
+       .scalars = optimizer_.scalars(),
+       .out = static_cast<UpdateStatistics*>(statistics_.data)});
 }
 
 StepDiagnostics Diagnostics::read(std::int64_t k, std::int64_t micro_batches, std::int64_t micro_batch, NoiseAverages& averages) {
@@ -200,8 +206,9 @@ StepDiagnostics Diagnostics::read(std::int64_t k, std::int64_t micro_batches, st
 /// Root mean squares of the tensors' parts of a flat buffer.
 std::vector<double> Diagnostics::deviations(const float* values) {
   const auto segments = static_cast<std::int64_t>(tensors_.size());
-  ops_->tensor_moments(values, nullptr, static_cast<const ParameterSegment*>(segments_.data), segments,
-                       static_cast<TensorMoments*>(moments_.data));
+  ops_->tensor_moments({.gradient = values,
+                        .segments = {static_cast<const ParameterSegment*>(segments_.data), segments},
+                        .out = static_cast<TensorMoments*>(moments_.data)});
   std::vector<double> all;
   for (const TensorMoments& of_tensor : download<TensorMoments>(*ops_, moments_, tensors_.size())) {
     const ParameterSegment& segment = tensors_[all.size()].segment;
@@ -214,7 +221,7 @@ WeightHistogram Diagnostics::histogram(const Tensor& tensor, const float* values
   const std::int64_t elements = tensor.segment.rows * tensor.segment.columns;
   WeightHistogram one{tensor.name, deviation, std::nullopt, 0.0, {}};
   const ConstTensorView weights{values + tensor.segment.offset, DType::f32, {elements}};
-  ops_->histogram(weights, static_cast<float>(1.0 / deviation), counts_);
+  ops_->histogram({.x = weights, .scale = static_cast<float>(1.0 / deviation), .counts = counts_});
   one.counts = download<std::int32_t>(*ops_, counts_, static_cast<std::size_t>(bins_));
 
   std::int64_t below = 0;
@@ -243,7 +250,7 @@ WeightHistograms Diagnostics::histograms(std::int64_t k, double tokens) {
   const TensorView master = optimizer_.buffers().master;
   WeightHistograms all{measure(master.as<float>(), prior_deviation, false), {}};
   if (const std::optional<Preconditioner> by = preconditioner(optimizer_, k)) {
-    ops_->precondition(by->scale, master, by->second_moment, before_);
+    ops_->precondition({.scale = by->scale, .x = master, .second_moment = by->second_moment, .out = before_});
     all.preconditioned = measure(before_.as<float>(), preconditioned_prior_deviation, true);
   }
   return all;

@@ -29,25 +29,25 @@ void NewtonSchulz::orthogonalize(TensorView matrix) {
   const TensorView gram{gram_.data, type, {side, side}}, square{square_.data, type, {side, side}};
   const TensorView gram_f32{gram_f32_.data, DType::f32, {side, side}};
 
-  ops_->normalize(matrix, x);
+  ops_->normalize({.x = matrix, .out = x});
   for (std::int64_t iteration = 0; iteration < iterations_; ++iteration) {
     // Gram matrices and their polynomials are symmetric, so that nothing needs to be transposed.
     if (rows <= columns) {
-      ops_->linear_forward(x, x, {}, Epilogue::none, gram, {});
+      ops_->linear_forward({.x = x, .weight = x, .y = gram});
     } else {
-      ops_->linear_backward_weight(x, x, gram_f32, {}, Write::overwrite);
-      ops_->cast(gram_f32, gram);
+      ops_->linear_backward_weight({.dy = x, .x = x, .dw = gram_f32, .write = Write::overwrite});
+      ops_->cast({.from = gram_f32, .to = gram});
     }
-    ops_->linear_forward(gram, gram, {}, Epilogue::none, square, {});
-    ops_->linear_combination(b, gram, c, square, square);
+    ops_->linear_forward({.x = gram, .weight = gram, .y = square});
+    ops_->linear_combination({.a = b, .x = gram, .b = c, .y = square, .out = square});
     if (rows <= columns) {
-      ops_->linear_backward_input(square, x, {}, product);
+      ops_->linear_backward_input({.dy = square, .weight = x, .dx = product});
     } else {
-      ops_->linear_forward(x, square, {}, Epilogue::none, product, {});
+      ops_->linear_forward({.x = x, .weight = square, .y = product});
     }
-    ops_->linear_combination(a, x, 1.0f, product, x);
+    ops_->linear_combination({.a = a, .x = x, .b = 1.0f, .y = product, .out = x});
   }
-  ops_->cast(x, matrix);
+  ops_->cast({.from = x, .to = matrix});
 }
 
 }  // namespace temper

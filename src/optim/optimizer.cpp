@@ -205,20 +205,24 @@ void Optimizer::add_decay_gradient() {
   UpdateBuffers buffers;
   buffers.master = shard_.master.as<float>();
   buffers.gradient = shard_.gradients.as<float>();
-  ops_->add_decay_gradient(buffers, device_segments(0), pipeline_.with_gradient, scalars());
+  ops_->add_decay_gradient({.buffers = buffers, .segments = {device_segments(0), pipeline_.with_gradient}, .scalars = scalars()});
 }
 
 void Optimizer::measure_shard(TensorView norm) {
   require(norm.dtype == DType::f32 && norm.numel() > 0, "Optimizer: a norm wants room for one f32");
   if (shard_.gradients.numel() == 0) return ops_->zero(norm.data, sizeof(float));
   auto* scalars = static_cast<StepScalars*>(scalars_.data);
-  ops_->global_norm(shard_.gradients, 0.0f, scalars);  // whose norm is finish_step's to write, which comes after this
+  ops_->global_norm({.gradients = shard_.gradients,
+                     .max_norm = 0.0f,
+                     .scalars = scalars});  // whose norm is finish_step's to write, which comes after this
   ops_->copy(norm.data, &scalars->gradient_norm, sizeof(float));
 }
 
 void Optimizer::finish_step(ConstTensorView norm_of) {
   auto* scalars = static_cast<StepScalars*>(scalars_.data);
-  ops_->global_norm(norm_of, config_.clip_mode == ClipMode::global ? static_cast<float>(config_.grad_clip) : 0.0f, scalars);
+  ops_->global_norm({.gradients = norm_of,
+                     .max_norm = config_.clip_mode == ClipMode::global ? static_cast<float>(config_.grad_clip) : 0.0f,
+                     .scalars = scalars});
   if (beside_muon_) {
     constexpr std::size_t measured = offsetof(StepScalars, loss);
     ops_->copy(reinterpret_cast<char*>(scalars + 1) + measured, reinterpret_cast<char*>(scalars) + measured,
@@ -241,10 +245,16 @@ void Optimizer::scale_tensors() {
   const bool corrects = scale_settings_.correction != RateCorrection::none;
   auto* moments = static_cast<TensorMoments*>(moments_.data);
   auto* scales = static_cast<TensorScale*>(scales_.data);
-  ops_->tensor_moments(shard_.gradients.as<float>(), corrects ? flat_states_[0].as<float>() : nullptr, device_segments(0),
-                       pipeline_.with_gradient, moments);
-  ops_->tensor_scales(scale_settings_, moments, device_segments(0), pipeline_.with_gradient, scalars(), smoothed_.as<float>(),
-                      scales);
+  ops_->tensor_moments({.gradient = shard_.gradients.as<float>(),
+                        .moment = corrects ? flat_states_[0].as<float>() : nullptr,
+                        .segments = {device_segments(0), pipeline_.with_gradient},
+                        .out = moments});
+  ops_->tensor_scales({.settings = scale_settings_,
+                       .moments = moments,
+                       .segments = {device_segments(0), pipeline_.with_gradient},
+                       .scalars = scalars(),
+                       .smoothed = smoothed_.as<float>(),
+                       .scales = scales});
 }
 
 void Optimizer::update(const UpdatePart& part) {
@@ -258,7 +268,11 @@ void Optimizer::update(const UpdatePart& part) {
   buffers.row_norm = row_norm_.as<float>();
   buffers.row_mean_square = row_mean_square_.as<float>();
   buffers.row_work = static_cast<RowWork*>(row_work_.data);
-  ops_->optimizer_update(part.rule, part.settings, buffers, device_segments(part.first), part.count, scalars_of(part));
+  ops_->optimizer_update({.rule = part.rule,
+                          .settings = part.settings,
+                          .buffers = buffers,
+                          .segments = {device_segments(part.first), part.count},
+                          .scalars = scalars_of(part)});
 }
 
 StepScalars Optimizer::finish_read(std::uint64_t read) const {

@@ -49,7 +49,7 @@ class WeightAverage {
   }
   void put(TensorView weights) {
     copy(buffers_.master, weights);
-    if (buffers_.low_precision.present()) ops_->cast(buffers_.master, buffers_.low_precision);
+    if (buffers_.low_precision.present()) ops_->cast({.from = buffers_.master, .to = buffers_.low_precision});
   }
   void copy(TensorView to, TensorView from) { ops_->copy(to.data, from.data, from.bytes()); }
 

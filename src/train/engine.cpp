@@ -18,18 +18,6 @@ std::vector<OptimizedTensor> optimized_tensors(const ModelConfig& config, const 
 
 namespace {
 
-Workload workload_of(const RunConfig& config, const Weights& weights, const Optimizer& optimizer) {
-  const std::int64_t rows = config.batch.micro_batch * config.model.n_ctx;
-  return {weights.activation_type(),
-          config.batch.micro_batch,
-          config.model.n_ctx,
-          config.model.n_embd,
-          config.model.n_head,
-          padded_vocab_size(config.model),
-          head_chunk_rows(config.model, weights.activation_type(), rows),
-          optimizer.segment_count()};
-}
-
 /// Nothing where each rank has all states.
 ShardPlace place_of(const RunConfig& config, const Communicator& ranks) {
   if (config.parallel.zero_stage == 0 || ranks.size() == 1) return {};
@@ -67,7 +55,7 @@ Engine::Engine(const RunConfig& config, Ops* ops, Communicator* others)
   }
   if (ops == nullptr) return;
   count_backend_memory(config, *ops);
-  ops->reserve_scratch(workload_of(config, weights, optimizer));
+  ops->reserve_scratch(workload_of(weights, config.batch.micro_batch, optimizer.segment_count()));
 }
 
 /// The gradients of this rank's micro-batch in `batch`, where it has one in this round. `measured`: diagnostics look at them before
@@ -114,7 +102,7 @@ ConstTensorView Engine::whole(const Optimizer::StateBuffer& buffer) {
 }
 
 void Engine::count_backend_memory(const RunConfig& config, const Ops& ops) {
-  weights.count_backend_memory(ops, workload_of(config, weights, optimizer), memory);
+  weights.count_backend_memory(ops, workload_of(weights, config.batch.micro_batch, optimizer.segment_count()), memory);
 }
 
 }  // namespace temper

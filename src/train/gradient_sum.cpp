@@ -108,7 +108,7 @@ void GradientSum::finish_sums(TensorView loss) {
     const TensorView losses = part(losses_, 0, micro_batches_);
     ranks_.all_reduce(losses, "the losses");
     ranks_.wait();
-    ops_->sum(losses, 1.0f, Write::overwrite, loss);
+    ops_->sum({.x = losses, .scale = 1.0f, .write = Write::overwrite, .out = loss});
     ops_->copy(gradients.as<float>() + own_begin(), sum_.data, sum_.bytes());
     if (!shares_states_) ranks_.all_gather(gradients, shards_, "gradients");
   } else if (ranks_.size() > 1) {

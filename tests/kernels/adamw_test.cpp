@@ -43,7 +43,9 @@ class Parameters {
   StepScalars scalars() { return scalars_.read()[0]; }
 
   void global_norm(float max_norm) {
-    ops_.global_norm({gradient_.data(), DType::f32, {static_cast<std::int64_t>(count_)}}, max_norm, scalars_.data());
+    ops_.global_norm({.gradients = {gradient_.data(), DType::f32, {static_cast<std::int64_t>(count_)}},
+                      .max_norm = max_norm,
+                      .scalars = scalars_.data()});
   }
   void update(const Adam& rule) {
     UpdateBuffers buffers;
@@ -51,7 +53,11 @@ class Parameters {
     buffers.gradient = gradient_.data();
     buffers.state[0] = first_.data();
     buffers.state[1] = second_.data();
-    ops_.optimizer_update(rule, UpdateSettings{}, buffers, segment_.data(), 1, scalars_.data());
+    ops_.optimizer_update({.rule = rule,
+                           .settings = UpdateSettings{},
+                           .buffers = buffers,
+                           .segments = {segment_.data(), 1},
+                           .scalars = scalars_.data()});
   }
 
   std::vector<float> master() { return master_.read(); }

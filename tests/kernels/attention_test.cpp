@@ -171,8 +171,9 @@ TEST_P(AttentionTest, AgreesWithDoublePrecisionBothWays) {
   Values qkv(ops, c.dtype, {c.batch, c.positions, 3 * channels}, 1, 2), dout(ops, c.dtype, {c.batch, c.positions, channels}, 2, 1);
   Values out(ops, c.dtype, {c.batch, c.positions, channels}), lse(ops, DType::f32, {c.batch, c.heads, c.positions});
   Values dqkv(ops, c.dtype, {c.batch, c.positions, 3 * channels});
-  ops.attention_forward(qkv.view(), c.heads, out.view(), lse.view());
-  ops.attention_backward(dout.view(), qkv.view(), out.view(), lse.view(), c.heads, dqkv.view());
+  ops.attention_forward({.qkv = qkv.view(), .n_head = c.heads, .out = out.view(), .lse = lse.view()});
+  ops.attention_backward(
+      {.dout = dout.view(), .qkv = qkv.view(), .out = out.view(), .lse = lse.view(), .n_head = c.heads, .dqkv = dqkv.view()});
 
   const Reference expected = reference(c, qkv.numbers(), dout.numbers());
   EXPECT_LT(distance(out, expected.out), tolerance(c.dtype));
@@ -189,7 +190,7 @@ TEST_P(AttentionTest, CachedPositionsAgreeWithTheWholeSequence) {
   const std::int64_t channels = c.channels(), context = c.positions + 3, prompt = std::max<std::int64_t>(1, c.positions - 3);
   Values qkv(ops, c.dtype, {c.batch, c.positions, 3 * channels}, 5, 2);
   Values out(ops, c.dtype, {c.batch, c.positions, channels}), lse(ops, DType::f32, {c.batch, c.heads, c.positions});
-  ops.attention_forward(qkv.view(), c.heads, out.view(), lse.view());
+  ops.attention_forward({.qkv = qkv.view(), .n_head = c.heads, .out = out.view(), .lse = lse.view()});
 
   Values keys(ops, c.dtype, {c.batch, context, channels}), values(ops, c.dtype, {c.batch, context, channels});
   Values gathered(ops, c.dtype, {c.batch, c.positions, channels});
@@ -201,7 +202,12 @@ TEST_P(AttentionTest, CachedPositionsAgreeWithTheWholeSequence) {
       ops.copy(piece.view().as<char>() + static_cast<std::size_t>(b * steps) * 3 * row,
                qkv.view().as<char>() + static_cast<std::size_t>(b * c.positions + start) * 3 * row,
                static_cast<std::size_t>(steps) * 3 * row);
-    ops.attention_cached(piece.view(), c.heads, start, keys.view(), values.view(), result.view());
+    ops.attention_cached({.qkv = piece.view(),
+                          .n_head = c.heads,
+                          .start = start,
+                          .key_cache = keys.view(),
+                          .value_cache = values.view(),
+                          .out = result.view()});
     for (std::int64_t b = 0; b < c.batch; ++b)
       ops.copy(gathered.view().as<char>() + static_cast<std::size_t>(b * c.positions + start) * row,
                result.view().as<char>() + static_cast<std::size_t>(b * steps) * row, static_cast<std::size_t>(steps) * row);
@@ -231,8 +237,9 @@ TEST_P(AttentionThreads, SameBitsForAnyNumber) {
     omp_set_num_threads(threads);
     Values out(ops, c.dtype, {c.batch, c.positions, channels}), lse(ops, DType::f32, {c.batch, c.heads, c.positions});
     Values dqkv(ops, c.dtype, {c.batch, c.positions, 3 * channels});
-    ops.attention_forward(qkv.view(), c.heads, out.view(), lse.view());
-    ops.attention_backward(dout.view(), qkv.view(), out.view(), lse.view(), c.heads, dqkv.view());
+    ops.attention_forward({.qkv = qkv.view(), .n_head = c.heads, .out = out.view(), .lse = lse.view()});
+    ops.attention_backward(
+        {.dout = dout.view(), .qkv = qkv.view(), .out = out.view(), .lse = lse.view(), .n_head = c.heads, .dqkv = dqkv.view()});
     const std::vector<std::vector<char>> bytes = {out.bytes(), lse.bytes(), dqkv.bytes()};
     if (threads == 1) first = bytes;
     EXPECT_EQ(bytes, first) << threads << " threads";
@@ -269,7 +276,7 @@ TEST_P(AttentionScores, LargeOnesStayFinite) {
           std::memcpy(&raw[static_cast<std::size_t>(t * 3 * width + d) * size],
                       dtype == DType::f32 ? static_cast<const void*>(&hundred) : static_cast<const void*>(&rounded), size);
       ops.copy_to_device(packed.view().data, raw.data(), raw.size());
-      ops.attention_forward(packed.view(), 1, out.view(), lse.view());
+      ops.attention_forward({.qkv = packed.view(), .n_head = 1, .out = out.view(), .lse = lse.view()});
       const std::vector<double> qkv = packed.numbers(), result = out.numbers();
       double mean = 0;
       for (std::int64_t t = 0; t < positions; ++t) mean += qkv[static_cast<std::size_t>(t * 3 * width + 2 * width)] / positions;

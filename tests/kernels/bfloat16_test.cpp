@@ -56,8 +56,8 @@ TEST_P(Bfloat16OnBackend, CastEqualsTheScalarConversion) {
     const auto count = static_cast<std::int64_t>(from.size() - skipped);
     OnDevice<bfloat16> narrow(ops, std::vector<bfloat16>(from.size()));
     OnDevice<float> wide(ops, std::vector<float>(from.size()));
-    ops.cast({source.data() + skipped, DType::f32, {count}}, {narrow.data() + skipped, DType::bf16, {count}});
-    ops.cast({narrow.data() + skipped, DType::bf16, {count}}, {wide.data() + skipped, DType::f32, {count}});
+    ops.cast({.from = {source.data() + skipped, DType::f32, {count}}, .to = {narrow.data() + skipped, DType::bf16, {count}}});
+    ops.cast({.from = {narrow.data() + skipped, DType::bf16, {count}}, .to = {wide.data() + skipped, DType::f32, {count}}});
     const std::vector<bfloat16> narrow_values = narrow.read();
     const std::vector<float> wide_values = wide.read();
     std::size_t different = 0;

@@ -112,9 +112,9 @@ TEST_F(ContractMessages, NameOperationTensorAndBothValues) {
   const TensorView x = {floats_, DType::f32, {2, 3}};
   const TensorView gamma = {floats_, DType::f32, {4}};
   const TensorView statistic = {floats_, DType::f32, {2}};
-  EXPECT_EQ(message_of([&] { ops_.layernorm_forward(x, gamma, {}, x, statistic, statistic); }),
+  EXPECT_EQ(message_of([&] { ops_.layernorm_forward({.x = x, .gamma = gamma, .out = x, .mean = statistic, .rstd = statistic}); }),
             "layernorm_forward: gamma is f32 [4]; it must be f32 [3]");
-  EXPECT_EQ(message_of([&] { ops_.layernorm_forward(x, {}, {}, x, statistic, statistic); }),
+  EXPECT_EQ(message_of([&] { ops_.layernorm_forward({.x = x, .out = x, .mean = statistic, .rstd = statistic}); }),
             "layernorm_forward: gamma is absent; it must be f32 [3]");
 }
 
@@ -122,21 +122,28 @@ TEST_F(ContractMessages, TokensAndTargetsOutOfRange) {
   const TensorView ids = {ids_, DType::i32, {1, 2}};
   const TensorView table = {floats_, DType::f32, {4, 2}};
   const TensorView out = {floats_ + 8, DType::f32, {1, 2, 2}};
-  EXPECT_EQ(message_of([&] { ops_.embedding_forward(ids, table, table, 0, out); }),
-            "embedding_forward: token 1 is 4; it must be from 0 to 3");
-  EXPECT_EQ(message_of([&] { ops_.embedding_backward(out, ids, table, table, Write::overwrite); }),
+  EXPECT_EQ(
+      message_of([&] { ops_.embedding_forward({.tokens = ids, .wte = table, .wpe = table, .first_position = 0, .out = out}); }),
+      "embedding_forward: token 1 is 4; it must be from 0 to 3");
+  EXPECT_EQ(message_of([&] {
+              ops_.embedding_backward({.dout = out, .tokens = ids, .dwte = table, .dwpe = table, .write_wpe = Write::overwrite});
+            }),
             "embedding_backward: token 1 is 4; it must be from 0 to 3");
   ids_[1] = -2;
   const TensorView logits = {floats_, DType::f32, {2, 4}};
   const TensorView losses = {floats_ + 8, DType::f32, {2}};
-  EXPECT_EQ(message_of([&] {
-              ops_.cross_entropy(logits, {ids_, DType::i32, {2}}, 4, 1.0f, losses);
-            }),
-            "cross_entropy: target 1 is -2; it must be from -1 to 3");
-  EXPECT_EQ(message_of([&] {
-              ops_.cross_entropy(logits, {ids_, DType::i32, {2}}, 5, 1.0f, losses);
-            }),
-            "cross_entropy: vocab_size is 5; it must be between 1 and the columns of the logits, 4");
+  EXPECT_EQ(
+      message_of([&] {
+        ops_.cross_entropy(
+            {.logits = logits, .targets = {ids_, DType::i32, {2}}, .vocab_size = 4, .gradient_scale = 1.0f, .losses = losses});
+      }),
+      "cross_entropy: target 1 is -2; it must be from -1 to 3");
+  EXPECT_EQ(
+      message_of([&] {
+        ops_.cross_entropy(
+            {.logits = logits, .targets = {ids_, DType::i32, {2}}, .vocab_size = 5, .gradient_scale = 1.0f, .losses = losses});
+      }),
+      "cross_entropy: vocab_size is 5; it must be between 1 and the columns of the logits, 4");
 }
 
 TEST_F(ContractMessages, PositionsBeyondTheContext) {
@@ -144,7 +151,7 @@ TEST_F(ContractMessages, PositionsBeyondTheContext) {
   const TensorView wte = {floats_, DType::f32, {5, 2}};
   const TensorView wpe = {floats_, DType::f32, {3, 2}};
   const TensorView out = {floats_ + 8, DType::f32, {1, 2, 2}};
-  EXPECT_EQ(message_of([&] { ops_.embedding_forward(ids, wte, wpe, 2, out); }),
+  EXPECT_EQ(message_of([&] { ops_.embedding_forward({.tokens = ids, .wte = wte, .wpe = wpe, .first_position = 2, .out = out}); }),
             "embedding_forward: first_position is 2; with T = 2 it must end within n_ctx = 3");
 }
 
@@ -155,7 +162,10 @@ TEST_F(ContractMessages, OptimizerArguments) {
   ParameterSegment segment = {2, 1, 4, 0, 1.0f, 0.0f, NormControl::none, 0};
   scalars_.finite = 1;
   UpdateRule rule = Adam{};
-  auto update = [&] { ops_.optimizer_update(rule, settings, buffers, &segment, 1, &scalars_); };
+  auto update = [&] {
+    ops_.optimizer_update(
+        {.rule = rule, .settings = settings, .buffers = buffers, .segments = {&segment, 1}, .scalars = &scalars_});
+  };
   EXPECT_EQ(message_of(update), "optimizer_update: buffers.gradient is null; it is required");
   buffers.gradient = floats_;
   EXPECT_EQ(message_of(update), "optimizer_update: buffers.state is null; the rule keeps 2 states");
@@ -192,7 +202,7 @@ TEST_F(ContractMessages, OptimizerArguments) {
   settings.averaging = 1.0f;
   EXPECT_EQ(message_of(update), "optimizer_update: settings.averaging is 1; it must be in [0, 1)");
   EXPECT_EQ(message_of([&] {
-              ops_.global_norm({floats_, DType::f32, {4}}, -1.0f, &scalars_);
+              ops_.global_norm({.gradients = {floats_, DType::f32, {4}}, .max_norm = -1.0f, .scalars = &scalars_});
             }),
             "global_norm: max_norm is -1; it must be positive, or 0 for no clipping");
 }
@@ -205,31 +215,54 @@ TEST_F(ContractMessages, OperationsOnSegments) {
   TensorScale scale;
   UpdateStatistics statistics{};
   ScaleSettings settings;
-  auto scales = [&](float* smoothed) { ops_.tensor_scales(settings, &moments, &segment, 1, &scalars_, smoothed, &scale); };
-  EXPECT_EQ(message_of([&] { ops_.tensor_moments(nullptr, floats_, &segment, 1, &moments); }),
+  auto scales = [&](float* smoothed) {
+    ops_.tensor_scales({.settings = settings,
+                        .moments = &moments,
+                        .segments = {&segment, 1},
+                        .scalars = &scalars_,
+                        .smoothed = smoothed,
+                        .scales = &scale});
+  };
+  EXPECT_EQ(message_of([&] {
+              ops_.tensor_moments({.gradient = nullptr, .moment = floats_, .segments = {&segment, 1}, .out = &moments});
+            }),
             "tensor_moments: gradient is null; it is required");
-  EXPECT_EQ(message_of([&] { ops_.tensor_moments(floats_, floats_, nullptr, 1, &moments); }),
+  EXPECT_EQ(message_of([&] {
+              ops_.tensor_moments({.gradient = floats_, .moment = floats_, .segments = {nullptr, 1}, .out = &moments});
+            }),
             "tensor_moments: segments is null; it is required");
-  EXPECT_EQ(message_of([&] { ops_.tensor_moments(floats_, floats_, &segment, -1, &moments); }),
+  EXPECT_EQ(message_of([&] {
+              ops_.tensor_moments({.gradient = floats_, .moment = floats_, .segments = {&segment, -1}, .out = &moments});
+            }),
             "tensor_moments: segment_count is -1; it must not be negative");
-  EXPECT_EQ(message_of([&] { ops_.add_decay_gradient(buffers, &segment, 1, &scalars_); }),
+  EXPECT_EQ(message_of([&] {
+              ops_.add_decay_gradient({.buffers = buffers, .segments = {&segment, 1}, .scalars = &scalars_});
+            }),
             "add_decay_gradient: buffers.gradient is null; it is required");
-  EXPECT_EQ(message_of([&] { ops_.update_statistics(floats_, nullptr, &segment, 1, &scalars_, &statistics); }),
+  EXPECT_EQ(message_of([&] {
+              ops_.update_statistics(
+                  {.before = floats_, .after = nullptr, .segments = {&segment, 1}, .scalars = &scalars_, .out = &statistics});
+            }),
             "update_statistics: after is null; it is required");
-  for (const auto& call :
-       std::vector<std::function<void()>>{[&] { ops_.tensor_moments(floats_, floats_, &segment, 1, &moments); },
-                                          [&] { ops_.update_statistics(floats_, floats_, &segment, 1, &scalars_, &statistics); },
-                                          [&] {
-                                            scalars_.finite = 1;
-                                            scales(nullptr);
-                                          }})
+  for (const auto& call : std::vector<std::function<void()>>{
+           [&] {
+             ops_.tensor_moments({.gradient = floats_, .moment = floats_, .segments = {&segment, 1}, .out = &moments});
+           },
+           [&] {
+             ops_.update_statistics(
+                 {.before = floats_, .after = floats_, .segments = {&segment, 1}, .scalars = &scalars_, .out = &statistics});
+           },
+           [&] {
+             scalars_.finite = 1;
+             scales(nullptr);
+           }})
     EXPECT_NE(message_of(call).find("has offset 2"), std::string::npos) << message_of(call);
   settings.correction = RateCorrection::gradient;
   EXPECT_EQ(message_of([&] { scales(nullptr); }), "tensor_scales: smoothed is null; it is required");
   settings.smoothing = 1.0f;
   EXPECT_EQ(message_of([&] { scales(floats_); }), "tensor_scales: smoothing is 1; it must be in [0, 1)");
   EXPECT_EQ(message_of([&] {
-              ops_.histogram({floats_, DType::f32, {4}}, 1.0f, {ids_, DType::i32, {0}});
+              ops_.histogram({.x = {floats_, DType::f32, {4}}, .scale = 1.0f, .counts = {ids_, DType::i32, {0}}});
             }),
             "histogram: counts is [0]; it must have a bin");
 }
@@ -238,9 +271,9 @@ TEST_F(ContractMessages, BiasWithoutItsEpilogue) {
   const TensorView x = {floats_, DType::f32, {2, 2}};
   const TensorView bias = {floats_ + 8, DType::f32, {2}};
   const TensorView y = {floats_ + 10, DType::f32, {2, 2}};
-  EXPECT_EQ(message_of([&] { ops_.linear_forward(x, x, bias, Epilogue::none, y, {}); }),
+  EXPECT_EQ(message_of([&] { ops_.linear_forward({.x = x, .weight = x, .bias = bias, .y = y}); }),
             "linear_forward: bias is present; Epilogue::none adds none");
-  EXPECT_EQ(message_of([&] { ops_.linear_forward(x, x, {}, Epilogue::bias, y, {}); }),
+  EXPECT_EQ(message_of([&] { ops_.linear_forward({.x = x, .weight = x, .epilogue = Epilogue::bias, .y = y}); }),
             "linear_forward: bias is absent; it must be f32 [2]");
 }
 

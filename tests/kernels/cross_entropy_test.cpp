@@ -26,8 +26,11 @@ class CrossEntropyTest : public testing::TestWithParam<BackendChoice> {
     OnDevice<float> on_device(backend_.ops(), logits), losses(backend_.ops(), std::vector<float>(targets.size(), -1.0f));
     OnDevice<std::int32_t> ids(backend_.ops(), targets);
     const std::int64_t columns = static_cast<std::int64_t>(logits.size()) / rows;
-    backend_.ops().cross_entropy({on_device.data(), DType::f32, {rows, columns}}, {ids.data(), DType::i32, {rows}}, vocab_size,
-                                 scale, {losses.data(), DType::f32, {rows}});
+    backend_.ops().cross_entropy({.logits = {on_device.data(), DType::f32, {rows, columns}},
+                                  .targets = {ids.data(), DType::i32, {rows}},
+                                  .vocab_size = vocab_size,
+                                  .gradient_scale = scale,
+                                  .losses = {losses.data(), DType::f32, {rows}}});
     return {losses.read(), on_device.read()};
   }
 

@@ -38,9 +38,11 @@ TEST_P(EmbeddingBackward, SumsEachPositionOnce) {
   Ops& ops = backend.ops();
   OnDevice<std::int32_t> device_tokens(ops, tokens);
   OnDevice<float> device_dout(ops, dout), device_dwte(ops, dwte), dwpe(ops, std::vector<float>(length * columns));
-  ops.embedding_backward(
-      {device_dout.data(), DType::f32, {batch, length, columns}}, {device_tokens.data(), DType::i32, {batch, length}},
-      {device_dwte.data(), DType::f32, {vocab_size, columns}}, {dwpe.data(), DType::f32, {length, columns}}, Write::overwrite);
+  ops.embedding_backward({.dout = {device_dout.data(), DType::f32, {batch, length, columns}},
+                          .tokens = {device_tokens.data(), DType::i32, {batch, length}},
+                          .dwte = {device_dwte.data(), DType::f32, {vocab_size, columns}},
+                          .dwpe = {dwpe.data(), DType::f32, {length, columns}},
+                          .write_wpe = Write::overwrite});
   const std::vector<float> result = device_dwte.read();
   std::size_t different = 0;
   for (std::size_t i = 0; i < result.size(); ++i)

@@ -42,7 +42,11 @@ class PackedWeightTest : public testing::TestWithParam<BackendChoice> {
     buffers.row_norm = norms.data();
     buffers.row_mean_square = mean_squares.data();
     buffers.row_work = work.data();
-    ops_.optimizer_update(PlainGradient{}, UpdateSettings{}, buffers, segments.data(), 1, scalars.data());
+    ops_.optimizer_update({.rule = PlainGradient{},
+                           .settings = UpdateSettings{},
+                           .buffers = buffers,
+                           .segments = {segments.data(), 1},
+                           .scalars = scalars.data()});
     ops_.synchronize();
   }
 
@@ -53,10 +57,13 @@ class PackedWeightTest : public testing::TestWithParam<BackendChoice> {
     const Shape shape = {size, size};
     const std::vector<T> zeros(size * size);
     OnDevice<T> x(ops_, zeros), y(ops_, zeros), copy(ops_, zeros), expected(ops_, zeros);
-    ops_.cast(view(gradient_), {x.data(), type, shape});
+    ops_.cast({.from = view(gradient_), .to = {x.data(), type, shape}});
     ops_.register_weight({weight.data(), type, shape});
     const auto multiply = [&](OnDevice<T>& by, OnDevice<T>& to) {
-      ops_.linear_forward({x.data(), type, shape}, {by.data(), type, shape}, {}, Epilogue::none, {to.data(), type, shape}, {});
+      ops_.linear_forward({.x = {x.data(), type, shape},
+                           .weight = {by.data(), type, shape},
+                           .epilogue = Epilogue::none,
+                           .y = {to.data(), type, shape}});
     };
     multiply(weight, y);
     const std::vector<T> before = y.read();
@@ -96,9 +103,10 @@ TEST_P(PackedWeightTest, FollowsWhatOthersWrite) {
 }
 
 TEST_P(PackedWeightTest, FollowsLinearCombinations) {
-  follows(weight_, [&] { ops_.linear_combination(0.5f, view(weight_), 2.0f, view(other_), view(weight_)); });
-  follows(low_weight_, [&] { ops_.normalize(view(other_), low_view(low_weight_)); });
-  follows(weight_, [&] { ops_.normalize(view(other_), view(weight_)); });
+  follows(weight_,
+          [&] { ops_.linear_combination({.a = 0.5f, .x = view(weight_), .b = 2.0f, .y = view(other_), .out = view(weight_)}); });
+  follows(low_weight_, [&] { ops_.normalize({.x = view(other_), .out = low_view(low_weight_)}); });
+  follows(weight_, [&] { ops_.normalize({.x = view(other_), .out = view(weight_)}); });
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, PackedWeightTest, testing::ValuesIn(all_backends()), backend_name);

@@ -69,7 +69,7 @@ TEST_P(Representation, OfWeightsThatGrewIsTheirGrowth) {
   small.randomize(6);
   RepresentationChange change(small.weights, config.n_ctx, small.ops.get(), small.memory);
   const TensorView before = small.memory.add("test", DType::f32, small.weights.master().shape);
-  small.ops->linear_combination(0.5f, small.weights.master(), 0.0f, small.weights.master(), before);
+  small.ops->linear_combination({.a = 0.5f, .x = small.weights.master(), .b = 0.0f, .y = small.weights.master(), .out = before});
   const ConstTensorView batch = small.upload(random_tokens(config.n_ctx, config.vocab_size, 4), 1);
   for (const RepresentationChange::Layer& layer : change.measure(small.model, batch, before)) {
     EXPECT_NEAR(layer.change, 1.0, 1e-6) << layer.name;

@@ -236,7 +236,8 @@ TEST(Diagnostics, AnglesDownToAMicroradian) {
     segment.columns = count;
     const StepScalars scalars{};
     UpdateStatistics out{};
-    ops->update_statistics(before.as<float>(), now.as<float>(), &segment, 1, &scalars, &out);
+    ops->update_statistics(
+        {.before = before.as<float>(), .after = now.as<float>(), .segments = {&segment, 1}, .scalars = &scalars, .out = &out});
     ops->synchronize();
     // f32 weights move by steps of 6e-8 of themselves: at a microradian that is the angle's second digit, and 4096 of them average
     // it out to about 1e-3 of the angle.

@@ -90,7 +90,7 @@ class OptimizerRun {
 
   void set_weights(const Numbers& values) {
     upload(buffers_.master, values);
-    if (buffers_.low_precision.present()) ops_->cast(buffers_.master, buffers_.low_precision);
+    if (buffers_.low_precision.present()) ops_->cast({.from = buffers_.master, .to = buffers_.low_precision});
   }
   Numbers weights() { return gather(buffers_.master); }
 

@@ -228,7 +228,7 @@ class SharedSystems : public testing::TestWithParam<std::string> {
                   memory.add("test", DType::bf16, {flat_size})},
           optimizers(*ops, config, tensors, buffers, 12, ranks) {
       ops->copy_to_device(buffers.master.data, flat_noise(tensors, flat_size, 99).data(), buffers.master.bytes());
-      ops->cast(buffers.master, buffers.low_precision);
+      ops->cast({.from = buffers.master, .to = buffers.low_precision});
     }
     std::unique_ptr<Ops> ops;
     DeviceMemory memory;

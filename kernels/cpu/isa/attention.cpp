@@ -1,4 +1,4 @@
-#include "kernels/cpu/attention_kernels.h"
+#include "kernels/cpu/isa_kernels.h"
 
 #include "kernels/cpu/isa/vector.h"
 

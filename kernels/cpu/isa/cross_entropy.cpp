@@ -1,4 +1,4 @@
-#include "kernels/cpu/cross_entropy.h"
+#include "kernels/cpu/isa_kernels.h"
 
 #include <cmath>
 
@@ -75,14 +75,14 @@ float row_loss(T* logits, std::int32_t target, float scale, std::int64_t vocab_s
 }
 
 template <typename T>
-void loss_of_rows(const CrossEntropy& a, std::int64_t first, std::int64_t last) {
+void loss_of_rows(const CrossEntropyRows& a, std::int64_t first, std::int64_t last) {
   for (std::int64_t row = first; row < last; ++row) {
     T* logits = static_cast<T*>(a.logits) + row * a.padded_vocab_size;
     a.losses[row] = row_loss(logits, a.targets[row], a.gradient_scale, a.vocab_size, a.padded_vocab_size);
   }
 }
 
-void rows(const CrossEntropy& arguments, std::int64_t first, std::int64_t last) {
+void rows(const CrossEntropyRows& arguments, std::int64_t first, std::int64_t last) {
   if (arguments.type == DType::bf16)
     loss_of_rows<bfloat16>(arguments, first, last);
   else

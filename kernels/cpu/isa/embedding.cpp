@@ -1,4 +1,4 @@
-#include "kernels/cpu/embedding.h"
+#include "kernels/cpu/isa_kernels.h"
 
 #include "kernels/cpu/isa/vector.h"
 
@@ -7,7 +7,7 @@ namespace temper::cpu::TEMPER_ISA {
 namespace {
 
 template <typename T>
-void forward_rows(const EmbeddingForward& a, std::int64_t first, std::int64_t last) {
+void forward_rows(const EmbeddingRows& a, std::int64_t first, std::int64_t last) {
   for (std::int64_t row = first; row < last; ++row) {
     const T* token = static_cast<const T*>(a.wte) + a.tokens[row] * a.columns;
     const T* position = static_cast<const T*>(a.wpe) + (a.first_position + row % a.sequence_length) * a.columns;
@@ -18,7 +18,7 @@ void forward_rows(const EmbeddingForward& a, std::int64_t first, std::int64_t la
 }
 
 template <typename T>
-void backward_columns(const EmbeddingBackward& a, std::int64_t first, std::int64_t last) {
+void backward_columns(const EmbeddingColumns& a, std::int64_t first, std::int64_t last) {
   const std::int64_t width = last - first;
   for (std::int64_t b = 0; b < a.batch; ++b) {
     for (std::int64_t t = 0; t < a.sequence_length; ++t) {
@@ -41,14 +41,14 @@ void backward_columns(const EmbeddingBackward& a, std::int64_t first, std::int64
   }
 }
 
-void forward(const EmbeddingForward& arguments, std::int64_t first, std::int64_t last) {
+void forward(const EmbeddingRows& arguments, std::int64_t first, std::int64_t last) {
   if (arguments.type == DType::bf16)
     forward_rows<bfloat16>(arguments, first, last);
   else
     forward_rows<float>(arguments, first, last);
 }
 
-void backward(const EmbeddingBackward& arguments, std::int64_t first, std::int64_t last) {
+void backward(const EmbeddingColumns& arguments, std::int64_t first, std::int64_t last) {
   if (arguments.type == DType::bf16)
     backward_columns<bfloat16>(arguments, first, last);
   else

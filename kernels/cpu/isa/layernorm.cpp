@@ -1,4 +1,4 @@
-#include "kernels/cpu/layernorm.h"
+#include "kernels/cpu/isa_kernels.h"
 
 #include "kernels/cpu/isa/vector.h"
 
@@ -59,7 +59,7 @@ void forward_row(const T* x, const T* residual, const T* gamma, const T* beta, T
 }
 
 template <typename T>
-void forward_rows(const LayernormForward& a, std::int64_t first, std::int64_t last) {
+void forward_rows(const LayernormRows& a, std::int64_t first, std::int64_t last) {
   for (std::int64_t row = first; row < last; ++row) {
     forward_row(row_of<T>(a.x, row, a.columns), row_of<T>(a.residual, row, a.columns), static_cast<const T*>(a.gamma),
                 static_cast<const T*>(a.beta), row_of<T>(a.sum, row, a.columns), row_of<T>(a.out, row, a.columns), a.mean + row,
@@ -95,7 +95,7 @@ void backward_row(const T* dout, const T* x, const T* gamma, float mean, float r
 }
 
 template <typename T>
-void backward_rows(const LayernormBackward& a, std::int64_t first, std::int64_t last, float* dgamma, float* dbeta) {
+void backward_rows(const LayernormGradientRows& a, std::int64_t first, std::int64_t last, float* dgamma, float* dbeta) {
   for (std::int64_t i = 0; i < a.columns; ++i) dgamma[i] = dbeta[i] = 0.0f;
   for (std::int64_t row = first; row < last; ++row) {
     backward_row(row_of<T>(a.dout, row, a.columns), row_of<T>(a.x, row, a.columns), static_cast<const T*>(a.gamma), a.mean[row],
@@ -103,14 +103,14 @@ void backward_rows(const LayernormBackward& a, std::int64_t first, std::int64_t 
   }
 }
 
-void forward(const LayernormForward& arguments, std::int64_t first, std::int64_t last) {
+void forward(const LayernormRows& arguments, std::int64_t first, std::int64_t last) {
   if (arguments.type == DType::bf16)
     forward_rows<bfloat16>(arguments, first, last);
   else
     forward_rows<float>(arguments, first, last);
 }
 
-void backward(const LayernormBackward& arguments, std::int64_t first, std::int64_t last, float* dgamma, float* dbeta) {
+void backward(const LayernormGradientRows& arguments, std::int64_t first, std::int64_t last, float* dgamma, float* dbeta) {
   if (arguments.type == DType::bf16)
     backward_rows<bfloat16>(arguments, first, last, dgamma, dbeta);
   else

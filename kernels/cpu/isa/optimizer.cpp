@@ -1,4 +1,4 @@
-#include "kernels/cpu/optimizer.h"
+#include "kernels/cpu/isa_kernels.h"
 
 #include <utility>
 

@@ -1,4 +1,4 @@
-#include "kernels/cpu/reduce.h"
+#include "kernels/cpu/isa_kernels.h"
 
 #include "kernels/cpu/isa/vector.h"
 

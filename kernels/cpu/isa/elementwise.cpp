@@ -1,10 +1,21 @@
-#include "kernels/cpu/combine.h"
+#include "kernels/cpu/isa_kernels.h"
 
+#include "kernels/cpu/isa/gelu.h"
 #include "kernels/cpu/isa/vector.h"
 
 namespace temper::cpu::TEMPER_ISA {
 
 namespace {
+
+template <typename From, typename To>
+void convert(const From* from, To* to, std::int64_t count) {
+  for_registers(count, [&](std::int64_t i, auto part, int) { store(to + i, load(from + i, part), part); });
+}
+
+template <typename T>
+void apply_gelu(const T* pre, T* y, std::int64_t count) {
+  for_registers(count, [&](std::int64_t i, auto part, int) { store(y + i, gelu(load(pre + i, part)), part); });
+}
 
 template <typename T>
 void divide_elements(const float* x, float divisor, T* out, std::int64_t count) {
@@ -39,6 +50,7 @@ void combine(DType type, float a, const void* x, float b, const void* y, void* o
 
 }  // namespace
 
-const CombineKernels combine_kernels = {divide, combine};
+const ElementwiseKernels elementwise_kernels = {
+    convert<float, bfloat16>, convert<bfloat16, float>, apply_gelu<float>, apply_gelu<bfloat16>, divide, combine};
 
 }  // namespace temper::cpu::TEMPER_ISA

@@ -1,12 +1,14 @@
-#include "kernels/contract.h"
+#include "kernels/operations.h"
 
+#include <algorithm>
+#include <span>
 #include <sstream>
 #include <string>
 #include <variant>
 
 #include "kernels/check.h"
 
-namespace temper::contract {
+namespace temper::op {
 
 namespace {
 
@@ -64,9 +66,9 @@ void token_ids(const Call& call, ConstTensorView tokens, std::int64_t batch, std
   call.tensor("tokens", tokens, DType::i32, {batch, length});
 }
 
-void segment_table(const Call& call, const ParameterSegment* segments, std::int64_t segment_count) {
-  call.range("segment_count", segment_count, segment_count >= 0, "it must not be negative");
-  if (segment_count > 0) call.memory("segments", segments);
+void segment_table(const Call& call, SegmentTable segments) {
+  call.range("segments.count", segments.count, segments.count >= 0, "it must not be negative");
+  if (segments.count > 0) call.memory("segments.first", segments.first);
 }
 
 // [B,T,3C] or [B,T,3,H,D]: the same memory. Returns C.
@@ -84,31 +86,13 @@ std::int64_t packed_qkv(const Call& call, ConstTensorView qkv, std::int64_t n_he
 
 }  // namespace
 
-void cast(ConstTensorView from, ConstTensorView to) {
+void Cast::check() const {
   const Call call("cast", from, "from");
   call.range("to", name_of(to.dtype), to.dtype == DType::f32 || to.dtype == DType::bf16, "its type must be f32 or bf16");
   call.tensor("to", to, to.dtype, from.shape);
 }
 
-void start_read(std::size_t bytes) {
-  if (bytes > Ops::read_bytes)
-    throw ContractViolation("start_read: " + std::to_string(bytes) + " bytes; at most " + std::to_string(Ops::read_bytes));
-}
-
-void finish_read(std::uint64_t read, std::uint64_t started, std::size_t bytes) {
-  start_read(bytes);
-  if (read >= started || started - read > Ops::open_reads)
-    throw ContractViolation("finish_read: read " + std::to_string(read) + " of " + std::to_string(started) +
-                            " started; only the last " + std::to_string(Ops::open_reads) + " can be finished");
-}
-
-void register_weight(ConstTensorView weight) {
-  const Call call("register_weight", weight, "weight");
-  call.rank("weight", weight, 2);
-}
-
-void embedding_forward(ConstTensorView tokens, ConstTensorView wte, ConstTensorView wpe, std::int64_t first_position,
-                       ConstTensorView out) {
+void EmbeddingForward::check() const {
   const Call call("embedding_forward", out, "out");
   call.rank("out", out, 3);
   call.rank("wte", wte, 2);
@@ -122,7 +106,7 @@ void embedding_forward(ConstTensorView tokens, ConstTensorView wte, ConstTensorV
              "with T = " + std::to_string(T) + " it must end within n_ctx = " + std::to_string(wpe.shape[0]));
 }
 
-void embedding_backward(ConstTensorView dout, ConstTensorView tokens, ConstTensorView dwte, ConstTensorView dwpe) {
+void EmbeddingBackward::check() const {
   const Call call("embedding_backward", dout, "dout");
   call.rank("dout", dout, 3);
   call.rank("dwte", dwte, 2);
@@ -136,36 +120,22 @@ void embedding_backward(ConstTensorView dout, ConstTensorView tokens, ConstTenso
              "it needs a row for each of T = " + std::to_string(T) + " positions");
 }
 
-void layernorm_forward(ConstTensorView x, ConstTensorView gamma, ConstTensorView beta, ConstTensorView out, ConstTensorView mean,
-                       ConstTensorView rstd) {
+void LayernormForward::check() const {
   const Call call("layernorm_forward", x, "x");
   call.rank("x", x, 2);
   const std::int64_t R = x.shape[0];
   const std::int64_t C = x.shape[1];
+  call.optional("residual", residual, call.act, {R, C});
   call.tensor("gamma", gamma, call.act, {C});
   call.optional("beta", beta, call.act, {C});
+  if (residual.present()) call.tensor("sum", sum, call.act, {R, C});
+  call.range("sum", "present", residual.present() || !sum.present(), "it is written where there is a residual");
   call.tensor("out", out, call.act, {R, C});
   call.tensor("mean", mean, DType::f32, {R});
   call.tensor("rstd", rstd, DType::f32, {R});
 }
 
-void residual_layernorm_forward(ConstTensorView x, ConstTensorView residual, ConstTensorView gamma, ConstTensorView beta,
-                                ConstTensorView sum, ConstTensorView out, ConstTensorView mean, ConstTensorView rstd) {
-  const Call call("residual_layernorm_forward", x, "x");
-  call.rank("x", x, 2);
-  const std::int64_t R = x.shape[0];
-  const std::int64_t C = x.shape[1];
-  call.tensor("residual", residual, call.act, {R, C});
-  call.tensor("gamma", gamma, call.act, {C});
-  call.optional("beta", beta, call.act, {C});
-  call.tensor("sum", sum, call.act, {R, C});
-  call.tensor("out", out, call.act, {R, C});
-  call.tensor("mean", mean, DType::f32, {R});
-  call.tensor("rstd", rstd, DType::f32, {R});
-}
-
-void layernorm_backward(ConstTensorView dout, ConstTensorView x, ConstTensorView gamma, ConstTensorView mean, ConstTensorView rstd,
-                        ConstTensorView dresidual, ConstTensorView dx, ConstTensorView dgamma, ConstTensorView dbeta) {
+void LayernormBackward::check() const {
   const Call call("layernorm_backward", x, "x");
   call.rank("x", x, 2);
   const std::int64_t R = x.shape[0];
@@ -180,8 +150,7 @@ void layernorm_backward(ConstTensorView dout, ConstTensorView x, ConstTensorView
   call.optional("dbeta", dbeta, DType::f32, {C});
 }
 
-void linear_forward(ConstTensorView x, ConstTensorView weight, ConstTensorView bias, Epilogue epilogue, ConstTensorView y,
-                    ConstTensorView pre) {
+void LinearForward::check() const {
   const Call call("linear_forward", x, "x");
   call.rank("x", x, 2);
   call.rank("weight", weight, 2);
@@ -196,12 +165,12 @@ void linear_forward(ConstTensorView x, ConstTensorView weight, ConstTensorView b
   call.range("pre", "present", !pre.present(), "only Epilogue::bias_gelu writes it");
 }
 
-void gelu(ConstTensorView pre, ConstTensorView y) {
+void Gelu::check() const {
   const Call call("gelu", pre, "pre");
   call.tensor("y", y, call.act, pre.shape);
 }
 
-void linear_backward_input(ConstTensorView dy, ConstTensorView weight, ConstTensorView pre, ConstTensorView dx) {
+void LinearBackwardInput::check() const {
   const Call call("linear_backward_input", dy, "dy");
   call.rank("dy", dy, 2);
   call.rank("weight", weight, 2);
@@ -212,7 +181,7 @@ void linear_backward_input(ConstTensorView dy, ConstTensorView weight, ConstTens
   call.tensor("dx", dx, call.act, {R, K});
 }
 
-void linear_backward_weight(ConstTensorView dy, ConstTensorView x, ConstTensorView dw, ConstTensorView dbias) {
+void LinearBackwardWeight::check() const {
   const Call call("linear_backward_weight", dy, "dy");
   call.rank("dy", dy, 2);
   call.rank("x", x, 2);
@@ -224,15 +193,14 @@ void linear_backward_weight(ConstTensorView dy, ConstTensorView x, ConstTensorVi
   call.optional("dbias", dbias, DType::f32, {N});
 }
 
-void attention_forward(ConstTensorView qkv, std::int64_t n_head, ConstTensorView out, ConstTensorView lse) {
+void AttentionForward::check() const {
   const Call call("attention_forward", qkv, "qkv");
   const std::int64_t C = packed_qkv(call, qkv, n_head);
   call.tensor("out", out, call.act, {qkv.shape[0], qkv.shape[1], C});
   call.tensor("lse", lse, DType::f32, {qkv.shape[0], n_head, qkv.shape[1]});
 }
 
-void attention_backward(ConstTensorView dout, ConstTensorView qkv, ConstTensorView out, ConstTensorView lse, std::int64_t n_head,
-                        ConstTensorView dqkv) {
+void AttentionBackward::check() const {
   const Call call("attention_backward", qkv, "qkv");
   const std::int64_t B = qkv.shape[0];
   const std::int64_t C = packed_qkv(call, qkv, n_head);
@@ -243,8 +211,7 @@ void attention_backward(ConstTensorView dout, ConstTensorView qkv, ConstTensorVi
   call.tensor("dqkv", dqkv, call.act, dqkv.shape.rank() == 5 ? Shape{B, T, 3, n_head, C / n_head} : Shape{B, T, 3 * C});
 }
 
-void attention_cached(ConstTensorView qkv, std::int64_t n_head, std::int64_t start, ConstTensorView key_cache,
-                      ConstTensorView value_cache, ConstTensorView out) {
+void AttentionCached::check() const {
   const Call call("attention_cached", qkv, "qkv");
   const std::int64_t B = qkv.shape[0];
   const std::int64_t C = packed_qkv(call, qkv, n_head);
@@ -258,7 +225,7 @@ void attention_cached(ConstTensorView qkv, std::int64_t n_head, std::int64_t sta
              "with S = " + std::to_string(S) + " new positions it must end within n_ctx = " + std::to_string(n_ctx));
 }
 
-void cross_entropy(ConstTensorView logits, ConstTensorView targets, std::int64_t vocab_size, ConstTensorView losses) {
+void CrossEntropy::check() const {
   const Call call("cross_entropy", logits, "logits");
   call.rank("logits", logits, 2);
   const std::int64_t R = logits.shape[0];
@@ -268,51 +235,48 @@ void cross_entropy(ConstTensorView logits, ConstTensorView targets, std::int64_t
              "it must be between 1 and the columns of the logits, " + std::to_string(logits.shape[1]));
 }
 
-void sum(ConstTensorView x, ConstTensorView out) {
+void Sum::check() const {
   const Call call("sum", x, "x");
   call.tensor("x", x, DType::f32, x.shape);
   call.tensor("out", out, DType::f32, out.shape);
   call.range("out", out.shape.to_string(), out.numel() == 1, "it must have one element");
 }
 
-void global_norm(ConstTensorView gradients, float max_norm, const StepScalars* scalars) {
+void GlobalNorm::check() const {
   const Call call("global_norm", gradients, "gradients");
   call.tensor("gradients", gradients, DType::f32, gradients.shape);
   call.range("max_norm", max_norm, max_norm >= 0.0f, "it must be positive, or 0 for no clipping");
   call.memory("scalars", scalars);
 }
 
-void tensor_moments(const float* gradient, const ParameterSegment* segments, std::int64_t segment_count, const TensorMoments* out) {
+void TensorMoments::check() const {
   const Call call("tensor_moments");
   call.memory("gradient", gradient);
-  segment_table(call, segments, segment_count);
+  segment_table(call, segments);
   call.memory("out", out);
 }
 
-void tensor_scales(const ScaleSettings& settings, const TensorMoments* moments, const ParameterSegment* segments,
-                   std::int64_t segment_count, const StepScalars* scalars, const float* smoothed, const TensorScale* scales) {
+void TensorScales::check() const {
   const Call call("tensor_scales");
   call.range("max_norm", settings.max_norm, settings.max_norm >= 0.0f, "it must be positive, or 0 for no clipping");
   call.range("examples", settings.examples, settings.examples > 0.0f, "it must be positive");
   call.range("smoothing", settings.smoothing, settings.smoothing >= 0.0f && settings.smoothing < 1.0f, "it must be in [0, 1)");
   call.memory("moments", moments);
-  segment_table(call, segments, segment_count);
+  segment_table(call, segments);
   call.memory("scalars", scalars);
   if (settings.correction != RateCorrection::none) call.memory("smoothed", smoothed);
   call.memory("scales", scales);
 }
 
-void add_decay_gradient(const UpdateBuffers& buffers, const ParameterSegment* segments, std::int64_t segment_count,
-                        const StepScalars* scalars) {
+void AddDecayGradient::check() const {
   const Call call("add_decay_gradient");
   call.memory("buffers.master", buffers.master);
   call.memory("buffers.gradient", buffers.gradient);
-  segment_table(call, segments, segment_count);
+  segment_table(call, segments);
   call.memory("scalars", scalars);
 }
 
-void optimizer_update(const UpdateRule& rule, const UpdateSettings& settings, const UpdateBuffers& buffers,
-                      const ParameterSegment* segments, std::int64_t segment_count, const StepScalars* scalars) {
+void OptimizerUpdate::check() const {
   const Call call("optimizer_update");
   call.memory("buffers.master", buffers.master);
   call.memory("buffers.gradient", buffers.gradient);
@@ -329,39 +293,38 @@ void optimizer_update(const UpdateRule& rule, const UpdateSettings& settings, co
   call.range("settings.clip_value", settings.clip_value, settings.clip_value >= 0.0f, "it must be positive, or 0 for no clipping");
   call.range("settings.averaging", settings.averaging, settings.averaging >= 0.0f && settings.averaging < 1.0f,
              "it must be in [0, 1)");
-  segment_table(call, segments, segment_count);
+  segment_table(call, segments);
   call.memory("scalars", scalars);
 }
 
-void normalize(ConstTensorView x, ConstTensorView out) {
+void Normalize::check() const {
   const Call call("normalize", out, "out");
   call.tensor("x", x, DType::f32, out.shape);
 }
 
-void linear_combination(ConstTensorView x, ConstTensorView y, ConstTensorView out) {
+void LinearCombination::check() const {
   const Call call("linear_combination", out, "out");
   call.tensor("x", x, call.act, out.shape);
   call.tensor("y", y, call.act, out.shape);
 }
 
-void update_statistics(const float* before, const float* after, const ParameterSegment* segments, std::int64_t segment_count,
-                       const StepScalars* scalars, const UpdateStatistics* out) {
+void UpdateStatistics::check() const {
   const Call call("update_statistics");
   call.memory("before", before);
   call.memory("after", after);
-  segment_table(call, segments, segment_count);
+  segment_table(call, segments);
   call.memory("scalars", scalars);
   call.memory("out", out);
 }
 
-void precondition(ConstTensorView x, ConstTensorView second_moment, ConstTensorView out) {
+void Precondition::check() const {
   const Call call("precondition", out, "out");
   call.tensor("out", out, DType::f32, out.shape);
   call.tensor("x", x, DType::f32, out.shape);
   call.tensor("second_moment", second_moment, DType::f32, out.shape);
 }
 
-void histogram(ConstTensorView x, ConstTensorView counts) {
+void Histogram::check() const {
   const Call call("histogram", x, "x");
   call.tensor("x", x, DType::f32, x.shape);
   call.rank("counts", counts, 1);
@@ -369,4 +332,57 @@ void histogram(ConstTensorView x, ConstTensorView counts) {
   call.range("counts", counts.shape.to_string(), counts.shape[0] >= 1, "it must have a bin");
 }
 
-}  // namespace temper::contract
+// ---- what lies in memory that the host can read ----------------------------------------------------------------------
+
+namespace {
+
+// Ids come from files: one that is out of range would read or write foreign memory.
+void check_ids(const char* what, ConstTensorView ids, std::int64_t lowest, std::int64_t end) {
+  const auto* id = ids.as<std::int32_t>();
+  const std::int64_t count = ids.numel();
+  std::int32_t smallest = 0;
+  std::int32_t largest = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    smallest = std::min(smallest, id[i]);
+    largest = std::max(largest, id[i]);
+  }
+  if (smallest >= lowest && largest < end) return;
+  const auto* bad = std::find_if(id, id + count, [&](std::int32_t value) { return value < lowest || value >= end; });
+  throw ContractViolation(std::string(what) + " " + std::to_string(bad - id) + " is " + std::to_string(*bad) +
+                          "; it must be from " + std::to_string(lowest) + " to " + std::to_string(end - 1));
+}
+
+std::span<const ParameterSegment> check_segments(const char* operation, SegmentTable segments) {
+  for (const ParameterSegment& segment : segments.on_host()) {
+    if (segment.offset >= 0 && segment.offset % 4 == 0 && segment.rows >= 0 && segment.columns >= 0) continue;
+    throw ContractViolation(std::string(operation) + ": a segment has offset " + std::to_string(segment.offset) + ", rows " +
+                            std::to_string(segment.rows) + " and columns " + std::to_string(segment.columns) +
+                            "; none may be negative and the offset must be a multiple of 4");
+  }
+  return segments.on_host();
+}
+
+}  // namespace
+
+void EmbeddingForward::check_values() const { check_ids("embedding_forward: token", tokens, 0, wte.shape[0]); }
+void EmbeddingBackward::check_values() const { check_ids("embedding_backward: token", tokens, 0, dwte.shape[0]); }
+void CrossEntropy::check_values() const { check_ids("cross_entropy: target", targets, -1, vocab_size); }
+void TensorMoments::check_values() const { check_segments("tensor_moments", segments); }
+void TensorScales::check_values() const { check_segments("tensor_scales", segments); }
+void AddDecayGradient::check_values() const { check_segments("add_decay_gradient", segments); }
+void UpdateStatistics::check_values() const { check_segments("update_statistics", segments); }
+
+void OptimizerUpdate::check_values() const {
+  for (const ParameterSegment& segment : check_segments("optimizer_update", segments)) {
+    if (segment.control == NormControl::none) continue;
+    const std::string which = "optimizer_update: the norm of the segment at " + std::to_string(segment.offset) + " is controlled";
+    if (std::holds_alternative<ScheduleFree>(rule))
+      throw ContractViolation(which + "; Schedule-Free has no direction that could be: its segments must have NormControl::none");
+    if (segment.control == NormControl::direction) continue;
+    if (buffers.row_norm == nullptr) throw ContractViolation(which + "; buffers.row_norm and its siblings must not be null");
+    if (segment.first_row < 0)
+      throw ContractViolation(which + " and its first_row is " + std::to_string(segment.first_row) + "; it must not be negative");
+  }
+}
+
+}  // namespace temper::op

@@ -1,0 +1,198 @@
+// What is compiled once per instruction set (kernels/cpu/isa.h), family by family: functions over a range that one thread works on.
+// cpu/isa defines them; kernels/cpu/*.cpp shares out the work. Matrix products are in gemm_kernels.h.
+#pragma once
+
+#include <cstdint>
+#include <variant>
+
+#include "kernels/cpu/isa_table.h"
+#include "kernels/operations.h"
+
+namespace temper::cpu {
+
+// ---- element by element ------------------------------------------------------------------------------------------------
+
+struct ElementwiseKernels {
+  void (*to_bf16)(const float* from, bfloat16* to, std::int64_t count);
+  void (*to_f32)(const bfloat16* from, float* to, std::int64_t count);
+  void (*gelu_f32)(const float* pre, float* y, std::int64_t count);
+  void (*gelu_bf16)(const bfloat16* pre, bfloat16* y, std::int64_t count);
+  /// out = x / divisor for elements [first, last); `out` has type `type`.
+  void (*divide)(const float* x, float divisor, DType type, void* out, std::int64_t first, std::int64_t last);
+  /// out = a x + b y for elements [first, last), all of type `type`.
+  void (*combine)(DType type, float a, const void* x, float b, const void* y, void* out, std::int64_t first, std::int64_t last);
+};
+
+TEMPER_ISA_TABLE(ElementwiseKernels, elementwise_kernels)
+
+// ---- sums -----------------------------------------------------------------------------------------------------------
+
+struct ReduceKernels {
+  double (*sum)(const float* values, std::int64_t count);
+  double (*sum_of_squares)(const float* values, std::int64_t count);
+};
+
+TEMPER_ISA_TABLE(ReduceKernels, reduce_kernels)
+
+// ---- embedding ------------------------------------------------------------------------------------------------------
+
+struct EmbeddingRows {
+  DType type;
+  std::int64_t sequence_length;
+  std::int64_t columns;
+  std::int64_t first_position;
+  const std::int32_t* tokens;
+  const void* wte;
+  const void* wpe;
+  void* out;
+};
+
+struct EmbeddingColumns {
+  DType type;
+  std::int64_t batch;
+  std::int64_t sequence_length;
+  std::int64_t context_length;  ///< rows of dwpe
+  std::int64_t columns;
+  const void* dout;
+  const std::int32_t* tokens;
+  float* dwte;
+  float* dwpe;
+  bool overwrite_wpe;
+};
+
+struct EmbeddingKernels {
+  void (*forward)(const EmbeddingRows& arguments, std::int64_t first_row, std::int64_t last_row);
+  void (*backward)(const EmbeddingColumns& arguments, std::int64_t first_column, std::int64_t last_column);
+};
+
+TEMPER_ISA_TABLE(EmbeddingKernels, embedding_kernels)
+
+// ---- layer normalisation --------------------------------------------------------------------------------------------
+
+struct LayernormRows {
+  DType type;
+  std::int64_t columns;
+  const void* x;
+  const void* residual;  ///< may be null
+  const void* gamma;
+  const void* beta;  ///< may be null
+  void* sum;
+  void* out;
+  float* mean;
+  float* rstd;
+};
+
+struct LayernormGradientRows {
+  DType type;
+  std::int64_t columns;
+  const void* dout;
+  const void* x;
+  const void* gamma;
+  const float* mean;
+  const float* rstd;
+  const void* dresidual;  ///< may be null
+  void* dx;
+};
+
+struct LayernormKernels {
+  void (*forward)(const LayernormRows& arguments, std::int64_t first_row, std::int64_t last_row);
+  /// Also sets dgamma[columns] and dbeta[columns] to the sums over these rows.
+  void (*backward)(const LayernormGradientRows& arguments, std::int64_t first_row, std::int64_t last_row, float* dgamma,
+                   float* dbeta);
+  /// to[i] = (accumulate ? to[i] : 0) + parts[0][i] + parts[1][i] + ..., part p starting at parts + p * stride.
+  void (*add_parts)(const float* parts, std::int64_t part_count, std::int64_t stride, bool accumulate, float* to,
+                    std::int64_t count);
+};
+
+TEMPER_ISA_TABLE(LayernormKernels, layernorm_kernels)
+
+// ---- loss -----------------------------------------------------------------------------------------------------------
+
+struct CrossEntropyRows {
+  DType type;
+  std::int64_t vocab_size;
+  std::int64_t padded_vocab_size;
+  float gradient_scale;
+  void* logits;
+  const std::int32_t* targets;
+  float* losses;
+};
+
+struct CrossEntropyKernels {
+  void (*rows)(const CrossEntropyRows& arguments, std::int64_t first_row, std::int64_t last_row);
+};
+
+TEMPER_ISA_TABLE(CrossEntropyKernels, cross_entropy_kernels)
+
+// ---- attention but for its products ---------------------------------------------------------------------------------
+
+/// A block of rows x columns scores, row r of query r and column c of key c.
+struct ScoreBlock {
+  float* scores;  ///< q k^T, before scaling
+  std::int64_t stride;
+  int rows, columns;
+  bool causal;  ///< it lies on the diagonal, where row r sees columns 0 .. r
+  float scale;
+};
+
+struct AttentionKernels {
+  /// One step of the running softmax (Milakov and Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135): scores become
+  /// p = exp(scale s - maximum), hidden ones 0; maximum[r], total[r] and out[r][0 .. width) follow.
+  void (*softmax_step)(const ScoreBlock& block, float* maximum, float* total, float* out, int width);
+  /// Row r of out[rows][width] is multiplied by factors[r].
+  void (*scale_rows)(float* out, const float* factors, int rows, int width);
+  /// scores become p = exp(scale s - lse[r]) and gradients (dp on entry) become ds = p (dp - delta[r]) scale; hidden ones 0.
+  void (*scores_gradient)(const ScoreBlock& block, float* gradients, const float* lse, const float* delta);
+  /// sum of a[i] b[i].
+  float (*dot)(const void* a, const void* b, DType dtype, std::int64_t count);
+  /// One query against `count` cached keys and values whose rows lie `stride` elements apart; `weights` has room for `count`.
+  void (*attend)(const void* query, const void* keys, const void* values, DType dtype, std::int64_t stride, std::int64_t count,
+                 std::int64_t width, float scale, float* weights, void* out);
+};
+
+TEMPER_ISA_TABLE(AttentionKernels, attention_kernels)
+
+// ---- diagnostics ----------------------------------------------------------------------------------------------------
+
+/// Sums over elements of weights w and their change dw.
+struct ChangeSums {
+  double weight_squares, product, update_squares, fourth_powers, largest;
+};
+
+struct DiagnosticKernels {
+  TensorMoments (*moments)(const float* gradient, const float* moment, std::int64_t count);
+  ChangeSums (*change)(const float* before, const float* after, std::int64_t count);
+  /// Adds to the `bins` counts.
+  void (*precondition)(const PriorScale& scale, const float* x, const float* second_moment, float* out, std::int64_t count);
+  void (*histogram)(const float* x, std::int64_t count, float scale, std::int64_t bins, std::int32_t* counts);
+};
+
+TEMPER_ISA_TABLE(DiagnosticKernels, diagnostic_kernels)
+
+// ---- optimizer ------------------------------------------------------------------------------------------------------
+
+/// Both work on elements [offset, offset + count) of the flat buffers, all of one segment.
+template <typename Rule>
+struct RuleKernel {
+  void (*update)(const ElementUpdate<Rule>& update, const UpdateBuffers& buffers, std::int64_t offset, std::int64_t count);
+  /// Leaves the directions in the gradient buffer and no step in the weights.
+  void (*direct)(const ElementUpdate<Rule>& update, const UpdateBuffers& buffers, std::int64_t offset, std::int64_t count);
+};
+
+/// One RuleKernel for every alternative of UpdateRule, so that a new rule needs no line here.
+template <typename Variant>
+struct RuleKernels;
+template <typename... Rules>
+struct RuleKernels<std::variant<Rules...>> : RuleKernel<Rules>... {};
+
+struct OptimizerKernels : RuleKernels<UpdateRule> {
+  RowSums (*row_sums)(const float* weights, const float* directions, std::int64_t count);
+  /// w = keep w + add u + shift; `low_precision` may be null.
+  void (*step)(const LinearStep& step, float* weights, const float* directions, bfloat16* low_precision, std::int64_t count);
+  /// to += scale * from
+  void (*add_scaled)(float scale, const float* from, float* to, std::int64_t count);
+};
+
+TEMPER_ISA_TABLE(OptimizerKernels, optimizer_kernels)
+
+}  // namespace temper::cpu

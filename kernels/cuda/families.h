@@ -1,0 +1,62 @@
+// What the families of operations offer one another and cuda_ops.cpp: parts that two of them use, and the bytes of the workspace
+// that each takes. Arguments are checked already; sums are in a fixed order.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <device/runtime.h>
+#include "kernels/cuda/workspace.h"
+#include "kernels/operations.h"
+
+namespace temper::TEMPER_BACKEND {
+
+// ---- GELU and its slope where a matmul cannot carry them in its epilogue; act, equal shapes, on 16-byte boundaries
+// (elementwise.cu)
+
+/// y = gelu(pre); not in place.
+void gelu_forward(ConstTensorView pre, TensorView y, Stream& stream);
+/// dx = dx * gelu'(pre) in place.
+void gelu_backward(ConstTensorView pre, TensorView dx, Stream& stream);
+
+// ---- sums over rows in two stages: the first leaves partial rows, a number of them that depends on shapes alone (row_sums.cu)
+
+/// Where a matmul cannot carry it in its epilogue: dbias[N] (f32) = or += sum over rows of dy act [R,N].
+void bias_gradient(ConstTensorView dy, TensorView dbias, Write write, Workspace& workspace, Stream& stream);
+
+/// out[columns] = or += sum over `count` partial rows; `partials` is [count,columns]. With `second_out` the `count` rows that
+/// follow are summed into it in the same way.
+void sum_partial_rows(const float* partials, std::int64_t count, std::int64_t columns, float* out, float* second_out, Write write,
+                      Stream& stream);
+
+// ---- which positions hold which token: a gradient of the token embedding sums without atomics (token_sort.cu)
+
+/// Pairs in order of token, those of one token in order of position. In device memory.
+struct SortedTokens {
+  const std::int32_t* tokens;
+  const std::int32_t* positions;
+};
+
+/// Sorts tokens[0 .. count), all of them in [0, vocab_size); `scratch` holds the result and must be
+/// token_sort_scratch_bytes(count).
+SortedTokens sort_tokens(const std::int32_t* tokens, std::int64_t count, std::int64_t vocab_size, void* scratch, Stream& stream);
+
+std::size_t token_sort_scratch_bytes(std::int64_t count);
+
+// ---- control of norms, the second part of an optimizer update (norm_control.cu)
+
+/// From the directions and sums that the first part left in buffers.gradient and buffers.row_work to the new weights of controlled
+/// segments.
+void make_controlled_steps(const op::OptimizerUpdate& update, Stream& stream);
+
+// ---- what operations take of the workspace
+
+std::size_t attention_backward_scratch_bytes(std::int64_t sequences, std::int64_t positions, std::int64_t n_head);
+std::size_t bias_gradient_scratch_bytes(std::int64_t rows, std::int64_t columns);
+std::size_t embedding_backward_scratch_bytes(std::int64_t tokens, std::int64_t n_embd);
+std::size_t layernorm_backward_scratch_bytes(std::int64_t rows, std::int64_t n_embd);
+std::size_t reduction_scratch_bytes();  // sum, global_norm, normalize
+std::size_t tensor_moments_scratch_bytes(std::int64_t segment_count);
+std::size_t update_statistics_scratch_bytes(std::int64_t segment_count);
+
+}  // namespace temper::TEMPER_BACKEND

@@ -81,11 +81,11 @@ def count_in_step(run_name: str, layers: int) -> int:
         return 1 if f"N={PADDED_VOCABULARY} " in shape else layers
     if operation == "cross_entropy":
         return 1 if "gradient" in shape else 0
+    if operation == "layernorm_forward":
+        return 2 * layers if "residual" in shape else 1
     counts = {
         "attention_forward": layers,
         "attention_backward": layers,
-        "layernorm_forward": 1,
-        "residual_layernorm_forward": 2 * layers,
         "layernorm_backward": 2 * layers + 1,
         "embedding_forward": 1,
         "embedding_backward": 1,
@@ -122,7 +122,7 @@ class KernelFigures:
 
 
 MATMULS = ("linear_forward", "linear_backward_input", "linear_backward_weight")
-LAYERNORMS = ("layernorm_forward", "residual_layernorm_forward", "layernorm_backward")
+LAYERNORMS = ("layernorm_forward", "layernorm_backward")
 MEMORY_BOUND = (*LAYERNORMS, "cross_entropy", "embedding_forward", "embedding_backward", "optimizer_update", "global_norm")
 ATTENTION = ("attention_forward", "attention_backward")
 

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <numbers>
 
+#include "kernels/cases/optimizer_numbers.h"
 #include "kernels/philox.h"
 
 namespace temper {
@@ -13,9 +14,7 @@ namespace {
 
 constexpr std::size_t guard_bytes = 256;
 constexpr std::byte guard{0xA5};
-constexpr std::byte poison{0xFF};  // NaN as f32 and as bf16
-constexpr std::size_t segment_fields = 8;
-constexpr std::size_t finite_field = 15;       // of StepScalars, its only integer
+constexpr std::byte poison{0xFF};              // NaN as f32 and as bf16
 constexpr std::size_t least_parallel = 50000;  // numbers that are worth more than one thread
 
 bool absent(const TensorSpec& spec, DType activation) {
@@ -42,7 +41,7 @@ DType dtype_of_content(Content content, DType activation) {
 
 std::size_t bytes_of(const TensorSpec& spec, DType activation) {
   const auto count = static_cast<std::size_t>(spec.shape.numel());
-  if (spec.content == Content::segments) return count / segment_fields * sizeof(ParameterSegment);
+  if (spec.content == Content::segments) return count / segment_members.size() * sizeof(ParameterSegment);
   if (spec.content == Content::f64) return count * sizeof(double);
   return count * size_of(dtype_of_content(spec.content, activation));
 }
@@ -62,64 +61,23 @@ T get(const std::byte* from, std::size_t index) {
   return value;
 }
 
-void set_field(ParameterSegment& segment, std::size_t field, double value) {
-  switch (field) {
-    case 0:
-      segment.offset = static_cast<std::int64_t>(value);
-      break;
-    case 1:
-      segment.rows = static_cast<std::int64_t>(value);
-      break;
-    case 2:
-      segment.columns = static_cast<std::int64_t>(value);
-      break;
-    case 3:
-      segment.first_row = static_cast<std::int64_t>(value);
-      break;
-    case 4:
-      segment.learning_rate_scale = static_cast<float>(value);
-      break;
-    case 5:
-      segment.weight_decay = static_cast<float>(value);
-      break;
-    case 6:
-      segment.control = static_cast<NormControl>(static_cast<std::int32_t>(value));
-      break;
-    default:
-      segment.per_row = static_cast<std::int32_t>(value);
-      break;
-  }
+// Number i of structs whose members are rows of `members`.
+template <typename Struct, std::size_t count>
+void put_member(const std::array<Member<Struct>, count>& members, std::byte* to, std::size_t i, double value) {
+  auto whole = get<Struct>(to, i / count);
+  members[i % count].set(whole, value);
+  put(to, i / count, whole);
 }
 
-double field_of(const ParameterSegment& segment, std::size_t field) {
-  switch (field) {
-    case 0:
-      return static_cast<double>(segment.offset);
-    case 1:
-      return static_cast<double>(segment.rows);
-    case 2:
-      return static_cast<double>(segment.columns);
-    case 3:
-      return static_cast<double>(segment.first_row);
-    case 4:
-      return static_cast<double>(segment.learning_rate_scale);
-    case 5:
-      return static_cast<double>(segment.weight_decay);
-    case 6:
-      return static_cast<double>(segment.control);
-    default:
-      return static_cast<double>(segment.per_row);
-  }
+template <typename Struct, std::size_t count>
+double get_member(const std::array<Member<Struct>, count>& members, const std::byte* from, std::size_t i) {
+  return members[i % count].get(get<Struct>(from, i / count));
 }
 
 void encode_one(const TensorSpec& spec, DType activation, std::byte* to, std::size_t i, double value) {
   if (spec.content == Content::f64) return put(to, i, value);
-  if (spec.content == Content::step_scalars && i == finite_field) return put(to, i, static_cast<std::int32_t>(value));
-  if (spec.content == Content::segments) {
-    auto segment = get<ParameterSegment>(to, i / segment_fields);
-    set_field(segment, i % segment_fields, value);
-    return put(to, i / segment_fields, segment);
-  }
+  if (spec.content == Content::step_scalars) return put_member(step_members, to, i, value);
+  if (spec.content == Content::segments) return put_member(segment_members, to, i, value);
   switch (dtype_of_content(spec.content, activation)) {
     case DType::f32:
       return put(to, i, static_cast<float>(value));
@@ -132,8 +90,8 @@ void encode_one(const TensorSpec& spec, DType activation, std::byte* to, std::si
 
 double decode_one(const TensorSpec& spec, DType activation, const std::byte* from, std::size_t i) {
   if (spec.content == Content::f64) return get<double>(from, i);
-  if (spec.content == Content::step_scalars && i == finite_field) return get<std::int32_t>(from, i);
-  if (spec.content == Content::segments) return field_of(get<ParameterSegment>(from, i / segment_fields), i % segment_fields);
+  if (spec.content == Content::step_scalars) return get_member(step_members, from, i);
+  if (spec.content == Content::segments) return get_member(segment_members, from, i);
   switch (dtype_of_content(spec.content, activation)) {
     case DType::bf16:
       return static_cast<double>(to_float(get<bfloat16>(from, i)));

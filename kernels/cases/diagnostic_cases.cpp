@@ -95,7 +95,7 @@ OpCase tensor_scales(const ScaleSettings& settings, const char* name, bool is_fi
   std::vector<double> scalars = step_seven();
   scalars[finite] = is_finite ? 1 : 0;
   c.tensors = {input("moments", Content::f64, {layout.count(), 3}, values(moments)), layout.spec(),
-               input("scalars", Content::step_scalars, {16}, values(scalars)),
+               step_scalars(Role::input, scalars),
                in_out("smoothed", Content::f32, {layout.count(), 2}, values({0.02, 0.05, 0.3, 0.2, 0, 0.3, 0.7, 0.8, 0, 0})),
                in_out("scales", Content::f32, {layout.count(), 2}, normal(1, 0.1))};
   c.run = [settings, count = layout.count()](Ops& ops, const Views& v) {
@@ -141,8 +141,7 @@ OpCase update_statistics(const std::vector<Segment>& segments, double change) {
   c.shape = text(layout.updated, " parameters in ", layout.count(), " tensors, change ", change);
   c.tensors = {input("before", Content::f32, {layout.elements}, normal(0, 1)),
                input("after", Content::f32, {layout.elements}, normal(0, 1)), layout.spec(),
-               input("scalars", Content::step_scalars, {16}, values(step_seven())),
-               output("out", Content::f64, {layout.count(), 7})};
+               step_scalars(Role::input, step_seven()), output("out", Content::f64, {layout.count(), 7})};
   for (std::size_t i = 0; i < 2; ++i) c.tensors[i].touched = layout.updated;
   c.flops = 10.0 * static_cast<double>(layout.updated);
   c.derive = [change](Numbers& n) {

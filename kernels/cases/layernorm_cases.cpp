@@ -63,8 +63,8 @@ OpCase forward(const Sizes& s, bool with_beta) {
 
 OpCase residual_forward(const Sizes& s, bool with_beta) {
   OpCase c;
-  c.op = "residual_layernorm_forward";
-  c.shape = text("R=", s.R, " C=", s.C, with_beta ? "" : " no beta");
+  c.op = "layernorm_forward";
+  c.shape = text("R=", s.R, " C=", s.C, " residual", with_beta ? "" : " no beta");
   c.tensors = {x_spec("x", s), x_spec("residual", s)};
   add_gamma_beta(c, s, with_beta);
   c.tensors.push_back(output("sum", Content::activation, {s.R, s.C}));

@@ -34,8 +34,8 @@ enum class Content : std::uint8_t {
   bf16,
   i32,
   f64,           ///< structs of doubles, as rows of their members; without a type at the interface
-  step_scalars,  ///< one StepScalars as 16 numbers in the order of its members
-  segments,      ///< ParameterSegments as rows of 8 numbers in the order of their members
+  step_scalars,  ///< one StepScalars as its members (step_members)
+  segments,      ///< ParameterSegments as rows of their members (segment_members)
 };
 
 /// What a tensor holds before the call.

@@ -89,7 +89,7 @@ OpCase update(const NamedRule& named, const UpdateOptions& options, const std::v
   if (options.settings.averaging == 0) scalars[rotation_correction] = 1;
   if (options.first_step) scalars[rotation_correction] = 1 - static_cast<double>(options.settings.averaging);
   scalars[finite] = options.is_finite ? 1 : 0;
-  c.tensors.push_back(input("scalars", Content::step_scalars, {16}, values(scalars)));
+  c.tensors.push_back(step_scalars(Role::input, scalars));
 
   c.flops = 15.0 * static_cast<double>(layout.updated);
   c.run = [rule = named.rule, settings = options.settings, count = layout.count()](Ops& ops, const Views& v) {
@@ -207,7 +207,7 @@ OpCase add_decay_gradient(const std::vector<Segment>& segments) {
   c.shape = text(layout.updated, " parameters in ", layout.count(), " tensors");
   c.tensors = {input("master", Content::f32, {layout.elements}, normal(0, 0.5)),
                in_out("gradient", Content::f32, {layout.elements}, normal(0, 1e-3)), layout.spec(),
-               input("scalars", Content::step_scalars, {16}, values(step_seven()))};
+               step_scalars(Role::input, step_seven())};
   for (int i = 0; i < 2; ++i) c.tensors[static_cast<std::size_t>(i)].touched = layout.updated;
   c.flops = 2.0 * static_cast<double>(layout.updated);
   c.run = [count = layout.count()](Ops& ops, const Views& v) {
@@ -234,8 +234,7 @@ OpCase global_norm(std::int64_t count, double max_norm) {
   c.shape = text("N=", count, " max_norm=", max_norm);
   std::vector<double> before = step_seven();
   for (const Scalar written : {gradient_norm, clip_factor, finite}) before[written] = -1;
-  c.tensors = {input("gradients", Content::f32, {count}, normal(0, 1e-2)),
-               in_out("scalars", Content::step_scalars, {16}, values(before))};
+  c.tensors = {input("gradients", Content::f32, {count}, normal(0, 1e-2)), step_scalars(Role::in_out, before)};
   c.tensors[0].any_shape = true;
   c.flops = 2.0 * static_cast<double>(count);
   c.run = [max_norm](Ops& ops, const Views& v) {

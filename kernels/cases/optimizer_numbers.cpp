@@ -2,12 +2,6 @@
 
 namespace temper {
 
-namespace {
-
-constexpr std::size_t members = 8;  // of ParameterSegment
-
-}  // namespace
-
 Layout::Layout(const std::vector<Segment>& segments) {
   for (const Segment& each : segments) {
     const bool stepping = each.makes_controlled_step();
@@ -22,13 +16,13 @@ Layout::Layout(const std::vector<Segment>& segments) {
 }
 
 TensorSpec Layout::spec() const {
-  return input("segments", Content::segments, {count(), static_cast<std::int64_t>(members)}, values(table));
+  return input("segments", Content::segments, {count(), static_cast<std::int64_t>(segment_members.size())}, values(table));
 }
 
 std::vector<SegmentNumbers> segments_of(Numbers& numbers) {
   const std::vector<double>& table = numbers["segments"];
   std::vector<SegmentNumbers> segments;
-  for (std::size_t at = 0; at < table.size(); at += members) {
+  for (std::size_t at = 0; at < table.size(); at += segment_members.size()) {
     const auto whole = [&](std::size_t member) { return static_cast<std::size_t>(table[at + member]); };
     segments.push_back({whole(0), whole(1), whole(2), whole(3), table[at + 4], table[at + 5], static_cast<NormControl>(whole(6)),
                         table[at + 7] != 0});

@@ -1,15 +1,54 @@
 // StepScalars and ParameterSegments as the numbers of a case, and the segments that cases are made of.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "kernels/cases/op_case.h"
 
 namespace temper {
 
-/// Places in StepScalars.
+/// A member of a struct as a number.
+template <typename Struct>
+struct Member {
+  double (*get)(const Struct&);
+  void (*set)(Struct&, double);
+};
+
+template <typename Struct, auto member>
+constexpr Member<Struct> member_row() {
+  using Value = std::remove_cvref_t<decltype(std::declval<Struct&>().*member)>;
+  return {[](const Struct& of) { return static_cast<double>(of.*member); },
+          [](Struct& of, double value) {
+            if constexpr (std::is_enum_v<Value>)
+              of.*member = static_cast<Value>(static_cast<std::underlying_type_t<Value>>(value));
+            else
+              of.*member = static_cast<Value>(value);
+          }};
+}
+
+/// In the order of the structs: the numbers of a case's tensors of Content::step_scalars and Content::segments.
+template <auto... members>
+constexpr std::array<Member<StepScalars>, sizeof...(members)> step_scalars_of = {member_row<StepScalars, members>()...};
+template <auto... members>
+constexpr std::array<Member<ParameterSegment>, sizeof...(members)> segments_with = {member_row<ParameterSegment, members>()...};
+
+inline constexpr auto step_members =
+    step_scalars_of<&StepScalars::learning_rate, &StepScalars::decay, &StepScalars::rotation, &StepScalars::rotation_correction,
+                    &StepScalars::beta1, &StepScalars::gradient_weight, &StepScalars::bias_correction1,
+                    &StepScalars::bias_correction2, &StepScalars::previous_correction2, &StepScalars::slow_beta,
+                    &StepScalars::slow_weight, &StepScalars::average_weight, &StepScalars::loss, &StepScalars::gradient_norm,
+                    &StepScalars::clip_factor, &StepScalars::finite>;
+inline constexpr auto segment_members =
+    segments_with<&ParameterSegment::offset, &ParameterSegment::rows, &ParameterSegment::columns, &ParameterSegment::first_row,
+                  &ParameterSegment::learning_rate_scale, &ParameterSegment::weight_decay, &ParameterSegment::control,
+                  &ParameterSegment::per_row>;
+
+/// The numbers of StepScalars by name.
 enum Scalar : std::uint8_t {
   learning_rate,
   decay,
@@ -28,11 +67,20 @@ enum Scalar : std::uint8_t {
   clip_factor,
   finite
 };
+static_assert(step_members.size() == finite + 1 && sizeof(StepScalars) == sizeof(float) * step_members.size());
 
 /// The numbers of step 7: every one is different, gradients are clipped to a third, and gradient_weight is not 1 - beta1.
 inline std::vector<double> step_seven() {
   return {0.01,       0.05,  0.1, 0.52, 0.9, 0.2, 0.52170310, 0.30166270,  // bias corrections of 0.9 and 0.95
           0.26490811, 0.999, 8,   0.25, 4,   3,   1.0 / 3,    1};
+}
+
+/// A case's "scalars".
+inline TensorSpec step_scalars(Role role, std::vector<double> numbers) {
+  const auto count = static_cast<std::int64_t>(numbers.size());
+  TensorSpec spec = input("scalars", Content::step_scalars, {count}, values(std::move(numbers)));
+  spec.role = role;
+  return spec;
 }
 
 struct Segment {

@@ -18,7 +18,6 @@ Tolerance tolerance_of(const std::string& op) {
       {"embedding_backward", {2e-7, 2e-7, 4e-3}},
       // Row sums of up to a few hundred terms, a division and a root: a few units of 6e-8.
       {"layernorm_forward", {5e-7, 5e-7, 4e-3}},
-      {"residual_layernorm_forward", {5e-7, 5e-7, 4e-3}},
       // g - mean(g) - n mean(g n) cancels on short rows, which multiplies the roundings of mean and rstd.
       {"layernorm_backward", {1.5e-6, 1.5e-6, 4e-3}},
       // f32 products of up to 260 terms; GELU's tanh within a few units. For bf16 `pre` and `y` are each rounded once, y perhaps

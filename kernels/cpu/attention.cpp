@@ -174,7 +174,7 @@ struct BackwardScratch {
 };
 
 template <typename Scratch>
-std::size_t scratch_bytes(const Head& head) {
+std::size_t bytes_of(const Head& head) {
   Layout layout(nullptr);
   const Scratch counted(layout, head);
   return (layout.used() + 4095) / 4096 * 4096;
@@ -193,7 +193,7 @@ void CpuOps::run(const op::AttentionForward& args) {
   const std::size_t size = size_of(args.qkv.dtype);
 
   for_heads(
-      batch, args.n_head, scratch_bytes<ForwardScratch>(head), head.kernels, [&](char* memory, std::int64_t b, std::int64_t h) {
+      batch, args.n_head, bytes_of<ForwardScratch>(head), head.kernels, [&](char* memory, std::int64_t b, std::int64_t h) {
         Layout layout(memory);
         const ForwardScratch s(layout, head);
         const char* q =
@@ -236,7 +236,7 @@ void CpuOps::run(const op::AttentionBackward& args) {
   const std::size_t size = size_of(args.qkv.dtype);
 
   for_heads(
-      batch, args.n_head, scratch_bytes<BackwardScratch>(head), head.kernels, [&](char* memory, std::int64_t b, std::int64_t h) {
+      batch, args.n_head, bytes_of<BackwardScratch>(head), head.kernels, [&](char* memory, std::int64_t b, std::int64_t h) {
         Layout layout(memory);
         const BackwardScratch s(layout, head);
         const std::size_t packed_offset = static_cast<std::size_t>(b * positions * 3 * channels + h * width) * size;

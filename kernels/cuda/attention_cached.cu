@@ -165,31 +165,35 @@ void attend(ConstTensorView qkv, const AttentionExtents& extents, std::int64_t s
            partials, out.as<T>());
 }
 
+/// Appends, and attends where there are older keys.
 template <typename T>
-void cached_of(ConstTensorView qkv, std::int64_t n_head, std::int64_t start, TensorView key_cache, TensorView value_cache,
-               TensorView out, Workspace& workspace, Stream& stream) {
+void cached_of(const op::AttentionCached& args, Workspace& workspace, Stream& stream) {
+  const auto& [qkv, n_head, start, key_cache, value_cache, out] = args;
   const AttentionExtents extents(qkv, n_head);
   if (rows_of_vectors<T>(extents.channels(), {qkv.data, key_cache.data, value_cache.data}))
     append<uint4>(qkv, extents, start, key_cache, value_cache, stream);
   else
     append<T>(qkv, extents, start, key_cache, value_cache, stream);
-  if (start == 0) {
-    const Shape lse = {qkv.shape[0], n_head, qkv.shape[1]};
-    attention_forward(qkv, n_head, out, {workspace.get(scratch_size(lse.numel(), sizeof(float))), DType::f32, lse}, stream);
-  } else if (rows_of_vectors<T>(extents.width, {qkv.data, key_cache.data, value_cache.data})) {
+  if (start == 0) return;
+  if (rows_of_vectors<T>(extents.width, {qkv.data, key_cache.data, value_cache.data}))
     attend<T, vector_width<T>>(qkv, extents, start, key_cache, value_cache, out, workspace, stream);
-  } else {
+  else
     attend<T, 1>(qkv, extents, start, key_cache, value_cache, out, workspace, stream);
-  }
 }
 
 }  // namespace
 
 void CudaOps::queue(const op::AttentionCached& args) {
   if (args.qkv.dtype == DType::bf16)
-    cached_of<bfloat16>(args.qkv, args.n_head, args.start, args.key_cache, args.value_cache, args.out, workspace_, stream_);
+    cached_of<bfloat16>(args, workspace_, stream_);
   else
-    cached_of<float>(args.qkv, args.n_head, args.start, args.key_cache, args.value_cache, args.out, workspace_, stream_);
+    cached_of<float>(args, workspace_, stream_);
+  if (args.start > 0) return;
+  const Shape lse = {args.qkv.shape[0], args.n_head, args.qkv.shape[1]};
+  queue(op::AttentionForward{.qkv = args.qkv,
+                             .n_head = args.n_head,
+                             .out = args.out,
+                             .lse = {workspace_.get(scratch_size(lse.numel(), sizeof(float))), DType::f32, lse}});
 }
 
 }  // namespace temper::TEMPER_BACKEND

@@ -2,6 +2,7 @@
 #include <variant>
 
 #include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/families.h"
 #include "kernels/cuda/norm_control.cuh"
 #include "kernels/cuda/segments.cuh"
 #include "kernels/cuda/vector.cuh"

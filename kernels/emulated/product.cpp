@@ -12,12 +12,15 @@ void Product::run(const ProductCall& call) {
   const Write write = call.accumulate ? Write::accumulate : Write::overwrite;
   stream_.push({[call, write, cpu = cpu_] {
     if (call.a_transposed)
-      cpu->linear_backward_weight(call.a, call.b, call.d, {}, write);
+      cpu->linear_backward_weight({.dy = call.a, .x = call.b, .dw = call.d, .write = write});
     else if (call.b_transposed)
-      cpu->linear_forward(call.a, call.b, call.bias, call.epilogue == ProductEpilogue::bias ? Epilogue::bias : Epilogue::none,
-                          call.d, {});
+      cpu->linear_forward({.x = call.a,
+                           .weight = call.b,
+                           .bias = call.bias,
+                           .epilogue = call.epilogue == ProductEpilogue::bias ? Epilogue::bias : Epilogue::none,
+                           .y = call.d});
     else
-      cpu->linear_backward_input(call.a, call.b, {}, call.d);
+      cpu->linear_backward_input({.dy = call.a, .weight = call.b, .dx = call.d});
     cpu->synchronize();
   }});
 }

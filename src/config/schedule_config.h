@@ -45,9 +45,9 @@ inline constexpr ScheduleTraits schedules[] = {
 
 struct ScheduleConfig {
   ScheduleName name = ScheduleName::cosine;
-  std::optional<std::int64_t> warmup_steps;  // at most one of the three is given
-  std::optional<double> warmup_fraction;
-  std::optional<std::int64_t> warmup_tokens;
+  std::optional<std::int64_t> warmup_steps = {};  // at most one of the three is given
+  std::optional<double> warmup_fraction = {};
+  std::optional<std::int64_t> warmup_tokens = {};
   WarmupShape warmup_shape = WarmupShape::linear;
   WarmupFirst warmup_first = WarmupFirst::one_step;
   double min_ratio = 0.0;
@@ -56,7 +56,7 @@ struct ScheduleConfig {
   CooldownShape cooldown_shape = CooldownShape::one_minus_sqrt;
   std::vector<double> milestones = {0.3, 0.6, 0.8};
   double step_factor = 0.1;
-  std::optional<std::int64_t> cycle_steps;
+  std::optional<std::int64_t> cycle_steps = {};
   double cycle_growth = 2.0;
   double power = 1.2;
   double power_scale = 1e-4;
@@ -64,7 +64,7 @@ struct ScheduleConfig {
   double momentum_start = 0.85;
   std::int64_t momentum_cooldown_steps = 0;
   std::int64_t batch_warmup_steps = 0;
-  std::optional<std::int64_t> batch_start_tokens;
+  std::optional<std::int64_t> batch_start_tokens = {};
 
   template <class Rows>
   static void declare(Rows& rows) {

@@ -100,8 +100,9 @@ TEST(OptimizerDefaults, RateAndDecayFollowNameAndKindOfDecay) {
   EXPECT_EQ(resolved_with(muon, [](auto& c) { c.muon_scale = MuonScale::match_rms; }).other_learning_rate, 6e-4);
   // Under decoupled decay all lose as much of a weight at the peak rate; independent decay says the same without the rate.
   for (const OptimizerTraits& traits : optimizers) {
-    if (traits.learning_rate && traits.decoupled_decay)
+    if (traits.learning_rate && traits.decoupled_decay) {
       EXPECT_NEAR(*traits.learning_rate * *traits.decoupled_decay, 6e-5, 1e-12) << traits.text;
+    }
     const OptimizerConfig independent = resolved_with(traits.name, [](auto& c) { c.decay = DecayMode::independent; });
     EXPECT_EQ(independent.weight_decay, 6e-5) << traits.text;
     EXPECT_EQ(resolved_with(traits.name, [](auto& c) { c.decay = DecayMode::none; }).weight_decay, 0.0) << traits.text;

@@ -63,7 +63,7 @@ def kernels() -> dict[str, Any]:
         ("attention_forward/B=64 T=1024 H=12 D=64/bf16", 0.5e-3, 300, 1),
         ("attention_backward/B=64 T=1024 H=12 D=64/bf16", 1e-3, 230, 1),
         ("layernorm_forward/R=65536 C=768/bf16", 0.1e-3, 1, 3.9),
-        ("residual_layernorm_forward/R=65536 C=768/bf16", 0.1e-3, 1, 3.8),
+        ("layernorm_forward/R=65536 C=768 residual/bf16", 0.1e-3, 1, 3.8),
         ("layernorm_backward/R=65536 C=768/bf16", 0.1e-3, 1, 3.0),
         ("cross_entropy/R=65536 V=50257 Vp=50304 gradient/bf16", 3e-3, 1, 4.0),
         ("cross_entropy/R=65536 V=50257 Vp=50304/bf16", 70e-3, 1, 0.1),  # evaluation's, not a step's

@@ -118,13 +118,18 @@ TEST_P(LinearTest, ForwardAgreesWithDoublePrecision) {
   Tensor y(c.dtype, {c.rows, c.outputs}, 0), pre(c.dtype, {c.rows, c.outputs}, 0), activated(c.dtype, {c.rows, c.outputs}, 0);
   const auto linear = std::make_unique<Linear>();
 
-  linear->forward(x.view(), w.view(), {}, Epilogue::none, y.view(), {});
+  linear->run(op::LinearForward{.x = x.view(), .weight = w.view(), .y = y.view()});
   EXPECT_LT(distance(y, reference_forward(x, w, nullptr, c)), tolerance(c.dtype));
   const std::vector<double> reference = reference_forward(x, w, &bias, c);
   linear->register_weight(w.view());
-  linear->forward(x.view(), w.view(), bias.view(), Epilogue::bias, y.view(), {});
+  linear->run(op::LinearForward{.x = x.view(), .weight = w.view(), .bias = bias.view(), .epilogue = Epilogue::bias, .y = y.view()});
   EXPECT_LT(distance(y, reference), tolerance(c.dtype));
-  linear->forward(x.view(), w.view(), bias.view(), Epilogue::bias_gelu, activated.view(), pre.view());
+  linear->run(op::LinearForward{.x = x.view(),
+                                .weight = w.view(),
+                                .bias = bias.view(),
+                                .epilogue = Epilogue::bias_gelu,
+                                .y = activated.view(),
+                                .pre = pre.view()});
   EXPECT_LT(distance(pre, reference), tolerance(c.dtype));
   std::vector<double> gelus;
   for (double z : reference) gelus.push_back(gelu(z));
@@ -136,9 +141,9 @@ TEST_P(LinearTest, BackwardInputAgreesWithDoublePrecision) {
   const Tensor dy(c.dtype, {c.rows, c.outputs}, 4), w(c.dtype, {c.outputs, c.inputs}, 5), pre(c.dtype, {c.rows, c.inputs}, 6);
   Tensor dx(c.dtype, {c.rows, c.inputs}, 0), sloped(c.dtype, {c.rows, c.inputs}, 0);
   const auto linear = std::make_unique<Linear>();
-  linear->backward_input(dy.view(), w.view(), {}, dx.view());
+  linear->run(op::LinearBackwardInput{.dy = dy.view(), .weight = w.view(), .dx = dx.view()});
   linear->register_weight(w.view());
-  linear->backward_input(dy.view(), w.view(), pre.view(), sloped.view());
+  linear->run(op::LinearBackwardInput{.dy = dy.view(), .weight = w.view(), .pre = pre.view(), .dx = sloped.view()});
 
   std::vector<double> reference, with_slope;
   for (std::int64_t r = 0; r < c.rows; ++r) {
@@ -168,13 +173,15 @@ TEST_P(LinearTest, BackwardWeightAgreesWithDoublePrecisionAndAccumulates) {
     }
   }
   const auto linear = std::make_unique<Linear>();
-  linear->backward_weight(dy.view(), x.view(), dw.view(), dbias.view(), Write::overwrite);
+  linear->run(
+      op::LinearBackwardWeight{.dy = dy.view(), .x = x.view(), .dw = dw.view(), .dbias = dbias.view(), .write = Write::overwrite});
   EXPECT_LT(distance(dw, weights), tolerance(DType::f32));
   EXPECT_LT(distance(dbias, biases), tolerance(DType::f32));
-  linear->backward_weight(dy.view(), x.view(), without.view(), {}, Write::overwrite);
+  linear->run(op::LinearBackwardWeight{.dy = dy.view(), .x = x.view(), .dw = without.view(), .write = Write::overwrite});
   EXPECT_EQ(without.bytes(), dw.bytes());
 
-  linear->backward_weight(dy.view(), x.view(), dw.view(), dbias.view(), Write::accumulate);
+  linear->run(
+      op::LinearBackwardWeight{.dy = dy.view(), .x = x.view(), .dw = dw.view(), .dbias = dbias.view(), .write = Write::accumulate});
   for (double& value : weights) value *= 2;
   for (double& value : biases) value *= 2;
   EXPECT_LT(distance(dw, weights), tolerance(DType::f32));
@@ -192,9 +199,11 @@ TEST_P(LinearTest, SameBitsForAnyNumberOfThreads) {
     linear->register_weight(w.view());
     Tensor y(c.dtype, {c.rows, c.outputs}, 0), pre(c.dtype, {c.rows, c.outputs}, 0), dx(c.dtype, {c.rows, c.inputs}, 0);
     Tensor dw(DType::f32, {c.outputs, c.inputs}, 0), dbias(DType::f32, {c.outputs}, 0);
-    linear->forward(x.view(), w.view(), bias.view(), Epilogue::bias_gelu, y.view(), pre.view());
-    linear->backward_input(dy.view(), w.view(), x.view(), dx.view());
-    linear->backward_weight(dy.view(), x.view(), dw.view(), dbias.view(), Write::overwrite);
+    linear->run(op::LinearForward{
+        .x = x.view(), .weight = w.view(), .bias = bias.view(), .epilogue = Epilogue::bias_gelu, .y = y.view(), .pre = pre.view()});
+    linear->run(op::LinearBackwardInput{.dy = dy.view(), .weight = w.view(), .pre = x.view(), .dx = dx.view()});
+    linear->run(op::LinearBackwardWeight{
+        .dy = dy.view(), .x = x.view(), .dw = dw.view(), .dbias = dbias.view(), .write = Write::overwrite});
     const std::vector<std::vector<char>> bytes = {y.bytes(), pre.bytes(), dx.bytes(), dw.bytes(), dbias.bytes()};
     if (threads == 1) first = bytes;
     EXPECT_EQ(bytes, first) << threads << " threads";
@@ -209,16 +218,16 @@ TEST_P(LinearTest, PackedWeightsFollowWrites) {
   Tensor fresh_y(c.dtype, {c.rows, c.outputs}, 0), fresh_dx(c.dtype, {c.rows, c.inputs}, 0);
   const auto linear = std::make_unique<Linear>();
   EXPECT_GE(linear->register_weight(w.view()), w.view().bytes());
-  linear->forward(x.view(), w.view(), {}, Epilogue::none, y.view(), {});
-  linear->backward_input(dy.view(), w.view(), {}, dx.view());
+  linear->run(op::LinearForward{.x = x.view(), .weight = w.view(), .y = y.view()});
+  linear->run(op::LinearBackwardInput{.dy = dy.view(), .weight = w.view(), .dx = dx.view()});
 
   std::memcpy(w.view().data, other.view().data, w.view().bytes());
   linear->written(static_cast<char*>(w.view().data) + w.view().bytes() - 1, 1);
-  linear->forward(x.view(), w.view(), {}, Epilogue::none, y.view(), {});
-  linear->backward_input(dy.view(), w.view(), {}, dx.view());
+  linear->run(op::LinearForward{.x = x.view(), .weight = w.view(), .y = y.view()});
+  linear->run(op::LinearBackwardInput{.dy = dy.view(), .weight = w.view(), .dx = dx.view()});
   const auto fresh = std::make_unique<Linear>();
-  fresh->forward(x.view(), w.view(), {}, Epilogue::none, fresh_y.view(), {});
-  fresh->backward_input(dy.view(), w.view(), {}, fresh_dx.view());
+  fresh->run(op::LinearForward{.x = x.view(), .weight = w.view(), .y = fresh_y.view()});
+  fresh->run(op::LinearBackwardInput{.dy = dy.view(), .weight = w.view(), .dx = fresh_dx.view()});
   EXPECT_EQ(y.bytes(), fresh_y.bytes());
   EXPECT_EQ(dx.bytes(), fresh_dx.bytes());
 }
@@ -239,8 +248,9 @@ TEST(LinearEpilogue, GeluKeepsItsRelativeAccuracy) {
       ones.set(i, 1);
     }
     const auto linear = std::make_unique<Linear>();
-    linear->forward(z.view(), one.view(), {}, Epilogue::bias_gelu, y.view(), pre.view());
-    linear->backward_input(ones.view(), one.view(), z.view(), slope.view());
+    linear->run(
+        op::LinearForward{.x = z.view(), .weight = one.view(), .epilogue = Epilogue::bias_gelu, .y = y.view(), .pre = pre.view()});
+    linear->run(op::LinearBackwardInput{.dy = ones.view(), .weight = one.view(), .pre = z.view(), .dx = slope.view()});
     for (std::int64_t i = 0; i < count; ++i) {
       const double v = z.at(i);
       // e^{2u} magnifies the rounding of u, up to 15 here: a few units of 2^-24 each.
@@ -254,7 +264,8 @@ TEST(LinearEpilogue, GeluKeepsItsRelativeAccuracy) {
 TEST(LinearEpilogue, NotANumberIsNotHidden) {
   Tensor x(DType::f32, {40, 8}, 1), w(DType::f32, {16, 8}, 2), y(DType::f32, {40, 16}, 3), pre(DType::f32, {40, 16}, 3);
   x.set(39 * 8, std::numeric_limits<float>::quiet_NaN());
-  std::make_unique<Linear>()->forward(x.view(), w.view(), {}, Epilogue::bias_gelu, y.view(), pre.view());
+  std::make_unique<Linear>()->run(op::LinearForward{
+      .x = x.view(), .weight = w.view(), .epilogue = Epilogue::bias_gelu, .y = y.view(), .pre = pre.view()});
   for (std::int64_t n = 0; n < 16; ++n) EXPECT_TRUE(std::isnan(y.at(39 * 16 + n)));
   EXPECT_FALSE(std::isnan(y.at(0)));
 }

@@ -8,7 +8,7 @@ namespace {
 
 class Trajectories : public testing::TestWithParam<std::tuple<NamedBackend, std::string>> {};
 INSTANTIATE_TEST_SUITE_P(All, Trajectories, testing::Combine(testing::ValuesIn(optimizer_backends()), testing::ValuesIn(systems())),
-                         [](const auto& info) { return std::get<0>(info.param).name + "_" + std::get<1>(info.param); });
+                         [](const auto& named) { return std::get<0>(named.param).name + "_" + std::get<1>(named.param); });
 
 TEST_P(Trajectories, FollowTheIndependentImplementation) {
   const auto& [backend, system] = GetParam();

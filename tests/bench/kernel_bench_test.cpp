@@ -120,7 +120,7 @@ TEST(BenchKernels, JsonIsReadBackWithItsFloors) {
   EXPECT_EQ(json["context"]["precision"], "fp32");
   EXPECT_EQ(json["context"]["copy_bytes_per_second"], result.bytes_per_second);
   const nlohmann::json& last = json["benchmarks"].back();
-  const KernelResult& kernel = result.kernels[0];
+  const KernelResult& kernel = result.kernels.back();
   const double seconds = kernel.measurement.samples[2].seconds;
   EXPECT_DOUBLE_EQ(last["bytes_per_second"], kernel.bytes / seconds);
   EXPECT_DOUBLE_EQ(last["flops_per_second"], kernel.flops / seconds);

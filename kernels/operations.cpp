@@ -280,8 +280,8 @@ void OptimizerUpdate::check() const {
   const Call call("optimizer_update");
   call.memory("buffers.master", buffers.master);
   call.memory("buffers.gradient", buffers.gradient);
-  const int states = std::visit([](const auto& named) { return named.states; }, rule);
-  for (int i = 0; i < states; ++i)
+  const std::size_t states = state_names(rule).size();
+  for (std::size_t i = 0; i < states; ++i)
     call.range("buffers.state", "null", buffers.state[i] != nullptr, "the rule keeps " + std::to_string(states) + " states");
   const bool some_rows = buffers.row_norm != nullptr || buffers.row_mean_square != nullptr || buffers.row_work != nullptr;
   const bool all_rows = buffers.row_norm != nullptr && buffers.row_mean_square != nullptr && buffers.row_work != nullptr;

@@ -6,8 +6,12 @@
 // case.
 #pragma once
 
+#include <array>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <span>
+#include <string_view>
 #include <variant>
 
 #include "kernels/host_device.h"
@@ -35,11 +39,19 @@ struct StepScalars {
   std::int32_t finite;  ///< 1 when loss and norm are finite; 0 forbids the update (Ops::global_norm)
 };
 
-// ---- rules: `state` holds the element's `states` numbers, all 0 before the first step ------------------------------------------
+/// What checkpoints call a rule's states, in their order; PyTorch's names where it has the rule.
+template <std::size_t states>
+using StateNames = std::array<std::string_view, states>;
+
+template <typename Rule>
+inline constexpr int state_count = static_cast<int>(Rule::state_names.size());
+
+// ---- rules: `state` holds a number for each of state_names, all 0 before the first step
+// ------------------------------------------
 
 /// The gradient itself.
 struct PlainGradient {
-  static constexpr int states = 0;
+  static constexpr StateNames<0> state_names = {};
   TEMPER_HOST_DEVICE float direction(float gradient, float*, const StepScalars&) const { return gradient; }
 };
 
@@ -48,7 +60,7 @@ struct PlainGradient {
 struct Momentum {
   bool nesterov = false;
 
-  static constexpr int states = 1;
+  static constexpr StateNames<1> state_names = {"momentum_buffer"};
   TEMPER_HOST_DEVICE float direction(float gradient, float* state, const StepScalars& scalars) const {
     const float added = scalars.gradient_weight * gradient;
     state[0] = scalars.beta1 * state[0] + added;
@@ -63,7 +75,7 @@ struct SignMomentum {
   bool nesterov = false;
   float scale = 1.0f;
 
-  static constexpr int states = 1;
+  static constexpr StateNames<1> state_names = {"exp_avg"};
   TEMPER_HOST_DEVICE float direction(float gradient, float* state, const StepScalars& scalars) const {
     return scale * sign_of(Momentum{nesterov}.direction(gradient, state, scalars));
   }
@@ -73,7 +85,7 @@ struct SignMomentum {
 struct Lion {
   float beta2 = 0.99f;
 
-  static constexpr int states = 1;
+  static constexpr StateNames<1> state_names = {"exp_avg"};
   TEMPER_HOST_DEVICE float direction(float gradient, float* state, const StepScalars& scalars) const {
     const float between = scalars.beta1 * state[0] + scalars.gradient_weight * gradient;
     state[0] = beta2 * state[0] + (1.0f - beta2) * gradient;
@@ -88,7 +100,7 @@ struct Adam {
   bool epsilon_inside = false;  ///< epsilon is added to sqrt(v) before its bias is corrected (Keras)
   bool correct_first = true;    ///< the first moment's bias is corrected
 
-  static constexpr int states = 2;  ///< first and second moment
+  static constexpr StateNames<2> state_names = {"exp_avg", "exp_avg_sq"};
   TEMPER_HOST_DEVICE float direction(float gradient, float* state, const StepScalars& scalars) const {
     state[0] = scalars.beta1 * state[0] + scalars.gradient_weight * gradient;
     state[1] = beta2 * state[1] + (1.0f - beta2) * gradient * gradient;
@@ -107,7 +119,8 @@ struct AdEMAMix {
   float beta2 = 0.999f;
   float epsilon = 1e-8f;
 
-  static constexpr int states = 3;  ///< fast first, second, slow first moment
+  static constexpr StateNames<3> state_names = {"exp_avg", "exp_avg_sq",
+                                                "slow_exp_avg"};  ///< fast first, second, slow first moment
   TEMPER_HOST_DEVICE float direction(float gradient, float* state, const StepScalars& scalars) const {
     state[0] = scalars.beta1 * state[0] + scalars.gradient_weight * gradient;
     state[1] = beta2 * state[1] + (1.0f - beta2) * gradient * gradient;
@@ -123,7 +136,8 @@ struct ScheduleFree {
   float beta2 = 0.999f;
   float epsilon = 1e-8f;
 
-  static constexpr int states = 3;  ///< z, second moment, x
+  static constexpr StateNames<3> state_names = {
+      "z", "exp_avg_sq", "y"};  ///< states are z, second moment, x; of x, which is the model saved, y is kept
   TEMPER_HOST_DEVICE float direction(float gradient, float* state, const StepScalars& scalars) const {
     state[1] = beta2 * state[1] + (1.0f - beta2) * gradient * gradient;
     return gradient / (std::sqrt(state[1] / scalars.bias_correction2) + epsilon);
@@ -148,6 +162,10 @@ struct PriorScale {
 };
 
 using UpdateRule = std::variant<PlainGradient, Momentum, SignMomentum, Lion, Adam, AdEMAMix, ScheduleFree>;
+
+inline std::span<const std::string_view> state_names(const UpdateRule& rule) {
+  return std::visit([](const auto& named) { return std::span<const std::string_view>(named.state_names); }, rule);
+}
 
 // ---- what all rules share ------------------------------------------------------------------------------------------------------
 

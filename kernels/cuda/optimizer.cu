@@ -30,7 +30,7 @@ enum class Target { weight, direction };  // what an element's update writes: we
 template <Target target, int group, int groups, int step, typename Rule>
 __device__ __forceinline__ void update_elements(const ElementUpdate<Rule>& update, const UpdateBuffers& buffers, std::int64_t first,
                                                 int left, RowSums* sums) {
-  constexpr int states = Rule::states, kept = states > 0 ? states : 1;
+  constexpr int states = state_count<Rule>, kept = states > 0 ? states : 1;
   float weight[groups][group], gradient[groups][group], state[kept][groups][group];
 #pragma unroll
   for (int i = 0; i < groups; ++i) {
@@ -103,7 +103,7 @@ __device__ __forceinline__ void for_chunks(UnitWalk& walk, const ParameterSegmen
 }
 
 template <typename Rule, bool with_rows>
-__global__ void __launch_bounds__(threads, blocks_per_multiprocessor(Rule::states, with_rows))
+__global__ void __launch_bounds__(threads, blocks_per_multiprocessor(state_count<Rule>, with_rows))
     optimizer_update_kernel(Rule rule, UpdateSettings settings, UpdateBuffers buffers, const ParameterSegment* segments,
                             std::int64_t segment_count, const StepScalars* scalars) {
   if (scalars->finite == 0) return;
@@ -183,7 +183,7 @@ void CudaOps::queue(const op::OptimizerUpdate& args) {
   std::visit(
       [&]<typename Rule>(const Rule& named) {
         launch("optimizer_update", with_rows ? optimizer_update_kernel<Rule, true> : optimizer_update_kernel<Rule, false>,
-               resident_blocks(blocks_per_multiprocessor(Rule::states, with_rows), stream_), stream_, named, args.settings,
+               resident_blocks(blocks_per_multiprocessor(state_count<Rule>, with_rows), stream_), stream_, named, args.settings,
                args.buffers, args.segments.first, args.segments.count, args.scalars);
       },
       args.rule);

@@ -92,7 +92,7 @@ void Optimizer::add_states(const Pipeline& whole, DeviceMemory& memory) {
   };
   std::vector<Owner> owners;
   std::vector<bool> seen(tensors_.size(), false);
-  std::vector<std::string_view> most;  // names of the rule with most states
+  std::span<const std::string_view> most;  // names of the rule with most states
   for (const UpdatePart& part : whole.parts) {
     if (state_names(part.rule).size() > most.size()) most = state_names(part.rule);
     for (std::int64_t i = part.first; i < std::min(part.first + part.count, whole.with_gradient); ++i) {
@@ -114,7 +114,7 @@ void Optimizer::add_states(const Pipeline& whole, DeviceMemory& memory) {
   for (std::size_t i = 0; i < most.size(); ++i) {
     flat_states_.push_back(add_floats(memory, place_.end() - place_.begin()));
     add(most[i], flat_states_[i], place_.begins, [&](const Owner& owner, State& state) {
-      const std::vector<std::string_view> names = state_names(owner.part.rule);
+      const std::span<const std::string_view> names = state_names(owner.part.rule);
       if (i >= names.size()) return false;
       state = {std::string(names[i]), state.buffer, owner.tensor.offset, owner.tensor.shape};
       return true;

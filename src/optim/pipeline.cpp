@@ -279,21 +279,6 @@ Pipeline make_pipeline(const OptimizerConfig& config, const std::vector<Optimize
   return PipelineMaker(config, tensors).make();
 }
 
-std::vector<std::string_view> state_names(const UpdateRule& rule) {
-  return std::visit(
-      [](const auto& named) -> std::vector<std::string_view> {
-        using Rule = std::decay_t<decltype(named)>;
-        if constexpr (std::is_same_v<Rule, PlainGradient>) return {};
-        if constexpr (std::is_same_v<Rule, Momentum>) return {"momentum_buffer"};
-        if constexpr (std::is_same_v<Rule, Adam>) return {"exp_avg", "exp_avg_sq"};
-        if constexpr (std::is_same_v<Rule, AdEMAMix>) return {"exp_avg", "exp_avg_sq", "slow_exp_avg"};
-        if constexpr (std::is_same_v<Rule, ScheduleFree>)
-          return {"z", "exp_avg_sq", "y"};  // of x, which is the model saved, y is kept
-        return {"exp_avg"};
-      },
-      rule);
-}
-
 double sign_scale(const OptimizerConfig& config) {
   if (config.sign_scale == SignScale::one) return 1.0;
   const double noise = std::sqrt((1.0 - *config.momentum) / (1.0 + *config.momentum));

@@ -50,9 +50,6 @@ inline bool holds_norm(NormControl control) { return control == NormControl::rot
 /// `config` as resolved_optimizer gives it. Throws Error(ExitCode::usage) for a pattern that no tensor matches.
 Pipeline make_pipeline(const OptimizerConfig& config, const std::vector<OptimizedTensor>& tensors);
 
-/// What checkpoints call the rule's states, in their order; PyTorch's names where it has the rule.
-std::vector<std::string_view> state_names(const UpdateRule& rule);
-
 /// LionA's scale: what multiplies signs.
 double sign_scale(const OptimizerConfig& config);
 

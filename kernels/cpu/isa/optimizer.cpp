@@ -79,12 +79,12 @@ __attribute__((flatten)) void direct_elements(const ElementUpdate<Rule>& given, 
 
 template <typename Rule>
 void update(const ElementUpdate<Rule>& update, const UpdateBuffers& buffers, std::int64_t offset, std::int64_t count) {
-  update_elements(update, buffers, offset, count, std::make_index_sequence<Rule::states>());
+  update_elements(update, buffers, offset, count, std::make_index_sequence<state_count<Rule>>());
 }
 
 template <typename Rule>
 void direct(const ElementUpdate<Rule>& update, const UpdateBuffers& buffers, std::int64_t offset, std::int64_t count) {
-  direct_elements(update, buffers, offset, count, std::make_index_sequence<Rule::states>());
+  direct_elements(update, buffers, offset, count, std::make_index_sequence<state_count<Rule>>());
 }
 
 RowSums row_sums(const float* weights, const float* directions, std::int64_t count) {

@@ -10,7 +10,7 @@
 
 #include "kernels/check.h"
 #include "kernels/cpu/isa.h"
-#include "kernels/cpu/machine.h"
+#include "kernels/machine.h"
 
 namespace temper::cpu {
 

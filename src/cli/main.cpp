@@ -54,11 +54,13 @@ void settle_threads(char** argv) {
     ::setenv("GOMP_SPINCOUNT", "2000", 1);
     changed = true;
   }
-  const auto place = launch();
-  if (place && place->local_size > 1 && std::getenv("OMP_NUM_THREADS") == nullptr) {
-    const auto share = static_cast<std::int64_t>(std::thread::hardware_concurrency()) / place->local_size;
-    ::setenv("OMP_NUM_THREADS", std::to_string(std::max<std::int64_t>(1, share)).c_str(), 1);
-    changed = true;
+  if (std::getenv("OMP_NUM_THREADS") == nullptr) {
+    const auto place = launch();
+    const int usable = temper::usable_processors(), ranks = place ? static_cast<int>(place->local_size) : 1;
+    if (ranks > 1 || usable < omp_get_max_threads()) {
+      ::setenv("OMP_NUM_THREADS", std::to_string(std::max(1, usable / ranks)).c_str(), 1);
+      changed = true;
+    }
   }
   std::error_code unknown;
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", unknown);

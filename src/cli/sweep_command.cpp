@@ -55,7 +55,7 @@ LocalMachine this_machine() {
   LocalMachine machine;
   machine.program = "/proc/self/exe";  // which stays this program when the file is replaced by a newer one
   machine.environment = environment();
-  machine.cores = std::max(1u, std::thread::hardware_concurrency());
+  machine.cores = static_cast<unsigned>(usable_processors());
   machine.gpus = visible_gpus();
   return machine;
 }

@@ -7,8 +7,8 @@
 #include <filesystem>
 
 #include "cli/commands.h"
+#include "data/shard_sidecar.h"
 #include "data/tokenizer.h"
-#include "data/tokenizer_identity.h"
 #include "model/hf_format.h"
 #include "model/weights.h"
 #include "train/checkpoint.h"

@@ -7,6 +7,7 @@
 #include "data/text_source.h"
 #include "data/tokenize.h"
 #include "data/tokenizer.h"
+#include "data/vocabulary.h"
 #include "io/file.h"
 #include "io/staging.h"
 #include "train/progress.h"

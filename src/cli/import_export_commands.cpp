@@ -3,6 +3,7 @@
 
 #include "cli/commands.h"
 #include "data/tokenizer.h"
+#include "data/vocabulary.h"
 #include "io/staging.h"
 #include "model/hf_format.h"
 #include "model/llmc_format.h"

@@ -2,11 +2,19 @@
 
 #include <algorithm>
 #include <bit>
+#include <exception>
 #include <functional>
 #include <limits>
 #include <queue>
+#include <string>
+#include <thread>
+#include <unordered_map>
 #include <unordered_set>
+#include <utility>
+#include <vector>
 
+#include "data/pretokenizer.h"
+#include "data/utf8.h"
 #include "io/error.h"
 
 namespace temper {
@@ -19,47 +27,6 @@ constexpr std::size_t kShort = 48;  // bytes up to which scanning all pairs agai
 std::uint64_t pair_key(std::uint32_t left, std::uint32_t right) { return static_cast<std::uint64_t>(left) << 32 | right; }
 
 }  // namespace
-
-void check_vocabulary(const Vocabulary& vocabulary, const std::string& label) {
-  const auto fail = [&](const std::string& what) { throw Error(ExitCode::data, label + ": " + what); };
-  const std::size_t size = vocabulary.tokens.size();
-  if (size < 257 || size > static_cast<std::size_t>(kMaxTokens)) {
-    fail(std::to_string(size) + " tokens; a byte-level vocabulary has 257 (256 bytes and <|endoftext|>) to " +
-         std::to_string(kMaxTokens));
-  }
-  std::unordered_set<std::string_view> seen;
-  seen.reserve(size);
-  for (std::size_t id = 0; id < size; ++id) {
-    if (vocabulary.tokens[id].empty()) fail("token " + std::to_string(id) + " is empty");
-    if (!seen.insert(vocabulary.tokens[id]).second) fail("token " + std::to_string(id) + " has the same bytes as an earlier one");
-  }
-  for (int byte = 0; byte < 256; ++byte) {
-    const char text = static_cast<char>(byte);
-    if (!seen.contains(std::string_view(&text, 1))) {
-      fail("no token for byte " + std::to_string(byte) + "; byte-level BPE needs one for each of the 256 bytes");
-    }
-  }
-  if (vocabulary.end_of_text >= size || vocabulary.tokens[vocabulary.end_of_text] != kEndOfText) {
-    fail("no token " + std::string(kEndOfText) + "; documents are separated by it, so the vocabulary must have it");
-  }
-  const auto is_special = [&](std::uint32_t id) {
-    return std::binary_search(vocabulary.special.begin(), vocabulary.special.end(), id);
-  };
-  std::unordered_set<std::uint64_t> pairs;
-  pairs.reserve(vocabulary.merges.size());
-  for (std::size_t rank = 0; rank < vocabulary.merges.size(); ++rank) {
-    const Merge& merge = vocabulary.merges[rank];
-    const std::string name = "merge " + std::to_string(rank);
-    if (merge.left >= size || merge.right >= size || merge.result >= size) fail(name + " names an id outside the vocabulary");
-    if (is_special(merge.left) || is_special(merge.right) || is_special(merge.result)) {
-      fail(name + " has a special token in it; ordinary text would then be able to yield that token");
-    }
-    if (vocabulary.tokens[merge.left] + vocabulary.tokens[merge.right] != vocabulary.tokens[merge.result]) {
-      fail(name + ": its result is not its two parts joined");
-    }
-    if (!pairs.insert(pair_key(merge.left, merge.right)).second) fail(name + " repeats an earlier pair");
-  }
-}
 
 BpeMerger::BpeMerger(const Vocabulary& vocabulary) {
   for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id) {
@@ -162,6 +129,196 @@ void BpeMerger::merge_long(std::string_view piece, std::vector<std::uint32_t>& t
     push(i);
   }
   for (std::uint32_t i = 0; i != kNone; i = symbols[i].next) tokens.push_back(symbols[i].token);
+}
+
+// --- Training ---
+
+namespace {
+
+using WordCounts = std::unordered_map<std::string_view, std::int64_t>;
+
+WordCounts count_words(std::string_view text) {
+  WordCounts counts;
+  Pretokenizer pieces(text);
+  for (std::string_view piece; pieces.next(piece);) ++counts[piece];
+  return counts;
+}
+
+// Counts in equal parts of the text, one a thread. Sums do not depend on the order, so neither does the result.
+WordCounts count_words_in_parallel(std::string_view text) {
+  constexpr std::size_t kLeastBytes = 1 << 20;  // less is not worth a thread
+  const std::size_t parts =
+      std::clamp<std::size_t>(text.size() / kLeastBytes, 1, std::max(1u, std::thread::hardware_concurrency()));
+  std::vector<WordCounts> counts(parts);
+  std::vector<std::exception_ptr> failures(parts);
+  std::vector<std::jthread> threads;
+  std::size_t begin = 0;
+  for (std::size_t part = 0; part < parts; ++part) {
+    const std::size_t end = part + 1 == parts ? text.size() : std::max(begin, next_cut(text, text.size() / parts * (part + 1)));
+    threads.emplace_back([&, part, piece = text.substr(begin, end - begin)] {
+      try {
+        counts[part] = count_words(piece);
+      } catch (...) {
+        failures[part] = std::current_exception();
+      }
+    });
+    begin = end;
+  }
+  threads.clear();  // joins them
+  for (const std::exception_ptr& failure : failures) {
+    if (failure) std::rethrow_exception(failure);
+  }
+  for (std::size_t part = 1; part < parts; ++part) {
+    for (const auto& [word, count] : counts[part]) counts[0][word] += count;
+  }
+  return std::move(counts[0]);
+}
+
+/// The distinct words as one array of symbols, with every pair's count and places kept up to date as pairs are joined.
+class PairTable {
+ public:
+  PairTable(const WordCounts& words, const std::array<std::uint32_t, 256>& byte_ids) {
+    std::size_t size = 0;
+    for (const auto& [word, count] : words) size += word.size();
+    if (size >= kNone)
+      throw Error(ExitCode::data, "text: its distinct words are longer than 4294967294 bytes together; train on a part of it");
+    symbols_.reserve(size);
+    counts_.reserve(words.size());
+    for (const auto& [word, count] : words) {
+      const auto begin = static_cast<std::uint32_t>(symbols_.size());
+      const auto end = static_cast<std::uint32_t>(begin + word.size());
+      for (std::uint32_t i = begin; i < end; ++i) {
+        symbols_.push_back({byte_ids[static_cast<unsigned char>(word[i - begin])], i > begin ? i - 1 : kNone,
+                            i + 1 < end ? i + 1 : kNone, static_cast<std::uint32_t>(counts_.size())});
+      }
+      counts_.push_back(count);
+    }
+    for (std::uint32_t i = 0; i < symbols_.size(); ++i) {
+      if (symbols_[i].next != kNone) add(symbols_[i].token, symbols_[i + 1].token, i);
+    }
+    for (std::uint32_t pair = 0; pair < pairs_.size(); ++pair) push(pair);
+  }
+
+  /// Takes out the most frequent pair, the smaller of equals; false when no pair is left.
+  bool pop(std::uint32_t& left, std::uint32_t& right) {
+    while (!queue_.empty()) {
+      const Entry top = queue_.top();
+      queue_.pop();
+      const Pair& pair = pairs_[top.pair];
+      if (pair.count <= 0) continue;
+      if (pair.count != top.count) {  // the count has fallen since; it may not be the most frequent any more
+        push(top.pair);
+        continue;
+      }
+      left = pair.left;
+      right = pair.right;
+      return true;
+    }
+    return false;
+  }
+
+  /// Replaces a popped pair by `result`, a new symbol, left to right everywhere.
+  void join(std::uint32_t left, std::uint32_t right, std::uint32_t result) {
+    const std::size_t old_pairs = pairs_.size();
+    // A symbol is made in one pass over ascending places, and so are all pairs with it: each list of places is ascending.
+    const std::vector<std::uint32_t> places = std::move(pairs_[index_.at(pair_key(left, right))].places);
+    for (const std::uint32_t i : places) {
+      Symbol& symbol = symbols_[i];
+      if (symbol.token != left || symbol.next == kNone || symbols_[symbol.next].token != right) continue;
+      Symbol& joined = symbols_[symbol.next];
+      if (symbol.previous != kNone) remove(symbols_[symbol.previous].token, left, i);
+      if (joined.next != kNone) remove(right, symbols_[joined.next].token, i);
+      symbol.token = result;
+      symbol.next = joined.next;
+      joined.token = kNone;
+      if (symbol.previous != kNone) add(symbols_[symbol.previous].token, result, symbol.previous);
+      if (symbol.next != kNone) {
+        symbols_[symbol.next].previous = i;
+        add(result, symbols_[symbol.next].token, i);
+      }
+    }
+    for (std::size_t pair = old_pairs; pair < pairs_.size(); ++pair) push(static_cast<std::uint32_t>(pair));
+  }
+
+ private:
+  struct Symbol {
+    std::uint32_t token, previous, next, word;  // neighbours within the word as indices; token is kNone once joined away
+  };
+  struct Pair {
+    std::uint32_t left, right;
+    std::int64_t count = 0;
+    std::vector<std::uint32_t> places;  // of the left symbol; some are out of date
+  };
+  struct Entry {
+    std::int64_t count;
+    std::uint64_t key;
+    std::uint32_t pair;
+    bool operator<(const Entry& other) const { return count != other.count ? count < other.count : key > other.key; }
+  };
+
+  void add(std::uint32_t left, std::uint32_t right, std::uint32_t place) {
+    const auto [found, is_new] = index_.try_emplace(pair_key(left, right), static_cast<std::uint32_t>(pairs_.size()));
+    if (is_new) pairs_.push_back({left, right, 0, {}});
+    Pair& pair = pairs_[found->second];
+    pair.count += counts_[symbols_[place].word];
+    pair.places.push_back(place);
+  }
+
+  void remove(std::uint32_t left, std::uint32_t right, std::uint32_t place) {
+    pairs_[index_.at(pair_key(left, right))].count -= counts_[symbols_[place].word];
+  }
+
+  void push(std::uint32_t pair) { queue_.push({pairs_[pair].count, pair_key(pairs_[pair].left, pairs_[pair].right), pair}); }
+
+  std::vector<Symbol> symbols_;
+  std::vector<std::int64_t> counts_;  // of each word
+  std::vector<Pair> pairs_;
+  std::unordered_map<std::uint64_t, std::uint32_t> index_;
+  std::priority_queue<Entry> queue_;
+};
+
+}  // namespace
+
+Vocabulary train_bpe(std::string_view text, std::int64_t vocab_size,
+                     const std::function<void(std::int64_t, std::int64_t)>& progress) {
+  if (vocab_size < 257 || vocab_size > kMaxTokens) {
+    throw Error(ExitCode::data, "vocab_size " + std::to_string(vocab_size) + ": allowed are 257 (bytes and " +
+                                    std::string(kEndOfText) + " only) to " + std::to_string(kMaxTokens));
+  }
+  Vocabulary vocabulary;
+  std::array<std::uint32_t, 256> byte_ids{};
+  for (const unsigned char byte : byte_order()) {
+    byte_ids[byte] = static_cast<std::uint32_t>(vocabulary.tokens.size());
+    vocabulary.tokens.emplace_back(1, static_cast<char>(byte));
+  }
+  std::string repaired;
+  if (valid_utf8_prefix(text) < text.size()) {
+    repaired = replace_invalid_utf8(text);
+    text = repaired;
+  }
+  PairTable pairs(count_words_in_parallel(text), byte_ids);
+  const std::int64_t merges = vocab_size - 257;
+  std::unordered_set<std::string> taken(vocabulary.tokens.begin(), vocabulary.tokens.end());
+  taken.emplace(kEndOfText);
+  std::uint32_t left = 0, right = 0;
+  for (std::int64_t done = 0; done < merges;) {
+    if (!pairs.pop(left, right)) {
+      throw Error(ExitCode::data, "vocab_size " + std::to_string(vocab_size) + ": the text has pairs for " + std::to_string(done) +
+                                      " merges only; ask for at most " + std::to_string(done + 257) + " or give more text");
+    }
+    std::string joined = vocabulary.tokens[left] + vocabulary.tokens[right];
+    if (!taken.insert(joined).second) continue;
+    const auto result = static_cast<std::uint32_t>(vocabulary.tokens.size());
+    vocabulary.tokens.push_back(std::move(joined));
+    vocabulary.merges.push_back({left, right, result});
+    pairs.join(left, right, result);
+    ++done;
+    if (progress) progress(done, merges);
+  }
+  vocabulary.end_of_text = static_cast<std::uint32_t>(vocabulary.tokens.size());
+  vocabulary.tokens.emplace_back(kEndOfText);
+  vocabulary.special = {vocabulary.end_of_text};
+  return vocabulary;
 }
 
 }  // namespace temper

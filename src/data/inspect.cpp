@@ -6,8 +6,8 @@
 #include <memory>
 #include <set>
 
-#include "data/tokenizer_identity.h"
-#include "data/tokenizer_utf8.h"
+#include "data/shard_sidecar.h"
+#include "data/utf8.h"
 #include "io/error.h"
 
 namespace temper {

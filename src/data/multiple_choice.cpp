@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
-#include "data/shard_diagnosis.h"
+#include "data/shard.h"
 #include "io/error.h"
 #include "io/file.h"
 

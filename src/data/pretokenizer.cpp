@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "data/tokenizer_utf8.h"
+#include "data/utf8.h"
 #include "io/error.h"
 
 namespace temper {

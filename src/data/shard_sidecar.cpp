@@ -1,13 +1,16 @@
 #include "data/shard_sidecar.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "io/error.h"
 #include "io/file.h"
 #include "io/staging.h"
 
 namespace temper {
+
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -159,6 +162,69 @@ std::optional<double> ShardOrigins::bytes_per_token() const {
   }
   if (!unrecorded_.empty() || tokens == 0) return std::nullopt;
   return static_cast<double>(bytes) / static_cast<double>(tokens);
+}
+
+ShardSeries::ShardSeries(std::filesystem::path folder, std::string name, Split split, std::int64_t shard_tokens)
+    : folder_(std::move(folder)), name_(std::move(name)), split_(split), shard_tokens_(shard_tokens) {
+  if (shard_tokens < 1 || shard_tokens > max_shard_tokens) {
+    throw Error(ExitCode::usage, "the shard size is " + std::to_string(shard_tokens) + " tokens; allowed is 1 to " +
+                                     std::to_string(max_shard_tokens));
+  }
+}
+
+void ShardSeries::append(std::span<const std::uint16_t> tokens) {
+  while (!tokens.empty()) {
+    if (!writer_) {
+      writer_ = std::make_unique<ShardWriter>(shard_path(folder_, name_, split_, static_cast<std::int64_t>(shards_.size())));
+    }
+    const auto room = static_cast<std::size_t>(shard_tokens_ - writer_->token_count());
+    const auto part = tokens.first(std::min(tokens.size(), room));
+    writer_->append(part);
+    tokens = tokens.subspan(part.size());
+    if (writer_->token_count() == shard_tokens_) finish_shard();
+  }
+}
+
+void ShardSeries::close() {
+  if (writer_) finish_shard();
+}
+
+void ShardSeries::finish_shard() {
+  const std::filesystem::path path = shard_path(folder_, name_, split_, static_cast<std::int64_t>(shards_.size()));
+  writer_->close();
+  writer_.reset();
+  shards_.push_back(describe_shard(path));
+}
+
+void TokenizerIdentity::add(const std::string& thing, const std::string& hash) {
+  if (hash.empty()) return;
+  if (hash_.empty()) {
+    thing_ = thing;
+    hash_ = hash;
+  }
+  if (hash == hash_) return;
+  throw Error(ExitCode::data,
+              "two tokenizers meet: " + thing_ + " has tokenizer " + hash_ + ", " + thing + " has " + hash +
+                  "; the same numbers stand for other texts there. Name things of one tokenizer, or make the shards "
+                  "again (`temper data tokenize`) with the one of the model");
+}
+
+void TokenizerIdentity::add_shards(const std::string& use, const ShardOrigins& origins) {
+  for (const auto& [path, sidecar] : origins.sidecars()) add(use + " (" + path.string() + ")", sidecar.tokenizer_hash);
+  const auto list = [&](const std::vector<std::filesystem::path>& shards, const std::string& what,
+                        std::vector<std::string>& notes) {
+    if (shards.empty()) return;
+    notes.push_back(use + ": " + std::to_string(shards.size()) + what + " (" + shards.front().string() +
+                    (shards.size() > 1 ? ", ...)" : ")"));
+  };
+  list(origins.absent(), " shards of the same making are not there", absent_);
+  list(origins.unrecorded(), " of " + std::to_string(origins.shards()) + " shards have no record of their tokenizer", unknown_);
+}
+
+std::vector<std::string> TokenizerIdentity::notes() const {
+  std::vector<std::string> notes = absent_;
+  if (!hash_.empty()) notes.insert(notes.end(), unknown_.begin(), unknown_.end());
+  return notes;
 }
 
 }  // namespace temper

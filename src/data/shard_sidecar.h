@@ -1,13 +1,16 @@
 // What a set of shards was made of: NAME.json beside NAME_train_000000.bin, NAME_val_000000.bin, ... It depends on the texts, the
 // tokenizer and the way documents are split, on nothing else, so equal input gives equal bytes.
+// And who reads or writes such sets: where shards come from, a series of them, the tokenizer that they have in common.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -91,6 +94,52 @@ class ShardOrigins {
   std::set<std::pair<std::filesystem::path, Split>> splits_;  // that were met
   std::vector<std::filesystem::path> unrecorded_;
   std::size_t shards_ = 0;
+};
+
+/// Writes one split as shards of equal size, NAME_train_000000.bin and on. A shard is begun when there is a token for it, so an
+/// empty stream makes no file. What of it stays after an error is the caller's to remove.
+class ShardSeries {
+ public:
+  /// `shard_tokens`: 1 to max_shard_tokens; documents run over from one shard to the next, as in llm.c.
+  ShardSeries(std::filesystem::path folder, std::string name, Split split, std::int64_t shard_tokens);
+
+  void append(std::span<const std::uint16_t> tokens);
+  /// Completes the last shard.
+  void close();
+  /// The shards written, in order.
+  const std::vector<ShardRecord>& shards() const { return shards_; }
+
+ private:
+  void finish_shard();
+
+  std::filesystem::path folder_;
+  std::string name_;
+  Split split_;
+  std::int64_t shard_tokens_;
+  std::unique_ptr<ShardWriter> writer_;
+  std::vector<ShardRecord> shards_;
+};
+
+/// Which tokenizer things belong to, compared wherever tokens meet tokens or a model: the number of a token means nothing without
+/// the tokenizer it came from, and a model that reads others' numbers gives a loss all the same.
+class TokenizerIdentity {
+ public:
+  /// `thing` goes with the tokenizer of this hash (Tokenizer::hash); empty where that is not known. A hash unlike that of something
+  /// added before: Error(ExitCode::data) that names both things and both hashes.
+  void add(const std::string& thing, const std::string& hash);
+  /// All shards of one use, called `use` in errors ("data.train"), by the sidecars they have.
+  void add_shards(const std::string& use, const ShardOrigins& origins);
+
+  /// Empty while nothing is known.
+  const std::string& hash() const { return hash_; }
+  /// What could not be compared though others could ("data.val: 2 of 8 shards have no record of their tokenizer (...)"), and shards
+  /// that a sidecar lists and nobody finds.
+  std::vector<std::string> notes() const;
+
+ private:
+  std::string thing_;  // the first whose hash is known
+  std::string hash_;
+  std::vector<std::string> absent_, unknown_;
 };
 
 }  // namespace temper

@@ -5,8 +5,8 @@
 #include <span>
 #include <utility>
 
-#include "data/shard_diagnosis.h"
-#include "data/tokenizer_utf8.h"
+#include "data/shard.h"
+#include "data/utf8.h"
 #include "io/error.h"
 
 namespace temper {

@@ -4,11 +4,9 @@
 #include <utility>
 
 #include "data/bpe.h"
-#include "data/bpe_cache.h"
-#include "data/bpe_train.h"
 #include "data/pretokenizer.h"
-#include "data/tokenizer_files.h"
-#include "data/tokenizer_utf8.h"
+#include "data/utf8.h"
+#include "data/vocabulary.h"
 #include "io/error.h"
 #include "io/file.h"
 

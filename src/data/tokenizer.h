@@ -54,7 +54,4 @@ class Tokenizer {
   std::unique_ptr<State> state_;
 };
 
-/// Whether save() writes a file of this name.
-bool is_vocabulary_file(const std::string& name);
-
 }  // namespace temper

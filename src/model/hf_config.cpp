@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
-#include "model/checked_import.h"
+#include "model/weights.h"
 
 namespace temper {
 

@@ -1,8 +1,17 @@
 #include "model/hf_format.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
 #include <span>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -10,13 +19,243 @@
 #include "io/file.h"
 #include "io/safetensors.h"
 #include "io/staging.h"
-#include "model/checked_import.h"
 #include "model/hf_config.h"
-#include "model/hf_tensors.h"
+#include "model/parameters.h"
+#include "model/weights.h"
 
 namespace temper {
 
 namespace {
+
+using nlohmann::json;
+
+constexpr std::string_view prefix = "transformer.";
+constexpr const char* head = "lm_head.weight";
+constexpr const char* token_embedding = "transformer.wte.weight";
+
+std::string our_name(const std::string& name) {
+  return name == head || name.starts_with(prefix) ? name : std::string(prefix) + name;
+}
+
+/// transformer.h.N.attn.bias is the causal mask and masked_bias the number put where it is 0; neither is a parameter.
+bool is_buffer(std::string_view name) {
+  const std::string_view block = "transformer.h.";
+  if (!name.starts_with(block)) return false;
+  name.remove_prefix(block.size());
+  const std::size_t digits = std::min(name.find_first_not_of("0123456789"), name.size());
+  const std::string_view rest = name.substr(digits);
+  return digits > 0 && (rest == ".attn.bias" || rest == ".attn.masked_bias");
+}
+
+/// "a, b, c and 9 more"
+std::string list(const std::vector<std::string>& names) {
+  constexpr std::size_t most = 5;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(names.size(), most); ++i) text += (i == 0 ? "" : ", ") + names[i];
+  return names.size() > most ? text + " and " + std::to_string(names.size() - most) + " more" : text;
+}
+
+std::string to_string(const std::vector<std::int64_t>& shape) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+/// File names of an index come from strangers: they must not lead out of the folder.
+void check_shard_name(const json& name, const std::string& label) {
+  if (!name.is_string())
+    throw Error(ExitCode::checkpoint, label + ": a file name in \"weight_map\" is a " + name.type_name() + "; it must be a string");
+  const std::string text = name.get<std::string>();
+  const bool plain =
+      !text.empty() && text.front() != '.' && text.find("..") == std::string::npos &&
+      std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_' || c == '.'; });
+  if (!plain || !text.ends_with(".safetensors"))
+    throw Error(ExitCode::checkpoint, label + ": \"weight_map\" names the file " + name.dump(-1, ' ', true) +
+                                          "; allowed are plain names of the same folder that end in .safetensors");
+}
+
+/// Stored [in, out] there, [out, in] here.
+bool is_conv1d(const Parameter& parameter) { return parameter.kind == ParameterKind::matrix; }
+
+/// The one with padded rows here.
+bool is_token_embedding(const Parameter& parameter) { return parameter.name == token_embedding; }
+
+/// The parameters as GPT2LMHeadModel has them, in file order: ours, but always with biases.
+std::vector<Parameter> hf_parameters(const ModelConfig& config) {
+  ModelConfig with_bias = config;
+  with_bias.bias = true;
+  return ParameterLayout(with_bias).parameters();
+}
+
+/// The shape in the file.
+std::vector<std::int64_t> hf_shape(const Parameter& parameter, const ModelConfig& config) {
+  if (is_conv1d(parameter)) return {parameter.shape[1], parameter.shape[0]};
+  if (is_token_embedding(parameter)) return {config.vocab_size, parameter.shape[1]};
+  if (parameter.shape.rank() == 2) return {parameter.shape[0], parameter.shape[1]};
+  return {parameter.shape[0]};
+}
+
+/// The weight files of a Hugging Face GPT-2 folder: one model.safetensors or the shards of an index, seen as one set of tensors.
+/// Names are those of parameters.h, with or without "transformer." in the file. Failures are Error(ExitCode::checkpoint).
+class HfTensors {
+ public:
+  /// Opens the files and checks their headers. Buffers (the causal masks of old checkpoints) are left out.
+  explicit HfTensors(const std::filesystem::path& folder);
+
+  /// Refuses names, shapes and dtypes other than those of `config`.
+  void check(const HfConfig& config) const;
+  /// Refuses an lm_head.weight other than wte.weight. Reads both.
+  void check_tied_head() const;
+  /// Refuses biases other than zero: those of a model without biases.
+  void check_zero_biases() const;
+
+  /// The tensor, converted and finite.
+  std::vector<float> read(const std::string& name) const;
+
+ private:
+  struct Located {
+    const SafetensorsFile* file;
+    const TensorEntry* entry;
+    std::string file_name;
+  };
+
+  bool has(const std::string& name) const { return tensors_.count(name) > 0; }
+  /// "FILE: tensor NAME", as the file spells it.
+  std::string describe(const std::string& name) const;
+
+  void open_shards(const std::filesystem::path& index);
+  const SafetensorsFile& open(const std::string& file_name);
+  void add(const SafetensorsFile& file, const TensorEntry& entry, const std::string& file_name);
+  void check_names(const HfConfig& config) const;
+  void check_entry(const std::string& name, const std::vector<std::int64_t>& shape) const;
+
+  std::filesystem::path folder_;
+  std::vector<std::unique_ptr<SafetensorsFile>> files_;
+  std::map<std::string, Located> tensors_;  // by our name
+};
+
+HfTensors::HfTensors(const std::filesystem::path& folder) : folder_(folder) {
+  const std::string single = "model.safetensors";
+  const std::filesystem::path index = folder / "model.safetensors.index.json";
+  if (std::filesystem::is_regular_file(folder / single)) {
+    const SafetensorsFile& file = open(single);
+    for (const TensorEntry& entry : file.tensors()) add(file, entry, single);
+  } else if (std::filesystem::is_regular_file(index)) {
+    open_shards(index);
+  } else {
+    throw Error(ExitCode::checkpoint, folder.string() +
+                                          ": there is neither model.safetensors nor model.safetensors.index.json; save the model "
+                                          "with safe_serialization=True (pytorch_model.bin is not read: it can run code)");
+  }
+}
+
+const SafetensorsFile& HfTensors::open(const std::string& file_name) {
+  files_.push_back(std::make_unique<SafetensorsFile>(folder_ / file_name));
+  return *files_.back();
+}
+
+void HfTensors::open_shards(const std::filesystem::path& index) {
+  const std::string label = index.string();
+  json object;
+  try {
+    object = json::parse(read_file(index));
+  } catch (const json::parse_error& error) {
+    throw Error(ExitCode::checkpoint, label + ": not valid JSON: " + error.what());
+  }
+  if (!object.is_object() || !object.contains("weight_map") || !object["weight_map"].is_object())
+    throw Error(ExitCode::checkpoint, label + ": there is no object \"weight_map\" from tensor names to file names");
+
+  std::map<std::string, std::set<std::string>> names_by_file;
+  for (const auto& [name, file] : object["weight_map"].items()) {
+    check_shard_name(file, label);
+    names_by_file[file.get<std::string>()].insert(name);
+  }
+  for (const auto& [file_name, names] : names_by_file) {
+    if (!std::filesystem::is_regular_file(folder_ / file_name))
+      throw Error(ExitCode::checkpoint, label + ": the shard " + file_name + " is missing from the folder; download it again");
+    const SafetensorsFile& file = open(file_name);
+    for (const std::string& name : names) {
+      const TensorEntry* entry = file.find(name);
+      if (entry == nullptr)
+        throw Error(ExitCode::checkpoint,
+                    label + ": the tensor " + json(name).dump(-1, ' ', true) + " should be in " + file_name + ", but is not");
+      add(file, *entry, file_name);
+    }
+    if (file.tensors().size() != names.size())
+      throw Error(ExitCode::checkpoint, label + ": " + file_name + " holds " + std::to_string(file.tensors().size()) +
+                                            " tensors, but \"weight_map\" lists " + std::to_string(names.size()) + " in it");
+  }
+}
+
+void HfTensors::add(const SafetensorsFile& file, const TensorEntry& entry, const std::string& file_name) {
+  const std::string name = our_name(entry.name);
+  if (is_buffer(name)) return;
+  if (!tensors_.emplace(name, Located{&file, &entry, file_name}).second)
+    throw Error(ExitCode::checkpoint,
+                folder_.string() + ": the tensor " + name + " is there twice, with and without \"" + std::string(prefix) + "\"");
+}
+
+void HfTensors::check(const HfConfig& config) const {
+  check_names(config);
+  for (const Parameter& parameter : hf_parameters(config.model))
+    if (has(parameter.name)) check_entry(parameter.name, hf_shape(parameter, config.model));
+  if (has(head)) check_entry(head, {config.model.vocab_size, config.model.n_embd});
+}
+
+void HfTensors::check_names(const HfConfig& config) const {
+  std::set<std::string> known = {head};
+  std::vector<std::string> missing, unknown;
+  for (const Parameter& parameter : hf_parameters(config.model)) {
+    known.insert(parameter.name);
+    const bool optional = !config.model.bias && parameter.name.ends_with(".bias");
+    if (!optional && !has(parameter.name)) missing.push_back(parameter.name);
+  }
+  if (!config.tied && !has(head)) missing.push_back(head);
+  for (const auto& [name, located] : tensors_)
+    if (known.count(name) == 0) unknown.push_back(located.entry->name);
+
+  const std::string remedy = ". Its tensors must be those of a GPT2LMHeadModel with the sizes of its config.json";
+  if (!missing.empty()) throw Error(ExitCode::checkpoint, folder_.string() + ": missing tensors: " + list(missing) + remedy);
+  if (!unknown.empty()) throw Error(ExitCode::checkpoint, folder_.string() + ": unknown tensors: " + list(unknown) + remedy);
+}
+
+void HfTensors::check_entry(const std::string& name, const std::vector<std::int64_t>& shape) const {
+  const TensorEntry& entry = *tensors_.at(name).entry;
+  if (entry.shape != shape)
+    throw Error(ExitCode::checkpoint,
+                describe(name) + " has shape " + to_string(entry.shape) + "; config.json asks for " + to_string(shape));
+  if (entry.dtype != "F32" && entry.dtype != "F16" && entry.dtype != "BF16")
+    throw Error(ExitCode::checkpoint, describe(name) + " holds " + entry.dtype + "; allowed are F32, F16 and BF16");
+}
+
+void HfTensors::check_tied_head() const {
+  if (!has(head)) return;
+  if (read(head) != read(token_embedding))
+    throw Error(ExitCode::checkpoint, describe(head) + " differs from wte.weight; temper's head is tied to the token embedding");
+}
+
+void HfTensors::check_zero_biases() const {
+  for (const auto& [name, located] : tensors_) {
+    if (!name.ends_with(".bias")) continue;
+    const std::vector<float> values = read(name);
+    if (std::any_of(values.begin(), values.end(), [](float value) { return value != 0.0f; }))
+      throw Error(ExitCode::checkpoint, describe(name) + " is not zero, but config.json says \"bias\": false; remove that key");
+  }
+}
+
+std::string HfTensors::describe(const std::string& name) const {
+  const Located& located = tensors_.at(name);
+  return (folder_ / located.file_name).string() + ": tensor " + located.entry->name;
+}
+
+std::vector<float> HfTensors::read(const std::string& name) const {
+  const Located& located = tensors_.at(name);
+  std::vector<float> values = located.file->read_f32(located.entry->name);
+  check_finite(values, describe(name));
+  return values;
+}
+
+// --- Whole folders ---
 
 /// to[c][r] = from[r][c], in tiles so that both sides stay in cache.
 void transpose(std::span<const float> from, std::int64_t rows, std::int64_t columns, std::span<float> to) {

@@ -11,7 +11,7 @@
 #include "io/file.h"
 #include "kernels/bfloat16.h"
 #include "kernels/check.h"
-#include "model/checked_import.h"
+#include "model/weights.h"
 
 namespace temper {
 

@@ -10,8 +10,8 @@
 
 #include "data/batches.h"
 #include "data/multiple_choice.h"
+#include "data/shard_sidecar.h"
 #include "data/tokenizer.h"
-#include "data/tokenizer_identity.h"
 #include "io/file.h"
 #include "train/checkpoint.h"
 #include "train/engine.h"

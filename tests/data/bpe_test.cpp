@@ -5,8 +5,7 @@
 #include <ctime>
 #include <random>
 
-#include "data/bpe_alphabet.h"
-#include "data/bpe_train.h"
+#include "data/utf8.h"
 #include "io/error.h"
 
 namespace temper {

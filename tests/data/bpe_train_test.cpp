@@ -1,4 +1,4 @@
-#include "data/bpe_train.h"
+#include "data/bpe.h"
 
 #include <gtest/gtest.h>
 
@@ -7,9 +7,8 @@
 #include <random>
 #include <set>
 
-#include "data/bpe_alphabet.h"
 #include "data/pretokenizer.h"
-#include "data/tokenizer_utf8.h"
+#include "data/utf8.h"
 #include "io/error.h"
 
 namespace temper {

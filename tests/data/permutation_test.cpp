@@ -1,4 +1,4 @@
-#include "data/permutation.h"
+#include "data/batches.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,5 @@
 #include "data/shard_sidecar.h"
 
-#include "data/tokenizer_identity.h"
 #include "shard_support.h"
 #include "tests/io/temporary_folder.h"
 

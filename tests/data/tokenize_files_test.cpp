@@ -4,7 +4,6 @@
 #include <cmath>
 #include <random>
 
-#include "data/tokenize_reader.h"
 #include "shard_support.h"
 #include "tests/io/temporary_folder.h"
 

@@ -1,4 +1,4 @@
-#include "data/tokenizer_files.h"
+#include "data/vocabulary.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "data/tokenizer_utf8.h"
+#include "data/utf8.h"
 #include "io/file.h"
 
 namespace temper {

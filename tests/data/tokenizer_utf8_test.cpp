@@ -1,4 +1,4 @@
-#include "data/tokenizer_utf8.h"
+#include "data/utf8.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,7 @@
+#include "data/vocabulary.h"
+
 #include <algorithm>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -9,17 +12,60 @@
 #include <utility>
 #include <vector>
 
-#include "data/bpe_alphabet.h"
-#include "data/tokenizer_files.h"
+#include "data/utf8.h"
 #include "io/error.h"
 #include "io/file.h"
 #include "io/staging.h"
 
 namespace temper {
 
+void check_vocabulary(const Vocabulary& vocabulary, const std::string& label) {
+  const auto fail = [&](const std::string& what) { throw Error(ExitCode::data, label + ": " + what); };
+  const std::size_t size = vocabulary.tokens.size();
+  if (size < 257 || size > static_cast<std::size_t>(kMaxTokens)) {
+    fail(std::to_string(size) + " tokens; a byte-level vocabulary has 257 (256 bytes and <|endoftext|>) to " +
+         std::to_string(kMaxTokens));
+  }
+  std::unordered_set<std::string_view> seen;
+  seen.reserve(size);
+  for (std::size_t id = 0; id < size; ++id) {
+    if (vocabulary.tokens[id].empty()) fail("token " + std::to_string(id) + " is empty");
+    if (!seen.insert(vocabulary.tokens[id]).second) fail("token " + std::to_string(id) + " has the same bytes as an earlier one");
+  }
+  for (int byte = 0; byte < 256; ++byte) {
+    const char text = static_cast<char>(byte);
+    if (!seen.contains(std::string_view(&text, 1))) {
+      fail("no token for byte " + std::to_string(byte) + "; byte-level BPE needs one for each of the 256 bytes");
+    }
+  }
+  if (vocabulary.end_of_text >= size || vocabulary.tokens[vocabulary.end_of_text] != kEndOfText) {
+    fail("no token " + std::string(kEndOfText) + "; documents are separated by it, so the vocabulary must have it");
+  }
+  const auto is_special = [&](std::uint32_t id) {
+    return std::binary_search(vocabulary.special.begin(), vocabulary.special.end(), id);
+  };
+  std::unordered_set<std::uint64_t> pairs;
+  pairs.reserve(vocabulary.merges.size());
+  for (std::size_t rank = 0; rank < vocabulary.merges.size(); ++rank) {
+    const Merge& merge = vocabulary.merges[rank];
+    const std::string name = "merge " + std::to_string(rank);
+    if (merge.left >= size || merge.right >= size || merge.result >= size) fail(name + " names an id outside the vocabulary");
+    if (is_special(merge.left) || is_special(merge.right) || is_special(merge.result)) {
+      fail(name + " has a special token in it; ordinary text would then be able to yield that token");
+    }
+    if (vocabulary.tokens[merge.left] + vocabulary.tokens[merge.right] != vocabulary.tokens[merge.result]) {
+      fail(name + ": its result is not its two parts joined");
+    }
+    if (!pairs.insert(std::uint64_t{merge.left} << 32 | merge.right).second) fail(name + " repeats an earlier pair");
+  }
+}
+
+// --- Reading ---
+
 namespace {
 
 using nlohmann::json;
+using nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
 constexpr std::uintmax_t kMaxFileBytes = 256u << 20;
@@ -270,6 +316,81 @@ Vocabulary load_vocabulary(const fs::path& path) {
                           ? "not a tokenizer's file; expected a folder, encoder.json, vocab.bpe, vocab.json, merges.txt, or "
                             "Hugging Face's tokenizer.json"
                           : "no such file or folder; a tokenizer is a folder or one of its files");
+}
+
+// --- Writing ---
+
+namespace {
+
+ordered_json byte_level(bool add_prefix_space) {
+  return {{"type", "ByteLevel"}, {"add_prefix_space", add_prefix_space}, {"trim_offsets", true}, {"use_regex", true}};
+}
+
+}  // namespace
+
+bool is_vocabulary_file(const std::string& name) {
+  return name == "vocab.json" || name == "merges.txt" || name == "tokenizer.json" || name == "tokenizer_config.json";
+}
+
+void save_vocabulary(const Vocabulary& vocabulary, const fs::path& folder, std::int64_t n_ctx) {
+  make_folder(folder);
+  std::vector<std::string> names;
+  names.reserve(vocabulary.tokens.size());
+  for (const std::string& token : vocabulary.tokens) names.push_back(to_alphabet(token));
+  ordered_json added = ordered_json::array();
+  for (const std::uint32_t id : vocabulary.special) {
+    names[id] = vocabulary.tokens[id];
+    added.push_back({{"id", id},
+                     {"content", names[id]},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", true}});
+  }
+  ordered_json tokens = ordered_json::object();
+  // operator[] of the library's ordered object looks at every key before it inserts; these are known to differ.
+  for (std::size_t id = 0; id < names.size(); ++id) tokens.get_ref<ordered_json::object_t&>().emplace_back(names[id], id);
+
+  std::string merge_lines = "#version: 0.2\n";
+  ordered_json merges = ordered_json::array();
+  for (const Merge& merge : vocabulary.merges) {
+    // The older of the two forms, which every version of the tokenizers library reads.
+    const std::string line = names[merge.left] + " " + names[merge.right];
+    merge_lines += line + "\n";
+    merges.push_back(line);
+  }
+  const ordered_json document = {{"version", "1.0"},
+                                 {"truncation", nullptr},
+                                 {"padding", nullptr},
+                                 {"added_tokens", added},
+                                 {"normalizer", nullptr},
+                                 {"pre_tokenizer", byte_level(false)},
+                                 {"post_processor", byte_level(true)},
+                                 {"decoder", byte_level(true)},
+                                 {"model",
+                                  {{"type", "BPE"},
+                                   {"dropout", nullptr},
+                                   {"unk_token", nullptr},
+                                   {"continuing_subword_prefix", ""},
+                                   {"end_of_word_suffix", ""},
+                                   {"fuse_unk", false},
+                                   {"byte_fallback", false},
+                                   {"vocab", tokens},
+                                   {"merges", merges}}}};
+  ordered_json config = {{"tokenizer_class", "GPT2Tokenizer"},
+                         {"add_prefix_space", false},
+                         {"clean_up_tokenization_spaces", false},
+                         {"errors", "replace"},
+                         {"bos_token", kEndOfText},
+                         {"eos_token", kEndOfText},
+                         {"unk_token", kEndOfText}};
+  if (n_ctx > 0) config["model_max_length"] = n_ctx;
+
+  write_file_atomically(folder / "vocab.json", tokens.dump());
+  write_file_atomically(folder / "merges.txt", merge_lines);
+  write_file_atomically(folder / "tokenizer.json", document.dump(1));
+  write_file_atomically(folder / "tokenizer_config.json", config.dump(2) + "\n");
 }
 
 }  // namespace temper

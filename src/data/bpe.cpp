@@ -16,6 +16,7 @@
 #include "data/pretokenizer.h"
 #include "data/utf8.h"
 #include "io/error.h"
+#include "kernels/machine.h"
 
 namespace temper {
 
@@ -148,7 +149,7 @@ WordCounts count_words(std::string_view text) {
 WordCounts count_words_in_parallel(std::string_view text) {
   constexpr std::size_t kLeastBytes = 1 << 20;  // less is not worth a thread
   const std::size_t parts =
-      std::clamp<std::size_t>(text.size() / kLeastBytes, 1, std::max(1u, std::thread::hardware_concurrency()));
+      std::clamp<std::size_t>(text.size() / kLeastBytes, 1, static_cast<std::size_t>(usable_processors()));
   std::vector<WordCounts> counts(parts);
   std::vector<std::exception_ptr> failures(parts);
   std::vector<std::jthread> threads;

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "io/descriptor.h"
+#include "io/error.h"
 
 namespace temper {
 namespace {
@@ -34,6 +35,17 @@ struct stat status_of(const Descriptor& file, const std::filesystem::path& path)
   return status;
 }
 
+// Opening a pipe that nobody writes to would wait for ever.
+Descriptor open_regular(const std::filesystem::path& path) {
+  Descriptor file = open_descriptor(path, O_RDONLY | O_NONBLOCK);
+  if (!file) throw_failure("open", path, errno);
+  const struct stat status = status_of(file, path);
+  if (S_ISDIR(status.st_mode)) throw_failure("read", path, EISDIR);
+  if (!S_ISREG(status.st_mode))
+    throw Error(ExitCode::io, path.string() + " is a pipe or a device; a regular file is expected there");
+  return file;
+}
+
 std::size_t read_some(const Descriptor& file, void* data, std::size_t bytes, const std::filesystem::path& path) {
   ssize_t count = 0;
   do {
@@ -50,6 +62,23 @@ int synchronise(int descriptor) {
     if (errno != EINTR) return errno;
   }
   return 0;
+}
+
+std::string read_to_end(const Descriptor& file, const std::filesystem::path& path) {
+  const struct stat status = status_of(file, path);
+  std::string contents;
+  // One byte more than the size, so that the read which finds the end needs no second allocation.
+  std::size_t room = S_ISREG(status.st_mode) ? static_cast<std::size_t>(status.st_size) + 1 : read_piece;
+  std::size_t length = 0;
+  while (true) {
+    contents.resize(length + room);
+    const std::size_t count = read_some(file, contents.data() + length, room, path);
+    if (count == 0) break;
+    length += count;
+    room = room > count ? room - count : read_piece;
+  }
+  contents.resize(length);
+  return contents;
 }
 
 std::string hex(XXH128_hash_t hash) {
@@ -80,20 +109,16 @@ HashState new_hash_state() {
 
 std::string read_file(const std::filesystem::path& path) {
   const Descriptor file = open_for_reading(path);
-  const struct stat status = status_of(file, path);
-  std::string contents;
-  // One byte more than the size, so that the read which finds the end needs no second allocation.
-  std::size_t room = S_ISREG(status.st_mode) ? static_cast<std::size_t>(status.st_size) + 1 : read_piece;
-  std::size_t length = 0;
-  while (true) {
-    contents.resize(length + room);
-    const std::size_t count = read_some(file, contents.data() + length, room, path);
-    if (count == 0) break;
-    length += count;
-    room = room > count ? room - count : read_piece;
-  }
-  contents.resize(length);
-  return contents;
+  return read_to_end(file, path);
+}
+
+std::string read_regular_file(const std::filesystem::path& path, std::uint64_t most_bytes) {
+  const Descriptor file = open_regular(path);
+  const auto bytes = static_cast<std::uint64_t>(status_of(file, path).st_size);
+  if (bytes > most_bytes)
+    throw Error(ExitCode::io, path.string() + " has " + std::to_string(bytes) + " bytes; at most " + std::to_string(most_bytes) +
+                                  " are read of such a file");
+  return read_to_end(file, path);
 }
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view contents) {
@@ -181,10 +206,8 @@ std::string FileWriter::close() {
 }
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
-  const Descriptor file = open_for_reading(path);
+  const Descriptor file = open_regular(path);
   const struct stat status = status_of(file, path);
-  if (S_ISDIR(status.st_mode)) throw_failure("map", path, EISDIR);
-  if (!S_ISREG(status.st_mode)) throw_failure("map", path, ENODEV);
   if (status.st_size == 0) return;
   const auto size = static_cast<std::size_t>(status.st_size);
   void* const address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
@@ -207,7 +230,7 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 std::string hash_file(const std::filesystem::path& path) {
-  const Descriptor file = open_for_reading(path);
+  const Descriptor file = open_regular(path);
   const HashState state = new_hash_state();
   std::vector<char> piece(read_piece);
   while (const std::size_t count = read_some(file, piece.data(), piece.size(), path)) {

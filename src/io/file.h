@@ -11,8 +11,10 @@
 
 namespace temper {
 
-/// The whole file as bytes.
+/// The whole file as bytes, or what a pipe brings.
 std::string read_file(const std::filesystem::path& path);
+/// For files that were found and not named by the user: refused at once where it is a pipe, a device or larger than `most_bytes`.
+std::string read_regular_file(const std::filesystem::path& path, std::uint64_t most_bytes);
 
 /// Writes `contents` to `path` so that a crash leaves either the old file or the new one: temporary sibling, write, fsync,
 /// rename, fsync of the folder.
@@ -71,7 +73,7 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
-/// XXH3-128 of a file's contents, 32 hex digits.
+/// XXH3-128 of a regular file's contents, 32 hex digits.
 std::string hash_file(const std::filesystem::path& path);
 /// XXH3-128 of bytes in memory, 32 hex digits.
 std::string hash_bytes(std::string_view bytes);

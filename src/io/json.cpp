@@ -1,0 +1,80 @@
+#include "io/json.h"
+
+#include <algorithm>
+#include <set>
+#include <stdexcept>
+#include <vector>
+
+#include "io/file.h"
+
+namespace temper {
+
+namespace {
+
+struct NotJson : std::runtime_error {
+  NotJson(std::size_t place, const std::string& why) : std::runtime_error(why), at(place) {}
+  std::size_t at;  // bytes from the beginning; npos where it is not known
+};
+
+/// nlohmann's own words for what is wrong, without its numbers: "[json.exception.parse_error.101] parse error at line 1, column 2:
+/// syntax error ...".
+std::string reason_of(const Json::exception& error) {
+  std::string why = error.what();
+  const std::size_t name = why.find("] "), place = why.find(": ");
+  if (place != std::string::npos && why.find("line ") < place) return why.substr(place + 2);
+  return name == std::string::npos ? why : why.substr(name + 2);
+}
+
+Json parse_within_bounds(std::string_view text) {
+  std::vector<std::set<std::string>> keys;  // of the objects that are open
+  const auto look = [&keys](int depth, Json::parse_event_t event, Json& parsed) {
+    if (depth > most_json_depth)
+      throw NotJson(std::string::npos, "its values lie more than " + std::to_string(most_json_depth) + " levels deep");
+    if (event == Json::parse_event_t::object_start) keys.emplace_back();
+    if (event == Json::parse_event_t::object_end) keys.pop_back();
+    if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get_ref<const std::string&>()).second)
+      throw NotJson(std::string::npos, "the key " + json_text(parsed) + " stands twice in one object");
+    return true;
+  };
+  try {
+    return Json::parse(text, look);
+  } catch (const Json::parse_error& error) {
+    throw NotJson(error.byte > 0 ? error.byte - 1 : 0, reason_of(error));
+  } catch (const Json::exception& error) {
+    throw NotJson(std::string::npos, reason_of(error));
+  }
+}
+
+}  // namespace
+
+Json parse_json(std::string_view text, const std::string& label, ExitCode code) {
+  try {
+    return parse_within_bounds(text);
+  } catch (const NotJson& problem) {
+    std::string place = label;
+    if (problem.at != std::string::npos) {
+      const std::string_view before = text.substr(0, std::min(problem.at, text.size()));
+      const std::size_t line_begin = before.rfind('\n') + 1;  // npos + 1 is 0
+      place += ":" + std::to_string(1 + std::count(before.begin(), before.end(), '\n')) + ":" +
+               std::to_string(before.size() - line_begin + 1);
+    }
+    throw Error(code, place + ": " + problem.what());
+  }
+}
+
+Json read_json(const std::filesystem::path& path, ExitCode code, std::size_t most_bytes) {
+  return parse_json(read_regular_file(path, most_bytes), path.string(), code);
+}
+
+std::optional<Json> parse_json_if_whole(std::string_view text) {
+  if (text.size() > most_json_bytes) return std::nullopt;
+  try {
+    return parse_within_bounds(text);
+  } catch (const NotJson&) {
+    return std::nullopt;
+  }
+}
+
+std::string json_text(const Json& json, int indent) { return json.dump(indent, ' ', false, Json::error_handler_t::replace); }
+
+}  // namespace temper

@@ -1,0 +1,35 @@
+// JSON that is read and written: one bounded reader for whatever comes from outside, one writer that no text can stop. A run's own
+// configuration, whose every value has a position, is config/json_tree.h.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "io/error.h"
+
+namespace temper {
+
+using Json = nlohmann::ordered_json;
+
+/// What is read at most. Nobody's configuration, sidecar or summary comes near; a vocabulary is allowed more.
+inline constexpr std::size_t most_json_bytes = std::size_t{64} << 20;
+inline constexpr int most_json_depth = 100;
+
+/// Error(code) "LABEL:LINE:COLUMN: ..." for what is no JSON, lies deeper than most_json_depth, has a key twice in one object, or a
+/// number that no double holds.
+Json parse_json(std::string_view text, const std::string& label, ExitCode code);
+
+/// The same from a regular file of at most `most_bytes`.
+Json read_json(const std::filesystem::path& path, ExitCode code, std::size_t most_bytes = most_json_bytes);
+
+/// For lines of a log, of which the last may be torn: nothing where `text` is not one JSON value within those bounds.
+std::optional<Json> parse_json_if_whole(std::string_view text);
+
+/// One line, or with `indent` many. Text that is not UTF-8 (a path, for instance) is written with U+FFFD in place of what is wrong.
+std::string json_text(const Json& json, int indent = -1);
+
+}  // namespace temper

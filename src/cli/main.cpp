@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -12,11 +13,12 @@
 #include <new>
 #include <optional>
 #include <string>
-#include <thread>
+#include <string_view>
 
 #include "cli/commands.h"
 #include "distributed/launch.h"
 #include "kernels/check.h"
+#include "kernels/machine.h"
 #include "train/signals.h"
 
 namespace {
@@ -56,9 +58,9 @@ void settle_threads(char** argv) {
   }
   if (std::getenv("OMP_NUM_THREADS") == nullptr) {
     const auto place = launch();
-    const int usable = temper::usable_processors(), ranks = place ? static_cast<int>(place->local_size) : 1;
-    if (ranks > 1 || usable < omp_get_max_threads()) {
-      ::setenv("OMP_NUM_THREADS", std::to_string(std::max(1, usable / ranks)).c_str(), 1);
+    const int ranks = place ? static_cast<int>(place->local_size) : 1;
+    if (ranks > 1 || std::isfinite(temper::group_limits().processors)) {  // OpenMP knows of affinity, not of quotas
+      ::setenv("OMP_NUM_THREADS", std::to_string(std::max(1, temper::usable_processors() / ranks)).c_str(), 1);
       changed = true;
     }
   }
@@ -75,7 +77,11 @@ int leave(int code) {
 }
 
 int run(int argc, char** argv) {
-  temper::ignore_closed_pipes();
+  // What saves on a signal listens before it begins; all else ends as any program does.
+  const std::string_view command = argc > 1 ? argv[1] : "";
+  std::optional<temper::StopSignals> signals;
+  if (command == "train" || command == "sweep") signals.emplace();
+  temper::hold_stop_signals(false);
   CLI::App app("Trains GPT-2: from a text to a model that writes, on CPU and GPU.", "temper");
   app.require_subcommand(1);
   app.set_version_flag("--version", temper::version);
@@ -118,6 +124,8 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  temper::hold_stop_signals(true);
+  temper::make_faults_errors();
   fill_standard_streams();
   settle_threads(argv);
   return leave(run(argc, argv));

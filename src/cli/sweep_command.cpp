@@ -9,11 +9,11 @@
 #include <optional>
 #include <set>
 #include <sstream>
-#include <thread>
 
 #include "cli/commands.h"
 #include "data/shard.h"
 #include "io/file.h"
+#include "kernels/machine.h"
 #include "sweep/executor.h"
 #include "sweep/ranking.h"
 #include "sweep/scheduler.h"

@@ -16,6 +16,7 @@
 #include "io/error.h"
 #include "io/file.h"
 #include "io/staging.h"
+#include "kernels/machine.h"
 
 namespace temper {
 

@@ -16,6 +16,7 @@ constexpr std::array<std::pair<int, const char*>, 5> stop_signals = {
 
 volatile std::sig_atomic_t received = 0;  // a signal handler can reach nothing else
 std::array<struct sigaction, stop_signals.size()> previous;
+int listening = 0;  // StopSignals that live
 
 void on_signal(int signal) {
   if (received != 0) _exit(128 + signal);  // the last committed checkpoint stands
@@ -25,6 +26,7 @@ void on_signal(int signal) {
 }  // namespace
 
 StopSignals::StopSignals() {
+  if (listening++ > 0) return;
   received = 0;
   struct sigaction action = {};
   action.sa_handler = on_signal;
@@ -39,6 +41,7 @@ StopSignals::StopSignals() {
 }
 
 StopSignals::~StopSignals() {
+  if (--listening > 0) return;
   for (std::size_t i = 0; i < stop_signals.size(); ++i) sigaction(stop_signals[i].first, &previous[i], nullptr);
 }
 
@@ -50,6 +53,16 @@ const char* StopSignals::name() {
   return "";
 }
 
-void ignore_closed_pipes() { signal(SIGPIPE, SIG_IGN); }
+void make_faults_errors() {
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
+}
+
+void hold_stop_signals(bool hold) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const auto& [number, name] : stop_signals) sigaddset(&set, number);
+  sigprocmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &set, nullptr);
+}
 
 }  // namespace temper

@@ -1,10 +1,11 @@
 // SIGINT, SIGTERM, SIGUSR1, SIGUSR2 and SIGHUP ask a run to stop: the first one sets a flag that loops poll, a second one ends
 // the process at once. SIGHUP or SIGTERM stays ignored where it is when temper begins: nohup asks for it, and batch scripts that
-// pass signals on themselves. SIGPIPE is ignored: a closed pipe is a write error, not a death.
+// pass signals on themselves.
 #pragma once
 
 namespace temper {
 
+/// Several may live at once: the first listens, and what it heard is forgotten when the last is gone and another begins.
 class StopSignals {
  public:
   StopSignals();
@@ -18,7 +19,10 @@ class StopSignals {
   static const char* name();
 };
 
-/// Ignores SIGPIPE for the process; called once by main.
-void ignore_closed_pipes();
+/// A closed pipe and a file that would grow beyond its limit (ulimit -f) are errors of the write, not the end of the process.
+void make_faults_errors();
+
+/// Keeps stop signals waiting, also across exec, until somebody listens.
+void hold_stop_signals(bool hold);
 
 }  // namespace temper

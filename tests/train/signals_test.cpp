@@ -67,7 +67,7 @@ TEST(SignalsDeathTest, AClosedPipeIsNoDeath) {
   testing::FLAGS_gtest_death_test_style = "threadsafe";
   EXPECT_EXIT(
       {
-        ignore_closed_pipes();
+        make_faults_errors();
         std::raise(SIGPIPE);
         _exit(7);
       },

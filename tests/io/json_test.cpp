@@ -1,0 +1,77 @@
+#include "io/json.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "temporary_folder.h"
+
+namespace temper {
+namespace {
+
+std::string refusal(const std::string& text) {
+  try {
+    parse_json(text, "file.json", ExitCode::data);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::data);
+    return error.what();
+  }
+  return "accepted";
+}
+
+TEST(JsonReader, NamesThePlaceOfWhatIsWrong) {
+  EXPECT_EQ(refusal("{\"a\": 1,\n  \"b\" 2}").substr(0, 15), "file.json:2:8: ");
+  EXPECT_EQ(refusal("").substr(0, 15), "file.json:1:1: ");
+  EXPECT_NE(refusal("{\"a\": NaN}").find("file.json:1:"), std::string::npos);
+  EXPECT_NE(refusal("{\"a\": Infinity}").find("file.json:1:"), std::string::npos);
+}
+
+TEST(JsonReader, RefusesWhatWouldBreakItsReaders) {
+  const auto nested = [](int depth) { return std::string(depth, '[') + std::string(depth, ']'); };
+  EXPECT_EQ(refusal(nested(most_json_depth)), "accepted");
+  for (const int depth : {most_json_depth + 1, 1000, 1'000'000})
+    EXPECT_EQ(refusal(nested(depth)), "file.json: its values lie more than 100 levels deep") << depth;
+  EXPECT_NE(refusal("{\"a\": 1e999}").find("1e999"), std::string::npos);
+  EXPECT_EQ(refusal("{\"a\": {\"b\": 1, \"b\": 2}}"), "file.json: the key \"b\" stands twice in one object");
+  EXPECT_EQ(refusal("{\"a\": {\"b\": 1}, \"b\": 2}"), "accepted");
+  EXPECT_NE(refusal("{\"a\": \"\xff\"}"), "accepted");
+}
+
+TEST(JsonReader, TakesWholeLinesOnly) {
+  EXPECT_EQ(parse_json_if_whole("{\"a\": 1}")->at("a"), 1);
+  for (const std::string text : {"", "{\"a\": 1", "{\"a\": 1} x", "{\"a\": 1e999}"})
+    EXPECT_FALSE(parse_json_if_whole(text)) << text;
+  EXPECT_FALSE(parse_json_if_whole(std::string(100'000, '[')));
+}
+
+TEST(JsonReader, ReadsRegularFilesOfABoundedSize) {
+  const TemporaryFolder folder;
+  const auto code_of = [&](const std::string& name) {
+    try {
+      read_json(folder / name, ExitCode::checkpoint);
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(name), std::string::npos) << error.what();
+      return error.code();
+    }
+    return ExitCode::ok;
+  };
+  std::ofstream(folder / "good.json") << "{}";
+  EXPECT_EQ(code_of("good.json"), ExitCode::ok);
+  std::ofstream(folder / "bad.json") << "{";
+  EXPECT_EQ(code_of("bad.json"), ExitCode::checkpoint);
+  ASSERT_EQ(::mkfifo((folder / "pipe.json").c_str(), 0600), 0);
+  EXPECT_EQ(code_of("pipe.json"), ExitCode::io);  // at once: nobody writes to it
+  std::ofstream(folder / "sparse.json") << "{}";
+  ASSERT_EQ(::truncate((folder / "sparse.json").c_str(), off_t{1} << 40), 0);
+  EXPECT_EQ(code_of("sparse.json"), ExitCode::io);  // at once: a terabyte of zeros is not read
+}
+
+TEST(JsonWriter, WritesTextThatIsNotUtf8) {
+  EXPECT_EQ(json_text({{"path", "caf\xe9"}}), "{\"path\":\"caf\xef\xbf\xbd\"}");
+  EXPECT_EQ(json_text({{"a", 1}}, 2), "{\n  \"a\": 1\n}");
+}
+
+}  // namespace
+}  // namespace temper

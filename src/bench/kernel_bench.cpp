@@ -1,16 +1,16 @@
 #include "bench/kernel_bench.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "config/suggest.h"
 #include "io/error.h"
+#include "io/text.h"
 #include "io/text_table.h"
-#include "train/progress.h"
 
 namespace temper {
 
@@ -33,7 +33,7 @@ OpCase copy_ceiling(std::int64_t bytes) {
   const std::int64_t count = bytes / static_cast<std::int64_t>(sizeof(float));
   OpCase c;
   c.op = "copy";
-  c.shape = "N=" + std::to_string(count);
+  c.shape = fmt::format("N={}", count);
   c.tensors = {input("from", Content::f32, {count}, normal(0, 1)), output("to", Content::f32, {count})};
   c.run = [](Ops& ops, const Views& v) { ops.copy(v["to"].data, v["from"].data, v["from"].bytes()); };
   return c;
@@ -42,15 +42,13 @@ OpCase copy_ceiling(std::int64_t bytes) {
 OpCase matmul_ceiling(std::int64_t n) {
   OpCase c;
   c.op = "linear_forward";
-  c.shape = "R=N=K=" + std::to_string(n);
+  c.shape = fmt::format("R=N=K={}", n);
   c.tensors = {input("x", Content::activation, {n, n}, normal(0, 1)),
                input("weight", Content::activation, {n, n}, normal(0, 1.0 / std::sqrt(static_cast<double>(n)))),
                output("y", Content::activation, {n, n})};
   c.flops = 2.0 * std::pow(static_cast<double>(n), 3);
   c.prepare = [](Ops& ops, const Views& v) { ops.register_weight(v["weight"]); };
-  c.run = [](Ops& ops, const Views& v) {
-    ops.linear_forward({.x = v["x"], .weight = v["weight"], .y = v["y"]});
-  };
+  c.run = [](Ops& ops, const Views& v) { ops.linear_forward({.x = v["x"], .weight = v["weight"], .y = v["y"]}); };
   return c;
 }
 
@@ -81,12 +79,6 @@ std::vector<std::string> op_names(const std::vector<OpCase>& cases) {
   for (const OpCase& each : cases)
     if (std::find(names.begin(), names.end(), each.op) == names.end()) names.push_back(each.op);
   return names;
-}
-
-std::string joined(const std::vector<std::string>& names, const char* separator) {
-  std::string text;
-  for (const std::string& each : names) text += (text.empty() ? "" : separator) + each;
-  return text;
 }
 
 // Names that contain what was asked for; where there is none, those with the fewest edits.
@@ -137,19 +129,15 @@ void add_floor(KernelResult& kernel, const KernelBenchResult& result) {
 std::string too_large(const OpCase& op_case, const KernelBenchSettings& settings, const DeviceInfo& device) {
   const double bytes = tensor_bytes(op_case, activation_of(settings.precision));
   if (3.0 * bytes <= static_cast<double>(device.memory)) return "";
-  return op_case.name() + " takes " + format_bytes(static_cast<std::size_t>(bytes)) + ", more than a third of the device's " +
-         format_bytes(device.memory);
+  return fmt::format("{} takes {}, more than a third of the device's {}", op_case.name(),
+                     format_bytes(static_cast<std::size_t>(bytes)), format_bytes(device.memory));
 }
 
-std::string digits(double value) {
-  char text[48];
-  std::snprintf(text, sizeof(text), "%.*f", value < 9.95 ? 2 : value < 99.5 ? 1 : 0, value);
-  return text;
-}
+std::string digits(double value) { return fmt::format("{:.{}f}", value, value < 9.95 ? 2 : value < 99.5 ? 1 : 0); }
 
 std::string ceiling_line(const char* what, double rate, const char* unit, const KernelResult& kernel) {
-  return std::string(what) + digits(rate / 1e9) + " " + unit + "   " + kernel.op + " " + kernel.shape + ", fastest of " +
-         std::to_string(kernel.measurement.samples.size()) + ", median " + format_time(kernel.measurement.percentile(0.5)) + "\n";
+  return fmt::format("{}{} {}   {} {}, fastest of {}, median {}\n", what, digits(rate / 1e9), unit, kernel.op, kernel.shape,
+                     kernel.measurement.samples.size(), format_time(kernel.measurement.percentile(0.5)));
 }
 
 }  // namespace
@@ -234,9 +222,8 @@ std::vector<OpCase> choose_cases(const Dimensions& dimensions, const std::vector
   for (const std::string& each : ops) {
     if (std::find(names.begin(), names.end(), each) != names.end()) continue;
     const std::vector<std::string> near = nearest(each, names);
-    throw Error(ExitCode::usage, "--op " + each + ": no such operation; " +
-                                     (near.empty() ? "" : "did you mean " + joined(near, " or ") + "? ") +
-                                     "There are: " + joined(names, ", "));
+    throw Error(ExitCode::usage, "--op {}: no such operation; {}There are: {}", each,
+                near.empty() ? "" : "did you mean " + joined(near, " or ") + "? ", joined(names, ", "));
   }
   if (!ops.empty())
     std::erase_if(cases, [&](const OpCase& each) { return std::find(ops.begin(), ops.end(), each.op) == ops.end(); });
@@ -308,10 +295,9 @@ Ceilings bench_ceilings(Precision precision, Ops& ops) {
 
 std::string to_text(const KernelBenchResult& result) {
   const KernelBenchSettings& settings = result.settings;
-  std::string text = "GPT-2 " + settings.model + ", " + name_of(settings.precision) +
-                     ", B=" + std::to_string(settings.dimensions.batch) + ", T=" + std::to_string(settings.dimensions.length) +
-                     ", on " + result.device.name + ", " + result.device.features + ", " + std::to_string(result.device.threads) +
-                     " threads\n";
+  std::string text = fmt::format("GPT-2 {}, {}, B={}, T={}, on {}, {}, {} threads\n", settings.model, name_of(settings.precision),
+                                 settings.dimensions.batch, settings.dimensions.length, result.device.name, result.device.features,
+                                 result.device.threads);
   text += ceiling_line("copy bandwidth  ", result.bytes_per_second, "GB/s", result.copy);
   text += ceiling_line("matmul rate     ", result.flops_per_second, "GFLOP/s", result.matmul);
 
@@ -337,8 +323,8 @@ std::string to_text(const KernelBenchResult& result) {
         "slowed the ceilings, or a count is wrong\n";
   if (any_warm) text += "w: too small for cold caches in " + format_bytes(result.rotation.most_bytes) + " of copies\n";
   if (result.load_average > 0.5 * result.device.threads && result.device.backend == "cpu")
-    text += "the load average was " + digits(result.load_average) + " on " + std::to_string(result.device.threads) +
-            " threads before the start: other work takes its share of these figures\n";
+    text += fmt::format("the load average was {} on {} threads before the start: other work takes its share of these figures\n",
+                        digits(result.load_average), result.device.threads);
   for (const std::string& each : result.skipped) text += "skipped: " + each + "\n";
   return text;
 }

@@ -1,8 +1,9 @@
 #include "bench/report.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <nlohmann/json.hpp>
@@ -97,11 +98,7 @@ struct Range {
         high(percentile(seconds, 0.9)),
         known(seconds.size() >= fewest_repetitions) {}
 
-  std::string spread() const {
-    char text[32];
-    std::snprintf(text, sizeof(text), "+-%.1f%%", 50.0 * (high - low) / median);
-    return known ? text : "?";
-  }
+  std::string spread() const { return known ? fmt::format("+-{:.1f}%", 50.0 * (high - low) / median) : "?"; }
 };
 
 std::string verdict(const Range& before, const Range& after) {
@@ -208,9 +205,7 @@ const char* name_of(Precision precision) {
 std::string format_time(double seconds) {
   const char* unit = seconds < 1e-6 ? "ns" : seconds < 1e-3 ? "us" : seconds < 1.0 ? "ms" : "s";
   const double value = seconds / seconds_of_unit(unit);
-  char text[48];
-  std::snprintf(text, sizeof(text), "%.*f %s", value < 9.995 ? 2 : value < 99.95 ? 1 : 0, value, unit);
-  return text;
+  return fmt::format("{:.{}f} {}", value, value < 9.995 ? 2 : value < 99.95 ? 1 : 0, unit);
 }
 
 std::string compare_reports(const NamedReport& before, const NamedReport& after) {
@@ -220,21 +215,21 @@ std::string compare_reports(const NamedReport& before, const NamedReport& after)
     const SavedReport::Benchmark* same = find(after.report, each.name);
     if (same == nullptr) continue;
     const Range a(each.seconds), b(same->seconds);
-    char ratio[32];
-    std::snprintf(ratio, sizeof(ratio), "%.3f", b.median / a.median);
-    rows.push_back({each.name, format_time(a.median), a.spread(), format_time(b.median), b.spread(), ratio, verdict(a, b)});
+    rows.push_back({each.name, format_time(a.median), a.spread(), format_time(b.median), b.spread(),
+                    fmt::format("{:.3f}", b.median / a.median), verdict(a, b)});
     ceilings = ceilings || each.name.rfind(ceiling_prefix, 0) == 0;
     unknown = unknown || rows.back().back() == "?";
   }
   if (rows.size() == 1)
-    throw Error(ExitCode::data, before.name + " and " + after.name + " have no benchmark in common: the first has " +
-                                    before.report.benchmarks.front().name + ", the second " + after.report.benchmarks.front().name +
-                                    "; compare runs of the same command and options");
+    throw Error(
+        ExitCode::data,
+        "{} and {} have no benchmark in common: the first has {}, the second {}; compare runs of the same command and options",
+        before.name, after.name, before.report.benchmarks.front().name, after.report.benchmarks.front().name);
 
   std::string text = "before: " + before.name + "\nafter:  " + after.name + "\n\n" + aligned_table(rows, "lr", true) +
                      "\nratio: after / before, below 1 is faster; noise: the ranges from p10 to p90 touch\n";
   if (ceilings) text += "where a ceiling changed, the machine was faster or slower, and the rest changed with it\n";
-  if (unknown) text += "?: fewer than " + std::to_string(fewest_repetitions) + " repetitions, so the noise is not known\n";
+  if (unknown) text += fmt::format("?: fewer than {} repetitions, so the noise is not known\n", fewest_repetitions);
   text += only_in(before, after) + only_in(after, before);
   if (before.report.device != after.report.device)
     text += "the machines differ: " + before.report.device + " | " + after.report.device + "\n";

@@ -1,15 +1,15 @@
 #include "bench/step_bench.h"
 
+#include <fmt/format.h>
 #include <sys/resource.h>
 
-#include <cstdio>
 #include <deque>
 #include <nlohmann/json.hpp>
 
 #include "io/error.h"
+#include "io/text.h"
 #include "kernels/philox.h"
 #include "train/engine.h"
-#include "train/progress.h"
 
 namespace temper {
 
@@ -61,8 +61,8 @@ StepBenchResult bench_step(const StepBenchSettings& settings, Ops& ops) {
   result.settings = settings;
   result.device = ops.device();
   Measurement& measurement = result.measurement;
-  measurement.name = "step/" + settings.model + "/" + name_of(settings.precision) + "/B" + std::to_string(settings.batch) + "/T" +
-                     std::to_string(settings.context);
+  measurement.name =
+      fmt::format("step/{}/{}/B{}/T{}", settings.model, name_of(settings.precision), settings.batch, settings.context);
   // As in training, an asynchronous device always has the next step queued; a sample is the time from one step's end to the next's.
   const std::size_t ahead = result.device.asynchronous ? 1 : 0;
   std::deque<std::uint64_t> started;
@@ -97,16 +97,13 @@ StepBenchResult bench_step(const StepBenchSettings& settings, Ops& ops) {
 }
 
 std::string to_text(const StepBenchResult& result) {
-  char text[512];
-  std::snprintf(text, sizeof(text),
-                "GPT-2 %s, %s, B=%lld, T=%lld: %.1f ms a step (p10 %.1f, p90 %.1f, %zu steps), %.0f tokens/s, %.1f GFLOP/s, "
-                "memory planned %s, peak %s\n",
-                result.settings.model.c_str(), name_of(result.settings.precision), static_cast<long long>(result.settings.batch),
-                static_cast<long long>(result.settings.context), 1e3 * result.measurement.percentile(0.5),
-                1e3 * result.measurement.percentile(0.1), 1e3 * result.measurement.percentile(0.9),
-                result.measurement.samples.size(), result.tokens_per_second, result.flops_per_second / 1e9,
-                format_bytes(result.planned_bytes).c_str(), format_bytes(result.peak_rss_bytes).c_str());
-  return text;
+  return fmt::format(
+      "GPT-2 {}, {}, B={}, T={}: {:.1f} ms a step (p10 {:.1f}, p90 {:.1f}, {} steps), {:.0f} tokens/s, {:.1f} GFLOP/s, memory "
+      "planned {}, peak {}\n",
+      result.settings.model, name_of(result.settings.precision), result.settings.batch, result.settings.context,
+      1e3 * result.measurement.percentile(0.5), 1e3 * result.measurement.percentile(0.1), 1e3 * result.measurement.percentile(0.9),
+      result.measurement.samples.size(), result.tokens_per_second, result.flops_per_second / 1e9,
+      format_bytes(result.planned_bytes), format_bytes(result.peak_rss_bytes));
 }
 
 std::string to_json(const StepBenchResult& result) {

@@ -100,8 +100,8 @@ fs::path find_model_folder(const fs::path& path) {
 Tokenizer open_tokenizer(const std::string& named, const fs::path& folder, const ModelConfig& config) {
   Tokenizer tokenizer = Tokenizer::load(named.empty() ? folder : fs::path(named));
   if (tokenizer.vocab_size() > config.vocab_size)
-    throw Error(ExitCode::data, "the tokenizer has " + std::to_string(tokenizer.vocab_size()) + " tokens, the model only " +
-                                    std::to_string(config.vocab_size) + "; give the model's own with --tokenizer");
+    throw Error(ExitCode::data, "the tokenizer has {} tokens, the model only {}; give the model's own with --tokenizer",
+                tokenizer.vocab_size(), config.vocab_size);
   if (named.empty() || folder.empty()) return tokenizer;
   TokenizerIdentity identity;
   identity.add("the model in " + folder.string(), tokenizer_of_model(folder));

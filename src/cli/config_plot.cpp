@@ -1,5 +1,7 @@
 #include "cli/config_plot.h"
 
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -21,9 +23,9 @@ std::string choice_name(const char* path, const RunConfig& config) {
 
 std::string headline(const RunConfig& config, std::int64_t steps) {
   const std::int64_t warmup = warmup_steps(config);
-  return choice_name("optimizer.name", config) + ", " + choice_name("schedule.name", config) + " over " + std::to_string(steps) +
-         " steps (" + format_count(static_cast<double>(tokens_before(config, steps))) + " tokens), " +
-         (warmup > 0 ? std::to_string(warmup) + " of them warmup" : "no warmup") + "\n";
+  return fmt::format("{}, {} over {} steps ({} tokens), {}\n", choice_name("optimizer.name", config),
+                     choice_name("schedule.name", config), steps, format_count(static_cast<double>(tokens_before(config, steps))),
+                     warmup > 0 ? fmt::format("{} of them warmup", warmup) : "no warmup");
 }
 
 std::string decay_label(DecayMode decay) {

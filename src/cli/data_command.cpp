@@ -1,6 +1,7 @@
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <chrono>
-#include <cstdio>
 
 #include "cli/commands.h"
 #include "data/inspect.h"
@@ -48,16 +49,12 @@ void run_tokenize(TokenizeArguments arguments) {
     const SplitRecord& split = sidecar.split(which);
     if (split.tokens == 0) continue;
     bytes += split.bytes;
-    char line[256];
-    std::snprintf(line, sizeof(line), "%-6s %12lld tokens  %9lld documents  %6.3f bytes per token  %zu shard%s\n",
-                  split_name(which), static_cast<long long>(split.tokens), static_cast<long long>(split.documents),
-                  static_cast<double>(split.bytes) / static_cast<double>(split.tokens), split.shards.size(),
-                  split.shards.size() == 1 ? "" : "s");
-    text += line;
+    text += fmt::format("{:<6} {:12} tokens  {:9} documents  {:6.3f} bytes per token  {} shard{}\n", split_name(which),
+                        split.tokens, split.documents, static_cast<double>(split.bytes) / static_cast<double>(split.tokens),
+                        split.shards.size(), split.shards.size() == 1 ? "" : "s");
   }
-  char line[160];
-  std::snprintf(line, sizeof(line), "%s of text in %.1f s, %.1f MB/s\n", format_bytes(static_cast<std::size_t>(bytes)).c_str(),
-                seconds, static_cast<double>(bytes) / 1e6 / seconds);
+  const std::string line = fmt::format("{} of text in {:.1f} s, {:.1f} MB/s\n", format_bytes(static_cast<std::size_t>(bytes)),
+                                       seconds, static_cast<double>(bytes) / 1e6 / seconds);
   for (const SourceRecord& source : sidecar.sources) text += replaced_note(source.file, source.invalid_bytes);
   write_output(text + line + "sidecar " + sidecar_path(arguments.settings.output, arguments.settings.name).string() + "\n");
 }
@@ -118,11 +115,9 @@ void run_train_tokenizer(const TrainTokenizerArguments& arguments) {
   progress.clear();
   tokenizer.save(staged.path(), arguments.n_ctx);
   staged.commit();
-  char line[256];
-  std::snprintf(line, sizeof(line), "%lld tokens learnt from %s in %.1f s, written to %s\n",
-                static_cast<long long>(tokenizer.vocab_size()), format_bytes(text.size()).c_str(),
-                std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(), arguments.output.c_str());
-  write_output(notes + line);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  write_output(notes + fmt::format("{} tokens learnt from {} in {:.1f} s, written to {}\n", tokenizer.vocab_size(),
+                                   format_bytes(text.size()), seconds, arguments.output));
 }
 
 void add_train_tokenizer(CLI::App& command) {

@@ -1,6 +1,7 @@
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -9,8 +10,8 @@
 #include "cli/commands.h"
 #include "distributed/communicator.h"
 #include "io/file.h"
+#include "io/text.h"
 #include "train/device_peak.h"
-#include "train/progress.h"
 
 namespace temper {
 
@@ -30,10 +31,8 @@ std::string recorded(const std::string& path) {
 }
 
 std::string rates(const char* source, double bf16, double f32, double bytes) {
-  char text[160];
-  std::snprintf(text, sizeof(text), "peak (%s): bf16 %.1f TFLOP/s, fp32 %.1f TFLOP/s, memory %.2f TB/s", source, bf16 / 1e12,
-                f32 / 1e12, bytes / 1e12);
-  return text;
+  return fmt::format("peak ({}): bf16 {:.1f} TFLOP/s, fp32 {:.1f} TFLOP/s, memory {:.2f} TB/s", source, bf16 / 1e12, f32 / 1e12,
+                     bytes / 1e12);
 }
 
 // What a GPU can do at best: as its maker says, or measured; never guessed from its properties.
@@ -57,18 +56,15 @@ std::string report() {
   const DeviceInfo& info = cpu->device();
   std::string reason;
   const bool cuda = cuda_available(&reason);
-  std::string text = std::string("temper ") + version_and_build + "\n";
-  text += "cpu         " + info.name + ", " + std::to_string(info.threads) + " threads (OMP_NUM_THREADS changes that)\n";
-  text += "            " + info.features + "\n";
-  text += "            memory " + format_bytes(info.memory) + "\n";
-  text += std::string("            precision bf16: ") + (info.bf16 ? "yes" : "no, this processor has neither AMX nor AVX512-BF16") +
-          "\n";
+  std::string text = fmt::format("temper {}\n", version_and_build);
+  text += fmt::format("cpu         {}, {} threads (OMP_NUM_THREADS changes that)\n", info.name, info.threads);
+  text += fmt::format("            {}\n            memory {}\n", info.features, format_bytes(info.memory));
+  text += fmt::format("            precision bf16: {}\n", info.bf16 ? "yes" : "no, this processor has neither AMX nor AVX512-BF16");
   if (cuda) {
     const std::unique_ptr<Ops> gpu = make_cuda_ops({algorithm_cache()});
-    text += "cuda        " + gpu->device().name + ", " + std::to_string(gpu->device().threads) + " multiprocessors\n";
-    text += "            " + gpu->device().features + "\n";
-    text += "            memory " + format_bytes(gpu->device().memory) + "\n";
-    text += "            " + peak_of_gpu(*gpu) + "\n";
+    text += fmt::format("cuda        {}, {} multiprocessors\n", gpu->device().name, gpu->device().threads);
+    text += fmt::format("            {}\n            memory {}\n", gpu->device().features, format_bytes(gpu->device().memory));
+    text += fmt::format("            {}\n", peak_of_gpu(*gpu));
     const bool checked =
         gpu_check_recorded(cache_file("gpu_checks"), gpu_check_key(gpu->device(), nvidia_driver(), version_and_build));
     text += checked ? "            scripts/gpu_check.sh found nothing wrong with this build here\n"
@@ -76,11 +72,10 @@ std::string report() {
   } else {
     text += "cuda        not available: " + reason + "\n";
   }
-  text += std::string("ranks       on CPUs over MPI: ") + (mpi_is_built() ? "yes" : "no, built without MPI") +
-          "; on GPUs over NCCL: " + (nccl_is_built() ? "yes" : "no, built without NCCL") + "\n";
-  text += std::string("device=auto uses ") + (cuda ? "cuda" : "cpu") + "\n";
-  text += "disk here   " + format_bytes(free_bytes(std::filesystem::current_path())) + " free\n";
-  return text;
+  text += fmt::format("ranks       on CPUs over MPI: {}; on GPUs over NCCL: {}\n", mpi_is_built() ? "yes" : "no, built without MPI",
+                      nccl_is_built() ? "yes" : "no, built without NCCL");
+  text += fmt::format("device=auto uses {}\n", cuda ? "cuda" : "cpu");
+  return text + fmt::format("disk here   {} free\n", format_bytes(free_bytes(std::filesystem::current_path())));
 }
 
 }  // namespace

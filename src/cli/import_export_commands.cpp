@@ -5,9 +5,9 @@
 #include "data/tokenizer.h"
 #include "data/vocabulary.h"
 #include "io/staging.h"
+#include "io/text.h"
 #include "model/hf_format.h"
 #include "model/llmc_format.h"
-#include "train/progress.h"
 
 namespace temper {
 

@@ -64,8 +64,9 @@ fs::path find_plots(const std::string& given) {
   for (const fs::path& folder : {built, installed}) {
     if (fs::exists(folder / "sweep.py")) return folder;
   }
-  throw Error(ExitCode::usage, "no pictures: sweep.py is neither in " + built.string() + " nor in " + installed.string() +
-                                   "; name scripts/plots of temper's sources with --plots");
+  throw Error(ExitCode::usage,
+              "no pictures: sweep.py is neither in {} nor in {}; name scripts/plots of temper's sources with --plots",
+              built.string(), installed.string());
 }
 
 void draw(const ReportSource& source, const fs::path& plots, const fs::path& out) {
@@ -85,8 +86,8 @@ void draw(const ReportSource& source, const fs::path& plots, const fs::path& out
   const std::string script = fs::absolute(plots / "sweep.py").string();
   const int code = run_python(python, {script, "--out", fs::absolute(out).string()}, data.get(), true);
   if (code != 0) {
-    throw Error(ExitCode::unexpected, "drawing the report failed: " + python.string() + " " + script + " ended with " +
-                                          std::to_string(code) + ", its message is above; all else is done");
+    throw Error(ExitCode::unexpected, "drawing the report failed: {} {} ended with {}, its message is above; all else is done",
+                python.string(), script, code);
   }
 }
 

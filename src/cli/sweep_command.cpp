@@ -13,6 +13,7 @@
 #include "cli/commands.h"
 #include "data/shard.h"
 #include "io/file.h"
+#include "io/text.h"
 #include "kernels/machine.h"
 #include "sweep/executor.h"
 #include "sweep/ranking.h"
@@ -20,7 +21,6 @@
 #include "sweep/slurm_executor.h"
 #include "sweep/tables.h"
 #include "train/engine.h"
-#include "train/progress.h"
 
 namespace temper {
 
@@ -99,10 +99,11 @@ class Needs {
       const auto together = static_cast<std::size_t>(sharing_a_device(sweep.file.resources, device(config)));
       const std::size_t memory = memory_of(config);
       if (room == 0 || memory * together <= room) continue;
-      throw Error(ExitCode::usage, describe(sweep.file, sweep.configurations[trial.configuration]) + ": a trial takes " +
-                                       format_bytes(memory) + ", " + std::to_string(together) +
-                                       " of them side by side do not fit into " + format_bytes(room) + " of " +
-                                       device(config).device().name + "; lower resources.trials_at_once or batch.micro_batch");
+      throw Error(ExitCode::usage,
+                  "{}: a trial takes {}, {} of them side by side do not fit into {} of {}; lower resources.trials_at_once or "
+                  "batch.micro_batch",
+                  describe(sweep.file, sweep.configurations[trial.configuration]), format_bytes(memory), together,
+                  format_bytes(room), device(config).device().name);
     }
   }
 

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
@@ -23,20 +25,13 @@ struct TrainArguments {
 };
 
 std::string result_line(const TrainSummary& summary) {
-  char text[256];
   std::string out;
   if (summary.val_loss) {
-    std::snprintf(text, sizeof(text), "validation loss %.4f nats per token", *summary.val_loss);
-    out += text;
-    if (summary.bits_per_byte) {
-      std::snprintf(text, sizeof(text), ", %.4f bits per byte", *summary.bits_per_byte);
-      out += text;
-    }
-    if (summary.first_val_loss) {
-      std::snprintf(text, sizeof(text), " (%.4f before training, %.1f %% lower)", *summary.first_val_loss,
-                    100.0 * (1.0 - *summary.val_loss / *summary.first_val_loss));
-      out += text;
-    }
+    out += fmt::format("validation loss {:.4f} nats per token", *summary.val_loss);
+    if (summary.bits_per_byte) out += fmt::format(", {:.4f} bits per byte", *summary.bits_per_byte);
+    if (summary.first_val_loss)
+      out += fmt::format(" ({:.4f} before training, {:.1f} % lower)", *summary.first_val_loss,
+                         100.0 * (1.0 - *summary.val_loss / *summary.first_val_loss));
     out += "\n";
   }
   return out + "checkpoint " + summary.checkpoint.string() + "\n";

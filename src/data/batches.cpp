@@ -1,5 +1,7 @@
 #include "data/batches.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <bit>
 #include <deque>
@@ -53,9 +55,9 @@ std::uint64_t Permutation::encrypt(std::uint64_t value) const {
 namespace {
 
 void check_settings(const BatchSettings& settings) {
-  if (settings.n_ctx < 1) throw Error(ExitCode::usage, "n_ctx is " + std::to_string(settings.n_ctx) + "; allowed is 1 or more");
+  if (settings.n_ctx < 1) throw Error(ExitCode::usage, "n_ctx is {}; allowed is 1 or more", settings.n_ctx);
   if (settings.vocab_size < 1) {
-    throw Error(ExitCode::usage, "vocab_size is " + std::to_string(settings.vocab_size) + "; allowed is 1 or more");
+    throw Error(ExitCode::usage, "vocab_size is {}; allowed is 1 or more", settings.vocab_size);
   }
   if (settings.files.empty())
     throw Error(ExitCode::usage, "no token shards are named; set data.train (and data.val) to shard files");
@@ -86,10 +88,10 @@ struct BatchSource::State {
     fingerprint = hash_bytes(sampled);
     windows = tokens > 0 ? (tokens - 1) / settings.n_ctx : 0;
     if (windows < 1) {
-      throw Error(ExitCode::data, shards.front().path().string() +
-                                      (shards.size() > 1 ? " and the shards after it hold " : " holds ") + std::to_string(tokens) +
-                                      " tokens, and one window of n_ctx = " + std::to_string(settings.n_ctx) + " takes " +
-                                      std::to_string(settings.n_ctx) + " + 1; add data or make model.n_ctx smaller");
+      throw Error(ExitCode::data,
+                  "{} {} {} tokens, and one window of n_ctx = {} takes {} + 1; add data or make model.n_ctx smaller",
+                  shards.front().path().string(), shards.size() > 1 ? "and the shards after it hold" : "holds", tokens,
+                  settings.n_ctx, settings.n_ctx);
     }
   }
 
@@ -100,10 +102,9 @@ struct BatchSource::State {
     if (largest < settings.vocab_size) return;
     const auto bad = std::find_if(part.begin(), part.end(), [&](std::uint16_t token) { return token >= settings.vocab_size; });
     throw Error(ExitCode::data,
-                shard.string() + ": token " + std::to_string(*bad) + " at position " +
-                    std::to_string(position + (bad - part.begin())) + " is outside the vocabulary of " +
-                    std::to_string(settings.vocab_size) +
-                    "; set model.vocab_size to that of the tokenizer the shard was made with, or make the shard again");
+                "{}: token {} at position {} is outside the vocabulary of {}; set model.vocab_size to that of the tokenizer the "
+                "shard was made with, or make the shard again",
+                shard.string(), *bad, position + (bad - part.begin()), settings.vocab_size);
   }
 
   // Reads the stream's tokens from `begin` on, and throws where they are not in the vocabulary.
@@ -125,8 +126,7 @@ struct BatchSource::State {
     const std::int64_t n_ctx = settings.n_ctx;
     constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
     if (first < 0 || count < 0 || count > most - first || count > most / 4 / n_ctx) {
-      throw std::invalid_argument("BatchSource: windows " + std::to_string(first) + " + " + std::to_string(count) +
-                                  " out of range");
+      throw std::invalid_argument(fmt::format("BatchSource: windows {} + {} out of range", first, count));
     }
     batch.inputs.resize(static_cast<std::size_t>(count * n_ctx));
     batch.targets.resize(batch.inputs.size());
@@ -139,8 +139,7 @@ struct BatchSource::State {
       if (settings.shuffle) {
         if (epoch != order_epoch) {
           if (epoch > std::numeric_limits<std::uint32_t>::max()) {
-            throw Error(ExitCode::data,
-                        "epoch " + std::to_string(epoch) + " of shuffled data: at most 2^32 are possible; add data");
+            throw Error(ExitCode::data, "epoch {} of shuffled data: at most 2^32 are possible; add data", epoch);
           }
           order.emplace(static_cast<std::uint64_t>(windows), settings.seed, static_cast<std::uint32_t>(epoch));
           order_epoch = epoch;

@@ -91,8 +91,8 @@ void BpeMerger::merge_short(std::string_view piece, std::vector<std::uint32_t>& 
 
 void BpeMerger::merge_long(std::string_view piece, std::vector<std::uint32_t>& tokens) const {
   if (piece.size() >= kNone) {
-    throw Error(ExitCode::data, "text: " + std::to_string(piece.size()) +
-                                    " bytes without a place to split; the limit is 4294967294; is this file text?");
+    throw Error(ExitCode::data, "text: {} bytes without a place to split; the limit is 4294967294; is this file text?",
+                piece.size());
   }
   struct Symbol {
     std::uint32_t token, previous, next;  // neighbours as indices; token is kNone once joined to its left neighbour
@@ -283,8 +283,7 @@ class PairTable {
 Vocabulary train_bpe(std::string_view text, std::int64_t vocab_size,
                      const std::function<void(std::int64_t, std::int64_t)>& progress) {
   if (vocab_size < 257 || vocab_size > kMaxTokens) {
-    throw Error(ExitCode::data, "vocab_size " + std::to_string(vocab_size) + ": allowed are 257 (bytes and " +
-                                    std::string(kEndOfText) + " only) to " + std::to_string(kMaxTokens));
+    throw Error(ExitCode::data, "vocab_size {}: allowed are 257 (bytes and {} only) to {}", vocab_size, kEndOfText, kMaxTokens);
   }
   Vocabulary vocabulary;
   std::array<std::uint32_t, 256> byte_ids{};
@@ -304,8 +303,8 @@ Vocabulary train_bpe(std::string_view text, std::int64_t vocab_size,
   std::uint32_t left = 0, right = 0;
   for (std::int64_t done = 0; done < merges;) {
     if (!pairs.pop(left, right)) {
-      throw Error(ExitCode::data, "vocab_size " + std::to_string(vocab_size) + ": the text has pairs for " + std::to_string(done) +
-                                      " merges only; ask for at most " + std::to_string(done + 257) + " or give more text");
+      throw Error(ExitCode::data, "vocab_size {}: the text has pairs for {} merges only; ask for at most {} or give more text",
+                  vocab_size, done, done + 257);
     }
     std::string joined = vocabulary.tokens[left] + vocabulary.tokens[right];
     if (!taken.insert(joined).second) continue;

@@ -1,8 +1,9 @@
 #include "data/inspect.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <memory>
 #include <set>
 
@@ -20,8 +21,9 @@ using Histogram = std::array<std::int64_t, 65536>;
 
 void check_hash(const Shard& shard, const SidecarEntry& entry) {
   if (const std::string hash = hash_file(shard.path()); hash != entry.shard->hash) {
-    throw Error(ExitCode::data, shard.path().string() + ": its contents changed since it was made: the hash is " + hash + ", and " +
-                                    entry.path.string() + " has " + entry.shard->hash + "; copy or make the shard again");
+    throw Error(ExitCode::data,
+                "{}: its contents changed since it was made: the hash is {}, and {} has {}; copy or make the shard again",
+                shard.path().string(), hash, entry.path.string(), entry.shard->hash);
   }
 }
 
@@ -38,24 +40,14 @@ void count_tokens(const Shard& shard, const Tokenizer* tokenizer, Histogram& cou
     for (std::size_t index = 0; index < part.size(); ++index) {
       ++counts[part[index]];
       if (part[index] < vocab_size) continue;
-      if (outside++ == 0)
-        bad = std::to_string(part[index]) + ", at position " + std::to_string(begin + static_cast<std::int64_t>(index));
+      if (outside++ == 0) bad = fmt::format("{}, at position {}", part[index], begin + static_cast<std::int64_t>(index));
     }
   }
   if (outside == 0) return;
-  throw Error(ExitCode::data, shard.path().string() + ": " + std::to_string(outside) +
-                                  " tokens are outside the tokenizer's vocabulary of " + std::to_string(vocab_size) +
-                                  ", the first, " + bad + "; name the tokenizer the shard was made with");
-}
-
-std::string padded(const std::string& text, std::size_t width) {
-  return std::string(width - std::min(width, text.size()), ' ') + text;
-}
-
-std::string percentage(std::int64_t part, std::int64_t whole) {
-  char text[32];
-  std::snprintf(text, sizeof(text), "%.2f %%", 100.0 * static_cast<double>(part) / static_cast<double>(whole));
-  return text;
+  throw Error(
+      ExitCode::data,
+      "{}: {} tokens are outside the tokenizer's vocabulary of {}, the first, {}; name the tokenizer the shard was made with",
+      shard.path().string(), outside, vocab_size, bad);
 }
 
 // Characters that move the cursor or change how the text around them reads: C0, DEL, C1, and the marks of writing direction.
@@ -157,7 +149,7 @@ void verify_shards(const std::vector<std::string>& files, const std::function<vo
     }
   }
   for (const std::filesystem::path& path : origins.absent()) tell(path.string() + ": is not there, but its sidecar lists it");
-  if (bad > 0) throw Error(ExitCode::data, std::to_string(bad) + " of these shards could not be verified; copy or make them again");
+  if (bad > 0) throw Error(ExitCode::data, "{} of these shards could not be verified; copy or make them again", bad);
 }
 
 std::string to_text(const InspectReport& report, const Tokenizer* tokenizer) {
@@ -166,26 +158,24 @@ std::string to_text(const InspectReport& report, const Tokenizer* tokenizer) {
   for (const ShardReport& shard : report.shards) {
     if (shard.sidecar) tokenizers.insert(shard.tokenizer_hash);
     text += escape_for_terminal(shard.path.string()) + "\n";
-    text += "  format     " + std::string(report.format == ShardFormat::raw_u16 ? "raw_u16" : "llm.c, version 1") + ", " +
-            std::to_string(shard.file_bytes) + " bytes\n";
-    text += "  tokens     " + std::to_string(shard.tokens);
-    if (shard.smallest) text += ", ids " + std::to_string(*shard.smallest) + " to " + std::to_string(*shard.largest);
-    text += "\n  documents  " + std::to_string(shard.documents) + " (tokens " + std::to_string(report.end_of_text) + ")\n";
+    text += fmt::format("  format     {}, {} bytes\n  tokens     {}",
+                        report.format == ShardFormat::raw_u16 ? "raw_u16" : "llm.c, version 1", shard.file_bytes, shard.tokens);
+    if (shard.smallest) text += fmt::format(", ids {} to {}", *shard.smallest, *shard.largest);
+    text += fmt::format("\n  documents  {} (tokens {})\n", shard.documents, report.end_of_text);
     text += "  sidecar    " + (shard.sidecar ? escape_for_terminal(shard.sidecar->string()) + ", hash agrees" : "none") + "\n";
     if (shard.sidecar) text += "  tokenizer  " + escape_for_terminal(shard.tokenizer_hash) + "\n";
     if (!shard.first.empty()) text += "  begins     " + shown(shard.first, tokenizer) + "\n";
   }
-  if (report.shards.size() > 1) {
-    text += "all " + std::to_string(report.shards.size()) + " shards\n  tokens     " + std::to_string(report.tokens) +
-            "\n  documents  " + std::to_string(report.documents) + "\n";
-  }
+  if (report.shards.size() > 1)
+    text += fmt::format("all {} shards\n  tokens     {}\n  documents  {}\n", report.shards.size(), report.tokens, report.documents);
   if (tokenizers.size() > 1)
-    text += "these shards are of " + std::to_string(tokenizers.size()) +
-            " tokenizers: the same numbers stand for different texts, and training refuses them together\n";
-  text += "distinct tokens: " + std::to_string(report.distinct) + (report.top.empty() ? "" : "; most frequent:") + "\n";
+    text += fmt::format(
+        "these shards are of {} tokenizers: the same numbers stand for different texts, and training refuses them together\n",
+        tokenizers.size());
+  text += fmt::format("distinct tokens: {}{}\n", report.distinct, report.top.empty() ? "" : "; most frequent:");
   for (const TokenCount& entry : report.top) {
-    text += padded(std::to_string(entry.token), 7) + padded(std::to_string(entry.count), 14) +
-            padded(percentage(entry.count, report.tokens), 9);
+    const double percent = 100.0 * static_cast<double>(entry.count) / static_cast<double>(report.tokens);
+    text += fmt::format("{:7}{:14}{:>9}", entry.token, entry.count, fmt::format("{:.2f} %", percent));
     if (tokenizer != nullptr) text += "  " + shown({entry.token}, tokenizer);
     text += "\n";
   }

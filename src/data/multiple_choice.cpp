@@ -16,7 +16,7 @@ using nlohmann::json;
 constexpr std::size_t lines_per_item = 6;
 
 [[noreturn]] void refuse(const std::string& label, std::size_t line, const std::string& what) {
-  throw Error(ExitCode::data, label + ", line " + std::to_string(line) + ": " + what);
+  throw Error(ExitCode::data, "{}, line {}: {}", label, line, what);
 }
 
 // Without their ends (\n or \r\n); an end after the last line makes no further line.
@@ -44,9 +44,10 @@ std::int64_t parse_label(std::string_view text, const std::string& label, std::s
 std::vector<MultipleChoiceItem> parse_six_lines(std::string_view contents, const std::string& label) {
   const std::vector<std::string_view> lines = split_lines(contents);
   if (lines.size() % lines_per_item != 0) {
-    throw Error(ExitCode::data, label + ": has " + std::to_string(lines.size()) +
-                                    " lines, not a multiple of six (context, index of the " +
-                                    "right ending, four endings); the file is cut short or not a HellaSwag text");
+    throw Error(ExitCode::data,
+                "{}: has {} lines, not a multiple of six (context, index of the right ending, four endings); the file is cut short "
+                "or not a HellaSwag text",
+                label, lines.size());
   }
   std::vector<MultipleChoiceItem> items;
   for (std::size_t first = 0; first < lines.size(); first += lines_per_item) {

@@ -59,8 +59,8 @@ void mark(const char* pattern, const std::string& all, CharClass mark_as, std::v
       pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern), PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr),
       pcre2_code_free);
   if (!code) {
-    throw Error(ExitCode::unexpected, std::string("PCRE2 does not compile ") + pattern +
-                                          ": it is older than 10.40 or built without Unicode; install libpcre2-8-0");
+    throw Error(ExitCode::unexpected,
+                "PCRE2 does not compile {}: it is older than 10.40 or built without Unicode; install libpcre2-8-0", pattern);
   }
   const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> match(
       pcre2_match_data_create_from_pattern(code.get(), nullptr), pcre2_match_data_free);

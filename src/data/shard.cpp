@@ -1,6 +1,7 @@
 #include "data/shard.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <glob.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -106,8 +107,7 @@ std::string diagnose_foreign_file(std::span<const std::byte> start, std::int64_t
     }
   }
   if (looks_like_text(start)) return "is a text, not tokens; make shards of it with `temper data tokenize`";
-  std::string message = "is not an llm.c shard: the magic number at offset 0 is " + std::to_string(magic) + ", expected " +
-                        std::to_string(shard_magic);
+  std::string message = fmt::format("is not an llm.c shard: the magic number at offset 0 is {}, expected {}", magic, shard_magic);
   if (file_bytes % 2 == 0) {
     message += "; if these are uint16 tokens without a header, as nanoGPT writes them, set data.format to raw_u16";
   }
@@ -136,8 +136,9 @@ ShardLayout check_raw(std::span<const std::byte> start, std::int64_t file_bytes,
     refuse(label, "data.format is raw_u16, but the file has the header of an llm.c shard; set data.format to auto");
   }
   if (file_bytes % 2 != 0) {
-    refuse(label, "has " + std::to_string(file_bytes) +
-                      " bytes, but raw_u16 has two bytes for each token; the file is cut short or " + "holds something else");
+    refuse(label,
+           fmt::format("has {} bytes, but raw_u16 has two bytes for each token; the file is cut short or holds something else",
+                       file_bytes));
   }
   if (file_bytes >= 512 && looks_like_text(start))
     refuse(label, "is a text, not tokens; make shards of it with `temper data tokenize`");
@@ -147,27 +148,29 @@ ShardLayout check_raw(std::span<const std::byte> start, std::int64_t file_bytes,
 ShardLayout check_llmc(std::span<const std::byte> start, std::int64_t file_bytes, const std::string& label) {
   if (file_bytes < 4 || word(start, 0) != shard_magic) refuse(label, diagnose_foreign_file(start, file_bytes));
   if (file_bytes < shard_header_bytes) {
-    refuse(label, "is cut short: " + std::to_string(file_bytes) + " bytes, and the header alone has " +
-                      std::to_string(shard_header_bytes) + "; copy or make the file again");
+    refuse(label, fmt::format("is cut short: {} bytes, and the header alone has {}; copy or make the file again", file_bytes,
+                              shard_header_bytes));
   }
   if (word(start, 1) != shard_version) {
-    refuse(label, "has version " + std::to_string(word(start, 1)) + " at offset 4; known is version 1 (uint16 tokens)");
+    refuse(label, fmt::format("has version {} at offset 4; known is version 1 (uint16 tokens)", word(start, 1)));
   }
   const std::int64_t count = word(start, 2);
   if (count < 0) {
-    refuse(label, "has a token count of " + std::to_string(count) + " at offset 8; allowed is 0 to " +
-                      std::to_string(max_shard_tokens) + "; the header is damaged");
+    refuse(label,
+           fmt::format("has a token count of {} at offset 8; allowed is 0 to {}; the header is damaged", count, max_shard_tokens));
   }
   const std::int64_t expected = shard_header_bytes + 2 * count;
   if (file_bytes != expected) {
-    refuse(label, "is " + std::string(file_bytes < expected ? "cut short" : "too long") + ": the header promises " +
-                      std::to_string(count) + " tokens, which makes " + std::to_string(expected) + " bytes, and the file has " +
-                      std::to_string(file_bytes) + "; copy or make the file again");
+    refuse(
+        label,
+        fmt::format("is {}: the header promises {} tokens, which makes {} bytes, and the file has {}; copy or make the file again",
+                    file_bytes < expected ? "cut short" : "too long", count, expected, file_bytes));
   }
   for (std::size_t index = 3; index < header_words; ++index) {
     if (word(start, index) != 0) {
-      refuse(label, "has " + std::to_string(word(start, index)) + " at offset " + std::to_string(4 * index) +
-                        ", where an llm.c shard of version 1 has zero; the header is damaged or of a layout temper does not know");
+      refuse(label, fmt::format("has {} at offset {}, where an llm.c shard of version 1 has zero; the header is damaged or of a "
+                                "layout temper does not know",
+                                word(start, index), 4 * index));
     }
   }
   return {shard_header_bytes, count};
@@ -225,17 +228,15 @@ void Shard::lose(const std::string& what) const {
 void Shard::read_unchecked(std::int64_t first, std::span<std::uint16_t> to) const {
   const std::int64_t offset = layout_.first_byte + 2 * first;
   const std::int64_t count = read_at(file_, std::as_writable_bytes(to), offset);
-  if (count < 0) lose("could not be read at offset " + std::to_string(offset) + " (" + std::strerror(errno) + ")");
-  if (count < static_cast<std::int64_t>(to.size_bytes()))
-    lose("was cut short to less than its " + std::to_string(file_bytes_) + " bytes");
+  if (count < 0) lose(fmt::format("could not be read at offset {} ({})", offset, std::strerror(errno)));
+  if (count < static_cast<std::int64_t>(to.size_bytes())) lose(fmt::format("was cut short to less than its {} bytes", file_bytes_));
 }
 
 void Shard::read(std::int64_t first, std::span<std::uint16_t> to) const {
   read_unchecked(first, to);
   // After reading: what was written before has changed the time by now.
   const struct stat now = status_of(file_, path_);
-  if (now.st_size != file_bytes_)
-    lose("went from " + std::to_string(file_bytes_) + " to " + std::to_string(now.st_size) + " bytes");
+  if (now.st_size != file_bytes_) lose(fmt::format("went from {} to {} bytes", file_bytes_, now.st_size));
   const std::int64_t time = written_at(now);
   if (time == written_at_) return;
   // A new time alone may come from touch(1), which is how files are kept from a cleaner of scratch disks.
@@ -300,8 +301,8 @@ ShardWriter::~ShardWriter() = default;
 
 void ShardWriter::append(std::span<const std::uint16_t> tokens) {
   if (static_cast<std::int64_t>(tokens.size()) > max_shard_tokens - state_->tokens) {
-    throw Error(ExitCode::data, state_->path.string() + ": a shard holds at most " + std::to_string(max_shard_tokens) +
-                                    " tokens; choose a smaller shard size");
+    throw Error(ExitCode::data, "{}: a shard holds at most {} tokens; choose a smaller shard size", state_->path.string(),
+                max_shard_tokens);
   }
   state_->file->write(tokens.data(), tokens.size_bytes());
   state_->tokens += static_cast<std::int64_t>(tokens.size());

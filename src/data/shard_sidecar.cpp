@@ -1,7 +1,8 @@
 #include "data/shard_sidecar.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -62,9 +63,7 @@ std::filesystem::path sidecar_path(const std::filesystem::path& folder, const st
 }
 
 std::filesystem::path shard_path(const std::filesystem::path& folder, const std::string& name, Split split, std::int64_t number) {
-  std::string digits = std::to_string(number);
-  if (digits.size() < 6) digits.insert(0, 6 - digits.size(), '0');
-  return folder / (name + "_" + split_name(split) + "_" + digits + ".bin");
+  return folder / fmt::format("{}_{}_{:06}.bin", name, split_name(split), number);
 }
 
 ShardRecord describe_shard(const std::filesystem::path& path) {
@@ -93,7 +92,7 @@ Sidecar parse_sidecar(const std::string& text, const std::string& label) {
   try {
     const Json json = Json::parse(text);
     if (json.at("format") != format_name || json.at("version") != format_version) {
-      throw std::domain_error("format or version is not " + std::string(format_name) + " " + std::to_string(format_version));
+      throw std::domain_error(fmt::format("format or version is not {} {}", format_name, format_version));
     }
     Sidecar sidecar;
     const Json& tokenizer = json.at("tokenizer");
@@ -108,8 +107,9 @@ Sidecar parse_sidecar(const std::string& text, const std::string& label) {
     }
     return sidecar;
   } catch (const std::exception& problem) {
-    throw Error(ExitCode::data, label + ": is not a sidecar of token shards (" + problem.what() +
-                                    "); make the shards again with `temper data tokenize`, or remove this file");
+    throw Error(ExitCode::data,
+                "{}: is not a sidecar of token shards ({}); make the shards again with `temper data tokenize`, or remove this file",
+                label, problem.what());
   }
 }
 
@@ -128,9 +128,10 @@ std::optional<SidecarEntry> ShardOrigins::add(const Shard& shard) {
     for (const ShardRecord& record : place->second.split(split).shards) {
       if (record.file != shard.path().filename()) continue;
       if (record.tokens != shard.tokens())
-        refuse("has " + std::to_string(shard.tokens()) + " tokens, but " + path.string() + " lists it with " +
-               std::to_string(record.tokens) +
-               "; the two are not of one run of `temper data tokenize`: make the shards again, or " + "remove the sidecar");
+        refuse(
+            fmt::format("has {} tokens, but {} lists it with {}; the two are not of one run of `temper data tokenize`: make the "
+                        "shards again, or remove the sidecar",
+                        shard.tokens(), path.string(), record.tokens));
       if (record.sampled != hash_bytes(shard.sampled()))
         refuse("holds other tokens than when it was made: samples of it do not match " + path.string() +
                "; copy or make the shard again (`temper data verify` compares whole shards)");
@@ -167,8 +168,7 @@ std::optional<double> ShardOrigins::bytes_per_token() const {
 ShardSeries::ShardSeries(std::filesystem::path folder, std::string name, Split split, std::int64_t shard_tokens)
     : folder_(std::move(folder)), name_(std::move(name)), split_(split), shard_tokens_(shard_tokens) {
   if (shard_tokens < 1 || shard_tokens > max_shard_tokens) {
-    throw Error(ExitCode::usage, "the shard size is " + std::to_string(shard_tokens) + " tokens; allowed is 1 to " +
-                                     std::to_string(max_shard_tokens));
+    throw Error(ExitCode::usage, "the shard size is {} tokens; allowed is 1 to {}", shard_tokens, max_shard_tokens);
   }
 }
 
@@ -204,9 +204,9 @@ void TokenizerIdentity::add(const std::string& thing, const std::string& hash) {
   }
   if (hash == hash_) return;
   throw Error(ExitCode::data,
-              "two tokenizers meet: " + thing_ + " has tokenizer " + hash_ + ", " + thing + " has " + hash +
-                  "; the same numbers stand for other texts there. Name things of one tokenizer, or make the shards "
-                  "again (`temper data tokenize`) with the one of the model");
+              "two tokenizers meet: {} has tokenizer {}, {} has {}; the same numbers stand for other texts there. Name things of "
+              "one tokenizer, or make the shards again (`temper data tokenize`) with the one of the model",
+              thing_, hash_, thing, hash);
 }
 
 void TokenizerIdentity::add_shards(const std::string& use, const ShardOrigins& origins) {
@@ -214,11 +214,11 @@ void TokenizerIdentity::add_shards(const std::string& use, const ShardOrigins& o
   const auto list = [&](const std::vector<std::filesystem::path>& shards, const std::string& what,
                         std::vector<std::string>& notes) {
     if (shards.empty()) return;
-    notes.push_back(use + ": " + std::to_string(shards.size()) + what + " (" + shards.front().string() +
-                    (shards.size() > 1 ? ", ...)" : ")"));
+    notes.push_back(
+        fmt::format("{}: {}{} ({}{})", use, shards.size(), what, shards.front().string(), shards.size() > 1 ? ", ..." : ""));
   };
   list(origins.absent(), " shards of the same making are not there", absent_);
-  list(origins.unrecorded(), " of " + std::to_string(origins.shards()) + " shards have no record of their tokenizer", unknown_);
+  list(origins.unrecorded(), fmt::format(" of {} shards have no record of their tokenizer", origins.shards()), unknown_);
 }
 
 std::vector<std::string> TokenizerIdentity::notes() const {

@@ -89,7 +89,7 @@ bool TextFile::next(RawDocument& document) {
 
 std::string json_text(const RawDocument& document, const std::string& field, const std::filesystem::path& path) {
   const auto refuse = [&](const std::string& what) {
-    throw Error(ExitCode::data, path.string() + ", line " + std::to_string(document.line) + ": " + what);
+    throw Error(ExitCode::data, "{}, line {}: {}", path.string(), document.line, what);
   };
   json object;
   try {

@@ -238,9 +238,10 @@ class EncoderPool {
 void check_settings(const TokenizeSettings& settings, const Tokenizer& tokenizer) {
   constexpr std::int64_t most = 65536;
   if (tokenizer.vocab_size() > most) {
-    throw Error(ExitCode::data, "the tokenizer has " + std::to_string(tokenizer.vocab_size()) +
-                                    " tokens; shards hold uint16 tokens, " + "so at most " + std::to_string(most) +
-                                    " are possible; choose or train a smaller vocabulary");
+    throw Error(
+        ExitCode::data,
+        "the tokenizer has {} tokens; shards hold uint16 tokens, so at most {} are possible; choose or train a smaller vocabulary",
+        tokenizer.vocab_size(), most);
   }
   if (settings.inputs.empty()) throw Error(ExitCode::usage, "no input is named; give text or JSONL files");
   if (settings.name.empty() || settings.name.find('/') != std::string::npos || settings.name.starts_with('.')) {
@@ -248,8 +249,7 @@ void check_settings(const TokenizeSettings& settings, const Tokenizer& tokenizer
                                      "\"; it must be part of a file name: not empty, no slash, no dot at its start");
   }
   if (!(settings.validation_fraction >= 0.0 && settings.validation_fraction <= 0.5)) {
-    throw Error(ExitCode::usage,
-                "the validation fraction is " + std::to_string(settings.validation_fraction) + "; allowed is 0 to 0.5");
+    throw Error(ExitCode::usage, "the validation fraction is {:f}; allowed is 0 to 0.5", settings.validation_fraction);
   }
   if (settings.validation_fraction > 0.0 && !settings.validation_inputs.empty()) {
     throw Error(ExitCode::usage, "both a validation fraction and validation files are given; give one of them");
@@ -308,8 +308,8 @@ void check_replaceable(const TokenizeSettings& settings, const std::vector<Corpu
 
 void check_split(const Sidecar& sidecar, Split split, const char* remedy) {
   if (sidecar.split(split).documents == 0) {
-    throw Error(ExitCode::data, std::string("the ") + (split == Split::train ? "training" : "validation") +
-                                    " split is empty: there is no text for it in the input; " + remedy);
+    throw Error(ExitCode::data, "the {} split is empty: there is no text for it in the input; {}",
+                split == Split::train ? "training" : "validation", remedy);
   }
 }
 

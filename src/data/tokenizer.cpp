@@ -100,8 +100,8 @@ std::vector<std::uint32_t> Tokenizer::encode(std::string_view text) const {
 
 std::string_view Tokenizer::token_bytes(std::uint32_t token) const {
   if (token >= state_->vocabulary.tokens.size()) {
-    throw Error(ExitCode::data, "token " + std::to_string(token) + ": the vocabulary has " + std::to_string(vocab_size()) +
-                                    " tokens; was the text made with another tokenizer?");
+    throw Error(ExitCode::data, "token {}: the vocabulary has {} tokens; was the text made with another tokenizer?", token,
+                vocab_size());
   }
   return state_->vocabulary.tokens[token];
 }

@@ -1,5 +1,7 @@
 #include "data/vocabulary.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <nlohmann/json.hpp>
@@ -23,23 +25,22 @@ void check_vocabulary(const Vocabulary& vocabulary, const std::string& label) {
   const auto fail = [&](const std::string& what) { throw Error(ExitCode::data, label + ": " + what); };
   const std::size_t size = vocabulary.tokens.size();
   if (size < 257 || size > static_cast<std::size_t>(kMaxTokens)) {
-    fail(std::to_string(size) + " tokens; a byte-level vocabulary has 257 (256 bytes and <|endoftext|>) to " +
-         std::to_string(kMaxTokens));
+    fail(fmt::format("{} tokens; a byte-level vocabulary has 257 (256 bytes and <|endoftext|>) to {}", size, kMaxTokens));
   }
   std::unordered_set<std::string_view> seen;
   seen.reserve(size);
   for (std::size_t id = 0; id < size; ++id) {
-    if (vocabulary.tokens[id].empty()) fail("token " + std::to_string(id) + " is empty");
-    if (!seen.insert(vocabulary.tokens[id]).second) fail("token " + std::to_string(id) + " has the same bytes as an earlier one");
+    if (vocabulary.tokens[id].empty()) fail(fmt::format("token {} is empty", id));
+    if (!seen.insert(vocabulary.tokens[id]).second) fail(fmt::format("token {} has the same bytes as an earlier one", id));
   }
   for (int byte = 0; byte < 256; ++byte) {
     const char text = static_cast<char>(byte);
     if (!seen.contains(std::string_view(&text, 1))) {
-      fail("no token for byte " + std::to_string(byte) + "; byte-level BPE needs one for each of the 256 bytes");
+      fail(fmt::format("no token for byte {}; byte-level BPE needs one for each of the 256 bytes", byte));
     }
   }
   if (vocabulary.end_of_text >= size || vocabulary.tokens[vocabulary.end_of_text] != kEndOfText) {
-    fail("no token " + std::string(kEndOfText) + "; documents are separated by it, so the vocabulary must have it");
+    fail(fmt::format("no token {}; documents are separated by it, so the vocabulary must have it", kEndOfText));
   }
   const auto is_special = [&](std::uint32_t id) {
     return std::binary_search(vocabulary.special.begin(), vocabulary.special.end(), id);
@@ -48,7 +49,7 @@ void check_vocabulary(const Vocabulary& vocabulary, const std::string& label) {
   pairs.reserve(vocabulary.merges.size());
   for (std::size_t rank = 0; rank < vocabulary.merges.size(); ++rank) {
     const Merge& merge = vocabulary.merges[rank];
-    const std::string name = "merge " + std::to_string(rank);
+    const std::string name = fmt::format("merge {}", rank);
     if (merge.left >= size || merge.right >= size || merge.result >= size) fail(name + " names an id outside the vocabulary");
     if (is_special(merge.left) || is_special(merge.right) || is_special(merge.result)) {
       fail(name + " has a special token in it; ordinary text would then be able to yield that token");
@@ -90,7 +91,7 @@ std::string read_limited(const fs::path& path) {
   if (!fs::is_regular_file(path, error)) fail(path.string(), "no such file; a tokenizer needs it");
   const std::uintmax_t size = fs::file_size(path, error);
   if (!error && size > kMaxFileBytes) {
-    fail(path.string(), std::to_string(size) + " bytes; a tokenizer's files have at most " + std::to_string(kMaxFileBytes));
+    fail(path.string(), fmt::format("{} bytes; a tokenizer's files have at most {}", size, kMaxFileBytes));
   }
   return read_file(path);
 }
@@ -115,7 +116,7 @@ json parse_json(const std::string& text, const std::string& label) {
 
 std::int64_t token_id(const json& value, const std::string& token, const std::string& label) {
   if (!value.is_number_unsigned() || value.get<std::uint64_t>() >= static_cast<std::uint64_t>(kMaxTokens)) {
-    fail(label, "the id of " + quoted(token) + " must be an integer from 0 to " + std::to_string(kMaxTokens - 1));
+    fail(label, fmt::format("the id of {} must be an integer from 0 to {}", quoted(token), kMaxTokens - 1));
   }
   return value.get<std::int64_t>();
 }
@@ -141,7 +142,7 @@ void read_merge_lines(std::string_view text, const std::string& label, Spelled& 
     text.remove_prefix(std::min(end + 1, text.size()));
     if (merge.ends_with('\r')) merge.remove_suffix(1);
     if (merge.empty() || (line == 1 && merge.starts_with("#version"))) continue;
-    read_merge(merge, label + ":" + std::to_string(line), spelled);
+    read_merge(merge, fmt::format("{}:{}", label, line), spelled);
   }
 }
 
@@ -179,7 +180,7 @@ void check_pipeline(const json& document, const json& model, const std::string& 
   if (adds_tokens(document["post_processor"]))
     refuse("the post_processor of type " + type_of(document["post_processor"]) + " adds tokens");
   for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges"}) {
-    if (!is_absent(member(model, key))) refuse("the model has " + std::string(key) + " " + member(model, key).dump());
+    if (!is_absent(member(model, key))) refuse(fmt::format("the model has {} {}", key, member(model, key).dump()));
   }
 }
 
@@ -192,7 +193,7 @@ Spelled read_tokenizer_json(const fs::path& path) {
   for (const char* key : {"normalizer", "pre_tokenizer", "post_processor", "decoder", "added_tokens"}) {
     const json& part = document[key];
     const bool fits = std::string_view(key) == "added_tokens" ? part.is_array() : part.is_object();
-    if (!part.is_null() && !fits) fail(label, "\"" + std::string(key) + "\" has the wrong JSON type " + part.type_name());
+    if (!part.is_null() && !fits) fail(label, fmt::format("\"{}\" has the wrong JSON type {}", key, part.type_name()));
   }
   const json& model = document["model"];
   check_pipeline(document, model, label);
@@ -202,7 +203,7 @@ Spelled read_tokenizer_json(const fs::path& path) {
   if (!merges.is_array()) fail(label, "\"merges\" must be a JSON array");
   for (std::size_t i = 0; i < merges.size(); ++i) {
     const json& merge = merges[i];
-    const std::string place = label + ": merge " + std::to_string(i);
+    const std::string place = fmt::format("{}: merge {}", label, i);
     if (merge.is_string()) {
       read_merge(merge.get_ref<const std::string&>(), place, spelled);
     } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
@@ -215,8 +216,9 @@ Spelled read_tokenizer_json(const fs::path& path) {
     if (!added.is_object() || !member(added, "content").is_string()) fail(label, "an added token has no \"content\"");
     const std::string content = added["content"];
     if (member(added, "special") != true) {
-      fail(label, "the added token " + quoted(content) +
-                      " is not special: it would change how text is split, which GPT-2's tokenizer does not do");
+      fail(label,
+           fmt::format("the added token {} is not special: it would change how text is split, which GPT-2's tokenizer does not do",
+                       quoted(content)));
     }
     spelled.added.emplace_back(content, token_id(member(added, "id"), content, label));
   }
@@ -236,8 +238,7 @@ Vocabulary resolve(const Spelled& spelled, const std::string& label) {
     if (is_new) {
       added_only.emplace_back(content, id);
     } else if (found->second != id) {
-      fail(label,
-           "the added token " + quoted(content) + " has the ids " + std::to_string(found->second) + " and " + std::to_string(id));
+      fail(label, fmt::format("the added token {} has the ids {} and {}", quoted(content), found->second, id));
     }
     vocabulary.special.push_back(static_cast<std::uint32_t>(id));
   }
@@ -245,9 +246,8 @@ Vocabulary resolve(const Spelled& spelled, const std::string& label) {
   std::vector<bool> filled(ids.size());
   const auto place = [&](std::string_view token, std::int64_t id, std::string bytes) {
     if (static_cast<std::size_t>(id) >= filled.size() || filled[static_cast<std::size_t>(id)]) {
-      fail(label, "the id " + std::to_string(id) + " of " + quoted(std::string(token)) + " is taken or beyond the end; " +
-                      std::to_string(filled.size()) + " tokens must have the ids 0 to " + std::to_string(filled.size() - 1) +
-                      ", each once");
+      fail(label, fmt::format("the id {} of {} is taken or beyond the end; {} tokens must have the ids 0 to {}, each once", id,
+                              quoted(std::string(token)), filled.size(), filled.size() - 1));
     }
     filled[static_cast<std::size_t>(id)] = true;
     vocabulary.tokens[static_cast<std::size_t>(id)] = std::move(bytes);
@@ -259,12 +259,12 @@ Vocabulary resolve(const Spelled& spelled, const std::string& label) {
     // An added token is plain text, any other is written in the alphabet.
     std::optional<std::string> bytes = added_contents.contains(token) ? token : from_alphabet(token);
     if (!bytes)
-      fail(label, "the token " + quoted(token) + " is not written in GPT-2's byte alphabet, so this is no byte-level BPE");
+      fail(label, fmt::format("the token {} is not written in GPT-2's byte alphabet, so this is no byte-level BPE", quoted(token)));
     place(token, id, std::move(*bytes));
   }
   const auto end_of_text = ids.find(kEndOfText);
   if (end_of_text == ids.end()) {
-    fail(label, "no token " + std::string(kEndOfText) + "; documents are separated by it, so the vocabulary must have it");
+    fail(label, fmt::format("no token {}; documents are separated by it, so the vocabulary must have it", kEndOfText));
   }
   vocabulary.end_of_text = end_of_text->second;
   vocabulary.special.push_back(vocabulary.end_of_text);
@@ -273,7 +273,7 @@ Vocabulary resolve(const Spelled& spelled, const std::string& label) {
 
   const auto id_of = [&](const std::string& token, std::size_t rank) {
     const auto found = ids.find(token);
-    if (found == ids.end()) fail(label, "merge " + std::to_string(rank) + ": " + quoted(token) + " is not in the vocabulary");
+    if (found == ids.end()) fail(label, fmt::format("merge {}: {} is not in the vocabulary", rank, quoted(token)));
     return found->second;
   };
   vocabulary.merges.reserve(spelled.merges.size());

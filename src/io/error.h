@@ -1,8 +1,11 @@
 // How temper ends: one exit code per kind of failure, and the exception that carries it to main.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace temper {
 
@@ -23,6 +26,10 @@ enum class ExitCode : int {
 class Error : public std::runtime_error {
  public:
   Error(ExitCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  /// The message as fmt::format makes it.
+  template <typename First, typename... Others>
+  Error(ExitCode code, fmt::format_string<First, Others...> message, First&& first, Others&&... others)
+      : Error(code, fmt::format(message, std::forward<First>(first), std::forward<Others>(others)...)) {}
   ExitCode code() const { return code_; }
 
  private:

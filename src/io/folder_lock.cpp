@@ -1,6 +1,7 @@
 // The lock of a run folder. flock belongs to the open file, so the kernel drops it with its process, however that ends; what
 // the file says is only for the message.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,7 +23,7 @@ std::string describe_this_process() {
   ::gmtime_r(&now, &utc);
   std::array<char, 32> started{};
   std::strftime(started.data(), started.size(), "%Y-%m-%dT%H:%M:%SZ", &utc);
-  return "process " + std::to_string(::getpid()) + " on host " + host_name() + " since " + started.data() + "\n";
+  return fmt::format("process {} on host {} since {}\n", ::getpid(), host_name(), started.data());
 }
 
 // The holder's line. Anyone may have written the file, so only printable characters of it reach a terminal.
@@ -45,8 +46,9 @@ FolderLock::FolderLock(const std::filesystem::path& folder) : path_(folder / "ru
   while (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno == EINTR) continue;
     if (errno != EWOULDBLOCK) throw_failure("lock", path_, errno);
-    throw Error(ExitCode::io, folder.string() + " is in use by " + read_holder(file) +
-                                  ", which holds its run.lock; wait for it, stop it, or choose another folder with --out");
+    throw Error(ExitCode::io,
+                "{} is in use by {}, which holds its run.lock; wait for it, stop it, or choose another folder with --out",
+                folder.string(), read_holder(file));
   }
   struct stat status {};
   if (::fstat(file.get(), &status) == 0 && status.st_nlink == 0)

@@ -89,8 +89,8 @@ pid_t start_program(const Command& command) {
   if (failed == 0) return process;
   if (process > 0) ::waitpid(process, nullptr, 0);
   const bool too_many = process < 0 && failed == EAGAIN;
-  throw Error(ExitCode::io, command.words.front() + " could not be started: " + std::strerror(failed) +
-                                (too_many ? "; run fewer at once, or raise the limit on processes (ulimit -u)" : ""));
+  throw Error(ExitCode::io, "{} could not be started: {}{}", command.words.front(), std::strerror(failed),
+              too_many ? "; run fewer at once, or raise the limit on processes (ulimit -u)" : "");
 }
 
 std::optional<ProcessEnd> process_end(pid_t process) {

@@ -72,16 +72,16 @@ std::span<const std::byte> SafetensorsFile::bytes(const TensorEntry& entry) cons
 std::vector<float> SafetensorsFile::read_f32(std::string_view name) const {
   const TensorEntry* const entry = find(name);
   if (entry == nullptr) {
-    throw Error(ExitCode::checkpoint, path_.string() + " has no tensor " + std::string(name) + " among its " +
-                                          std::to_string(tensors_.size()) + "; it belongs to another model");
+    throw Error(ExitCode::checkpoint, "{} has no tensor {} among its {}; it belongs to another model", path_.string(), name,
+                tensors_.size());
   }
   const std::span<const std::byte> data = bytes(*entry);
   if (entry->dtype == "F32") return convert<float>(data, [](float value) { return value; });
   if (entry->dtype == "BF16") return convert<std::uint16_t>(data, from_bfloat16);
   if (entry->dtype == "F16") return convert<std::uint16_t>(data, from_float16);
   if (entry->dtype == "F64") return convert<double>(data, [](double value) { return static_cast<float>(value); });
-  throw Error(ExitCode::checkpoint, path_.string() + ": tensor " + entry->name + " has dtype " + entry->dtype +
-                                        "; allowed are F32, BF16, F16 and F64; convert the file first");
+  throw Error(ExitCode::checkpoint, "{}: tensor {} has dtype {}; allowed are F32, BF16, F16 and F64; convert the file first",
+              path_.string(), entry->name, entry->dtype);
 }
 
 SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vector<TensorEntry> entries,

@@ -33,8 +33,8 @@ std::string shown(std::string_view text) {
 std::string number(std::uint64_t value) { return std::to_string(value); }
 
 [[noreturn]] void refuse(const std::string& label, const std::string& what) {
-  throw Error(ExitCode::checkpoint, label + " is not a usable safetensors file: " + what +
-                                        "; it is damaged or incomplete, use another copy or checkpoint");
+  throw Error(ExitCode::checkpoint,
+              "{} is not a usable safetensors file: {}; it is damaged or incomplete, use another copy or checkpoint", label, what);
 }
 
 bool multiply(std::uint64_t& product, std::uint64_t factor) { return !__builtin_mul_overflow(product, factor, &product); }

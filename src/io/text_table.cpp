@@ -1,5 +1,7 @@
 #include "io/text_table.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace temper {
@@ -13,7 +15,7 @@ std::string replaced(std::string_view text, char character, std::string_view ins
 }
 
 std::string csv_cell(const std::string& text) {
-  return text.find_first_of(",\"\n\r") == std::string::npos ? text : "\"" + replaced(text, '"', "\"\"") + "\"";
+  return text.find_first_of(",\"\n\r") == std::string::npos ? text : fmt::format("\"{}\"", replaced(text, '"', "\"\""));
 }
 
 bool continues_character(char c) { return (c & 0xC0) == 0x80; }
@@ -49,7 +51,7 @@ std::string markdown_table(const TextRows& rows) {
   std::string text;
   const auto add_line = [&](const std::vector<std::string>& row) {
     text += "|";
-    for (const std::string& cell : row) text += " " + replaced(cell, '|', "\\|") + " |";
+    for (const std::string& cell : row) text += fmt::format(" {} |", replaced(cell, '|', "\\|"));
     text += "\n";
   };
   add_line(rows.front());
@@ -61,7 +63,7 @@ std::string markdown_table(const TextRows& rows) {
 std::string csv_table(const TextRows& rows) {
   std::string text;
   for (const auto& row : rows) {
-    for (std::size_t i = 0; i < row.size(); ++i) text += (i == 0 ? "" : ",") + csv_cell(row[i]);
+    for (std::size_t i = 0; i < row.size(); ++i) text += fmt::format("{}{}", i == 0 ? "" : ",", csv_cell(row[i]));
     text += "\n";
   }
   return text;

@@ -1,6 +1,7 @@
 #include "io/tfevents.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -136,9 +137,7 @@ std::int64_t seconds_for_name(const std::filesystem::path& folder) {
 
 std::filesystem::path new_file_in(const std::filesystem::path& folder) {
   make_inner_folder(folder);
-  std::string seconds = std::to_string(seconds_for_name(folder));
-  seconds.insert(0, seconds.size() < 10 ? 10 - seconds.size() : 0, '0');
-  return folder / (std::string(name_prefix) + seconds + "." + host_name() + "." + std::to_string(::getpid()) + ".0");
+  return folder / fmt::format("{}{:010}.{}.{}.0", name_prefix, seconds_for_name(folder), host_name(), ::getpid());
 }
 
 }  // namespace

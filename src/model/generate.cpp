@@ -84,8 +84,8 @@ std::span<const float> Generator::advance(std::span<const std::uint32_t> tokens,
 
   for (const std::uint32_t token : tokens)
     if (token >= static_cast<std::uint64_t>(config.vocab_size))
-      throw Error(ExitCode::data, "token " + std::to_string(token) + " is not in the model's vocabulary of " +
-                                      std::to_string(config.vocab_size) + "; use the tokenizer the model was trained with");
+      throw Error(ExitCode::data, "token {} is not in the model's vocabulary of {}; use the tokenizer the model was trained with",
+                  token, config.vocab_size);
   std::vector<std::int32_t> ids(tokens.begin(), tokens.end());
   ops_.copy_to_device(tokens_.data, ids.data(), ids.size() * sizeof(std::int32_t));
   ops_.synchronize();

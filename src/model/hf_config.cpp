@@ -27,8 +27,8 @@ class Fields {
 
   [[noreturn]] void refuse(const char* key, const std::string& allowed) const {
     const json* value = find(key);
-    throw Error(ExitCode::checkpoint, label_ + ": \"" + key + "\" is " + (value == nullptr ? "missing" : value->dump()) +
-                                          "; temper's GPT-2 needs " + allowed);
+    throw Error(ExitCode::checkpoint, "{}: \"{}\" is {}; temper's GPT-2 needs {}", label_, key,
+                value == nullptr ? "missing" : value->dump(), allowed);
   }
 
   std::int64_t size(const char* key) const {

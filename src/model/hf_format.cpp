@@ -1,5 +1,7 @@
 #include "model/hf_format.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cctype>
 #include <cstddef>
@@ -19,6 +21,7 @@
 #include "io/file.h"
 #include "io/safetensors.h"
 #include "io/staging.h"
+#include "io/text.h"
 #include "model/hf_config.h"
 #include "model/parameters.h"
 #include "model/weights.h"
@@ -50,15 +53,8 @@ bool is_buffer(std::string_view name) {
 /// "a, b, c and 9 more"
 std::string list(const std::vector<std::string>& names) {
   constexpr std::size_t most = 5;
-  std::string text;
-  for (std::size_t i = 0; i < std::min(names.size(), most); ++i) text += (i == 0 ? "" : ", ") + names[i];
-  return names.size() > most ? text + " and " + std::to_string(names.size() - most) + " more" : text;
-}
-
-std::string to_string(const std::vector<std::int64_t>& shape) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
-  return text + "]";
+  const std::string text = joined(std::span(names).first(std::min(names.size(), most)));
+  return names.size() > most ? fmt::format("{} and {} more", text, names.size() - most) : text;
 }
 
 /// File names of an index come from strangers: they must not lead out of the folder.
@@ -70,8 +66,9 @@ void check_shard_name(const json& name, const std::string& label) {
       !text.empty() && text.front() != '.' && text.find("..") == std::string::npos &&
       std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_' || c == '.'; });
   if (!plain || !text.ends_with(".safetensors"))
-    throw Error(ExitCode::checkpoint, label + ": \"weight_map\" names the file " + name.dump(-1, ' ', true) +
-                                          "; allowed are plain names of the same folder that end in .safetensors");
+    throw Error(ExitCode::checkpoint,
+                "{}: \"weight_map\" names the file {}; allowed are plain names of the same folder that end in .safetensors", label,
+                name.dump(-1, ' ', true));
 }
 
 /// Stored [in, out] there, [out, in] here.
@@ -177,13 +174,13 @@ void HfTensors::open_shards(const std::filesystem::path& index) {
     for (const std::string& name : names) {
       const TensorEntry* entry = file.find(name);
       if (entry == nullptr)
-        throw Error(ExitCode::checkpoint,
-                    label + ": the tensor " + json(name).dump(-1, ' ', true) + " should be in " + file_name + ", but is not");
+        throw Error(ExitCode::checkpoint, "{}: the tensor {} should be in {}, but is not", label, json(name).dump(-1, ' ', true),
+                    file_name);
       add(file, *entry, file_name);
     }
     if (file.tensors().size() != names.size())
-      throw Error(ExitCode::checkpoint, label + ": " + file_name + " holds " + std::to_string(file.tensors().size()) +
-                                            " tensors, but \"weight_map\" lists " + std::to_string(names.size()) + " in it");
+      throw Error(ExitCode::checkpoint, "{}: {} holds {} tensors, but \"weight_map\" lists {} in it", label, file_name,
+                  file.tensors().size(), names.size());
   }
 }
 
@@ -191,8 +188,7 @@ void HfTensors::add(const SafetensorsFile& file, const TensorEntry& entry, const
   const std::string name = our_name(entry.name);
   if (is_buffer(name)) return;
   if (!tensors_.emplace(name, Located{&file, &entry, file_name}).second)
-    throw Error(ExitCode::checkpoint,
-                folder_.string() + ": the tensor " + name + " is there twice, with and without \"" + std::string(prefix) + "\"");
+    throw Error(ExitCode::checkpoint, "{}: the tensor {} is there twice, with and without \"{}\"", folder_.string(), name, prefix);
 }
 
 void HfTensors::check(const HfConfig& config) const {
@@ -215,15 +211,15 @@ void HfTensors::check_names(const HfConfig& config) const {
     if (known.count(name) == 0) unknown.push_back(located.entry->name);
 
   const std::string remedy = ". Its tensors must be those of a GPT2LMHeadModel with the sizes of its config.json";
-  if (!missing.empty()) throw Error(ExitCode::checkpoint, folder_.string() + ": missing tensors: " + list(missing) + remedy);
-  if (!unknown.empty()) throw Error(ExitCode::checkpoint, folder_.string() + ": unknown tensors: " + list(unknown) + remedy);
+  if (!missing.empty()) throw Error(ExitCode::checkpoint, "{}: missing tensors: {}{}", folder_.string(), list(missing), remedy);
+  if (!unknown.empty()) throw Error(ExitCode::checkpoint, "{}: unknown tensors: {}{}", folder_.string(), list(unknown), remedy);
 }
 
 void HfTensors::check_entry(const std::string& name, const std::vector<std::int64_t>& shape) const {
   const TensorEntry& entry = *tensors_.at(name).entry;
   if (entry.shape != shape)
-    throw Error(ExitCode::checkpoint,
-                describe(name) + " has shape " + to_string(entry.shape) + "; config.json asks for " + to_string(shape));
+    throw Error(ExitCode::checkpoint, "{} has shape [{}]; config.json asks for [{}]", describe(name), joined(entry.shape),
+                joined(shape));
   if (entry.dtype != "F32" && entry.dtype != "F16" && entry.dtype != "BF16")
     throw Error(ExitCode::checkpoint, describe(name) + " holds " + entry.dtype + "; allowed are F32, F16 and BF16");
 }

@@ -1,5 +1,7 @@
 #include "model/llmc_format.h"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <cstring>
 #include <map>
@@ -56,23 +58,22 @@ std::vector<Section> sections(const Header& header) {
       continue;
     }
     for (std::int64_t layer = 0; layer < header.model.n_layer; ++layer)
-      add("transformer.h." + std::to_string(layer) + kind.substr(1));
+      add(fmt::format("transformer.h.{}{}", layer, kind.substr(1)));
   }
   return result;
 }
 
 Header read_header(std::span<const std::byte> file, const std::string& label) {
   if (file.size() < header_bytes)
-    throw Error(ExitCode::checkpoint, label + ": " + std::to_string(file.size()) + " bytes are fewer than a header's " +
-                                          std::to_string(header_bytes) + "; it is not a model of llm.c, or was cut off");
+    throw Error(ExitCode::checkpoint, "{}: {} bytes are fewer than a header's {}; it is not a model of llm.c, or was cut off",
+                label, file.size(), header_bytes);
   std::array<std::int32_t, 8> words;
   std::memcpy(words.data(), file.data(), sizeof(words));
   if (words[0] != magic)
-    throw Error(ExitCode::checkpoint, label + ": it begins with " + std::to_string(words[0]) + " instead of " +
-                                          std::to_string(magic) + "; it is not a model of llm.c");
+    throw Error(ExitCode::checkpoint, "{}: it begins with {} instead of {}; it is not a model of llm.c", label, words[0], magic);
   if (words[1] != version_f32 && words[1] != version_bf16)
-    throw Error(ExitCode::checkpoint, label + ": version " + std::to_string(words[1]) +
-                                          "; allowed are 3 (f32) and 5 (bf16). Write it again with a current llm.c");
+    throw Error(ExitCode::checkpoint, "{}: version {}; allowed are 3 (f32) and 5 (bf16). Write it again with a current llm.c",
+                label, words[1]);
 
   Header header;
   header.dtype = words[1] == version_f32 ? DType::f32 : DType::bf16;
@@ -85,17 +86,17 @@ Header read_header(std::span<const std::byte> file, const std::string& label) {
   header.padded_vocab = words[7];
   check_model_sizes(header.model, label);
   if (header.padded_vocab < header.model.vocab_size)
-    throw Error(ExitCode::checkpoint, label + ": the padded vocabulary, " + std::to_string(header.padded_vocab) +
-                                          ", is smaller than the vocabulary, " + std::to_string(header.model.vocab_size) +
-                                          ". The file is damaged");
+    throw Error(ExitCode::checkpoint, "{}: the padded vocabulary, {}, is smaller than the vocabulary, {}. The file is damaged",
+                label, header.padded_vocab, header.model.vocab_size);
 
   // Within check_model_sizes' limits this stays far below 2^63.
   std::int64_t numel = 0;
   for (const Section& section : sections(header)) numel += section.numel;
   const std::uint64_t expected = header_bytes + static_cast<std::uint64_t>(numel) * size_of(header.dtype);
   if (file.size() != expected)
-    throw Error(ExitCode::checkpoint, label + ": the file has " + std::to_string(file.size()) + " bytes, its header says " +
-                                          std::to_string(expected) + ". It was cut off or does not belong to this header");
+    throw Error(ExitCode::checkpoint,
+                "{}: the file has {} bytes, its header says {}. It was cut off or does not belong to this header", label,
+                file.size(), expected);
   return header;
 }
 

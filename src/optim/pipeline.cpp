@@ -65,8 +65,8 @@ std::vector<double> factors(const std::string& key, const std::vector<std::strin
       matched = true;
     }
     if (!matched)
-      throw Error(ExitCode::usage,
-                  key + ": no tensor's name matches \"" + one->glob + "\"; nearest are " + nearest_names(one->glob, tensors));
+      throw Error(ExitCode::usage, "{}: no tensor's name matches \"{}\"; nearest are {}", key, one->glob,
+                  nearest_names(one->glob, tensors));
   }
   return all;
 }

@@ -70,10 +70,10 @@ void compare_weights(Communicator& ranks, const Weights& weights, Ops& ops, std:
   for (std::size_t r = 1; r < all.size(); ++r)
     if (all[r] != all[0]) differ += (differ.empty() ? "" : ", ") + std::to_string(r);
   if (differ.empty()) return;
-  throw Error(ExitCode::distributed, "after step " + std::to_string(step) + " the weights of rank " + differ +
-                                         " differ from those of rank 0, though all made the same updates: a machine computes "
-                                         "wrongly (memory, processor or GPU), or machines differ in kind; resume from a "
-                                         "checkpoint without it");
+  throw Error(ExitCode::distributed,
+              "after step {} the weights of rank {} differ from those of rank 0, though all made the same updates: a machine "
+              "computes wrongly (memory, processor or GPU), or machines differ in kind; resume from a checkpoint without it",
+              step, differ);
 }
 
 }  // namespace temper

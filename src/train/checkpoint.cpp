@@ -1,6 +1,7 @@
 #include "train/checkpoint.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <stdio.h>
 
 #include <algorithm>
@@ -16,7 +17,6 @@
 #include "io/safetensors.h"
 #include "kernels/check.h"
 #include "model/hf_format.h"
-#include "train/progress.h"
 
 namespace temper {
 
@@ -194,7 +194,7 @@ CheckpointFolder::CheckpointFolder(fs::path folder, std::int64_t keep, bool writ
 fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weights, Optimizer& optimizer, Ops& ops,
                                 const Tokenizer* tokenizer, const WholeState& whole) {
   optimizer.average().show();
-  fs::path target = folder_ / formatted("step-%08lld", state.step);
+  fs::path target = folder_ / fmt::format("step-{:08}", state.step);
   if (!writes_) {
     walk(
         weights, optimizer, whole, [](ConstTensorView) {}, [](std::size_t, ConstTensorView) {});
@@ -204,9 +204,10 @@ fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weight
   const std::uint64_t needed = estimated_bytes(weights, optimizer);
   const std::uint64_t available = free_bytes(folder_);
   if (available < needed + needed / 10)
-    throw Error(ExitCode::io, folder_.string() + ": a checkpoint takes about " + std::to_string(needed >> 20) + " MiB and only " +
-                                  std::to_string(available >> 20) +
-                                  " MiB are free; make room or lower checkpoint.keep. Earlier checkpoints are intact.");
+    throw Error(ExitCode::io,
+                "{}: a checkpoint takes about {} MiB and only {} MiB are free; make room or lower checkpoint.keep. Earlier "
+                "checkpoints are intact.",
+                folder_.string(), needed >> 20, available >> 20);
 
   const fs::path temporary = target.string() + temporary_suffix;
   const auto failed = [&](ExitCode code, const std::exception& error) {
@@ -251,8 +252,8 @@ std::optional<fs::path> CheckpointFolder::newest_good() const {
   }
   if (!found.empty())
     throw Error(ExitCode::checkpoint,
-                folder_.string() + ": none of the " + std::to_string(found.size()) +
-                    " checkpoints is intact, so there is nothing to resume from; start again with another --out");
+                "{}: none of the {} checkpoints is intact, so there is nothing to resume from; start again with another --out",
+                folder_.string(), found.size());
   return std::nullopt;
 }
 
@@ -311,8 +312,7 @@ TrainerState verify_checkpoint(const fs::path& checkpoint, bool with_files) {
     }
     TrainerState state = from_json(json);
     if (state.step < 0 || state.next_window < 0)
-      throw damaged(std::string(state_file) + ": step " + std::to_string(state.step) + ", next_window " +
-                    std::to_string(state.next_window) + ": neither may be negative");
+      throw damaged(fmt::format("{}: step {}, next_window {}: neither may be negative", state_file, state.step, state.next_window));
     return state;
   } catch (const Json::exception& error) {
     throw damaged(std::string(state_file) + " is damaged: " + error.what());
@@ -336,14 +336,13 @@ void load_checkpoint(const fs::path& checkpoint, Weights& weights, Optimizer& op
   const SafetensorsFile file(checkpoint / optimizer_file);
   const std::size_t expected = optimizer.states().size();
   if (file.tensors().size() != expected)
-    throw Error(ExitCode::checkpoint, (checkpoint / optimizer_file).string() + ": holds " + std::to_string(file.tensors().size()) +
-                                          " tensors where this run's optimizer has " + std::to_string(expected));
+    throw Error(ExitCode::checkpoint, "{}: holds {} tensors where this run's optimizer has {}",
+                (checkpoint / optimizer_file).string(), file.tensors().size(), expected);
   for (const Optimizer::State& state : optimizer.states()) {
     const std::vector<float> values = file.read_f32(state.name);
     if (static_cast<std::int64_t>(values.size()) != state.shape.numel())
-      throw Error(ExitCode::checkpoint, (checkpoint / optimizer_file).string() + ": " + state.name + " has " +
-                                            std::to_string(values.size()) + " values, expected " +
-                                            std::to_string(state.shape.numel()));
+      throw Error(ExitCode::checkpoint, "{}: {} has {} values, expected {}", (checkpoint / optimizer_file).string(), state.name,
+                  values.size(), state.shape.numel());
     load_state(optimizer, state, values, ops);
   }
   optimizer.average().restored();

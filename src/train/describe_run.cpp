@@ -1,10 +1,12 @@
 // What a run will be, before it begins.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "config/validate.h"
+#include "io/text.h"
 #include "model/parameters.h"
 #include "train/engine.h"
-#include "train/progress.h"
 #include "train/trainer.h"
 
 namespace temper {
@@ -56,23 +58,23 @@ std::string describe_run(const RunConfig& config, const Ops& ops, const std::str
   const double flops = training_flops_per_token(config.model);
   const ModelConfig& model = config.model;
   const auto group = [](const std::string& name, std::size_t bytes) {
-    return formatted("  %-24s %12s\n", name.c_str(), format_bytes(bytes).c_str());
+    return fmt::format("  {:<24} {:>12}\n", name, format_bytes(bytes));
   };
   std::string out = "device      " + device + "\n";
   if (ranks.size() > 1) out += "ranks       " + ranks.description() + (config.parallel.zero_stage > 0 ? ", ZeRO-1" : "") + "\n";
   if (const std::string idle = idle_ranks(config, ranks.size()); !idle.empty()) out += "warning     " + idle + "\n";
-  out += formatted("model       %lld layers, %lld heads, %lld wide, context %lld, vocabulary %lld (padded to %lld)\n",
-                   model.n_layer, model.n_head, model.n_embd, model.n_ctx, model.vocab_size, padded_vocab_size(model));
+  out += fmt::format("model       {} layers, {} heads, {} wide, context {}, vocabulary {} (padded to {})\n", model.n_layer,
+                     model.n_head, model.n_embd, model.n_ctx, model.vocab_size, padded_vocab_size(model));
   out += "parameters  " + format_count(static_cast<double>(plan.weights.layout().parameter_count())) + "\n";
-  out += formatted("run         %s steps of %s tokens (%lld micro-batches of %lld x %lld), %s tokens in all\n",
-                   format_count(steps).c_str(), format_count(tokens).c_str(), micro_batches_at(config, total_steps(config) - 1),
-                   config.batch.micro_batch, model.n_ctx, format_count(all_tokens).c_str());
-  out += formatted("operations  %.1f MFLOP per token, %.3g FLOP in all (6 N + 6 L C T)\n", flops / 1e6, flops * all_tokens);
+  out += fmt::format("run         {} steps of {} tokens ({} micro-batches of {} x {}), {} tokens in all\n", format_count(steps),
+                     format_count(tokens), micro_batches_at(config, total_steps(config) - 1), config.batch.micro_batch, model.n_ctx,
+                     format_count(all_tokens));
+  out += fmt::format("operations  {:.1f} MFLOP per token, {:.3g} FLOP in all (6 N + 6 L C T)\n", flops / 1e6, flops * all_tokens);
   out += ranks.size() > 1 ? "memory of rank 0\n" : "memory\n";
   for (const MemoryGroup& one : plan.memory.plan()) out += group(one.name, one.bytes);
   out += group("total", plan.memory.total_bytes());
   const std::size_t checkpoint = static_cast<std::size_t>(plan.weights.layout().flat_size()) * 12;
-  return out + formatted("checkpoint  %s each, %lld kept\n", format_bytes(checkpoint).c_str(), config.checkpoint.keep);
+  return out + fmt::format("checkpoint  {} each, {} kept\n", format_bytes(checkpoint), config.checkpoint.keep);
 }
 
 }  // namespace temper

@@ -115,8 +115,8 @@ std::optional<MultipleChoiceScore> multiple_choice_score(Gpt2& model, const std:
     for (const std::string& ending : item.endings) {
       const std::vector<std::uint32_t> tail = tokenizer.encode(" " + ending);
       if (tail.empty() || static_cast<std::int64_t>(tail.size()) > n_ctx)
-        throw Error(ExitCode::data, "multiple-choice item " + std::to_string(i) + ": an ending of " + std::to_string(tail.size()) +
-                                        " tokens does not fit in n_ctx = " + std::to_string(n_ctx));
+        throw Error(ExitCode::data, "multiple-choice item {}: an ending of {} tokens does not fit in n_ctx = {}", i, tail.size(),
+                    n_ctx);
       std::vector<std::uint32_t> row = context;
       row.insert(row.end(), tail.begin(), tail.end());
       const auto room = static_cast<std::size_t>(n_ctx) + 1;

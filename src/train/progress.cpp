@@ -1,5 +1,6 @@
 #include "train/progress.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,25 +22,6 @@ std::string bar(double share, int width) {
 
 }  // namespace
 
-std::string format_duration(double seconds) {
-  const auto whole = static_cast<long long>(std::llround(std::max(0.0, seconds)));
-  if (whole >= 3600) return formatted("%lldh %02lldm", whole / 3600, whole % 3600 / 60);
-  if (whole >= 60) return formatted("%lldm %02llds", whole / 60, whole % 60);
-  return formatted("%lld s", whole);
-}
-
-std::string format_count(double value) {
-  if (value >= 1e9) return formatted("%.2fB", value / 1e9);
-  if (value >= 1e6) return formatted("%.1fM", value / 1e6);
-  if (value >= 1e4) return formatted("%.1fk", value / 1e3);
-  return formatted("%.0f", value);
-}
-
-std::string format_bytes(std::size_t bytes) {
-  const double mib = static_cast<double>(bytes) / 1048576.0;
-  return mib >= 1024.0 ? formatted("%.2f GiB", mib / 1024.0) : formatted("%.1f MiB", mib);
-}
-
 Progress::Progress(std::int64_t total_steps, std::int64_t log_every, bool speaks, const std::filesystem::path& log)
     : total_steps_(total_steps), log_every_(log_every), speaks_(speaks), terminal_(speaks && isatty(STDERR_FILENO) == 1) {
   try {
@@ -50,18 +32,19 @@ Progress::Progress(std::int64_t total_steps, std::int64_t log_every, bool speaks
 }
 
 void Progress::step(const StepRecord& record, double tokens_per_second, double seconds_left) {
-  const std::string figures =
-      formatted("loss %.4f  norm %.3f  lr %.2e  %s tok/s  %s left", record.loss.value_or(0.0), record.grad_norm.value_or(0.0),
-                record.learning_rate, format_count(tokens_per_second).c_str(), format_duration(seconds_left).c_str());
+  const std::string figures = fmt::format("loss {:.4f}  norm {:.3f}  lr {:.2e}  {} tok/s  {} left", record.loss.value_or(0.0),
+                                          record.grad_norm.value_or(0.0), record.learning_rate, format_count(tokens_per_second),
+                                          format_duration(seconds_left));
   const bool plain = record.step % log_every_ == 0 || record.step == total_steps_;
-  const std::string line = formatted("step %lld/%lld  ", record.step, total_steps_) + figures;
+  const std::string place = fmt::format("{}/{}  {}", record.step, total_steps_, figures);
+  const std::string line = "step " + place;
   if (plain && log_) log_->append(line + "\n");
   if (terminal_) {
     const double share = static_cast<double>(record.step) / static_cast<double>(std::max<std::int64_t>(total_steps_, 1));
     const auto now = std::chrono::steady_clock::now();
     if (record.step < total_steps_ && now - last_rewrite_ < std::chrono::milliseconds(50)) return;
     last_rewrite_ = now;
-    rewrite(bar(share, 24) + formatted(" %lld/%lld  ", record.step, total_steps_) + figures);
+    rewrite(bar(share, 24) + " " + place);
   } else if (plain && speaks_) {
     std::fprintf(stderr, "%s\n", line.c_str());
   }
@@ -125,21 +108,21 @@ std::string draw_chart(const std::vector<ChartSeries>& series, int columns, int 
 
   // Losses in decimals; rates and decays, which are small, and counts of tokens in powers of ten.
   const double largest = std::max(std::abs(y_low), std::abs(y_high));
-  const char* label = largest >= 0.1 && largest < 1e4 ? "%8.3f ┤" : "%8.2e ┤";
+  const bool decimals = largest >= 0.1 && largest < 1e4;
   std::string text;
   for (int row = 0; row < rows; ++row) {
     const double y = y_high - (y_high - y_low) * row / (rows - 1);
-    text += row % 3 == 0 || row == rows - 1 ? formatted(label, y) : std::string("         │");
+    text += row % 3 != 0 && row != rows - 1 ? "         │" : decimals ? fmt::format("{:8.3f} ┤", y) : fmt::format("{:8.2e} ┤", y);
     text += grid[static_cast<std::size_t>(row)] + "\n";
   }
   text += "         └";
   for (int column = 0; column < columns; ++column) text += "─";
-  const std::string left = formatted("%.0f", x_low);
-  const std::string right = formatted("%.0f", x_high) + " " + x_label;
+  const std::string left = fmt::format("{:.0f}", x_low);
+  const std::string right = fmt::format("{:.0f} {}", x_high, x_label);
   const int gap = std::max(1, columns - static_cast<int>(left.size() + right.size()));
   text += "\n          " + left + std::string(static_cast<std::size_t>(gap), ' ') + right + "\n          ";
   for (const ChartSeries& one : series)
-    if (!one.points.empty()) text += formatted("%c %s   ", one.mark, one.name.c_str());
+    if (!one.points.empty()) text += fmt::format("{} {}   ", one.mark, one.name);
   return text + "\n";
 }
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "io/append_log.h"
+#include "io/text.h"
 #include "train/step_record.h"
 
 namespace temper {
@@ -31,13 +32,6 @@ std::string formatted(const char* pattern, const Values&... values) {
   std::snprintf(text, sizeof(text), pattern, argument(values)...);
   return text;
 }
-
-/// "3h 02m", "4m 10s", "12 s"
-std::string format_duration(double seconds);
-/// "1500", "15.0k", "12.3M", "2.46B"
-std::string format_count(double value);
-/// "12.0 MiB", "1.94 GiB"
-std::string format_bytes(std::size_t bytes);
 
 class Progress {
  public:

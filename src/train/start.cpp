@@ -1,5 +1,7 @@
 #include "train/start.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "config/parse.h"
@@ -52,9 +54,8 @@ void initialize_weights(const RunConfig& config, Weights& weights) {
   const ModelConfig& wanted = config.model;
   const auto same = [&](const char* key, std::int64_t there, std::int64_t here) {
     if (there != here)
-      throw Error(ExitCode::usage, "train.init_from: the model in " + folder.string() + " has " + key + " " +
-                                       std::to_string(there) + ", the configuration model." + key + " " + std::to_string(here) +
-                                       "; make them equal");
+      throw Error(ExitCode::usage, "train.init_from: the model in {} has {} {}, the configuration model.{} {}; make them equal",
+                  folder.string(), key, there, key, here);
   };
   same("n_layer", found.n_layer, wanted.n_layer);
   same("n_head", found.n_head, wanted.n_head);
@@ -77,7 +78,7 @@ void branch(const fs::path& from, TrainerState& state, Engine& engine) {
 }
 
 std::string text_of(const ValidationSample& sample) {
-  return std::to_string(sample.tokens) + " tokens of data " + sample.fingerprint.substr(0, 8);
+  return fmt::format("{} tokens of data {:.8}", sample.tokens, sample.fingerprint);
 }
 
 /// `fresh`: the state of this run before its first step. Returns the one that was saved.
@@ -88,11 +89,12 @@ TrainerState resume(const fs::path& checkpoint, const TrainerState& fresh, const
   load_checkpoint(checkpoint, engine.weights, engine.optimizer, *engine.device);
   saved.config_json = fresh.config_json;
   if (saved.tokenizer_hash.empty()) saved.tokenizer_hash = fresh.tokenizer_hash;
-  progress.note("resuming " + checkpoint.string() + " at step " + std::to_string(saved.step) + " of " +
-                std::to_string(total_steps(options.config)));
+  progress.note(fmt::format("resuming {} at step {} of {}", checkpoint.string(), saved.step, total_steps(options.config)));
   if (data.val && saved.last_val_loss && saved.val_sample != data.sample)
-    progress.note("another validation sample than before: " + text_of(data.sample) + ", where it was " + text_of(saved.val_sample) +
-                  " (eval.tokens, data.val); the next validation's loss is the first and the best of the new one");
+    progress.note(
+        fmt::format("another validation sample than before: {}, where it was {} (eval.tokens, data.val); the next validation's "
+                    "loss is the first and the best of the new one",
+                    text_of(data.sample), text_of(saved.val_sample)));
   return saved;
 }
 
@@ -117,9 +119,8 @@ std::unique_ptr<FolderLock> open_run_directory(const fs::path& path, bool resume
   if (!resume && holds_run)
     throw Error(ExitCode::usage, path.string() + ": holds a run already; --resume goes on with it, another --out starts a new one");
   if (!resume && holds_history)
-    throw Error(ExitCode::usage, path.string() + ": holds " +
-                                     (fs::exists(path / "sweep.json") ? "a sweep" : "the metrics.jsonl of a run") +
-                                     ", which a new run would mix with its own; name another --out");
+    throw Error(ExitCode::usage, "{}: holds {}, which a new run would mix with its own; name another --out", path.string(),
+                fs::exists(path / "sweep.json") ? "a sweep" : "the metrics.jsonl of a run");
   make_folder(path);
   return std::make_unique<FolderLock>(path);
 }
@@ -143,8 +144,10 @@ void check_resumable(const TrainerState& saved, const TrainerState& now, const s
     problems += difference.resume == ResumeClass::trajectory ? " (--allow-change " + path + " permits it)" : " (cannot change)";
   }
   if (!problems.empty())
-    throw Error(ExitCode::checkpoint, checkpoint.string() + " was saved by another run:" + problems +
-                                          "\nGive the configuration it was started with, or start a new run with another --out.");
+    throw Error(
+        ExitCode::checkpoint,
+        "{} was saved by another run:{}\nGive the configuration it was started with, or start a new run with another --out.",
+        checkpoint.string(), problems);
 }
 
 RunData::RunData(const RunConfig& config)
@@ -163,9 +166,8 @@ RunData::RunData(const RunConfig& config)
     hellaswag = read_multiple_choice(config.eval.hellaswag);
   }
   if (tokenizer && tokenizer->vocab_size() > config.model.vocab_size)
-    throw Error(ExitCode::usage, config.data.tokenizer + " has " + std::to_string(tokenizer->vocab_size()) +
-                                     " tokens, model.vocab_size is " + std::to_string(config.model.vocab_size) +
-                                     "; set model.vocab_size to at least the tokenizer's size");
+    throw Error(ExitCode::usage, "{} has {} tokens, model.vocab_size is {}; set model.vocab_size to at least the tokenizer's size",
+                config.data.tokenizer, tokenizer->vocab_size(), config.model.vocab_size);
   if (tokenizer) identity.add("data.tokenizer (" + config.data.tokenizer + ")", tokenizer->hash());
   for (const auto* folder : {&config.train.init_from, &config.train.branch_from})
     if (*folder) identity.add("the model to start from (" + **folder + ")", tokenizer_of_model(**folder));

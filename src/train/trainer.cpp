@@ -1,5 +1,7 @@
 #include "train/trainer.h"
 
+#include <fmt/format.h>
+
 #include <chrono>
 #include <deque>
 #include <nlohmann/json.hpp>
@@ -36,7 +38,7 @@ std::unique_ptr<FolderLock> open_directory(const TrainOptions& options, Communic
 /// Of several ranks, each has one.
 fs::path log_of(const fs::path& run_directory, const Communicator& ranks) {
   if (ranks.size() == 1) return {};
-  return run_directory / "logs" / ("rank-" + std::to_string(ranks.rank()) + ".log");
+  return run_directory / "logs" / fmt::format("rank-{}.log", ranks.rank());
 }
 
 /// How what a signal may end, or data that is lost, came to an end.
@@ -202,9 +204,9 @@ Ending Trainer::finish_training_step() {
     const std::string stands =
         last_checkpoint_.empty() ? "no checkpoint was saved yet" : "the last checkpoint is " + last_checkpoint_.string();
     fail_together(ranks_, ExitCode::numeric,
-                  "step " + std::to_string(record.step) + ": loss " + std::to_string(scalars.loss) + ", gradient norm " +
-                      std::to_string(scalars.gradient_norm) + ": not finite. The update was not made and nothing was saved; " +
-                      stands + ". Try a lower optimizer.learning_rate, a longer warmup or optimizer.grad_clip.");
+                  fmt::format("step {}: loss {:f}, gradient norm {:f}: not finite. The update was not made and nothing was saved; "
+                              "{}. Try a lower optimizer.learning_rate, a longer warmup or optimizer.grad_clip.",
+                              record.step, scalars.loss, scalars.gradient_norm, stands));
   }
   record.loss = scalars.loss;
   record.grad_norm = scalars.gradient_norm;
@@ -288,10 +290,10 @@ void Trainer::note_validation(const StepRecord& record) {
   state_.last_val_loss = record.val_loss;
   if (!state_.first_val_loss) state_.first_val_loss = record.val_loss;
   if (!state_.best_val_loss || *record.val_loss < *state_.best_val_loss) state_.best_val_loss = record.val_loss;
-  std::string line = formatted("step %lld/%lld  validation loss %.4f nats per token", record.step, steps_, *record.val_loss);
+  std::string line = fmt::format("step {}/{}  validation loss {:.4f} nats per token", record.step, steps_, *record.val_loss);
   if (record.hellaswag_items)
-    line += formatted("  HellaSwag acc_norm %.4f (acc %.4f, %lld items)", *record.hellaswag_acc_norm, *record.hellaswag_acc,
-                      *record.hellaswag_items);
+    line += fmt::format("  HellaSwag acc_norm {:.4f} (acc {:.4f}, {} items)", *record.hellaswag_acc_norm, *record.hellaswag_acc,
+                        *record.hellaswag_items);
   progress_.note(line);
 }
 

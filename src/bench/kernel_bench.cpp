@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "config/suggest.h"
 #include "io/error.h"
+#include "io/json.h"
 #include "io/text.h"
 #include "io/text_table.h"
 
@@ -344,7 +344,7 @@ std::string to_json(const KernelBenchResult& result) {
   add_benchmark(report, result.copy.measurement);
   add_benchmark(report, result.matmul.measurement);
   for (const KernelResult& each : result.kernels) add_benchmark(report, each.measurement);
-  return report.dump(2) + "\n";
+  return json_text(report, 2) + "\n";
 }
 
 }  // namespace temper

@@ -6,9 +6,9 @@
 #include <cmath>
 #include <cstdlib>
 #include <ctime>
-#include <nlohmann/json.hpp>
 
 #include "io/error.h"
+#include "io/json.h"
 #include "io/text_table.h"
 
 namespace temper {
@@ -171,8 +171,7 @@ void add_benchmark(nlohmann::ordered_json& report, const Measurement& measuremen
 }
 
 SavedReport parse_report(const std::string& text, const std::string& source) {
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
-  if (json.is_discarded()) fail(source, "not JSON");
+  const Json json = parse_json(text, source, ExitCode::usage);
   const auto benchmarks = json.is_object() ? json.find("benchmarks") : json.end();
   if (!json.is_object() || benchmarks == json.end() || !benchmarks->is_array()) fail(source, "no list \"benchmarks\"");
 

@@ -4,9 +4,9 @@
 #include <sys/resource.h>
 
 #include <deque>
-#include <nlohmann/json.hpp>
 
 #include "io/error.h"
+#include "io/json.h"
 #include "io/text.h"
 #include "kernels/philox.h"
 #include "train/engine.h"
@@ -112,7 +112,7 @@ std::string to_json(const StepBenchResult& result) {
   report["benchmarks"][0]["step_seconds"] = {{"median", result.measurement.percentile(0.5)},
                                              {"p10", result.measurement.percentile(0.1)},
                                              {"p90", result.measurement.percentile(0.9)}};
-  return report.dump(2) + "\n";
+  return json_text(report, 2) + "\n";
 }
 
 }  // namespace temper

@@ -1,6 +1,5 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 #include <numbers>
 #include <optional>
 
@@ -10,6 +9,7 @@
 #include "data/multiple_choice.h"
 #include "data/shard_sidecar.h"
 #include "data/tokenizer.h"
+#include "io/json.h"
 #include "train/checkpoint.h"
 #include "train/evaluation.h"
 #include "train/progress.h"
@@ -97,7 +97,7 @@ void run(EvalArguments arguments) {
     result["hellaswag_acc_norm"] = score->accuracy_normalized;
   }
   progress.clear();
-  write_output(result.dump(2) + "\n");
+  write_output(json_text(result, 2) + "\n");
 }
 
 }  // namespace

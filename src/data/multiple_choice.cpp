@@ -1,17 +1,15 @@
 #include "data/multiple_choice.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <span>
 
 #include "data/shard.h"
 #include "io/error.h"
 #include "io/file.h"
+#include "io/json.h"
 
 namespace temper {
 namespace {
-
-using nlohmann::json;
 
 constexpr std::size_t lines_per_item = 6;
 
@@ -62,31 +60,31 @@ std::vector<MultipleChoiceItem> parse_six_lines(std::string_view contents, const
   return items;
 }
 
-std::string text_field(const json& value, const std::string& name, const std::string& label, std::size_t line) {
+std::string text_field(const Json& value, const std::string& name, const std::string& label, std::size_t line) {
   if (!value.is_string()) refuse(label, line, name + " is not a string");
   std::string text = value.get<std::string>();
   if (is_blank(text)) refuse(label, line, name + " is empty");
   return text;
 }
 
-const json& field(const json& object, const char* name, const std::string& label, std::size_t line) {
+const Json& field(const Json& object, const char* name, const std::string& label, std::size_t line) {
   const auto found = object.find(name);
   if (found == object.end()) refuse(label, line, std::string("has no field \"") + name + "\"; needed are ctx, endings and label");
   return *found;
 }
 
 MultipleChoiceItem parse_object(std::string_view text, const std::string& label, std::size_t line) {
-  const json object = json::parse(text, nullptr, false);
+  const Json object = parse_json_if_whole(text).value_or(Json());
   if (!object.is_object()) refuse(label, line, "is not a JSON object");
   MultipleChoiceItem item;
   item.context = text_field(field(object, "ctx", label, line), "ctx", label, line);
-  const json& endings = field(object, "endings", label, line);
+  const Json& endings = field(object, "endings", label, line);
   if (!endings.is_array() || endings.size() != item.endings.size()) refuse(label, line, "endings is not a list of four strings");
   for (std::size_t index = 0; index < item.endings.size(); ++index) {
     item.endings[index] = text_field(endings[index], "endings[" + std::to_string(index) + "]", label, line);
   }
   if (!object.contains("label")) refuse(label, line, "has no label, as in HellaSwag's test set; use the validation set");
-  const json& right = object["label"];
+  const Json& right = object["label"];
   item.label = parse_label(right.is_string() ? right.get<std::string>() : right.dump(-1, ' ', true), label, line);
   return item;
 }

@@ -3,18 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "io/error.h"
 #include "io/file.h"
+#include "io/json.h"
 #include "io/staging.h"
 
 namespace temper {
 
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr const char* format_name = "temper-shards";
 constexpr std::int64_t format_version = 2;
@@ -84,13 +82,13 @@ void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar) {
       {"splits", {{"train", to_json(sidecar.split(Split::train))}, {"val", to_json(sidecar.split(Split::validation))}}},
       {"sources", sources}};
   // A file's name may hold any bytes; what is not UTF-8 is replaced.
-  write_file_atomically(path, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_file_atomically(path, json_text(json, 2) + "\n");
 }
 
 Sidecar parse_sidecar(const std::string& text, const std::string& label) {
   refuse_incomplete(text, label, ExitCode::data);
   try {
-    const Json json = Json::parse(text);
+    const Json json = parse_json(text, label, ExitCode::data);
     if (json.at("format") != format_name || json.at("version") != format_version) {
       throw std::domain_error(fmt::format("format or version is not {} {}", format_name, format_version));
     }

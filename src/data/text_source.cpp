@@ -1,13 +1,13 @@
 #include "data/text_source.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <utility>
 
 #include "data/shard.h"
 #include "data/utf8.h"
 #include "io/error.h"
+#include "io/json.h"
 
 namespace temper {
 namespace {
@@ -91,12 +91,7 @@ std::string json_text(const RawDocument& document, const std::string& field, con
   const auto refuse = [&](const std::string& what) {
     throw Error(ExitCode::data, "{}, line {}: {}", path.string(), document.line, what);
   };
-  json object;
-  try {
-    object = json::parse(document.bytes);
-  } catch (const json::exception& problem) {
-    refuse(std::string("is not JSON: ") + problem.what());
-  }
+  json object = parse_json<json>(document.bytes, fmt::format("{}, line {}", path.string(), document.line), ExitCode::data);
   if (!object.is_object()) refuse("is not a JSON object; a .jsonl file has one object a line, {\"" + field + "\": \"...\"}");
   const auto found = object.find(field);
   if (found == object.end()) {

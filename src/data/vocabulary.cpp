@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,6 +16,7 @@
 #include "data/utf8.h"
 #include "io/error.h"
 #include "io/file.h"
+#include "io/json.h"
 #include "io/staging.h"
 
 namespace temper {
@@ -96,24 +96,6 @@ std::string read_limited(const fs::path& path) {
   return read_file(path);
 }
 
-// JSON in which no object has a key twice; by itself the library would keep one of them and say nothing.
-json parse_json(const std::string& text, const std::string& label) {
-  std::vector<std::unordered_set<std::string>> keys;
-  const auto check_keys = [&](int, json::parse_event_t event, json& parsed) {
-    if (event == json::parse_event_t::object_start) keys.emplace_back();
-    if (event == json::parse_event_t::object_end) keys.pop_back();
-    if (event == json::parse_event_t::key && !keys.back().insert(parsed.get_ref<const std::string&>()).second) {
-      fail(label, "the key " + quoted(parsed.get_ref<const std::string&>()) + " is there twice");
-    }
-    return true;
-  };
-  try {
-    return json::parse(text, check_keys);
-  } catch (const json::exception& error) {
-    fail(label, std::string("not valid JSON: ") + error.what());
-  }
-}
-
 std::int64_t token_id(const json& value, const std::string& token, const std::string& label) {
   if (!value.is_number_unsigned() || value.get<std::uint64_t>() >= static_cast<std::uint64_t>(kMaxTokens)) {
     fail(label, fmt::format("the id of {} must be an integer from 0 to {}", quoted(token), kMaxTokens - 1));
@@ -186,7 +168,7 @@ void check_pipeline(const json& document, const json& model, const std::string& 
 
 Spelled read_tokenizer_json(const fs::path& path) {
   const std::string label = path.string();
-  json document = parse_json(read_limited(path), label);
+  json document = parse_json<json>(read_limited(path), label, ExitCode::data);
   if (!document.is_object() || !member(document, "model").is_object()) {
     fail(label, "no object \"model\" in it; expected Hugging Face's tokenizer.json");
   }
@@ -287,7 +269,7 @@ Vocabulary resolve(const Spelled& spelled, const std::string& label) {
 
 Vocabulary load_pair(const fs::path& tokens, const fs::path& merges) {
   Spelled spelled;
-  read_tokens(parse_json(read_limited(tokens), tokens.string()), tokens.string(), spelled);
+  read_tokens(parse_json<json>(read_limited(tokens), tokens.string(), ExitCode::data), tokens.string(), spelled);
   read_merge_lines(read_limited(merges), merges.string(), spelled);
   return resolve(spelled, tokens.string());
 }
@@ -387,10 +369,10 @@ void save_vocabulary(const Vocabulary& vocabulary, const fs::path& folder, std::
                          {"unk_token", kEndOfText}};
   if (n_ctx > 0) config["model_max_length"] = n_ctx;
 
-  write_file_atomically(folder / "vocab.json", tokens.dump());
+  write_file_atomically(folder / "vocab.json", json_text(tokens));
   write_file_atomically(folder / "merges.txt", merge_lines);
-  write_file_atomically(folder / "tokenizer.json", document.dump(1));
-  write_file_atomically(folder / "tokenizer_config.json", config.dump(2) + "\n");
+  write_file_atomically(folder / "tokenizer.json", json_text(document, 1));
+  write_file_atomically(folder / "tokenizer_config.json", json_text(config, 2) + "\n");
 }
 
 }  // namespace temper

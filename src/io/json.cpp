@@ -18,38 +18,41 @@ struct NotJson : std::runtime_error {
 
 /// nlohmann's own words for what is wrong, without its numbers: "[json.exception.parse_error.101] parse error at line 1, column 2:
 /// syntax error ...".
-std::string reason_of(const Json::exception& error) {
+std::string reason_of(const nlohmann::detail::exception& error) {
   std::string why = error.what();
   const std::size_t name = why.find("] "), place = why.find(": ");
   if (place != std::string::npos && why.find("line ") < place) return why.substr(place + 2);
   return name == std::string::npos ? why : why.substr(name + 2);
 }
 
-Json parse_within_bounds(std::string_view text) {
+template <typename Value>
+Value parse_within_bounds(std::string_view text) {
   std::vector<std::set<std::string>> keys;  // of the objects that are open
-  const auto look = [&keys](int depth, Json::parse_event_t event, Json& parsed) {
+  const auto look = [&keys](int depth, typename Value::parse_event_t event, Value& parsed) {
     if (depth > most_json_depth)
       throw NotJson(std::string::npos, "its values lie more than " + std::to_string(most_json_depth) + " levels deep");
-    if (event == Json::parse_event_t::object_start) keys.emplace_back();
-    if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get_ref<const std::string&>()).second)
-      throw NotJson(std::string::npos, "the key " + json_text(parsed) + " stands twice in one object");
+    if (event == Value::parse_event_t::object_start) keys.emplace_back();
+    if (event == Value::parse_event_t::object_end) keys.pop_back();
+    if (event == Value::parse_event_t::key && !keys.back().insert(parsed.template get_ref<const std::string&>()).second)
+      throw NotJson(std::string::npos,
+                    "the key " + json_text(Json(parsed.template get_ref<const std::string&>())) + " stands twice in one object");
     return true;
   };
   try {
-    return Json::parse(text, look);
-  } catch (const Json::parse_error& error) {
+    return Value::parse(text, look);
+  } catch (const typename Value::parse_error& error) {
     throw NotJson(error.byte > 0 ? error.byte - 1 : 0, reason_of(error));
-  } catch (const Json::exception& error) {
+  } catch (const typename Value::exception& error) {
     throw NotJson(std::string::npos, reason_of(error));
   }
 }
 
 }  // namespace
 
-Json parse_json(std::string_view text, const std::string& label, ExitCode code) {
+template <typename Value>
+Value parse_json(std::string_view text, const std::string& label, ExitCode code) {
   try {
-    return parse_within_bounds(text);
+    return parse_within_bounds<Value>(text);
   } catch (const NotJson& problem) {
     std::string place = label;
     if (problem.at != std::string::npos) {
@@ -62,6 +65,9 @@ Json parse_json(std::string_view text, const std::string& label, ExitCode code) 
   }
 }
 
+template Json parse_json<Json>(std::string_view, const std::string&, ExitCode);
+template nlohmann::json parse_json<nlohmann::json>(std::string_view, const std::string&, ExitCode);
+
 Json read_json(const std::filesystem::path& path, ExitCode code, std::size_t most_bytes) {
   return parse_json(read_regular_file(path, most_bytes), path.string(), code);
 }
@@ -69,7 +75,7 @@ Json read_json(const std::filesystem::path& path, ExitCode code, std::size_t mos
 std::optional<Json> parse_json_if_whole(std::string_view text) {
   if (text.size() > most_json_bytes) return std::nullopt;
   try {
-    return parse_within_bounds(text);
+    return parse_within_bounds<Json>(text);
   } catch (const NotJson&) {
     return std::nullopt;
   }

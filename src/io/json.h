@@ -19,9 +19,13 @@ using Json = nlohmann::ordered_json;
 inline constexpr std::size_t most_json_bytes = std::size_t{64} << 20;
 inline constexpr int most_json_depth = 100;
 
+/// `Value` is Json, or nlohmann::json where an object may have so many keys that one must be found quickly.
 /// Error(code) "LABEL:LINE:COLUMN: ..." for what is no JSON, lies deeper than most_json_depth, has a key twice in one object, or a
 /// number that no double holds.
-Json parse_json(std::string_view text, const std::string& label, ExitCode code);
+template <typename Value = Json>
+Value parse_json(std::string_view text, const std::string& label, ExitCode code);
+extern template Json parse_json<Json>(std::string_view, const std::string&, ExitCode);
+extern template nlohmann::json parse_json<nlohmann::json>(std::string_view, const std::string&, ExitCode);
 
 /// The same from a regular file of at most `most_bytes`.
 Json read_json(const std::filesystem::path& path, ExitCode code, std::size_t most_bytes = most_json_bytes);

@@ -1,8 +1,7 @@
 #include "model/hf_config.h"
 
-#include <nlohmann/json.hpp>
-
 #include "io/error.h"
+#include "io/json.h"
 #include "model/weights.h"
 
 namespace temper {
@@ -68,12 +67,7 @@ class Fields {
 };
 
 json parse_object(std::string_view text, const std::string& label) {
-  json object;
-  try {
-    object = json::parse(text);
-  } catch (const json::parse_error& error) {
-    throw Error(ExitCode::checkpoint, label + ": not valid JSON: " + error.what());
-  }
+  const json object = parse_json<json>(text, label, ExitCode::checkpoint);
   if (!object.is_object()) throw Error(ExitCode::checkpoint, label + ": must be a JSON object, is " + object.type_name());
   return object;
 }
@@ -143,12 +137,12 @@ std::string hf_config_json(const ModelConfig& model, std::uint32_t end_of_text) 
       {"torch_dtype", "float32"},
   };
   if (!model.bias) config["bias"] = false;
-  return config.dump(2) + "\n";
+  return json_text(config, 2) + "\n";
 }
 
 std::string hf_generation_config_json(std::uint32_t end_of_text) {
   const ordered_json config = {{"bos_token_id", end_of_text}, {"eos_token_id", end_of_text}};
-  return config.dump(2) + "\n";
+  return json_text(config, 2) + "\n";
 }
 
 }  // namespace temper

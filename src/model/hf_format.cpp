@@ -9,7 +9,6 @@
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <span>
 #include <string>
@@ -19,6 +18,7 @@
 
 #include "io/error.h"
 #include "io/file.h"
+#include "io/json.h"
 #include "io/safetensors.h"
 #include "io/staging.h"
 #include "io/text.h"
@@ -153,12 +153,7 @@ const SafetensorsFile& HfTensors::open(const std::string& file_name) {
 
 void HfTensors::open_shards(const std::filesystem::path& index) {
   const std::string label = index.string();
-  json object;
-  try {
-    object = json::parse(read_file(index));
-  } catch (const json::parse_error& error) {
-    throw Error(ExitCode::checkpoint, label + ": not valid JSON: " + error.what());
-  }
+  Json object = read_json(index, ExitCode::checkpoint);
   if (!object.is_object() || !object.contains("weight_map") || !object["weight_map"].is_object())
     throw Error(ExitCode::checkpoint, label + ": there is no object \"weight_map\" from tensor names to file names");
 

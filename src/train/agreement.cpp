@@ -1,11 +1,11 @@
 #include "train/agreement.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "io/descriptor.h"
 #include "io/file.h"
+#include "io/json.h"
 #include "train/signals.h"
 
 namespace temper {
@@ -19,7 +19,7 @@ void compare_fingerprints(Communicator& ranks, const std::vector<Fingerprint>& m
   if (ranks.size() == 1) return;
   nlohmann::json values = nlohmann::json::array({host_name()});
   for (const Fingerprint& fingerprint : mine) values.push_back(fingerprint.value);
-  const std::string text = values.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const std::string text = json_text(values);
   std::vector<std::vector<std::string>> all;
   for (const std::string& said : ranks.exchange(text, "the comparison of what ranks have"))
     all.push_back(nlohmann::json::parse(said).get<std::vector<std::string>>());

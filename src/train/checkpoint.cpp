@@ -8,12 +8,12 @@
 #include <cerrno>
 #include <cstdio>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "config/resolved.h"
 #include "io/error.h"
 #include "io/file.h"
+#include "io/json.h"
 #include "io/safetensors.h"
 #include "kernels/check.h"
 #include "model/hf_format.h"
@@ -21,8 +21,6 @@
 namespace temper {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
-
 namespace {
 
 constexpr const char* state_file = "trainer.json";
@@ -75,7 +73,7 @@ void for_each_field(State& state, Field field) {
 Json to_json(const TrainerState& state, const std::map<std::string, std::string>& hashes) {
   Json json = {{"format_version", run_format}, {"pending", nullptr}};
   for_each_field(state, [&](const char* place, const auto& value) { json[Json::json_pointer(place)] = value; });
-  json["config"] = Json::parse(state.config_json);
+  json["config"] = parse_json(state.config_json, "config", ExitCode::checkpoint);
   json["files"] = hashes;
   return json;
 }
@@ -84,7 +82,7 @@ TrainerState from_json(const Json& json) {
   TrainerState state;
   if (!json.at("pending").is_null()) state.pending.emplace();
   for_each_field(state, [&](const char* place, auto& value) { json.at(Json::json_pointer(place)).get_to(value); });
-  state.config_json = json.at("config").dump(2);
+  state.config_json = json_text(json.at("config"), 2);
   return state;
 }
 
@@ -162,8 +160,8 @@ void write_files(const fs::path& folder, const TrainerState& state, const Weight
     if (!hashes.contains(name)) hashes[name] = hash_file(entry.path());
   }
   Json json = to_json(state, hashes);
-  json["hash"] = hash_bytes(json.dump());
-  write_file_atomically(folder / state_file, json.dump(2) + "\n");
+  json["hash"] = hash_bytes(json_text(json));
+  write_file_atomically(folder / state_file, json_text(json, 2) + "\n");
   sync_folder(folder);
 }
 
@@ -294,17 +292,19 @@ TrainerState verify_checkpoint(const fs::path& checkpoint, bool with_files) {
   if (!fs::is_regular_file(checkpoint / state_file))
     throw damaged(std::string("no ") + state_file + " in it: not a checkpoint of a training run");
   try {
-    Json json = Json::parse(read_file(checkpoint / state_file));
+    Json json = read_json(checkpoint / state_file, ExitCode::checkpoint);
     if (const std::string problem = format_problem(json.at("format_version").get<std::int64_t>()); !problem.empty())
       throw damaged("format_version: it " + problem);
     const std::string expected = json.at("hash").get<std::string>();
     json.erase("hash");
-    if (hash_bytes(json.dump()) != expected)
+    if (hash_bytes(json_text(json)) != expected)
       throw damaged(std::string(state_file) + " does not match its own hash: it was altered");
     for (const char* name : {"config.json", "model.safetensors", optimizer_file})
       if (!json.at("files").contains(name)) throw damaged(std::string(state_file) + " has no hash of " + name);
     for (const auto& [name, hash] : json.at("files").items()) {
       if (!with_files) break;
+      if (fs::path(name).filename() != name)
+        throw damaged(fmt::format("{} lists \"{}\", which is no file of its own", state_file, name));
       const fs::path file = checkpoint / name;
       if (!fs::is_regular_file(file)) throw damaged(name + " is missing");
       if (hash_file(file) != hash.get<std::string>())

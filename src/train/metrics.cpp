@@ -1,15 +1,14 @@
 #include "train/metrics.h"
+#include "io/json.h"
 
 #include <cmath>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <type_traits>
 
 namespace temper {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
 using Scalars = std::vector<std::pair<std::string, double>>;  // TensorBoard's, whose tags are the names
 
 constexpr const char* diagnostics_file = "diagnostics.jsonl";
@@ -69,7 +68,7 @@ void Metrics::write(const StepRecord& record) {
   for (const auto& [name, value] : record.update) line[name] = value;
   scalars.insert(scalars.end(), record.update.begin(), record.update.end());
 
-  lines_.append(line.dump());
+  lines_.append(json_text(line));
   if (events_) {
     events_->scalars(record.step, scalars);
     events_->flush();
@@ -129,7 +128,7 @@ void Metrics::write_diagnostics(const StepRecord& record, const Diagnosed& diagn
   write_histograms("preconditioned_histograms", "preconditioned_weights/", diagnosed.histograms.preconditioned);
 
   if (!diagnostics_) diagnostics_.emplace(run_directory_ / diagnostics_file, 0);
-  diagnostics_->append(line.dump());
+  diagnostics_->append(json_text(line));
   if (!events_) return;
   events_->scalars(record.step, scalars);
   if (!histograms.empty()) events_->histograms(record.step, histograms);
@@ -148,7 +147,7 @@ std::vector<ChartSeries> read_loss_curves(const std::filesystem::path& metrics) 
   if (!std::filesystem::is_regular_file(metrics, ignored)) return curves;  // a device in its place may never end
   std::ifstream file(metrics);
   for (std::string text; std::getline(file, text);) {
-    const nlohmann::json line = nlohmann::json::parse(text, nullptr, false);
+    const Json line = parse_json_if_whole(text).value_or(Json());
     if (!line.is_object() || !line.contains("step") || !line["step"].is_number()) continue;
     const auto point = [&](const char* key, ChartSeries& curve) {
       if (line.contains(key) && line[key].is_number())

@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <deque>
-#include <nlohmann/json.hpp>
 #include <numbers>
 #include <utility>
 
@@ -12,6 +11,7 @@
 #include "config/validate.h"
 #include "io/error.h"
 #include "io/file.h"
+#include "io/json.h"
 #include "train/agreement.h"
 #include "train/device_peak.h"
 #include "train/metrics.h"
@@ -354,7 +354,7 @@ void Trainer::write_summary(const TrainSummary& summary) const {
       {"bits_per_byte", summary.bits_per_byte},
       {"train_seconds", state_.train_seconds},
       {"checkpoint", fs::relative(last_checkpoint_, path_).string()}};
-  write_file_atomically(path_ / "summary.json", json.dump(2) + "\n");
+  write_file_atomically(path_ / "summary.json", json_text(json, 2) + "\n");
 }
 
 }  // namespace

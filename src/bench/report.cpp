@@ -171,7 +171,7 @@ void add_benchmark(nlohmann::ordered_json& report, const Measurement& measuremen
 }
 
 SavedReport parse_report(const std::string& text, const std::string& source) {
-  const Json json = parse_json(text, source, ExitCode::usage);
+  const Json json = parse_json(text, source, ExitCode::data);
   const auto benchmarks = json.is_object() ? json.find("benchmarks") : json.end();
   if (!json.is_object() || benchmarks == json.end() || !benchmarks->is_array()) fail(source, "no list \"benchmarks\"");
 

@@ -61,7 +61,7 @@ Value parse_json(std::string_view text, const std::string& label, ExitCode code)
       place += ":" + std::to_string(1 + std::count(before.begin(), before.end(), '\n')) + ":" +
                std::to_string(before.size() - line_begin + 1);
     }
-    throw Error(code, place + ": " + problem.what());
+    throw Error(code, place + ": not valid JSON: " + problem.what());
   }
 }
 

@@ -11,7 +11,7 @@
 namespace temper {
 namespace {
 
-std::string refusal(const std::string& text) {
+std::string json_refusal(const std::string& text) {
   try {
     parse_json(text, "file.json", ExitCode::data);
   } catch (const Error& error) {
@@ -22,21 +22,21 @@ std::string refusal(const std::string& text) {
 }
 
 TEST(JsonReader, NamesThePlaceOfWhatIsWrong) {
-  EXPECT_EQ(refusal("{\"a\": 1,\n  \"b\" 2}").substr(0, 15), "file.json:2:8: ");
-  EXPECT_EQ(refusal("").substr(0, 15), "file.json:1:1: ");
-  EXPECT_NE(refusal("{\"a\": NaN}").find("file.json:1:"), std::string::npos);
-  EXPECT_NE(refusal("{\"a\": Infinity}").find("file.json:1:"), std::string::npos);
+  EXPECT_EQ(json_refusal("{\"a\": 1,\n  \"b\" 2}").substr(0, 15), "file.json:2:8: ");
+  EXPECT_EQ(json_refusal("").substr(0, 15), "file.json:1:1: ");
+  EXPECT_NE(json_refusal("{\"a\": NaN}").find("file.json:1:"), std::string::npos);
+  EXPECT_NE(json_refusal("{\"a\": Infinity}").find("file.json:1:"), std::string::npos);
 }
 
 TEST(JsonReader, RefusesWhatWouldBreakItsReaders) {
   const auto nested = [](int depth) { return std::string(depth, '[') + std::string(depth, ']'); };
-  EXPECT_EQ(refusal(nested(most_json_depth)), "accepted");
+  EXPECT_EQ(json_refusal(nested(most_json_depth)), "accepted");
   for (const int depth : {most_json_depth + 1, 1000, 1'000'000})
-    EXPECT_EQ(refusal(nested(depth)), "file.json: its values lie more than 100 levels deep") << depth;
-  EXPECT_NE(refusal("{\"a\": 1e999}").find("1e999"), std::string::npos);
-  EXPECT_EQ(refusal("{\"a\": {\"b\": 1, \"b\": 2}}"), "file.json: the key \"b\" stands twice in one object");
-  EXPECT_EQ(refusal("{\"a\": {\"b\": 1}, \"b\": 2}"), "accepted");
-  EXPECT_NE(refusal("{\"a\": \"\xff\"}"), "accepted");
+    EXPECT_EQ(json_refusal(nested(depth)), "file.json: not valid JSON: its values lie more than 100 levels deep") << depth;
+  EXPECT_NE(json_refusal("{\"a\": 1e999}").find("1e999"), std::string::npos);
+  EXPECT_EQ(json_refusal("{\"a\": {\"b\": 1, \"b\": 2}}"), "file.json: not valid JSON: the key \"b\" stands twice in one object");
+  EXPECT_EQ(json_refusal("{\"a\": {\"b\": 1}, \"b\": 2}"), "accepted");
+  EXPECT_NE(json_refusal("{\"a\": \"\xff\"}"), "accepted");
 }
 
 TEST(JsonReader, TakesWholeLinesOnly) {

@@ -59,11 +59,7 @@ std::optional<Value> taken(const TextKind& kind, const Value& value) {
   return value;
 }
 
-std::optional<Value> taken(const ChoiceKind& kind, const Value& value) {
-  const auto* text = std::get_if<std::string>(&value.data);
-  const auto found = text == nullptr ? kind.names.end() : std::find(kind.names.begin(), kind.names.end(), *text);
-  return found == kind.names.end() ? std::nullopt : std::optional(Value{std::int64_t{found - kind.names.begin()}});
-}
+std::optional<Value> taken(const ChoiceKind& kind, const Value& value) { return taken(TextKind{kind.names}, value); }
 
 /// A list of what `each` takes; a value that is no list is one element.
 std::optional<Value> taken_list(const Value& value, const auto& each) {
@@ -127,19 +123,7 @@ std::string number_range(const NumberKind& kind) {
   return text;
 }
 
-/// `held`, as Field::read gives it, with the name of an enumerator.
-Value named(const Field& field, Value held) {
-  const auto* choice = std::get_if<ChoiceKind>(&field.kind);
-  if (choice == nullptr || held.is_null()) return held;
-  const auto index = static_cast<std::size_t>(std::get<std::int64_t>(held.data));
-  return {index < choice->names.size() ? std::string(choice->names[index]) : std::to_string(index)};
-}
-
 }  // namespace
-
-Value Field::get(const std::any& root) const { return named(*this, read(root)); }
-
-Value Field::default_value() const { return named(*this, initial); }
 
 std::string Field::set(const std::any& root, const Value& value) const {
   if (const std::optional<Value> held = std::visit([&](const auto& each) { return taken(each, value); }, kind)) {

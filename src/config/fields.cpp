@@ -91,7 +91,7 @@ std::string full_help(const Field& field) {
 }
 
 std::string default_text(const Field& field) {
-  const Value initial = field.default_value();
+  const Value initial = field.initial;
   if (!initial.is_null() || field.section() != "optimizer") return initial.is_null() ? "" : to_text(initial);
   // What most names give stands first, then who gives something else.
   std::vector<std::pair<std::string, std::vector<std::string_view>>> values;

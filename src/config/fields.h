@@ -3,6 +3,7 @@
 // rows. Other structs that a file describes have tables of their own (sweep/sweep_file.h).
 #pragma once
 
+#include <algorithm>
 #include <any>
 #include <cstdint>
 #include <functional>
@@ -65,7 +66,7 @@ struct Field {
   std::variant<IntegerKind, SeedKind, NumberKind, BooleanKind, TextKind, TextListKind, NumberListKind, ChoiceKind, StructureKind>
       kind;
   ResumeClass resume = ResumeClass::free;
-  std::function<Value(const std::any&)> read = {};                ///< null: optional and not given; an enumerator is a number
+  std::function<Value(const std::any&)> read = {};                ///< null: optional and not given; an enumerator's name
   std::function<void(const std::any&, const Value&)> write = {};  ///< what read() gives
   Value initial = {};                                             ///< the member's initialiser, as read() gives it
   std::string_view also_called = {};                              ///< elsewhere, words
@@ -83,9 +84,7 @@ struct Field {
   bool is_read(const Root& root) const {
     return !readers.read || readers.read(&root);
   }
-  Value get(const std::any& root) const;                            ///< get_field()
   std::string set(const std::any& root, const Value& value) const;  ///< set_field()
-  Value default_value() const;
 };
 
 // What config/row.h has, said of a row.
@@ -104,11 +103,14 @@ inline void say(Field& field, row::OrIgnored) { field.readers.refuse_others = fa
 inline void say(Field& field, const row::AsBefore& before) { field.as_before = before.value; }
 inline void say(Field& field, const row::AlsoCalled& other) { field.also_called = other.names; }
 
-// Between a member and a Value of its type.
+using Names = std::vector<std::string_view>;
+
+// Between a member and a Value of its type; `names` are an enum's.
 template <class T>
-Value to_value(const T& held) {
+Value to_value(const T& held, const Names& names = {}) {
   if constexpr (std::is_enum_v<T>) {
-    return {static_cast<std::int64_t>(held)};
+    const auto index = static_cast<std::size_t>(held);
+    return {index < names.size() ? std::string(names[index]) : std::to_string(index)};
   } else if constexpr (std::is_same_v<T, std::uint64_t>) {
     return held <= INT64_MAX ? Value{static_cast<std::int64_t>(held)} : Value{held};
   } else {
@@ -116,56 +118,33 @@ Value to_value(const T& held) {
   }
 }
 template <class T>
-Value to_value(const std::vector<T>& held) {
-  std::vector<Value> list;
-  for (const T& element : held) list.push_back({element});
-  return {std::move(list)};
+Value to_value(const std::vector<T>& held, const Names& = {}) {
+  return {std::vector<Value>(held.begin(), held.end())};
 }
 template <class T>
-Value to_value(const std::optional<T>& held) {
-  return held ? to_value(*held) : Value{};
+Value to_value(const std::optional<T>& held, const Names& names = {}) {
+  return held ? to_value(*held, names) : Value{};
 }
 template <class T>
-void from_value(const Value& value, T& held) {
-  if constexpr (std::is_enum_v<T> || std::is_same_v<T, std::uint64_t>) {
+void from_value(const Value& value, T& held, const Names& names) {
+  if constexpr (std::is_enum_v<T>) {
+    held = static_cast<T>(std::ranges::find(names, std::get<std::string>(value.data)) - names.begin());
+  } else if constexpr (std::is_same_v<T, std::uint64_t>) {
     const auto* large = std::get_if<std::uint64_t>(&value.data);
-    held = static_cast<T>(large != nullptr ? *large : static_cast<std::uint64_t>(std::get<std::int64_t>(value.data)));
+    held = large != nullptr ? *large : static_cast<std::uint64_t>(std::get<std::int64_t>(value.data));
   } else {
     held = std::get<T>(value.data);
   }
 }
 template <class T>
-void from_value(const Value& value, std::vector<T>& held) {
+void from_value(const Value& value, std::vector<T>& held, const Names&) {
   held.clear();
   for (const Value& element : std::get<std::vector<Value>>(value.data)) held.push_back(std::get<T>(element.data));
 }
 template <class T>
-void from_value(const Value& value, std::optional<T>& held) {
-  value.is_null() ? held.reset() : from_value(value, held.emplace());
+void from_value(const Value& value, std::optional<T>& held, const Names& names) {
+  value.is_null() ? held.reset() : from_value(value, held.emplace(), names);
 }
-
-struct Section {
-  std::string_view name;
-  std::string_view help;
-};
-
-/// Rows in the order in which they are written; a section's rows stand together, in the order of the sections.
-struct FieldTable {
-  std::vector<Field> fields = {};
-  std::vector<Section> sections = {};
-  /// Why a key is none although someone may well write it; empty where there is nothing special to say.
-  std::function<std::string(std::string_view)> special = [](std::string_view) { return std::string(); };
-
-  /// The rows of Root's own keys.
-  template <class Root>
-  void add(ResumeClass resume = ResumeClass::free);
-  template <class Root, class Part>
-  void add(std::string_view name, Part Root::*part, ResumeClass resume, std::string_view help);
-
-  /// nullptr: no such field (or section).
-  const Field* find(std::string_view path) const;
-  const Section* find_section(std::string_view name) const;
-};
 
 /// Collects the rows of one section; what a declare() is given. A row's defaults are the member's initialisers, an integer's range
 /// 0 to most_steps. `At` leads from Root to the section.
@@ -179,11 +158,15 @@ class SectionRows {
   template <class M>
   void operator()(std::string_view key, M Section::*member, const auto&... says) {
     Field& field = add(key, kind_of<decltype(value_type_of(std::declval<M>()))>(), says...);
-    field.read = [at = at_, member](const std::any& root) { return to_value(at(*std::any_cast<const Root*>(root)).*member); };
-    field.write = [at = at_, member](const std::any& root, const Value& value) {
-      from_value(value, at(*std::any_cast<Root*>(root)).*member);
+    const auto* choice = std::get_if<ChoiceKind>(&field.kind);
+    const Names names = choice != nullptr ? choice->names : Names{};
+    field.read = [at = at_, member, names](const std::any& root) {
+      return to_value(at(*std::any_cast<const Root*>(root)).*member, names);
     };
-    field.initial = to_value(Section{}.*member);
+    field.write = [at = at_, member, names](const std::any& root, const Value& value) {
+      from_value(value, at(*std::any_cast<Root*>(root)).*member, names);
+    };
+    field.initial = to_value(Section{}.*member, names);
   }
   /// The row of a key without a member.
   void operator()(std::string_view key, StructureKind kind, const auto&... says) {
@@ -229,19 +212,36 @@ class SectionRows {
   ResumeClass resume_;
 };
 
-template <class Root>
-void FieldTable::add(ResumeClass resume) {
-  SectionRows<Root, Root, std::identity> rows(fields, "", {}, resume);
-  Root::declare(rows);
-}
+struct Section {
+  std::string_view name;
+  std::string_view help;
+};
 
-template <class Root, class Part>
-void FieldTable::add(std::string_view name, Part Root::*part, ResumeClass resume, std::string_view help) {
-  const auto at = [part](auto& root) -> auto& { return root.*part; };
-  SectionRows<Root, Part, decltype(at)> rows(fields, name, at, resume);
-  Part::declare(rows);
-  sections.push_back({name, help});
-}
+/// Rows in the order in which they are written; a section's rows stand together, in the order of the sections.
+struct FieldTable {
+  std::vector<Field> fields = {};
+  std::vector<Section> sections = {};
+  /// Why a key is none although someone may well write it; empty where there is nothing special to say.
+  std::function<std::string(std::string_view)> special = [](std::string_view) { return std::string(); };
+
+  /// The rows of Root's own keys.
+  template <class Root>
+  void add(ResumeClass resume = ResumeClass::free) {
+    SectionRows<Root, Root, std::identity> rows(fields, "", {}, resume);
+    Root::declare(rows);
+  }
+  template <class Root, class Part>
+  void add(std::string_view name, Part Root::*part, ResumeClass resume, std::string_view help) {
+    const auto at = [part](auto& root) -> auto& { return root.*part; };
+    SectionRows<Root, Part, decltype(at)> rows(fields, name, at, resume);
+    Part::declare(rows);
+    sections.push_back({name, help});
+  }
+
+  /// nullptr: no such field (or section).
+  const Field* find(std::string_view path) const;
+  const Section* find_section(std::string_view name) const;
+};
 
 /// The table of RunConfig, and its parts.
 const FieldTable& config_table();
@@ -254,7 +254,7 @@ std::vector<const Field*> alternatives(const Field& field, const FieldTable& tab
 /// The field's value; null where it is not given.
 template <class Root>
 Value get_field(const Field& field, const Root& root) {
-  return field.get(&root);
+  return field.read(&root);
 }
 /// Sets the field, or leaves it and returns what is wrong: "model.n_layer is 0; allowed: an integer from 1 to 1024".
 /// Integers may be written as integral floating-point numbers (5e8). Empty: it was set.

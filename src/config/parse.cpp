@@ -25,13 +25,12 @@ bool is_inside(std::string_view path, std::string_view section) {
 std::string problem_with_object(const FieldTable& table, const Entry& entry) {
   if (table.find_section(entry.path) != nullptr) return "";
   if (const Field* field = table.find(entry.path)) return entry.path + " is an object; allowed: " + allowed_values(*field);
-  return "unknown section " + to_text({entry.path}) + "; " + suggestion_for(entry.path, table);
+  return unknown_key(entry.path, table, "section");
 }
 
 std::string problem_with_value(const FieldTable& table, const Entry& entry, const std::any& root) {
   if (const Field* field = table.find(entry.path)) return field->set(root, entry.value);
-  if (table.find_section(entry.path) == nullptr)
-    return "unknown key " + to_text({entry.path}) + "; " + suggestion_for(entry.path, table);
+  if (table.find_section(entry.path) == nullptr) return unknown_key(entry.path, table);
   std::string keys;
   for (const Field& field : table.fields) {
     if (field.section() == entry.path) keys += (keys.empty() ? "" : ", ") + std::string(field.key());
@@ -125,33 +124,13 @@ std::vector<std::string> take_extends(std::vector<Entry>& entries, std::string& 
   return bases;
 }
 
-std::string read_config_file(const fs::path& path, const std::string& named_at) {
-  std::error_code ignored;
-  if (fs::is_directory(path, ignored)) {
-    throw Error(ExitCode::usage, named_at + path.string() + " is a folder; name the configuration file in it");
-  }
-  if (!fs::exists(path, ignored)) {
-    throw Error(ExitCode::usage,
-                named_at + path.string() + " does not exist; name a configuration file, such as configs/quickstart.json");
-  }
-  if (fs::is_regular_file(path, ignored) && fs::file_size(path, ignored) > largest_file) {
-    throw Error(ExitCode::usage, named_at + path.string() + " has " + std::to_string(fs::file_size(path, ignored)) +
-                                     " bytes, too many for a configuration (at most " + std::to_string(largest_file) + ")");
-  }
-  try {
-    return read_file(path);
-  } catch (const Error& error) {
-    throw Error(ExitCode::usage, named_at + error.what());
-  }
-}
-
 /// Applies the files, relative to `folder`, that the entries extend, then the entries.
 void apply_entries(std::vector<Entry> entries, const fs::path& folder, std::vector<fs::path>& open, Layers& layers);
 
 /// Applies what `path` extends, then `path`. `open` holds the files on the way here, to refuse cycles.
 void apply_file(const fs::path& path, const std::string& named_at, std::vector<fs::path>& open, Layers& layers) {
   constexpr std::size_t longest_chain = 32;
-  const std::string text = read_config_file(path, named_at);
+  const std::string text = read_config_file(path, named_at, "a configuration file, such as configs/quickstart.json");
   const fs::path canonical = fs::weakly_canonical(path);
   if (std::find(open.begin(), open.end(), canonical) != open.end()) {
     throw Error(ExitCode::usage, named_at + path.string() + " extends itself, directly or through others; break the circle");
@@ -216,6 +195,25 @@ RunConfig resolved_and_told(const Layers& layers, const std::string& label, std:
 
 }  // namespace
 
+std::string read_config_file(const fs::path& path, const std::string& named_at, std::string_view wanted) {
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) {
+    throw Error(ExitCode::usage, named_at + path.string() + " is a folder; name the file in it");
+  }
+  if (!fs::exists(path, ignored)) {
+    throw Error(ExitCode::usage, named_at + path.string() + " does not exist; name " + std::string(wanted));
+  }
+  if (fs::is_regular_file(path, ignored) && fs::file_size(path, ignored) > largest_file) {
+    throw Error(ExitCode::usage, named_at + path.string() + " has " + std::to_string(fs::file_size(path, ignored)) +
+                                     " bytes, too many for a configuration (at most " + std::to_string(largest_file) + ")");
+  }
+  try {
+    return read_file(path);
+  } catch (const Error& error) {
+    throw Error(ExitCode::usage, named_at + error.what());
+  }
+}
+
 void set_entries(const FieldTable& table, const std::vector<Entry>& entries, const std::any& root,
                  std::vector<std::string>& problems) {
   const Entry* refused_object = nullptr;
@@ -232,11 +230,13 @@ void set_entries(const FieldTable& table, const std::vector<Entry>& entries, con
   }
 }
 
-std::vector<Entry> read_object(const FieldTable& table, JsonNode object, const std::any& root, std::vector<std::string>& problems) {
+std::vector<Entry> read_object(const FieldTable& table, JsonNode object, const std::any& root, std::vector<std::string>& problems,
+                               const std::string& name) {
+  for (JsonNode& member : object.children) member.where += name.empty() ? "" : ": " + name;
   std::erase_if(object.children, [&](const JsonNode& member) {
     const Field* field = table.find(member.key);
     if (member.key.find('.') == std::string::npos) return member.key == "$schema" || (field != nullptr && field->is_structure());
-    problems.push_back(member.where + ": unknown key " + to_text({member.key}) + "; " + suggestion_for(member.key, table));
+    problems.push_back(member.where + ": " + unknown_key(member.key, table));
     return true;
   });
   std::vector<Entry> entries = flatten(object, problems);

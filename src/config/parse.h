@@ -41,11 +41,16 @@ RunConfig config_from_json(std::string_view text, const std::string& label);
 RunConfig config_with(RunConfig base, const std::vector<Entry>& layer, const std::string& label,
                       std::vector<std::string>* notes = nullptr);
 
+/// The text of a file of reasonable size; otherwise Error(ExitCode::usage), after `named_at`, with what is `wanted`.
+std::string read_config_file(const std::filesystem::path& path, const std::string& named_at, std::string_view wanted);
+
 // What any table describes; `root` points to its struct, and what is wrong is added to `problems`.
+
 /// Sets what the entries say.
 void set_entries(const FieldTable& table, const std::vector<Entry>& entries, const std::any& root,
                  std::vector<std::string>& problems);
-/// Sets what the object says, but for its structures, and returns that as entries.
-std::vector<Entry> read_object(const FieldTable& table, JsonNode object, const std::any& root, std::vector<std::string>& problems);
+/// Sets what the object says, but for its structures, and returns that as entries. Messages name it, where `name` is given.
+std::vector<Entry> read_object(const FieldTable& table, JsonNode object, const std::any& root, std::vector<std::string>& problems,
+                               const std::string& name = "");
 
 }  // namespace temper

@@ -68,8 +68,8 @@ std::string table_of(const FieldTable& table, std::string_view section, bool is_
 
 }  // namespace
 
-std::string reference_of(const FieldTable& table, const std::string& level, bool is_resumed) {
-  std::string text = level + " Top level\n" + table_of(table, "", is_resumed);
+std::string reference_of(const FieldTable& table, const std::string& level, const std::string& top, bool is_resumed) {
+  std::string text = level + " " + top + "\n" + table_of(table, "", is_resumed);
   for (const Section& section : table.sections) {
     text += "\n" + level + " " + std::string(section.name) + "\n\n" + std::string(section.help) + "\n" +
             table_of(table, section.name, is_resumed);
@@ -77,7 +77,7 @@ std::string reference_of(const FieldTable& table, const std::string& level, bool
   return text;
 }
 
-std::string config_reference() { return std::string(introduction) + "\n" + reference_of(config_table(), "##", true); }
+std::string config_reference() { return std::string(introduction) + "\n" + reference_of(config_table(), "##", "Top level", true); }
 
 std::string config_help() {
   std::size_t width = 0;

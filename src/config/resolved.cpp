@@ -21,10 +21,10 @@ std::string table_to_json(const FieldTable& table, const std::any& root, const s
   using Json = nlohmann::ordered_json;
   Json json = Json::object();
   for (const Field& field : table.fields) {
-    const Value value = field.get(root);
+    const Value value = field.read(root);
+    if (value.is_null() || (field.readers.read && !field.readers.read(whole))) continue;
     Json& section = field.section().empty() ? json : json[std::string(field.section())];
-    if (!value.is_null() && (!field.readers.read || field.readers.read(whole)))
-      section[std::string(field.key())] = Json::parse(to_text(value));
+    section[std::string(field.key())] = Json::parse(to_text(value));
   }
   return json.dump(2) + "\n";
 }

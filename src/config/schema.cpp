@@ -71,7 +71,7 @@ void allow_null(Json& property) {
 Json property_of(const Field& field) {
   Json property = {{"description", full_help(field)}};
   std::visit([&](const auto& kind) { add_type(kind, property); }, field.kind);
-  const Value initial = field.default_value();
+  const Value initial = field.initial;
   if (!initial.is_null()) property["default"] = Json::parse(to_text(initial));
   if (!field.is_structure()) allow_null(property);
   return property;

@@ -21,7 +21,8 @@ std::string config_help();
 // The same of any table.
 /// `title`: empty where the schema is a part of another.
 nlohmann::ordered_json schema_of(const FieldTable& table, std::string_view title);
-/// A table in Markdown for each section below a heading at `level`, "##"; where a run is resumed, with what a change means then.
-std::string reference_of(const FieldTable& table, const std::string& level, bool is_resumed);
+/// A table in Markdown for the keys at the `top`, then one for each section, below headings at `level`, "##"; where a run is
+/// resumed, with what a change means then.
+std::string reference_of(const FieldTable& table, const std::string& level, const std::string& top, bool is_resumed);
 
 }  // namespace temper

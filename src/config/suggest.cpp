@@ -46,6 +46,28 @@ Paths nearest(std::string_view unknown, const FieldTable& table) {
   return best;
 }
 
+std::string suggestion_for(std::string_view unknown_path, const FieldTable& table) {
+  if (std::string special = table.special(unknown_path); !special.empty()) return special;
+  const Paths near = unknown_path.size() <= longest_name ? nearest(unknown_path, table) : Paths{};
+  std::string text;
+  if (!near.empty()) {
+    for (std::size_t i = 0; i < std::min<std::size_t>(near.size(), 3); ++i) {
+      text += (i == 0 ? "did you mean \"" : " or \"") + std::string(near[i]) + '"';
+    }
+    return text + "?";
+  }
+  const std::size_t dot = unknown_path.find('.');
+  const Section* section = dot == std::string_view::npos ? nullptr : table.find_section(unknown_path.substr(0, dot));
+  for (const Field& field : table.fields) {
+    if (field.section() == (section != nullptr ? section->name : std::string_view{})) {
+      text += (text.empty() ? "" : ", ") + std::string(field.key());
+    }
+  }
+  if (section != nullptr) return "keys of " + std::string(section->name) + ": " + text;
+  for (const Section& each : table.sections) text += ", " + std::string(each.name);
+  return "known at the top level: " + text;
+}
+
 }  // namespace
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
@@ -70,26 +92,8 @@ std::string nearest_name(std::string_view unknown, const std::vector<std::string
   return distance(nearest) <= std::max<std::size_t>(1, unknown.size() / 3) ? "did you mean \"" + std::string(nearest) + "\"?" : "";
 }
 
-std::string suggestion_for(std::string_view unknown_path, const FieldTable& table) {
-  if (std::string special = table.special(unknown_path); !special.empty()) return special;
-  const Paths near = unknown_path.size() <= longest_name ? nearest(unknown_path, table) : Paths{};
-  std::string text;
-  if (!near.empty()) {
-    for (std::size_t i = 0; i < std::min<std::size_t>(near.size(), 3); ++i) {
-      text += (i == 0 ? "did you mean \"" : " or \"") + std::string(near[i]) + '"';
-    }
-    return text + "?";
-  }
-  const std::size_t dot = unknown_path.find('.');
-  const Section* section = dot == std::string_view::npos ? nullptr : table.find_section(unknown_path.substr(0, dot));
-  for (const Field& field : table.fields) {
-    if (field.section() == (section != nullptr ? section->name : std::string_view{})) {
-      text += (text.empty() ? "" : ", ") + std::string(field.key());
-    }
-  }
-  if (section != nullptr) return "keys of " + std::string(section->name) + ": " + text;
-  for (const Section& each : table.sections) text += ", " + std::string(each.name);
-  return "known at the top level: " + text;
+std::string unknown_key(std::string_view path, const FieldTable& table, std::string_view what) {
+  return "unknown " + std::string(what) + " " + to_text({std::string(path)}) + "; " + suggestion_for(path, table);
 }
 
 }  // namespace temper

@@ -32,6 +32,12 @@ const std::vector<LoggedMetric>& logged_metrics() {
   return metrics;
 }
 
+std::vector<std::string_view> metric_names() {
+  std::vector<std::string_view> names;
+  for (const LoggedMetric& metric : logged_metrics()) names.push_back(metric.name);
+  return names;
+}
+
 const LoggedMetric& find_metric(std::string_view name) {
   const auto& metrics = logged_metrics();
   return *std::find_if(metrics.begin(), metrics.end(), [&](const LoggedMetric& metric) { return metric.name == name; });

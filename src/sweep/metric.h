@@ -19,6 +19,7 @@ struct LoggedMetric {
 
 /// Timing is not among them: a table must come out the same on a machine that is busy.
 const std::vector<LoggedMetric>& logged_metrics();
+std::vector<std::string_view> metric_names();
 /// The metric of that name, which must be there.
 const LoggedMetric& find_metric(std::string_view name);
 

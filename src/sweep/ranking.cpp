@@ -109,7 +109,7 @@ std::vector<SweepResult> rank_configurations(const Sweep& sweep, const SweepPlan
     }
     results.push_back(result);
   }
-  sort_results(results, sweep.file.metric.maximize);
+  sort_results(results, sweep.file.metric.maximize());
   SweepResult& best = results.front();
   std::map<std::size_t, std::size_t> sharing;
   for (SweepResult& result : results) {
@@ -130,7 +130,7 @@ std::vector<SweepResult> rank_rung(const Sweep& sweep, std::size_t rung, const s
   std::vector<SweepResult> results;
   results.reserve(configurations.size());
   for (const std::size_t configuration : configurations) results.push_back(summarize(configuration, rung, trials));
-  sort_results(results, sweep.file.metric.maximize);
+  sort_results(results, sweep.file.metric.maximize());
   return results;
 }
 

@@ -257,11 +257,10 @@ std::string RankingTable::text(std::size_t most) const {
 }
 
 Json RankingTable::json(std::size_t row) const {
-  Json object, values = Json::object();
-  for (const Column& column : columns_) {
-    (column.json ? object[*column.json] : values[*column.csv]) = column.cells[row].exact;
-  }
-  object["values"] = values;
+  Json object;
+  for (const Column& column : columns_)
+    (column.json ? object[*column.json] : object["values"][*column.csv]) = column.cells[row].exact;
+  object.emplace("values", Json::object());
   return object;
 }
 

@@ -1,19 +1,12 @@
 // Reading and writing one field through its row, and saying what the row allows.
 #include <algorithm>
 #include <cmath>
-#include <type_traits>
 
 #include "config/fields.h"
-#include "config/glob_factor.h"
 #include "config/suggest.h"
 
 namespace temper {
 namespace {
-
-template <class... Functions>
-struct Overloaded : Functions... {
-  using Functions::operator()...;
-};
 
 bool printable(const std::string& text) {
   return is_utf8(text) &&
@@ -93,28 +86,21 @@ std::string quoted(const std::vector<std::string_view>& names) {
   return text;
 }
 
-/// The texts that one value may be; empty: others too.
-std::vector<std::string_view> allowed_names(const Field& field) {
-  if (const auto* choice = std::get_if<ChoiceKind>(&field.kind)) return choice->names;
-  const auto* text = std::get_if<TextKind>(&field.kind);
-  return text != nullptr ? text->names : std::vector<std::string_view>{};
-}
-
-std::string one_of(const std::vector<std::string_view>& names) { return "one of " + quoted(names); }
-
-std::string text_list(const TextListKind& kind) {
-  if (!kind.names.empty()) return "a list of any of " + quoted(kind.names);
-  if (kind.is_glob_factor) return "\"GLOB=FACTOR\" with a number of at least 0 as FACTOR, or a list of them";
-  return std::string(kind.each) + ", or a list of them, none of them empty";
-}
-
 /// A bound as people write it: 0, not 0.0.
 std::string bound(double number) {
   return std::trunc(number) == number && std::abs(number) < 1e15 ? std::to_string(static_cast<std::int64_t>(number))
                                                                  : to_text({number});
 }
 
-std::string number_range(const NumberKind& kind) {
+// What may stand there, as a phrase.
+
+std::string allowed(const IntegerKind& kind) {
+  return "an integer from " + std::to_string(kind.min) + " to " + std::to_string(kind.max);
+}
+
+std::string allowed(const SeedKind&) { return "an integer from 0 to " + std::to_string(UINT64_MAX); }
+
+std::string allowed(const NumberKind& kind) {
   std::string text = "a number";
   const bool bounded = std::isfinite(kind.min) && std::isfinite(kind.max);
   if (bounded && !kind.min_excluded && !kind.max_excluded) return text + " from " + bound(kind.min) + " to " + bound(kind.max);
@@ -122,6 +108,26 @@ std::string number_range(const NumberKind& kind) {
   if (std::isfinite(kind.max)) text += (kind.max_excluded ? " and below " : " and at most ") + bound(kind.max);
   return text;
 }
+
+std::string allowed(const BooleanKind&) { return "true or false"; }
+
+std::string allowed(const TextKind& kind) {
+  if (!kind.names.empty()) return "one of " + quoted(kind.names);
+  return kind.is_folder_name ? "1 to 128 letters, digits, '.', '_' and '-', the first a letter, a digit or '_'"
+                             : "UTF-8 text without control characters";
+}
+
+std::string allowed(const TextListKind& kind) {
+  if (!kind.names.empty()) return "a list of any of " + quoted(kind.names);
+  if (kind.is_glob_factor) return "\"GLOB=FACTOR\" with a number of at least 0 as FACTOR, or a list of them";
+  return std::string(kind.each) + ", or a list of them, none of them empty";
+}
+
+std::string allowed(const NumberListKind& kind) { return allowed(kind.each) + ", or a list of them"; }
+
+std::string allowed(const ChoiceKind& kind) { return "one of " + quoted(kind.names); }
+
+std::string allowed(const StructureKind& kind) { return std::string(kind.allowed); }
 
 }  // namespace
 
@@ -136,43 +142,16 @@ std::string Field::set(const std::any& root, const Value& value) const {
   for (const row::Instead& other : instead) {
     if (other.value == *text) return problem + std::string(other.why);
   }
-  const std::string near = nearest_name(*text, allowed_names(*this));
+  const auto names_of = [](const auto& each) {
+    if constexpr (requires { each.names; }) return each.names;
+    return Names{};
+  };
+  const std::string near = nearest_name(*text, std::visit(names_of, kind));
   return problem + "allowed: " + allowed_values(*this) + (near.empty() ? "" : "; " + near);
 }
 
-std::string_view type_name(const Field& field) {
-  return std::visit(Overloaded{
-                        [](const IntegerKind&) -> std::string_view { return "integer"; },
-                        [](const SeedKind&) -> std::string_view { return "integer"; },
-                        [](const NumberKind&) -> std::string_view { return "number"; },
-                        [](const BooleanKind&) -> std::string_view { return "boolean"; },
-                        [](const TextListKind&) -> std::string_view { return "string or list of strings"; },
-                        [](const NumberListKind&) -> std::string_view { return "number or list of numbers"; },
-                        [](const StructureKind& kind) { return kind.type; },
-                        [](const auto&) -> std::string_view { return "string"; },
-                    },
-                    field.kind);
-}
-
 std::string allowed_values(const Field& field) {
-  return std::visit(
-      Overloaded{
-          [](const IntegerKind& kind) { return "an integer from " + std::to_string(kind.min) + " to " + std::to_string(kind.max); },
-          [](const SeedKind&) { return "an integer from 0 to " + std::to_string(UINT64_MAX); },
-          [](const NumberKind& kind) { return number_range(kind); },
-          [](const BooleanKind&) { return std::string("true or false"); },
-          [](const TextKind& kind) {
-            if (!kind.names.empty()) return one_of(kind.names);
-            return std::string(kind.is_folder_name
-                                   ? "1 to 128 letters, digits, '.', '_' and '-', the first a letter, a digit or '_'"
-                                   : "UTF-8 text without control characters");
-          },
-          [](const TextListKind& kind) { return text_list(kind); },
-          [](const NumberListKind& kind) { return number_range(kind.each) + ", or a list of them"; },
-          [](const ChoiceKind& kind) { return one_of(kind.names); },
-          [](const StructureKind& kind) { return std::string(kind.allowed); },
-      },
-      field.kind);
+  return std::visit([](const auto& kind) { return allowed(kind); }, field.kind);
 }
 
 std::string_view to_string(ResumeClass resume) {

@@ -5,29 +5,13 @@
 #include <utility>
 
 namespace temper {
-namespace {
 
-/// "sgd, sgdw and muon"
-std::string listed(const std::vector<std::string_view>& names) {
+std::string listed(const Names& names) {
   std::string text;
   for (std::size_t i = 0; i < names.size(); ++i)
     text += std::string(i == 0 ? "" : i + 1 == names.size() ? " and " : ", ") + std::string(names[i]);
   return text;
 }
-
-template <class Traits>
-void read_by_names(Field& field, std::span<const Traits> table, auto name_of) {
-  std::vector<std::string_view> names;
-  for (const Traits& traits : table)
-    if (has_word(traits.reads, field.key())) names.push_back(traits.text);
-  field.readers.text = listed(names);
-  field.readers.are_names = true;
-  field.readers.read = [table, name_of, key = std::string(field.key())](const std::any& config) {
-    return has_word(table[static_cast<std::size_t>(name_of(*std::any_cast<const RunConfig*>(config)))].reads, key);
-  };
-}
-
-}  // namespace
 
 bool has_word(std::string_view text, std::string_view word) {
   for (std::size_t at = text.find(word); at != std::string_view::npos; at = text.find(word, at + 1)) {
@@ -38,32 +22,31 @@ bool has_word(std::string_view text, std::string_view word) {
 }
 
 const FieldTable& config_table() {
-  static const FieldTable table = [] {
-    using enum ResumeClass;
-    using Run = RunConfig;
-    FieldTable all;
-    all.add<Run>(trajectory);
-    all.add("model", &Run::model, must_match, "The shape of the GPT-2 that is trained, and how its weights start.");
-    all.add("data", &Run::data, trajectory,
-            "Where the tokens are. Relative paths are relative to the working directory, not to the configuration file.");
-    all.add("batch", &Run::batch, trajectory, "How many tokens go into a step, and how many at a time.");
-    all.add("train", &Run::train, trajectory,
-            "How long to train (exactly one of steps and tokens is given), and what to start from.");
-    all.add("optimizer", &Run::optimizer, trajectory,
-            "How a gradient becomes an update. Defaults differ with the optimizer's name. A key that the optimizer does not read "
-            "is refused, unless it has its default.");
-    all.add("schedule", &Run::schedule, trajectory,
-            "How rate, momentum and batch change over the run. A key that the schedule does not read is refused, unless it has its "
-            "default. `temper config plot FILE` draws what comes out.");
-    all.add("eval", &Run::eval, free, "What is measured on the way.");
-    all.add("checkpoint", &Run::checkpoint, free,
-            "When the run is saved, and how many saves are kept. A run is saved at its end in any case.");
-    all.add("log", &Run::log, free, "What is written down, and how often.");
-    all.add("diagnostics", &Run::diagnostics, free, "What is measured about the updates. Nothing of it changes the run.");
-    all.add("parallel", &Run::parallel, free,
-            "How several ranks share a run (docs/distributed.md). A run by itself looks at `deterministic` only.");
-    return all;
-  }();
+  using enum ResumeClass;
+  using Run = RunConfig;
+  static const FieldTable table =
+      FieldTable()
+          .add<Run>(trajectory)
+          .add("model", &Run::model, must_match, "The shape of the GPT-2 that is trained, and how its weights start.")
+          .add("data", &Run::data, trajectory,
+               "Where the tokens are. Relative paths are relative to the working directory, not to the configuration file.")
+          .add("batch", &Run::batch, trajectory, "How many tokens go into a step, and how many at a time.")
+          .add("train", &Run::train, trajectory,
+               "How long to train (exactly one of steps and tokens is given), and what to start from.")
+          .add(
+              "optimizer", &Run::optimizer, trajectory,
+              "How a gradient becomes an update. Defaults differ with the optimizer's name. A key that the optimizer does not read "
+              "is refused, unless it has its default.")
+          .add("schedule", &Run::schedule, trajectory,
+               "How rate, momentum and batch change over the run. A key that the schedule does not read is refused, unless it has "
+               "its default. `temper config plot FILE` draws what comes out.")
+          .add("eval", &Run::eval, free, "What is measured on the way.")
+          .add("checkpoint", &Run::checkpoint, free,
+               "When the run is saved, and how many saves are kept. A run is saved at its end in any case.")
+          .add("log", &Run::log, free, "What is written down, and how often.")
+          .add("diagnostics", &Run::diagnostics, free, "What is measured about the updates. Nothing of it changes the run.")
+          .add("parallel", &Run::parallel, free,
+               "How several ranks share a run (docs/distributed.md). A run by itself looks at `deterministic` only.");
   return table;
 }
 
@@ -75,6 +58,14 @@ const Field* FieldTable::find(std::string_view path) const {
 const Section* FieldTable::find_section(std::string_view name) const {
   const auto found = std::find_if(sections.begin(), sections.end(), [&](const Section& section) { return section.name == name; });
   return found == sections.end() ? nullptr : &*found;
+}
+
+std::string FieldTable::keys_of(std::string_view section) const {
+  std::string keys;
+  for (const Field& field : fields) {
+    if (field.section() == section) keys += (keys.empty() ? "" : ", ") + std::string(field.key());
+  }
+  return keys;
 }
 
 std::vector<const Field*> alternatives(const Field& field, const FieldTable& table) {
@@ -138,14 +129,6 @@ void say(Field& field, const row::OneOf& texts) {
   if (auto* text = std::get_if<TextKind>(&field.kind)) text->names = texts.names;
   if (auto* list = std::get_if<TextListKind>(&field.kind)) list->names = texts.names;
   if (auto* choice = std::get_if<ChoiceKind>(&field.kind)) choice->names = texts.names;
-}
-
-void say(Field& field, const row::ReadByNames<OptimizerTraits>& readers) {
-  read_by_names(field, readers.table, [](const RunConfig& config) { return config.optimizer.name; });
-}
-
-void say(Field& field, const row::ReadByNames<ScheduleTraits>& readers) {
-  read_by_names(field, readers.table, [](const RunConfig& config) { return config.schedule.name; });
 }
 
 }  // namespace temper

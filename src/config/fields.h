@@ -22,28 +22,38 @@
 namespace temper {
 
 struct IntegerKind {
+  static constexpr std::string_view type = "integer";
   std::int64_t min = 0, max = most_steps;
 };
-struct SeedKind {};
+struct SeedKind {
+  static constexpr std::string_view type = "integer";
+};
 struct NumberKind {
+  static constexpr std::string_view type = "number";
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
   bool min_excluded = false, max_excluded = false;
 };
-struct BooleanKind {};
+struct BooleanKind {
+  static constexpr std::string_view type = "boolean";
+};
 struct TextKind {
+  static constexpr std::string_view type = "string";
   std::vector<std::string_view> names = {};  ///< the allowed texts; empty: any without control characters
   bool is_folder_name = false;               ///< 1 to 128 letters, digits, '.', '_', '-', the first a letter, digit or '_'
 };
 struct TextListKind {
+  static constexpr std::string_view type = "string or list of strings";
   std::vector<std::string_view> names = {};  ///< the allowed elements; empty: any that are not empty
-  bool is_glob_factor = false;               ///< elements are "GLOB=FACTOR" (config/glob_factor.h)
+  bool is_glob_factor = false;               ///< elements are "GLOB=FACTOR" (config/value.h)
   std::string_view each = "a path or glob";
 };
 struct NumberListKind {
+  static constexpr std::string_view type = "number or list of numbers";
   NumberKind each;
 };
 struct ChoiceKind {
+  static constexpr std::string_view type = "string";
   std::vector<std::string_view> names = {};  ///< in the enumerators' order
 };
 /// What code beside the table reads, since no single value says it.
@@ -97,13 +107,13 @@ inline void say(Field& field, const row::Instead& instead) { field.instead.push_
 inline void say(Field& field, row::FolderName) { std::get<TextKind>(field.kind).is_folder_name = true; }
 inline void say(Field& field, row::GlobFactors) { std::get<TextListKind>(field.kind).is_glob_factor = true; }
 inline void say(Field& field, const row::Either& group) { field.group = group.group; }
-void say(Field& field, const row::ReadByNames<OptimizerTraits>& readers);
-void say(Field& field, const row::ReadByNames<ScheduleTraits>& readers);
 inline void say(Field& field, row::OrIgnored) { field.readers.refuse_others = false; }
 inline void say(Field& field, const row::AsBefore& before) { field.as_before = before.value; }
 inline void say(Field& field, const row::AlsoCalled& other) { field.also_called = other.names; }
 
 using Names = std::vector<std::string_view>;
+/// "sgd, sgdw and muon"
+std::string listed(const Names& names);
 
 // Between a member and a Value of its type; `names` are an enum's.
 template <class T>
@@ -183,11 +193,23 @@ class SectionRows {
     (note(field, says), ...);
     return field;
   }
-  static void note(Field& field, const auto& says) { say(field, says); }
+  void note(Field& field, const auto& says) { say(field, says); }
   template <class Reads>
-  static void note(Field& field, const row::ReadBy<Reads>& by) {
+  void note(Field& field, const row::ReadBy<Reads>& by) {
     field.readers.text = by.where;
     field.readers.read = [read = by.read](const std::any& root) { return read(*std::any_cast<const Root*>(root)); };
+  }
+  /// The section's `name` is the index in the table.
+  template <class Traits>
+  void note(Field& field, const row::ReadByNames<Traits>& by) {
+    Names names;
+    for (const Traits& traits : by.table)
+      if (has_word(traits.reads, field.key())) names.push_back(traits.text);
+    field.readers.text = listed(names);
+    field.readers.are_names = true;
+    field.readers.read = [at = at_, table = by.table, key = std::string(field.key())](const std::any& root) {
+      return has_word(table[static_cast<std::size_t>(at(*std::any_cast<const Root*>(root)).name)].reads, key);
+    };
   }
 
   template <class T>
@@ -226,21 +248,25 @@ struct FieldTable {
 
   /// The rows of Root's own keys.
   template <class Root>
-  void add(ResumeClass resume = ResumeClass::free) {
+  FieldTable add(ResumeClass resume = ResumeClass::free) && {
     SectionRows<Root, Root, std::identity> rows(fields, "", {}, resume);
     Root::declare(rows);
+    return std::move(*this);
   }
   template <class Root, class Part>
-  void add(std::string_view name, Part Root::*part, ResumeClass resume, std::string_view help) {
+  FieldTable add(std::string_view name, Part Root::*part, ResumeClass resume, std::string_view help) && {
     const auto at = [part](auto& root) -> auto& { return root.*part; };
     SectionRows<Root, Part, decltype(at)> rows(fields, name, at, resume);
     Part::declare(rows);
     sections.push_back({name, help});
+    return std::move(*this);
   }
 
   /// nullptr: no such field (or section).
   const Field* find(std::string_view path) const;
   const Section* find_section(std::string_view name) const;
+  /// "trials, tokens, seconds"
+  std::string keys_of(std::string_view section) const;
 };
 
 /// The table of RunConfig, and its parts.
@@ -269,7 +295,9 @@ void reset_field(const Field& field, Root& root) {
 }
 
 /// "integer", "number", "boolean", "string", "string or list of strings", "number or list of numbers".
-std::string_view type_name(const Field& field);
+inline std::string_view type_name(const Field& field) {
+  return std::visit([](const auto& kind) { return kind.type; }, field.kind);
+}
 /// What may stand there, as a phrase: "a number above 0 and at most 1", "one of adamw".
 std::string allowed_values(const Field& field);
 /// `help` with those before it that read the key.

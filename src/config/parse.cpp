@@ -31,11 +31,7 @@ std::string problem_with_object(const FieldTable& table, const Entry& entry) {
 std::string problem_with_value(const FieldTable& table, const Entry& entry, const std::any& root) {
   if (const Field* field = table.find(entry.path)) return field->set(root, entry.value);
   if (table.find_section(entry.path) == nullptr) return unknown_key(entry.path, table);
-  std::string keys;
-  for (const Field& field : table.fields) {
-    if (field.section() == entry.path) keys += (keys.empty() ? "" : ", ") + std::string(field.key());
-  }
-  return entry.path + " is " + to_text(entry.value) + "; allowed: an object with any of the keys " + keys;
+  return entry.path + " is " + to_text(entry.value) + "; allowed: an object with any of the keys " + table.keys_of(entry.path);
 }
 
 /// Of the fields that exclude one another a layer may set one, and takes back the others.
@@ -235,7 +231,7 @@ std::vector<Entry> read_object(const FieldTable& table, JsonNode object, const s
   for (JsonNode& member : object.children) member.where += name.empty() ? "" : ": " + name;
   std::erase_if(object.children, [&](const JsonNode& member) {
     const Field* field = table.find(member.key);
-    if (member.key.find('.') == std::string::npos) return member.key == "$schema" || (field != nullptr && field->is_structure());
+    if (member.key.find('.') == std::string::npos) return field != nullptr && field->is_structure();
     problems.push_back(member.where + ": " + unknown_key(member.key, table));
     return true;
   });

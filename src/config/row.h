@@ -50,10 +50,10 @@ struct Instead {
 inline Instead instead(std::string_view value, std::string_view why) { return {value, why}; }
 
 /// A text that can name a folder; a list of "GLOB=FACTOR".
-struct FolderName {};
-struct GlobFactors {};
-inline constexpr FolderName folder_name;
-inline constexpr GlobFactors glob_factors;
+inline constexpr struct FolderName {
+} folder_name;
+inline constexpr struct GlobFactors {
+} glob_factors;
 
 /// Of the rows with this word at most one is given; a layer that sets one takes back the others.
 struct Either {

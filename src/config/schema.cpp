@@ -96,23 +96,25 @@ Json schema_of(const FieldTable& table, std::string_view title) {
   if (title.empty()) return object_of(table, "");
   Json schema = {{"$schema", "http://json-schema.org/draft-07/schema#"}, {"title", title}};
   schema.update(object_of(table, ""));
-  Json properties = {{"$schema", {{"description", "where an editor finds this schema; not read by temper"}, {"type", "string"}}}};
-  properties.update(schema["properties"]);
   for (const Section& section : table.sections) {
-    Json object = {{"description", section.help}};
+    Json& object = schema["properties"][std::string(section.name)] = {{"description", section.help}};
     object.update(object_of(table, section.name));
-    properties[std::string(section.name)] = object;
   }
-  schema["properties"] = properties;
   return schema;
 }
 
 std::string config_schema() {
   FieldTable table = config_table();
-  const std::string files = one_or_list(any_text()).dump();
-  Field extends{"extends", StructureKind{"", "", R"({"anyOf": )" + files + "}"}};
-  extends.help = "configuration files to start from, relative to this one; this file's keys replace theirs";
-  table.fields.insert(table.fields.begin(), std::move(extends));
+  const auto key_of_file = [](const char* key, const std::string& schema, std::string_view help) {
+    Field field{key, StructureKind{"", "", schema}};
+    field.help = help;
+    return field;
+  };
+  const Json files = {{"anyOf", one_or_list(any_text())}};
+  table.fields.insert(table.fields.begin(),
+                      {key_of_file("$schema", R"({"type": "string"})", where_the_schema_is),
+                       key_of_file("extends", files.dump(),
+                                   "configuration files to start from, relative to this one; this file's keys replace theirs")});
   return schema_of(table, "temper run configuration").dump(2) + "\n";
 }
 

@@ -9,6 +9,9 @@ namespace temper {
 
 struct FieldTable;
 
+/// What the key "$schema" of a file says.
+inline constexpr std::string_view where_the_schema_is = "where an editor finds this schema; not read by temper";
+
 /// JSON Schema draft-07 of a configuration file, for completion and checks in an editor; configs/schema.json is this text.
 std::string config_schema();
 

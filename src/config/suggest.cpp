@@ -58,14 +58,10 @@ std::string suggestion_for(std::string_view unknown_path, const FieldTable& tabl
   }
   const std::size_t dot = unknown_path.find('.');
   const Section* section = dot == std::string_view::npos ? nullptr : table.find_section(unknown_path.substr(0, dot));
-  for (const Field& field : table.fields) {
-    if (field.section() == (section != nullptr ? section->name : std::string_view{})) {
-      text += (text.empty() ? "" : ", ") + std::string(field.key());
-    }
-  }
-  if (section != nullptr) return "keys of " + std::string(section->name) + ": " + text;
+  if (section != nullptr) return "keys of " + std::string(section->name) + ": " + table.keys_of(section->name);
+  text = "known at the top level: " + table.keys_of("");
   for (const Section& each : table.sections) text += ", " + std::string(each.name);
-  return "known at the top level: " + text;
+  return text;
 }
 
 }  // namespace

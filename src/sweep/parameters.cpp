@@ -1,5 +1,4 @@
-#include "sweep/parameters.h"
-
+// The "parameters" of a sweep file: what varies, and over which values.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -8,6 +7,7 @@
 #include "config/parse.h"
 #include "config/resolved.h"
 #include "config/suggest.h"
+#include "sweep/sweep_file.h"
 
 namespace temper {
 namespace {
@@ -164,11 +164,7 @@ std::vector<std::string> keys_of(const SweptParameter& parameter) {
 }  // namespace
 
 const FieldTable& parameter_table() {
-  static const FieldTable table = [] {
-    FieldTable all;
-    all.add<Range>();
-    return all;
-  }();
+  static const FieldTable table = FieldTable().add<Range>();
   return table;
 }
 

@@ -3,17 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <set>
 
-#include "config/fields.h"
 #include "config/parse.h"
-#include "config/resolved.h"
-#include "config/schema.h"
 #include "config/suggest.h"
 #include "config/validate.h"
 #include "io/error.h"
 #include "io/file.h"
-#include "sweep/parameters.h"
 #include "sweep/slurm.h"
 
 namespace temper {
@@ -24,20 +19,18 @@ using Json = nlohmann::ordered_json;
 using Problems = std::vector<std::string>;
 
 /// Keys of W&B's sweeps that something else does here.
-const std::vector<std::pair<std::string_view, std::string_view>> done_otherwise = {
+constexpr std::pair<std::string_view, std::string_view> done_otherwise[] = {
     {"early_terminate", "here method \"halving\" stops what does badly early"},
     {"run_cap", "here budget.trials is the most that may run, and count how many configurations are drawn"},
-    {"program", "here every trial is a run of temper"},
-    {"command", "here every trial is a run of temper"},
-    {"project", "there is no server; --out names the folder"},
-    {"entity", "there is no server; --out names the folder"},
+    {"program command", "here every trial is a run of temper"},
+    {"project entity", "there is no server; --out names the folder"},
     {"name", "--out names the folder; for a description write a // comment"},
     {"description", "write a // comment"},
 };
 
 std::string why_no_key(std::string_view key) {
-  for (const auto& [other, instead] : done_otherwise) {
-    if (key == other) return std::string(instead);
+  for (const auto& [others, instead] : done_otherwise) {
+    if (has_word(others, key)) return std::string(instead);
   }
   const bool of_a_run = find_field(key) != nullptr || config_table().find_section(key) != nullptr;
   return of_a_run ? "a key of a run belongs into parameters, or into base" : "";
@@ -168,15 +161,13 @@ void check_method(const std::vector<Entry>& entries, const SweepFile& sweep, Pro
 }
 
 void check_contradictions(const SweepFile& sweep, Problems& problems) {
-  std::set<std::string> tied;
-  for (const Tie& tie : sweep.ties) tied.insert(tie.key);
   const std::vector<std::string> keys = swept_keys(sweep);
   for (const Tie& tie : sweep.ties) {
     if (std::count(keys.begin(), keys.end(), tie.key) > 1) {
       problems.push_back(tie.formula.where() + ": " + tie.key + " is tied to others and a parameter sets it too; keep one");
     }
     for (const std::string& key : tie.formula.keys()) {
-      if (tied.contains(key)) {
+      if (std::ranges::count(sweep.ties, key, &Tie::key) > 0) {
         problems.push_back(tie.formula.where() + ": \"" + tie.formula.text() + "\" uses " + key +
                            ", which is tied itself; write that key's formula in its place");
       }
@@ -190,18 +181,15 @@ void check_contradictions(const SweepFile& sweep, Problems& problems) {
 }  // namespace
 
 const FieldTable& sweep_table() {
-  static const FieldTable table = [] {
-    using enum ResumeClass;
-    FieldTable all;
-    all.special = why_no_key;
-    all.add<SweepFile>();
-    all.add("metric", &SweepFile::metric, free, "By what configurations are ranked.");
-    all.add("budget", &SweepFile::budget, free, "The most that the sweep may take.");
-    all.add("halving", &SweepFile::halving, free, "Successive halving.");
-    all.add("resources", &SweepFile::resources, free, "What trials have of the machine, or of a cluster's nodes.");
-    all.add("slurm", &SweepFile::slurm, free, "What `--executor slurm` looks at.");
-    return all;
-  }();
+  using enum ResumeClass;
+  static const FieldTable table =
+      FieldTable{{}, {}, why_no_key}
+          .add<SweepFile>()
+          .add("metric", &SweepFile::metric, free, "By what configurations are ranked.")
+          .add("budget", &SweepFile::budget, free, "The most that the sweep may take.")
+          .add("halving", &SweepFile::halving, free, "Successive halving.")
+          .add("resources", &SweepFile::resources, free, "What trials have of the machine, or of a cluster's nodes.")
+          .add("slurm", &SweepFile::slurm, free, "What `--executor slurm` looks at.");
   return table;
 }
 

@@ -12,6 +12,7 @@
 #include "config/fields.h"
 #include "config/json_entries.h"
 #include "config/resolved.h"
+#include "config/schema.h"
 #include "sweep/formula.h"
 #include "sweep/metric.h"
 
@@ -149,13 +150,14 @@ struct SweepFile {
     using Self = SweepFile;
     using namespace row;
     const auto drawn = read_by("method random and halving", [](const auto& sweep) { return sweep.method != SweepMethod::grid; });
+    rows("$schema", StructureKind{"string", "a text", R"({"type": "string"})"}, where_the_schema_is);
     rows("format", &Self::format, from(0), "of sweep.json, which temper writes; a file by hand needs none");
     rows("base",
          StructureKind{"string or object", "a configuration file or a configuration, { ... }",
                        R"({"anyOf": [{"type": "string", "minLength": 1}, {"$ref": "schema.json"}]})"},
          "what the trials vary: a configuration file, relative to this one, or a configuration");
     rows("method", &Self::method, one_of({"grid", "random", "halving"}),
-         instead("bayes", "bayes is not offered; use random (as good where seeds differ as much as settings) or halving"),
+         instead("bayes", "not offered; use random (as good where seeds differ as much as settings) or halving"),
          "how configurations are chosen: all combinations, draws, or successive halving");
     rows("parameters",
          StructureKind{"object", "a parameter under each name",
@@ -175,8 +177,9 @@ struct SweepFile {
   }
 };
 
-/// The rows of SweepFile.
+/// The rows of SweepFile, and of the object of one of its parameters.
 const FieldTable& sweep_table();
+const FieldTable& parameter_table();
 /// JSON Schema draft-07 of a sweep file; configs/sweep.schema.json is this text. It refers to schema.json beside it.
 std::string sweep_schema();
 /// The keys of a sweep file in Markdown; docs/sweeps.md ends with this text.
@@ -198,5 +201,9 @@ std::string_view to_string(SweepMethod method);
 
 /// The keys of a trial that a sweep sets: its parameters' and its ties', in the order of the file.
 std::vector<std::string> swept_keys(const SweepFile& sweep);
+
+// The parts of load_sweep() and sweep_to_json() in parameters.cpp.
+std::vector<SweptParameter> read_parameters(const JsonNode& node, std::vector<std::string>& problems);
+std::string parameter_to_json(const SweptParameter& parameter);
 
 }  // namespace temper

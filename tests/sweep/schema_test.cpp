@@ -3,7 +3,6 @@
 #include <nlohmann/json.hpp>
 
 #include "config/schema.h"
-#include "sweep/parameters.h"
 #include "sweep_support.h"
 
 namespace temper {
@@ -44,7 +43,7 @@ TEST(SweepRows, EveryKeyHasOneWithItsMeaning) {
   for (const Field& field : sweep_table().fields) {
     SweepFile scratch;
     EXPECT_EQ(get_field(field, initial), field.initial) << field.path;
-    if (!field.is_structure()) EXPECT_EQ(set_field(field, scratch, field.initial), "");
+    EXPECT_TRUE(field.is_structure() || set_field(field, scratch, field.initial).empty()) << field.path;
   }
   // A row of another table reaches for another struct.
   EXPECT_THROW(get_field(*find_field("seed"), initial), std::bad_any_cast);

@@ -48,9 +48,7 @@ OpCase matmul_ceiling(std::int64_t n) {
                output("y", Content::activation, {n, n})};
   c.flops = 2.0 * std::pow(static_cast<double>(n), 3);
   c.prepare = [](Ops& ops, const Views& v) { ops.register_weight(v["weight"]); };
-  c.run = [](Ops& ops, const Views& v) {
-    ops.linear_forward({.x = v["x"], .weight = v["weight"], .y = v["y"]});
-  };
+  c.run = [](Ops& ops, const Views& v) { ops.linear_forward({.x = v["x"], .weight = v["weight"], .y = v["y"]}); };
   return c;
 }
 
@@ -95,13 +93,8 @@ std::vector<std::string> nearest(const std::string& unknown, const std::vector<s
   std::vector<std::string> near;
   for (const std::string& each : names)
     if (!unknown.empty() && each.find(unknown) != std::string::npos) near.push_back(each);
-  if (near.empty() && unknown.size() <= longest) {
-    near = names;
-    std::stable_sort(near.begin(), near.end(), [&](const std::string& a, const std::string& b) {
-      return edit_distance(unknown, a) < edit_distance(unknown, b);
-    });
-    near.resize(1);
-  }
+  const auto distance = [&](const std::string& each) { return edit_distance(unknown, each); };
+  if (near.empty() && unknown.size() <= longest) near.push_back(*std::ranges::min_element(names, {}, distance));
   near.resize(std::min(near.size(), most));
   return near;
 }

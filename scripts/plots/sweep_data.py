@@ -111,6 +111,7 @@ class Report:
     trials: dict[str, int]
     commands: dict[str, str]
     verdict: str
+    columns: list[str]  # keys of a configuration, in the order of results.csv
     parameters: list[Parameter]
     configurations: list[Configuration]
 
@@ -170,6 +171,7 @@ def read_report(text: bytes) -> Report:
         data["parameters"] = [Parameter(**one) for one in data["parameters"]]
         for one in data["configurations"]:
             one["trials"] = [Trial(**trial) for trial in one["trials"]]
+        data["columns"] = list(data["configurations"][0])
         data["configurations"] = [Configuration(**one) for one in data["configurations"]]
         report = Report(**data)
         report.configurations[0]

@@ -6,10 +6,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
-from sweep_data import MEASURES, Configuration, Report, Trial, label
+from sweep_data import MEASURES, Configuration, Parameter, Report, Trial, label
 from sweep_picture import SEQUENCE, Picture
 from style import FAINT, GREY, INK
 
@@ -134,24 +135,45 @@ def command(text: str) -> str:
     return f"<pre><code>{escape(text)}</code></pre>" if text else ""
 
 
+def note(report: Report, one: Configuration) -> str:
+    return "tied for the best" if one.tied_for_best else "best" if one is report.best else ""
+
+
+def ranking_columns(report: Report) -> list[tuple[str, Callable[[Configuration], str]]]:
+    """Heading and cell of each, in the order in which the configurations have them."""
+
+    def value(parameter: Parameter) -> Callable[[Configuration], str]:
+        return lambda one: cell(escape(label(one.values[parameter.name])), str(parameter.values.index(one.values[parameter.name])))
+
+    def figure(key: str) -> Callable[[Configuration], str]:
+        return lambda one: cell(report.figure(getattr(one, key), 4), "" if getattr(one, key) is None else repr(getattr(one, key)))
+
+    def rank(one: Configuration) -> str:
+        number = report.configurations.index(one)
+        return cell(f'<a href="#configuration-{number + 1}">{report.place(one) or "–"}</a>', str(number))
+
+    columns = {
+        "rank": [("rank", rank)],
+        "values": [(one.name, value(one)) for one in report.parameters],
+        "rung": [("rung", lambda one: cell(str(one.rung), str(one.rung)))] if report.rungs > 1 else [],
+        "mean": [(report.metric, figure("mean"))],
+        "sd": [("sd", figure("sd"))],
+        "interval": [("95 % interval", figure("interval"))],
+        "n": [("n", lambda one: cell(str(one.n), str(one.n)))],
+        "failed": [("failed", lambda one: cell(str(one.failed or ""), str(one.failed)))],
+        "behind_best": [("behind the best", lambda one: behind(report, one))],
+        "tied_for_best": [("", lambda one: cell(note(report, one), note(report, one)))],
+    }
+    return [column for key in report.columns for column in columns.get(key, [])]
+
+
 def ranking(report: Report) -> str:
-    names = [one.name for one in report.parameters]
-    columns = ["rank", *names, *(["rung"] if report.rungs > 1 else []), report.metric, "sd", "95 % interval", "behind the best", "n", "failed", ""]
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
+    columns = ranking_columns(report)
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name, _ in columns)
     rows = []
-    for number, one in enumerate(report.configurations):
-        link = f'<a href="#configuration-{number + 1}">{report.place(one) or "–"}</a>'
-        note = "tied for the best" if one.tied_for_best else "best" if one is report.best else ""
-        cells = [cell(link, str(number))]
-        for parameter in report.parameters:
-            value = one.values[parameter.name]
-            cells.append(cell(escape(label(value)), str(parameter.values.index(value))))
-        cells += [cell(str(one.rung), str(one.rung))] if report.rungs > 1 else []
-        cells += [cell(report.figure(value, 4), "" if value is None else repr(value)) for value in (one.mean, one.sd, one.interval)]
-        cells.append(behind(report, one))
-        cells += [cell(str(one.n), str(one.n)), cell(str(one.failed or ""), str(one.failed)), cell(note, note)]
-        state = "best" if note == "best" else "tied" if note else "failed" if one.failed else ""
-        rows.append(f'<tr class="{state}">{"".join(cells)}</tr>')
+    for one in report.configurations:
+        state = {"best": "best", "": "failed" if one.failed else ""}.get(note(report, one), "tied")
+        rows.append(f'<tr class="{state}">{"".join(of(one) for _, of in columns)}</tr>')
     body = "\n".join(rows)
     table = f'<div class="scroll"><table class="sortable">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
     if len(report.seeds) > 1:

@@ -87,13 +87,8 @@ std::vector<std::string> nearest(const std::string& unknown, const std::vector<s
   std::vector<std::string> near;
   for (const std::string& each : names)
     if (!unknown.empty() && each.find(unknown) != std::string::npos) near.push_back(each);
-  if (near.empty() && unknown.size() <= longest) {
-    near = names;
-    std::stable_sort(near.begin(), near.end(), [&](const std::string& a, const std::string& b) {
-      return edit_distance(unknown, a) < edit_distance(unknown, b);
-    });
-    near.resize(1);
-  }
+  const auto distance = [&](const std::string& each) { return edit_distance(unknown, each); };
+  if (near.empty() && unknown.size() <= longest) near.push_back(*std::ranges::min_element(names, {}, distance));
   near.resize(std::min(near.size(), most));
   return near;
 }

@@ -5,6 +5,7 @@
 #include "config/parse.h"
 #include "config/resolved.h"
 #include "config/schema.h"
+#include "sweep/sweep_file.h"
 
 namespace temper {
 
@@ -12,7 +13,7 @@ void add_config_command(CLI::App& app) {
   struct Arguments {
     std::string config;
     std::vector<std::string> overrides;
-    bool json = false;
+    bool json = false, sweep = false;
   };
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("config", "Show and check configurations");
@@ -37,10 +38,12 @@ void add_config_command(CLI::App& app) {
   });
 
   CLI::App* schema = command->add_subcommand("schema", "Print the JSON Schema (draft-07), for completion in an editor");
-  schema->callback([] { write_output(config_schema()); });
+  schema->add_flag("--sweep", arguments->sweep, "Of sweep files instead of configurations");
+  schema->callback([arguments] { write_output(arguments->sweep ? sweep_schema() : config_schema()); });
 
   CLI::App* reference = command->add_subcommand("reference", "Print every key as a Markdown page (docs/configuration.md)");
-  reference->callback([] { write_output(config_reference()); });
+  reference->add_flag("--sweep", arguments->sweep, "Those of sweep files, with which docs/sweeps.md ends");
+  reference->callback([arguments] { write_output(arguments->sweep ? sweep_reference() : config_reference()); });
 
   CLI::App* keys = command->add_subcommand("keys", "Print every key with its meaning, for the terminal");
   keys->callback([] { write_output(config_help()); });

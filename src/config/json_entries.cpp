@@ -5,9 +5,25 @@
 namespace temper {
 namespace {
 
-Value plain_list(const JsonNode& list) {
+void add_members(const JsonNode& object, const std::string& prefix, std::vector<Entry>& entries,
+                 std::vector<std::string>& problems) {
+  for (const JsonNode& member : object.children) {
+    if (member.key.find('.') != std::string::npos) {
+      problems.push_back(member.where + ": key " + to_text(Value{member.key}) +
+                         ": in a file a section is an object, \"section\": {\"key\": ...}");
+    }
+    const std::string path = prefix + member.key;
+    entries.push_back({member.where, path, plain_value(member), member.is_object()});
+    if (member.is_object()) add_members(member, path + ".", entries, problems);
+  }
+}
+
+}  // namespace
+
+Value plain_value(const JsonNode& node) {
+  if (!node.is_list()) return node.value;
   std::vector<Value> values;
-  for (const JsonNode& element : list.children) {
+  for (const JsonNode& element : node.children) {
     if (element.kind != JsonNode::Kind::value) {
       throw Error(ExitCode::usage, element.where + ": not valid JSON for a configuration: " +
                                        (element.is_list() ? "a list in a list" : "an object in a list") +
@@ -17,21 +33,6 @@ Value plain_list(const JsonNode& list) {
   }
   return {values};
 }
-
-void add_members(const JsonNode& object, const std::string& prefix, std::vector<Entry>& entries,
-                 std::vector<std::string>& problems) {
-  for (const JsonNode& member : object.children) {
-    if (member.key.find('.') != std::string::npos) {
-      problems.push_back(member.where + ": key " + to_text(Value{member.key}) +
-                         ": in a file a section is an object, \"section\": {\"key\": ...}");
-    }
-    const std::string path = prefix + member.key;
-    entries.push_back({member.where, path, member.is_list() ? plain_list(member) : member.value, member.is_object()});
-    if (member.is_object()) add_members(member, path + ".", entries, problems);
-  }
-}
-
-}  // namespace
 
 std::vector<Entry> flatten(const JsonNode& object, std::vector<std::string>& problems) {
   std::vector<Entry> entries;

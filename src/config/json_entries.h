@@ -17,6 +17,9 @@ struct Entry {
   bool is_object = false;  ///< its members follow as entries of their own
 };
 
+/// A plain value or a list of them; null for an object. A list of anything else: Error(ExitCode::usage).
+Value plain_value(const JsonNode& node);
+
 /// The members of an object in their order, those of its objects under dotted paths. Keys with a dot in them are added to
 /// `problems`. A list of anything but plain values: Error(ExitCode::usage).
 std::vector<Entry> flatten(const JsonNode& object, std::vector<std::string>& problems);

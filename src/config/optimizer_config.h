@@ -181,8 +181,7 @@ struct OptimizerConfig {
   std::int64_t muon_iterations = 5;
   MuonScale muon_scale = MuonScale::shape;
 
-  template <class Rows>
-  static void declare(Rows& rows) {
+  static void declare(auto& rows) {
     using Self = OptimizerConfig;
     using namespace row;
     const std::vector<std::string_view> kinds(parameter_kind_names.begin(), parameter_kind_names.end());

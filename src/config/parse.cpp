@@ -22,26 +22,16 @@ bool is_inside(std::string_view path, std::string_view section) {
   return path.size() > section.size() && path.starts_with(section) && path[section.size()] == '.';
 }
 
-std::string keys_of(std::string_view section) {
-  std::string keys;
-  for (const Field& field : config_fields()) {
-    if (field.section() == section) keys += (keys.empty() ? "" : ", ") + std::string(field.key());
-  }
-  return keys;
+std::string problem_with_object(const FieldTable& table, const Entry& entry) {
+  if (table.find_section(entry.path) != nullptr) return "";
+  if (const Field* field = table.find(entry.path)) return entry.path + " is an object; allowed: " + allowed_values(*field);
+  return unknown_key(entry.path, table, "section");
 }
 
-std::string problem_with_object(const Entry& entry) {
-  if (find_section(entry.path) != nullptr) return "";
-  if (const Field* field = find_field(entry.path)) return entry.path + " is an object; allowed: " + allowed_values(*field);
-  return "unknown section " + to_text({entry.path}) + "; " + suggestion_for(entry.path);
-}
-
-std::string problem_with_value(const Entry& entry, RunConfig& config) {
-  if (const Field* field = find_field(entry.path)) return set_field(*field, config, entry.value);
-  if (find_section(entry.path) != nullptr) {
-    return entry.path + " is " + to_text(entry.value) + "; allowed: an object with any of the keys " + keys_of(entry.path);
-  }
-  return "unknown key " + to_text({entry.path}) + "; " + suggestion_for(entry.path);
+std::string problem_with_value(const FieldTable& table, const Entry& entry, const std::any& root) {
+  if (const Field* field = table.find(entry.path)) return field->set(root, entry.value);
+  if (table.find_section(entry.path) == nullptr) return unknown_key(entry.path, table);
+  return entry.path + " is " + to_text(entry.value) + "; allowed: an object with any of the keys " + table.keys_of(entry.path);
 }
 
 /// Of the fields that exclude one another a layer may set one, and takes back the others.
@@ -73,20 +63,11 @@ struct Layers {
 /// One layer on top of what is there.
 void add_layer(const std::vector<Entry>& entries, Layers& layers) {
   auto& [config, problems, given_for] = layers;
-  std::map<std::string_view, const Entry*> given;
   const OptimizerName name_below = config.optimizer.name;
-  const Entry* refused_object = nullptr;
+  set_entries(config_table(), entries, &config, problems);
+  std::map<std::string_view, const Entry*> given;
   for (const Entry& entry : entries) {
-    if (refused_object != nullptr && is_inside(entry.path, refused_object->path)) continue;
-    const Field* taken_back = entry.is_object || !entry.value.is_null() ? nullptr : find_field(entry.path);
-    if (taken_back != nullptr) {  // null: as if nobody had given the key
-      reset_field(*taken_back, config);
-      continue;
-    }
-    const std::string problem = entry.is_object ? problem_with_object(entry) : problem_with_value(entry, config);
-    if (!problem.empty()) problems.push_back(entry.where + ": " + problem);
-    if (entry.is_object && !problem.empty()) refused_object = &entry;
-    given[entry.path] = &entry;
+    if (!entry.value.is_null()) given[entry.path] = &entry;
   }
   settle_alternatives(given, config, problems);
   for (const char* path : {"optimizer.learning_rate", "optimizer.weight_decay"}) {
@@ -139,33 +120,13 @@ std::vector<std::string> take_extends(std::vector<Entry>& entries, std::string& 
   return bases;
 }
 
-std::string read_config_file(const fs::path& path, const std::string& named_at) {
-  std::error_code ignored;
-  if (fs::is_directory(path, ignored)) {
-    throw Error(ExitCode::usage, named_at + path.string() + " is a folder; name the configuration file in it");
-  }
-  if (!fs::exists(path, ignored)) {
-    throw Error(ExitCode::usage,
-                named_at + path.string() + " does not exist; name a configuration file, such as configs/quickstart.json");
-  }
-  if (fs::is_regular_file(path, ignored) && fs::file_size(path, ignored) > largest_file) {
-    throw Error(ExitCode::usage, named_at + path.string() + " has " + std::to_string(fs::file_size(path, ignored)) +
-                                     " bytes, too many for a configuration (at most " + std::to_string(largest_file) + ")");
-  }
-  try {
-    return read_file(path);
-  } catch (const Error& error) {
-    throw Error(ExitCode::usage, named_at + error.what());
-  }
-}
-
 /// Applies the files, relative to `folder`, that the entries extend, then the entries.
 void apply_entries(std::vector<Entry> entries, const fs::path& folder, std::vector<fs::path>& open, Layers& layers);
 
 /// Applies what `path` extends, then `path`. `open` holds the files on the way here, to refuse cycles.
 void apply_file(const fs::path& path, const std::string& named_at, std::vector<fs::path>& open, Layers& layers) {
   constexpr std::size_t longest_chain = 32;
-  const std::string text = read_config_file(path, named_at);
+  const std::string text = read_config_file(path, named_at, "a configuration file, such as configs/quickstart.json");
   const fs::path canonical = fs::weakly_canonical(path);
   if (std::find(open.begin(), open.end(), canonical) != open.end()) {
     throw Error(ExitCode::usage, named_at + path.string() + " extends itself, directly or through others; break the circle");
@@ -229,6 +190,55 @@ RunConfig resolved_and_told(const Layers& layers, const std::string& label, std:
 }
 
 }  // namespace
+
+std::string read_config_file(const fs::path& path, const std::string& named_at, std::string_view wanted) {
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) {
+    throw Error(ExitCode::usage, named_at + path.string() + " is a folder; name the file in it");
+  }
+  if (!fs::exists(path, ignored)) {
+    throw Error(ExitCode::usage, named_at + path.string() + " does not exist; name " + std::string(wanted));
+  }
+  if (fs::is_regular_file(path, ignored) && fs::file_size(path, ignored) > largest_file) {
+    throw Error(ExitCode::usage, named_at + path.string() + " has " + std::to_string(fs::file_size(path, ignored)) +
+                                     " bytes, too many for a configuration (at most " + std::to_string(largest_file) + ")");
+  }
+  try {
+    return read_file(path);
+  } catch (const Error& error) {
+    throw Error(ExitCode::usage, named_at + error.what());
+  }
+}
+
+void set_entries(const FieldTable& table, const std::vector<Entry>& entries, const std::any& root,
+                 std::vector<std::string>& problems) {
+  const Entry* refused_object = nullptr;
+  for (const Entry& entry : entries) {
+    if (refused_object != nullptr && is_inside(entry.path, refused_object->path)) continue;
+    const Field* taken_back = entry.is_object || !entry.value.is_null() ? nullptr : table.find(entry.path);
+    if (taken_back != nullptr) {  // null: as if nobody had given the key
+      taken_back->write(root, taken_back->initial);
+      continue;
+    }
+    const std::string problem = entry.is_object ? problem_with_object(table, entry) : problem_with_value(table, entry, root);
+    if (!problem.empty()) problems.push_back(entry.where + ": " + problem);
+    if (entry.is_object && !problem.empty()) refused_object = &entry;
+  }
+}
+
+std::vector<Entry> read_object(const FieldTable& table, JsonNode object, const std::any& root, std::vector<std::string>& problems,
+                               const std::string& name) {
+  for (JsonNode& member : object.children) member.where += name.empty() ? "" : ": " + name;
+  std::erase_if(object.children, [&](const JsonNode& member) {
+    const Field* field = table.find(member.key);
+    if (member.key.find('.') == std::string::npos) return field != nullptr && field->is_structure();
+    problems.push_back(member.where + ": " + unknown_key(member.key, table));
+    return true;
+  });
+  std::vector<Entry> entries = flatten(object, problems);
+  set_entries(table, entries, root, problems);
+  return entries;
+}
 
 RunConfig load_config(const fs::path& path, const std::vector<std::string>& overrides, std::vector<std::string>* notes) {
   Layers layers;

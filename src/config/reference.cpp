@@ -53,26 +53,31 @@ A key without a default is not given unless a file or an override sets it.
 
 std::string code(const std::string& text) { return text.empty() ? "" : "`" + text + "`"; }
 
-std::string table_of(std::string_view section) {
-  std::string table = "\n| Key | Type | Allowed | Default | Meaning | On resume |\n|---|---|---|---|---|---|\n";
-  for (const Field& field : config_fields()) {
+std::string table_of(const FieldTable& table, std::string_view section, bool is_resumed) {
+  const std::string resume = is_resumed ? " On resume |" : "";
+  std::string text =
+      "\n| Key | Type | Allowed | Default | Meaning |" + resume + "\n|---|---|---|---|---|" + (is_resumed ? "---|\n" : "\n");
+  for (const Field& field : table.fields) {
     if (field.section() != section) continue;
-    table += "| `" + field.path + "` | " + std::string(type_name(field)) + " | " + allowed_values(field) + " | " +
-             code(default_text(field)) + " | " + full_help(field) + " | " + std::string(to_string(field.resume)) + " |\n";
+    text += "| `" + field.path + "` | " + std::string(type_name(field)) + " | " + allowed_values(field) + " | " +
+            code(default_text(field)) + " | " + full_help(field) + " |" +
+            (is_resumed ? " " + std::string(to_string(field.resume)) + " |\n" : "\n");
   }
-  return table;
+  return text;
 }
 
 }  // namespace
 
-std::string config_reference() {
-  std::string page(introduction);
-  page += "\n## Top level\n" + table_of("");
-  for (const Section& section : config_sections()) {
-    page += "\n## " + std::string(section.name) + "\n\n" + std::string(section.help) + "\n" + table_of(section.name);
+std::string reference_of(const FieldTable& table, const std::string& level, const std::string& top, bool is_resumed) {
+  std::string text = level + " " + top + "\n" + table_of(table, "", is_resumed);
+  for (const Section& section : table.sections) {
+    text += "\n" + level + " " + std::string(section.name) + "\n\n" + std::string(section.help) + "\n" +
+            table_of(table, section.name, is_resumed);
   }
-  return page;
+  return text;
 }
+
+std::string config_reference() { return std::string(introduction) + "\n" + reference_of(config_table(), "##", "Top level", true); }
 
 std::string config_help() {
   std::size_t width = 0;

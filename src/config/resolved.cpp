@@ -10,18 +10,6 @@ namespace {
 
 std::string text_or_not_given(const Value& value) { return value.is_null() ? "not given" : to_text(value); }
 
-/// Of `config` the fields that are given and that `whole`, the same resolved, reads.
-std::string to_json(const RunConfig& config, const RunConfig& whole) {
-  using Json = nlohmann::ordered_json;
-  Json json = Json::object();
-  for (const Field& field : config_fields()) {
-    const Value value = get_field(field, config);
-    Json& section = field.section().empty() ? json : json[std::string(field.section())];
-    if (!value.is_null() && field.is_read(whole)) section[std::string(field.key())] = Json::parse(to_text(value));
-  }
-  return json.dump(2) + "\n";
-}
-
 }  // namespace
 
 RunConfig resolved(RunConfig config) {
@@ -29,12 +17,27 @@ RunConfig resolved(RunConfig config) {
   return config;
 }
 
-std::string config_to_json(const RunConfig& config) {
-  const RunConfig whole = resolved(config);
-  return to_json(whole, whole);
+std::string table_to_json(const FieldTable& table, const std::any& root, const std::any& whole) {
+  using Json = nlohmann::ordered_json;
+  Json json = Json::object();
+  for (const Field& field : table.fields) {
+    const Value value = field.read(root);
+    if (value.is_null() || (field.readers.read && !field.readers.read(whole))) continue;
+    Json& section = field.section().empty() ? json : json[std::string(field.section())];
+    section[std::string(field.key())] = Json::parse(to_text(value));
+  }
+  return json.dump(2) + "\n";
 }
 
-std::string base_to_json(const RunConfig& config) { return to_json(config, resolved(config)); }
+std::string config_to_json(const RunConfig& config) {
+  const RunConfig whole = resolved(config);
+  return table_to_json(config_table(), &whole, &whole);
+}
+
+std::string base_to_json(const RunConfig& config) {
+  const RunConfig whole = resolved(config);
+  return table_to_json(config_table(), &config, &whole);
+}
 
 std::string config_identity(const RunConfig& config, const std::vector<Field>& fields) {
   const RunConfig whole = resolved(config);

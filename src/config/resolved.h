@@ -19,6 +19,9 @@ RunConfig resolved(RunConfig config);
 std::string config_to_json(const RunConfig& config);
 /// The same of a base for more layers: without what is not given.
 std::string base_to_json(const RunConfig& config);
+/// The same of any table, without structures: what `root` has given and `whole`, the same resolved, reads. Both point to its
+/// struct.
+std::string table_to_json(const FieldTable& table, const std::any& root, const std::any& whole);
 
 /// What tells a run from others: a hash, as 16 hexadecimal digits, of the resolved fields that are read, in the order of their
 /// paths, without those at their `as_before`. So a key that is added changes no identity, and a changed default changes all that

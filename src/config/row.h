@@ -2,8 +2,6 @@
 //   rows("beta3", &Self::beta3, from(0), below(1), read_by(optimizers), "decay rate of the slow moment, per step");
 #pragma once
 
-#include <cstdint>
-#include <functional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -12,8 +10,6 @@
 #include "config/value.h"
 
 namespace temper {
-
-struct RunConfig;
 
 /// What a changed field means to a run that is resumed. A row that says none has its section's.
 enum class ResumeClass {
@@ -41,11 +37,23 @@ struct OneOf {
 };
 inline OneOf one_of(std::vector<std::string_view> names) { return {std::move(names)}; }
 
+/// What the elements of a list of texts are, for people; a path or glob unless said.
+struct Each {
+  std::string_view what;
+};
+inline Each each(std::string_view what) { return {what}; }
+
+/// What someone may write there who knows another program, and why it is refused.
+struct Instead {
+  std::string_view value, why;
+};
+inline Instead instead(std::string_view value, std::string_view why) { return {value, why}; }
+
 /// A text that can name a folder; a list of "GLOB=FACTOR".
-struct FolderName {};
-struct GlobFactors {};
-inline constexpr FolderName folder_name;
-inline constexpr GlobFactors glob_factors;
+inline constexpr struct FolderName {
+} folder_name;
+inline constexpr struct GlobFactors {
+} glob_factors;
 
 /// Of the rows with this word at most one is given; a layer that sets one takes back the others.
 struct Either {
@@ -54,11 +62,15 @@ struct Either {
 inline Either either(std::string_view group) { return {group}; }
 
 /// Who reads the key; one that is set where nothing reads it is refused.
+template <class Reads>
 struct ReadBy {
-  std::string_view where;                      ///< for people: "norm_control rotational"
-  std::function<bool(const RunConfig&)> read;  ///< of a resolved configuration
+  std::string_view where;  ///< for people: "norm_control rotational"
+  Reads read;              ///< whether the whole struct, resolved, does
 };
-inline ReadBy read_by(std::string_view where, std::function<bool(const RunConfig&)> read) { return {where, std::move(read)}; }
+template <class Reads>
+ReadBy<Reads> read_by(std::string_view where, Reads read) {
+  return {where, std::move(read)};
+}
 /// The optimizers, or the schedules, that name the key in `reads` of their row in `table`.
 template <class Traits>
 struct ReadByNames {

@@ -39,8 +39,7 @@ struct ModelConfig {
   Initialization init = Initialization::gpt2;
   bool residual_scaling = true;
 
-  template <class Rows>
-  static void declare(Rows& rows) {
+  static void declare(auto& rows) {
     using Self = ModelConfig;
     using namespace row;
     rows("n_layer", &Self::n_layer, also_called("num_layers layers depth"), from(1), to(1024), "transformer blocks");
@@ -70,8 +69,7 @@ struct DataConfig {
   bool shuffle = false;
   std::string format = "auto";
 
-  template <class Rows>
-  static void declare(Rows& rows) {
+  static void declare(auto& rows) {
     using Self = DataConfig;
     using namespace row;
     rows("train", &Self::train, also_called("input_bin dataset"), ResumeClass::free,
@@ -90,8 +88,7 @@ struct BatchConfig {
   std::int64_t tokens_per_step = 524288;
   std::int64_t micro_batch = 4;  ///< sequences of n_ctx tokens per forward pass
 
-  template <class Rows>
-  static void declare(Rows& rows) {
+  static void declare(auto& rows) {
     using Self = BatchConfig;
     using namespace row;
     rows("tokens_per_step", &Self::tokens_per_step,
@@ -107,8 +104,7 @@ struct TrainConfig {
   Recompute recompute = Recompute::none;
   std::optional<std::string> init_from, branch_from;
 
-  template <class Rows>
-  static void declare(Rows& rows) {
+  static void declare(auto& rows) {
     using Self = TrainConfig;
     using namespace row;
     rows("steps", &Self::steps, also_called("max_steps max_iters num_iterations iterations iters total_steps"), from(1),
@@ -135,8 +131,7 @@ struct EvalConfig {
   std::string hellaswag;
   std::int64_t hellaswag_items = 0;
 
-  template <class Rows>
-  static void declare(Rows& rows) {
+  static void declare(auto& rows) {
     using Self = EvalConfig;
     using namespace row;
     rows("every", &Self::every, also_called("val_every eval_interval val_loss_every"), from(0),
@@ -154,8 +149,7 @@ struct CheckpointConfig {
   std::int64_t every = 1000;
   std::int64_t keep = 2;
 
-  template <class Rows>
-  static void declare(Rows& rows) {
+  static void declare(auto& rows) {
     using Self = CheckpointConfig;
     using namespace row;
     rows("every", &Self::every, also_called("save_every save_interval"), from(0), "steps between checkpoints; 0: only at the end");
@@ -167,8 +161,7 @@ struct LogConfig {
   std::int64_t every = 1;
   bool tensorboard = true;
 
-  template <class Rows>
-  static void declare(Rows& rows) {
+  static void declare(auto& rows) {
     using Self = LogConfig;
     using namespace row;
     rows("every", &Self::every, also_called("log_interval"), from(1), "steps between lines on the terminal and in metrics.jsonl");
@@ -184,8 +177,7 @@ struct DiagnosticsConfig {
   std::int64_t histogram_every = 0;
   std::int64_t histogram_bins = 96;
 
-  template <class Rows>
-  static void declare(Rows& rows) {
+  static void declare(auto& rows) {
     using Self = DiagnosticsConfig;
     using namespace row;
     rows("every", &Self::every, from(0), "steps between measurements of norms, angles, alignment and noise per tensor; 0: off");
@@ -210,8 +202,7 @@ struct ParallelConfig {
   std::int64_t timeout_seconds = 120;
   std::int64_t check_every = 1000;
 
-  template <class Rows>
-  static void declare(Rows& rows) {
+  static void declare(auto& rows) {
     using Self = ParallelConfig;
     using namespace row;
     rows("zero_stage", &Self::zero_stage, from(0), to(1), ResumeClass::topology,
@@ -248,8 +239,7 @@ struct RunConfig {
   ParallelConfig parallel;
 
   /// The keys that stand in no section.
-  template <class Rows>
-  static void declare(Rows& rows) {
+  static void declare(auto& rows) {
     using Self = RunConfig;
     using namespace row;
     rows("name", &Self::name, also_called("run_name"), folder_name, ResumeClass::free,

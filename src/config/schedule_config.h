@@ -66,8 +66,7 @@ struct ScheduleConfig {
   std::int64_t batch_warmup_steps = 0;
   std::optional<std::int64_t> batch_start_tokens = {};
 
-  template <class Rows>
-  static void declare(Rows& rows) {
+  static void declare(auto& rows) {
     using Self = ScheduleConfig;
     using namespace row;
     constexpr std::int64_t longest_batch_warmup = 1'000'000;  // its steps are counted one by one

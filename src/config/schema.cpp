@@ -49,13 +49,17 @@ void add_type(const TextListKind& kind, Json& property) {
 }
 
 void add_type(const NumberListKind& kind, Json& property) {
-  property["anyOf"] = one_or_list({{"type", "number"}, {"exclusiveMinimum", kind.above}, {"exclusiveMaximum", kind.below}});
+  Json element;
+  add_type(kind.each, element);
+  property["anyOf"] = one_or_list(element);
 }
 
 void add_type(const ChoiceKind& kind, Json& property) {
   property["type"] = "string";
   property["enum"] = kind.names;
 }
+
+void add_type(const StructureKind& kind, Json& property) { property.update(Json::parse(kind.schema)); }
 
 /// null takes a key of an extended file back.
 void allow_null(Json& property) {
@@ -67,19 +71,19 @@ void allow_null(Json& property) {
 Json property_of(const Field& field) {
   Json property = {{"description", full_help(field)}};
   std::visit([&](const auto& kind) { add_type(kind, property); }, field.kind);
-  const Value initial = get_field(field, RunConfig{});
+  const Value initial = field.initial;
   if (!initial.is_null()) property["default"] = Json::parse(to_text(initial));
-  allow_null(property);
+  if (!field.is_structure()) allow_null(property);
   return property;
 }
 
 /// An object whose properties are the fields of a section (empty: the top level).
-Json object_of(std::string_view section) {
+Json object_of(const FieldTable& table, std::string_view section) {
   Json object = {{"type", "object"}, {"additionalProperties", false}, {"properties", Json::object()}};
-  for (const Field& field : config_fields()) {
+  for (const Field& field : table.fields) {
     if (field.section() != section) continue;
     object["properties"][std::string(field.key())] = property_of(field);
-    for (const Field* other : alternatives(field)) {
+    for (const Field* other : alternatives(field, table)) {
       if (other > &field) object["allOf"].push_back({{"not", {{"required", {field.key(), other->key()}}}}});
     }
   }
@@ -88,23 +92,30 @@ Json object_of(std::string_view section) {
 
 }  // namespace
 
-std::string config_schema() {
-  Json schema = {{"$schema", "http://json-schema.org/draft-07/schema#"}, {"title", "temper run configuration"}};
-  schema.update(object_of(""));
-  Json properties = {
-      {"$schema", {{"description", "where an editor finds this schema; not read by temper"}, {"type", "string"}}},
-      {"extends",
-       {{"description", "configuration files to start from, relative to this one; this file's keys replace theirs"},
-        {"anyOf", one_or_list(any_text())}}},
-  };
-  properties.update(schema["properties"]);
-  for (const Section& section : config_sections()) {
-    Json object = {{"description", section.help}};
-    object.update(object_of(section.name));
-    properties[std::string(section.name)] = object;
+Json schema_of(const FieldTable& table, std::string_view title) {
+  if (title.empty()) return object_of(table, "");
+  Json schema = {{"$schema", "http://json-schema.org/draft-07/schema#"}, {"title", title}};
+  schema.update(object_of(table, ""));
+  for (const Section& section : table.sections) {
+    Json& object = schema["properties"][std::string(section.name)] = {{"description", section.help}};
+    object.update(object_of(table, section.name));
   }
-  schema["properties"] = properties;
-  return schema.dump(2) + "\n";
+  return schema;
+}
+
+std::string config_schema() {
+  FieldTable table = config_table();
+  const auto key_of_file = [](const char* key, const std::string& schema, std::string_view help) {
+    Field field{key, StructureKind{"", "", schema}};
+    field.help = help;
+    return field;
+  };
+  const Json files = {{"anyOf", one_or_list(any_text())}};
+  table.fields.insert(table.fields.begin(),
+                      {key_of_file("$schema", R"({"type": "string"})", where_the_schema_is),
+                       key_of_file("extends", files.dump(),
+                                   "configuration files to start from, relative to this one; this file's keys replace theirs")});
+  return schema_of(table, "temper run configuration").dump(2) + "\n";
 }
 
 }  // namespace temper

@@ -3,9 +3,6 @@
 #include <algorithm>
 #include <limits>
 #include <utility>
-#include <vector>
-
-#include "config/fields.h"
 
 namespace temper {
 namespace {
@@ -17,29 +14,26 @@ std::string_view last_component(std::string_view path) {
   return dot == std::string_view::npos ? path : path.substr(dot + 1);
 }
 
-Paths all_paths() {
-  Paths paths;
-  for (const Field& field : config_fields()) paths.push_back(field.path);
-  for (const Section& section : config_sections()) paths.push_back(section.name);
-  return paths;
-}
+constexpr std::size_t longest_name = 100;  // edit distance is quadratic; nobody mistypes a name this long
 
-Paths nearest(std::string_view unknown) {
+Paths nearest(std::string_view unknown, const FieldTable& table) {
   const std::string_view key = last_component(unknown);
-  Paths same_key;
-  for (const Field& field : config_fields()) {
+  Paths same_key, all;
+  for (const Field& field : table.fields) {
     if (field.key() == key) same_key.push_back(field.path);
+    all.push_back(field.path);
   }
+  for (const Section& section : table.sections) all.push_back(section.name);
   if (!same_key.empty()) return same_key;
 
   Paths best;
-  for (const Field& field : config_fields()) {
+  for (const Field& field : table.fields) {
     if (has_word(field.also_called, key)) best.push_back(field.path);
   }
   if (!best.empty()) return best;
 
   std::size_t best_distance = std::numeric_limits<std::size_t>::max();
-  for (const std::string_view path : all_paths()) {
+  for (const std::string_view path : all) {
     const bool same_section =
         unknown.substr(0, unknown.size() - key.size()) == path.substr(0, path.size() - last_component(path).size());
     const std::size_t key_distance = edit_distance(key, last_component(path)) + (same_section ? 0 : 1);
@@ -50,6 +44,24 @@ Paths nearest(std::string_view unknown) {
     best.push_back(path);
   }
   return best;
+}
+
+std::string suggestion_for(std::string_view unknown_path, const FieldTable& table) {
+  if (std::string special = table.special(unknown_path); !special.empty()) return special;
+  const Paths near = unknown_path.size() <= longest_name ? nearest(unknown_path, table) : Paths{};
+  std::string text;
+  if (!near.empty()) {
+    for (std::size_t i = 0; i < std::min<std::size_t>(near.size(), 3); ++i) {
+      text += (i == 0 ? "did you mean \"" : " or \"") + std::string(near[i]) + '"';
+    }
+    return text + "?";
+  }
+  const std::size_t dot = unknown_path.find('.');
+  const Section* section = dot == std::string_view::npos ? nullptr : table.find_section(unknown_path.substr(0, dot));
+  if (section != nullptr) return "keys of " + std::string(section->name) + ": " + table.keys_of(section->name);
+  text = "known at the top level: " + table.keys_of("");
+  for (const Section& each : table.sections) text += ", " + std::string(each.name);
+  return text;
 }
 
 }  // namespace
@@ -69,26 +81,15 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return cost[a.size()][b.size()];
 }
 
-std::string suggestion_for(std::string_view unknown_path) {
-  constexpr std::size_t longest_name = 100;  // edit distance is quadratic; nobody mistypes a name this long
-  const Paths near = unknown_path.size() <= longest_name ? nearest(unknown_path) : Paths{};
-  std::string text;
-  if (!near.empty()) {
-    for (std::size_t i = 0; i < std::min<std::size_t>(near.size(), 3); ++i) {
-      text += (i == 0 ? "did you mean \"" : " or \"") + std::string(near[i]) + '"';
-    }
-    return text + "?";
-  }
-  const std::size_t dot = unknown_path.find('.');
-  const Section* section = dot == std::string_view::npos ? nullptr : find_section(unknown_path.substr(0, dot));
-  for (const Field& field : config_fields()) {
-    if (field.section() == (section != nullptr ? section->name : std::string_view{})) {
-      text += (text.empty() ? "" : ", ") + std::string(field.key());
-    }
-  }
-  if (section != nullptr) return "keys of " + std::string(section->name) + ": " + text;
-  for (const Section& each : config_sections()) text += ", " + std::string(each.name);
-  return "known at the top level: " + text;
+std::string nearest_name(std::string_view unknown, const std::vector<std::string_view>& names) {
+  if (unknown.size() > longest_name || names.empty()) return "";
+  const auto distance = [&](std::string_view name) { return edit_distance(unknown, name); };
+  const std::string_view nearest = *std::ranges::min_element(names, {}, distance);
+  return distance(nearest) <= std::max<std::size_t>(1, unknown.size() / 3) ? "did you mean \"" + std::string(nearest) + "\"?" : "";
+}
+
+std::string unknown_key(std::string_view path, const FieldTable& table, std::string_view what) {
+  return "unknown " + std::string(what) + " " + to_text({std::string(path)}) + "; " + suggestion_for(path, table);
 }
 
 }  // namespace temper

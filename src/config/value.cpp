@@ -1,5 +1,6 @@
 #include "config/value.h"
 
+#include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <type_traits>
@@ -33,6 +34,16 @@ std::optional<std::int64_t> as_integer(const Value& value) {
   constexpr double exact = 9007199254740992.0;  // 2^53: above it a double no longer holds every integer
   if (number != nullptr && std::abs(*number) <= exact && std::trunc(*number) == *number) return static_cast<std::int64_t>(*number);
   return std::nullopt;
+}
+
+std::optional<GlobFactor> parse_glob_factor(const std::string& text) {
+  const std::size_t equals = text.rfind('=');
+  if (equals == std::string::npos || equals == 0) return std::nullopt;
+  GlobFactor read{text.substr(0, equals), 0.0};
+  const char* end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data() + equals + 1, end, read.factor);
+  if (error != std::errc() || stopped != end || !std::isfinite(read.factor) || std::signbit(read.factor)) return std::nullopt;
+  return read;
 }
 
 bool is_utf8(const std::string& text) {

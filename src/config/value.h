@@ -25,6 +25,14 @@ std::string to_text(const Value& value);
 std::optional<double> as_number(const Value& value);
 std::optional<std::int64_t> as_integer(const Value& value);
 
+/// "GLOB=FACTOR": what tensors of a name are multiplied with (optimizer.decay_factors, optimizer.rate_factors).
+struct GlobFactor {
+  std::string glob;  ///< as fnmatch(3) takes it
+  double factor;     ///< finite, at least 0
+};
+/// What stands before and behind the last '='; nothing where the text is not of that form.
+std::optional<GlobFactor> parse_glob_factor(const std::string& text);
+
 /// Whether JSON can hold the text as it is.
 bool is_utf8(const std::string& text);
 

@@ -10,8 +10,8 @@
 #include <type_traits>
 #include <variant>
 
-#include "config/glob_factor.h"
 #include "config/suggest.h"
+#include "config/value.h"
 #include "io/error.h"
 #include "kernels/check.h"
 

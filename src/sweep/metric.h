@@ -17,8 +17,7 @@ struct LoggedMetric {
   std::string_view needs;  ///< the key without which it is never logged; empty: always logged
 };
 
-/// Timing is not among them: a table must come out the same on a machine that is busy.
-const std::vector<LoggedMetric>& logged_metrics();
+std::vector<std::string_view> metric_names();
 /// The metric of that name, which must be there.
 const LoggedMetric& find_metric(std::string_view name);
 

@@ -4,9 +4,10 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "config/fields.h"
+#include "config/parse.h"
+#include "config/resolved.h"
 #include "config/suggest.h"
-#include "sweep/file_reader.h"
+#include "sweep/sweep_file.h"
 
 namespace temper {
 namespace {
@@ -15,41 +16,45 @@ using Json = nlohmann::ordered_json;
 using Shape = Distribution::Shape;
 using Problems = std::vector<std::string>;
 
-const std::vector<std::pair<std::string_view, Shape>> shapes = {
-    {"uniform", Shape::uniform},     {"log_uniform_values", Shape::log_uniform_values},     {"int_uniform", Shape::int_uniform},
-    {"q_uniform", Shape::q_uniform}, {"q_log_uniform_values", Shape::q_log_uniform_values},
-};
+/// What a parameter's object says besides lists and values.
+struct Range {
+  std::optional<Shape> distribution;
+  std::optional<double> min, max, q;
 
-/// A plain value or a list of them; false: it holds an object.
-bool to_value(const JsonNode& node, Value& value) {
-  if (node.is_object()) return false;
-  value = node.value;
-  if (!node.is_list()) return true;
-  std::vector<Value> elements;
-  for (const JsonNode& element : node.children) {
-    if (element.kind != JsonNode::Kind::value) return false;
-    elements.push_back(element.value);
+  static void declare(auto& rows) {
+    using Self = Range;
+    using namespace row;
+    constexpr std::string_view exponents =
+        "log_uniform takes exponents as min and max; write log_uniform_values with the values themselves, such as min 1e-4 and "
+        "max 1e-2";
+    rows("value", StructureKind{"any", "a value of the key", "{}"}, "that value");
+    rows("values",
+         StructureKind{"list", "values of the key, or objects of keys that move together, each with a \"label\"",
+                       R"({"type": "array", "minItems": 1, "items": {"if": {"type": "object"}, "then": {"required": ["label"]}}})"},
+         "each of these");
+    rows("distribution", &Self::distribution,
+         one_of({"uniform", "log_uniform_values", "int_uniform", "q_uniform", "q_log_uniform_values"}),
+         instead("log_uniform", exponents), instead("q_log_uniform", exponents),
+         "how numbers lie between min and max: evenly, by their logarithm, whole ones, or (q_) rounded to multiples of q; not "
+         "given: int_uniform where both ends are integers, otherwise uniform");
+    rows("min", &Self::min, "the lower end, included");
+    rows("max", &Self::max, "the upper end, included");
+    rows("q", &Self::q, above(0), "of what the q_ distributions round to multiples; not given: 1");
   }
-  value = {elements};
-  return true;
-}
+};
 
 /// `key` set to `node`, the value as the field holds it (5e2 becomes 500); what is wrong goes to `problems`.
 Entry read_setting(const std::string& key, const JsonNode& node, Problems& problems) {
-  Entry setting{node.where, key, {}, false};
+  Entry setting{node.where, key, plain_value(node), false};
   const Field* field = find_field(key);
-  if (field == nullptr) {
-    problems.push_back(node.where + ": unknown key " + to_text({key}) + "; " + suggestion_for(key));
-    return setting;
-  }
   RunConfig scratch;
-  if (!to_value(node, setting.value)) {
-    problems.push_back(node.where + ": " + key + " is " + to_json_text(node) + "; allowed: " + allowed_values(*field));
-  } else if (const std::string problem = set_field(*field, scratch, setting.value); !problem.empty()) {
-    problems.push_back(node.where + ": " + problem);
-  } else {
+  const std::string problem = field == nullptr   ? unknown_key(key)
+                              : node.is_object() ? key + " is an object; allowed: " + allowed_values(*field)
+                                                 : set_field(*field, scratch, setting.value);
+  if (problem.empty())
     setting.value = get_field(*field, scratch);
-  }
+  else
+    problems.push_back(node.where + ": " + problem);
   return setting;
 }
 
@@ -92,88 +97,55 @@ void read_choices(const JsonNode& list, SweptParameter& parameter, Problems& pro
   }
 }
 
-/// What W&B would take: integer ends mean integers.
-Shape default_shape(const JsonNode* min, const JsonNode* max) {
-  const auto whole = [](const JsonNode* node) { return node != nullptr && std::holds_alternative<std::int64_t>(node->value.data); };
-  return whole(min) && whole(max) ? Shape::int_uniform : Shape::uniform;
-}
-
-void read_shape(ObjectReader& reader, Distribution& distribution) {
-  distribution.shape = default_shape(reader.find("min"), reader.find("max"));
-  const JsonNode* node = reader.find("distribution");
-  if (node == nullptr) return;
-  if (node->value == Value{std::string("log_uniform")} || node->value == Value{std::string("q_log_uniform")}) {
-    return reader.refuse(*node,
-                         "the distribution log_uniform takes exponents as min and max; write log_uniform_values with the "
-                         "values themselves, such as min 1e-4 and max 1e-2");
-  }
-  std::vector<std::string_view> names;
-  names.reserve(shapes.size());
-  for (const auto& shape : shapes) names.push_back(shape.first);
-  std::string name;
-  reader.text("distribution", names, name);
-  for (const auto& shape : shapes) {
-    if (shape.first == name) distribution.shape = shape.second;
-  }
-}
-
-void read_distribution(ObjectReader& reader, const JsonNode& node, SweptParameter& parameter, Problems& problems) {
-  Distribution distribution;
-  read_shape(reader, distribution);
-  constexpr double any = -std::numeric_limits<double>::infinity();
-  const std::size_t before = problems.size();
-  reader.number("min", any, distribution.min);
-  reader.number("max", any, distribution.max);
-  if (problems.size() > before) return;
-  const Shape shape = distribution.shape;
+/// `range` as numbers to draw; what is wrong with that for the parameter, empty: nothing.
+std::string distribution_of(const Range& range, bool are_whole, SweptParameter& parameter) {
+  if (!range.min || !range.max) return "give values, a value, or min and max";
+  const Shape shape = range.distribution.value_or(are_whole ? Shape::int_uniform : Shape::uniform);
   const bool rounded = shape == Shape::q_uniform || shape == Shape::q_log_uniform_values;
   const bool logarithmic = shape == Shape::log_uniform_values || shape == Shape::q_log_uniform_values;
-  if (rounded) {
-    distribution.q = 1.0;
-    reader.number("q", 0.0, distribution.q);
-  } else if (const JsonNode* q = reader.find("q")) {
-    reader.refuse(*q, reader.path("q") + " belongs to q_uniform and q_log_uniform_values; choose one of them or leave q out");
-  }
-  const auto refuse = [&](const std::string& why) { reader.refuse(node, parameter.name + ": " + why); };
-  if (reader.find("min") == nullptr || reader.find("max") == nullptr) return refuse("give values, a value, or min and max");
-  if (!(distribution.min < distribution.max)) return refuse("min must be below max");
-  if (logarithmic && !(distribution.min > 0)) return refuse("the logarithm wants a min above 0");
-  if (shape == Shape::int_uniform &&
-      (std::trunc(distribution.min) != distribution.min || std::trunc(distribution.max) != distribution.max)) {
-    return refuse("int_uniform wants whole numbers as min and max");
-  }
+  if (range.q && !rounded) return "q belongs to q_uniform and q_log_uniform_values; choose one of them or leave q out";
+  const Distribution distribution{shape, *range.min, *range.max, rounded ? range.q.value_or(1.0) : 0.0};
+  const auto& [_, min, max, q] = distribution;
+  if (!(min < max)) return "min must be below max";
+  if (logarithmic && !(min > 0)) return "the logarithm wants a min above 0";
+  if (shape == Shape::int_uniform && (std::trunc(min) != min || std::trunc(max) != max))
+    return "int_uniform wants whole numbers as min and max";
   const Field* field = find_field(parameter.name);
-  if (field == nullptr) return refuse("unknown key; " + suggestion_for(parameter.name));
+  if (field == nullptr) return unknown_key(parameter.name);
   RunConfig scratch;
-  for (const double end : {distribution.min, distribution.max}) {
-    const std::string problem = set_field(*field, scratch, {end});
-    const bool only_wholes = shape != Shape::int_uniform && type_name(*field) == "integer" && !(rounded && distribution.q >= 1.0);
-    if (!problem.empty()) return refuse(problem);
-    if (only_wholes) return refuse("takes whole numbers; use int_uniform, or q_uniform with a whole q");
+  for (const double end : {min, max}) {
+    if (const std::string problem = set_field(*field, scratch, {end}); !problem.empty()) return problem;
+    const bool only_wholes = shape != Shape::int_uniform && type_name(*field) == "integer" && !(rounded && q >= 1.0);
+    if (only_wholes) return "takes whole numbers; use int_uniform, or q_uniform with a whole q";
   }
   parameter.distribution = distribution;
+  return "";
 }
 
 SweptParameter read_parameter(const JsonNode& node, Problems& problems) {
   SweptParameter parameter{node.key, node.where, {}, std::nullopt};
-  ObjectReader reader(node, node.key, problems);
+  const auto refuse = [&](const std::string& why) { problems.push_back(node.where + ": " + node.key + why); };
   if (!node.is_object()) {
-    reader.refuse(node, node.key + " is " + to_json_text(node) + "; a parameter is an object such as {\"values\": [0, 0.1]}");
+    refuse(" is " + to_json_text(node) + "; a parameter is an object such as {\"values\": [0, 0.1]}");
     return parameter;
   }
-  reader.check_keys({"value", "values", "distribution", "min", "max", "q"});
-  const JsonNode* values = reader.find("values");
-  const JsonNode* value = reader.find("value");
-  const bool ranged = reader.find("min") != nullptr || reader.find("max") != nullptr || reader.find("distribution") != nullptr;
-  if ((values != nullptr) + (value != nullptr) + ranged != 1) {
-    reader.refuse(node, node.key + ": give exactly one of values, value, and min with max");
+  Range range;
+  const std::size_t before = problems.size();
+  read_object(parameter_table(), node, &range, problems, node.key);
+  const JsonNode* values = node.find("values");
+  const JsonNode* value = node.find("value");
+  if ((values != nullptr) + (value != nullptr) + (range.min || range.max || range.distribution) != 1) {
+    refuse(": give exactly one of values, value, and min with max");
   } else if (values != nullptr) {
     read_choices(*values, parameter, problems);
   } else if (value != nullptr) {
-    JsonNode list{value->where, "values", JsonNode::Kind::list, {}, {*value}};
-    read_choices(list, parameter, problems);
-  } else {
-    read_distribution(reader, node, parameter, problems);
+    read_choices({value->where, "values", JsonNode::Kind::list, {}, {*value}}, parameter, problems);
+  } else if (problems.size() == before) {
+    const auto whole = [&](const char* end) {
+      return node.find(end) != nullptr && std::holds_alternative<std::int64_t>(node.find(end)->value.data);
+    };
+    const std::string problem = distribution_of(range, whole("min") && whole("max"), parameter);
+    if (!problem.empty()) refuse(": " + problem);
   }
   return parameter;
 }
@@ -190,6 +162,11 @@ std::vector<std::string> keys_of(const SweptParameter& parameter) {
 }
 
 }  // namespace
+
+const FieldTable& parameter_table() {
+  static const FieldTable table = FieldTable().add<Range>();
+  return table;
+}
 
 std::vector<SweptParameter> read_parameters(const JsonNode& node, Problems& problems) {
   std::vector<SweptParameter> parameters;
@@ -223,13 +200,9 @@ std::vector<std::string> swept_keys(const SweepFile& sweep) {
 std::string parameter_to_json(const SweptParameter& parameter) {
   Json json = Json::object();
   if (parameter.distribution) {
-    const auto shape =
-        std::find_if(shapes.begin(), shapes.end(), [&](const auto& each) { return each.second == parameter.distribution->shape; });
-    json["distribution"] = shape->first;
-    json["min"] = parameter.distribution->min;
-    json["max"] = parameter.distribution->max;
-    if (parameter.distribution->q > 0) json["q"] = parameter.distribution->q;
-    return json.dump();
+    const auto& [shape, min, max, q] = *parameter.distribution;
+    const Range range{shape, min, max, q > 0 ? std::optional(q) : std::nullopt};
+    return table_to_json(parameter_table(), &range, &range);
   }
   json["values"] = Json::array();
   for (const Choice& choice : parameter.choices) {

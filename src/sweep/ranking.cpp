@@ -109,7 +109,7 @@ std::vector<SweepResult> rank_configurations(const Sweep& sweep, const SweepPlan
     }
     results.push_back(result);
   }
-  sort_results(results, sweep.file.metric.maximize);
+  sort_results(results, sweep.file.metric.maximize());
   SweepResult& best = results.front();
   std::map<std::size_t, std::size_t> sharing;
   for (SweepResult& result : results) {
@@ -130,7 +130,7 @@ std::vector<SweepResult> rank_rung(const Sweep& sweep, std::size_t rung, const s
   std::vector<SweepResult> results;
   results.reserve(configurations.size());
   for (const std::size_t configuration : configurations) results.push_back(summarize(configuration, rung, trials));
-  sort_results(results, sweep.file.metric.maximize);
+  sort_results(results, sweep.file.metric.maximize());
   return results;
 }
 
@@ -257,11 +257,10 @@ std::string RankingTable::text(std::size_t most) const {
 }
 
 Json RankingTable::json(std::size_t row) const {
-  Json object, values = Json::object();
-  for (const Column& column : columns_) {
-    (column.json ? object[*column.json] : values[*column.csv]) = column.cells[row].exact;
-  }
-  object["values"] = values;
+  Json object;
+  for (const Column& column : columns_)
+    (column.json ? object[*column.json] : object["values"][*column.csv]) = column.cells[row].exact;
+  object.emplace("values", Json::object());
   return object;
 }
 

@@ -227,7 +227,7 @@ std::string map_text(const Sweep& sweep, const std::vector<SweepResult>& results
   if (tops.size() > most_columns || rows.size() > most_rows) return "";
   if (2 * results.size() < rows.size() * tops.size()) return "";  // drawn at random: most cells would be empty
   const std::vector<std::string> names = columns(sweep.file);
-  const Scale scale(results, sweep.file.metric.maximize);
+  const Scale scale(results, sweep.file.metric.maximize());
   const std::string corner = terminal_text(names[down]);
   const std::size_t left = widest(rows, text_width(corner)), cell = widest(tops, 7);
 
@@ -252,7 +252,7 @@ std::string dots_text(const Sweep& sweep, const std::vector<SweepResult>& result
   constexpr int places = 48;
   const std::vector<Value> values = column_values(sweep, column);
   if (values.size() > most_rows) return "";
-  const Scale scale(results, sweep.file.metric.maximize);
+  const Scale scale(results, sweep.file.metric.maximize());
   const std::string name = terminal_text(columns(sweep.file)[column]);
   const std::size_t left = widest(values, text_width(name));
   const auto place = [&](double mean) {
@@ -308,7 +308,7 @@ std::string report_json(const ReportSource& source) {
   json["name"] = sweep.file.base.name;
   json["method"] = to_string(sweep.file.method);
   json["metric"] = sweep.file.metric.name;
-  json["goal"] = sweep.file.metric.maximize ? "maximize" : "minimize";
+  json["goal"] = sweep.file.metric.maximize() ? "maximize" : "minimize";
   json["seeds"] = sweep.file.seeds;
   json["rungs"] = sweep.rungs.size();
   json["trials"] = states_json(source.plan);

@@ -21,7 +21,7 @@ using Json = nlohmann::ordered_json;
 std::string results_json(const Sweep& sweep, const RankingTable& ranking) {
   Json json;
   json["metric"] = sweep.file.metric.name;
-  json["goal"] = sweep.file.metric.maximize ? "maximize" : "minimize";
+  json["goal"] = sweep.file.metric.maximize() ? "maximize" : "minimize";
   json["verdict"] = ranking.verdict();
   json["configurations"] = Json::array();
   for (std::size_t i = 0; i < ranking.results().size(); ++i) {

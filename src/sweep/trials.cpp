@@ -109,7 +109,7 @@ std::optional<Configuration> join(const SweepFile& sweep, const std::vector<cons
     configuration.labels.push_back(value);
     configuration.settings.push_back({tie.formula.where(), tie.key, value, false});
   }
-  for (const Formula& condition : sweep.where) {
+  for (const Formula& condition : sweep.conditions) {
     if (!condition.holds(value_of)) return std::nullopt;
   }
   return configuration;

@@ -8,8 +8,6 @@
 #include <set>
 #include <utility>
 
-#include "config/glob_factor.h"
-
 namespace temper {
 namespace {
 

@@ -26,7 +26,8 @@ std::string text_of(const fs::path& path) {
 std::vector<fs::path> shipped_configs() {
   std::vector<fs::path> paths;
   for (const auto& entry : fs::directory_iterator(source / "configs")) {
-    if (entry.path().extension() == ".json" && entry.path().filename() != "schema.json") paths.push_back(entry.path());
+    const fs::path& path = entry.path();
+    if (path.extension() == ".json" && !path.stem().string().ends_with("schema")) paths.push_back(path);
   }
   return paths;
 }

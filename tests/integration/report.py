@@ -194,6 +194,11 @@ def check_pictures(work: Workspace, plots: str) -> None:
     wanted = {"loss", "learning_rate", "grad_norm", "weight_norm", "relative_update", "step_row_angle", "alignment", "representation_change"}
     check(wanted <= measures, f"measures: {measures}")
     check(len(page.figures("curve")) == 2 * len(measures), "a curve for each measure and parameter")
+    shown = {"val_loss_sd": "sd", "val_loss_ci95": "95 % interval", "behind_best": "behind the best", "tied_for_best": ""}
+    head = (work.folder / "grid" / "results.csv").read_text().splitlines()[0].split(",")
+    columns = re.findall(r'<th scope="col">(.*?)</th>', (folder / "report.html").read_text())
+    wanted = [shown.get(name, name) for name in head if name != "behind_best_ci95"]  # stands with the difference on the page
+    check(columns == wanted, f"the page's columns are {columns}, not those of results.csv: {wanted}")
     hidden = [tag for tag, attributes in page.elements if "hidden" in attributes]
     check(set(hidden) == {"form"}, f"without its script the page hides {hidden}")
 

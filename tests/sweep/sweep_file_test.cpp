@@ -37,7 +37,7 @@ TEST_F(SweepTest, ReadsWhatAFileSays) {
   EXPECT_EQ(sweep.where.size(), 2u);
   EXPECT_EQ(sweep.seeds, (std::vector<std::uint64_t>{7, 8, 9}));
   EXPECT_EQ(sweep.metric.name, "best_val_loss");
-  EXPECT_TRUE(sweep.metric.maximize);
+  EXPECT_TRUE(sweep.metric.maximize());
   EXPECT_EQ(sweep.budget.tokens, 50000000);
   EXPECT_EQ(sweep.halving.rungs, (std::vector<double>{0.25, 0.5, 1}));
   EXPECT_EQ(sweep.resources.gpus_per_trial, 0.5);
@@ -51,7 +51,7 @@ TEST_F(SweepTest, DefaultsAreAGridOverTheBasesSeedByValidationLoss) {
   EXPECT_EQ(sweep.method, SweepMethod::grid);
   EXPECT_EQ(sweep.seeds, std::vector<std::uint64_t>{7});
   EXPECT_EQ(sweep.metric.name, "val_loss");
-  EXPECT_FALSE(sweep.metric.maximize);
+  EXPECT_FALSE(sweep.metric.maximize());
 }
 
 TEST_F(SweepTest, BaseMayStandInTheFile) {
@@ -83,10 +83,10 @@ TEST_F(SweepTest, ResolvedFileGivesTheSameTrials) {
 }
 
 TEST_F(SweepTest, UnknownKeysAreRefusedWithTheNearestName) {
-  refused(std::string(decay) + ",\n\"metrik\": {}", {"sweep.json:4:1: unknown key \"metrik\"", "did you mean \"metric\"?"});
-  refused(std::string(decay) + R"(, "budget": {"token": 5})", {"unknown key \"budget.token\"", "\"tokens\""});
+  refused(std::string(decay) + ",\n\"metrik\": {}", {"sweep.json:4:1: unknown section \"metrik\"", "did you mean \"metric\"?"});
+  refused(std::string(decay) + R"(, "budget": {"token": 5})", {"unknown key \"budget.token\"", "did you mean \"budget.tokens\"?"});
   refused(std::string(decay) + R"(, "early_terminate": {"type": "hyperband"})", {"early_terminate", "halving"});
-  refused(std::string(decay) + R"(, "train": {"steps": 3})", {"unknown key \"train\""});
+  refused(std::string(decay) + R"(, "train": {"steps": 3})", {"unknown section \"train\"", "into parameters"});
   refused("\"parameters\": {\n\"optimizer.weight_decey\": {\"values\": [1]}}",
           {"unknown key \"optimizer.weight_decey\"", "did you mean \"optimizer.weight_decay\"?"});
   refused(R"("parameters": {"lr": {"values": [1]}})", {"optimizer.learning_rate"});
@@ -119,6 +119,21 @@ TEST_F(SweepTest, WrongValuesAreRefusedWithTheirPlaceAndWhatIsAllowed) {
   refused(R"("parameters": {"x": {"values": [{"optimizer.name": "lion"}]}})", {"\"label\""});
 }
 
+TEST_F(SweepTest, KeysSpeakAsThoseOfARunDo) {
+  refused(std::string(decay) + ",\n\"resources\": {\"trials_at_onse\": 2}",
+          {"sweep.json:4:15: unknown key \"resources.trials_at_onse\"; did you mean \"resources.trials_at_once\"?"});
+  refused(std::string(decay) + ",\n\"resources\": {\"trials_at_once\": 0}",
+          {"sweep.json:4:15: resources.trials_at_once is 0; allowed: an integer from 1 to 1000000000"});
+  refused(R"("method": "halving", "halving": {"eta": 1}, )" + std::string(decay),
+          {"sweep.json:3:34: halving.eta is 1; allowed: a number above 1"});
+  refused(R"("parameters": {"optimizer.beta2": {"min": 0.5, "max": "much"}})",
+          {"sweep.json:3:48: optimizer.beta2: max is \"much\"; allowed: a number"});
+  refused(std::string(decay) + R"(, "optimizer.eps": {"values": [1]})", {"unknown key \"optimizer.eps\"", "into parameters"});
+  refused(std::string(decay) + R"(, "budget": 3)",
+          {"budget is 3; allowed: an object with any of the keys trials, tokens, seconds"});
+  EXPECT_EQ(load(std::string(decay) + R"(, "metric": {"name": null}, "budget": {"trials": null})").metric.name, "val_loss");
+}
+
 TEST_F(SweepTest, OptionsOfSbatchThatTemperSetsAreRefused) {
   const auto option = [&](const std::string& text, const std::vector<std::string>& parts) {
     refused(std::string(decay) + R"(, "slurm": {"options": [)" + text + "]}", parts);
@@ -131,16 +146,16 @@ TEST_F(SweepTest, OptionsOfSbatchThatTemperSetsAreRefused) {
   option(R"("run.sh")", {"the long form"});
   option(R"("--time 04:00:00")", {"--name=value"});
   option(R"("--comment=a\nb")", {"--name=value"});
-  option("7", {"an option is text"});
-  refused(std::string(decay) + R"(, "slurm": {"options": "--time=1"})", {"slurm.options is \"--time=1\"", "[\"--partition=gpu\""});
+  option("7", {"slurm.options is [7]", "an option of sbatch, --name or --name=value"});
   refused(std::string(decay) + R"(, "slurm": {"partition": "gpu"})", {"unknown key \"slurm.partition\"", "options"});
   refused(std::string(decay) + R"(, "slurm": {"poll_seconds": 0})", {"slurm.poll_seconds is 0"});
   load(std::string(decay) + R"(, "slurm": {"options": ["--time=04:00:00", "--mem=8G", "--comment=two words", "--exclusive"]})");
+  EXPECT_EQ(load(std::string(decay) + R"(, "slurm": {"options": "--time=1"})").slurm.options, std::vector<std::string>{"--time=1"});
 }
 
 TEST_F(SweepTest, WhatBelongsToAnotherMethodIsRefused) {
   refused(R"("count": 5,)" + std::string(decay), {"count belongs to method random"});
-  refused(R"("halving": {},)" + std::string(decay), {"method \"halving\""});
+  refused(R"("halving": {},)" + std::string(decay), {"halving belongs to method halving", "in a grid", "remove it"});
   refused(R"("method": "random",)" + std::string(decay), {"needs \"count\""});
   refused(R"("parameters": {"optimizer.weight_decay": {"min": 0.0, "max": 0.5}})", {"no end of values for a grid", "values"});
 }

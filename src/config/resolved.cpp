@@ -1,9 +1,9 @@
 #include "config/resolved.h"
 
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "io/file.h"
+#include "io/json.h"
 
 namespace temper {
 namespace {
@@ -18,15 +18,14 @@ RunConfig resolved(RunConfig config) {
 }
 
 std::string table_to_json(const FieldTable& table, const std::any& root, const std::any& whole) {
-  using Json = nlohmann::ordered_json;
   Json json = Json::object();
   for (const Field& field : table.fields) {
     const Value value = field.read(root);
     if (value.is_null() || (field.readers.read && !field.readers.read(whole))) continue;
     Json& section = field.section().empty() ? json : json[std::string(field.section())];
-    section[std::string(field.key())] = Json::parse(to_text(value));
+    section[std::string(field.key())] = to_json(value);
   }
-  return json.dump(2) + "\n";
+  return json_text(json, 2) + "\n";
 }
 
 std::string config_to_json(const RunConfig& config) {

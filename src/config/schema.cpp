@@ -1,14 +1,12 @@
 #include "config/schema.h"
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "config/fields.h"
+#include "io/json.h"
 
 namespace temper {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 void add_type(const IntegerKind& kind, Json& property) {
   property["type"] = "integer";
@@ -72,7 +70,7 @@ Json property_of(const Field& field) {
   Json property = {{"description", full_help(field)}};
   std::visit([&](const auto& kind) { add_type(kind, property); }, field.kind);
   const Value initial = field.initial;
-  if (!initial.is_null()) property["default"] = Json::parse(to_text(initial));
+  if (!initial.is_null()) property["default"] = to_json(initial);
   if (!field.is_structure()) allow_null(property);
   return property;
 }
@@ -115,7 +113,7 @@ std::string config_schema() {
                       {key_of_file("$schema", R"({"type": "string"})", where_the_schema_is),
                        key_of_file("extends", files.dump(),
                                    "configuration files to start from, relative to this one; this file's keys replace theirs")});
-  return schema_of(table, "temper run configuration").dump(2) + "\n";
+  return json_text(schema_of(table, "temper run configuration"), 2) + "\n";
 }
 
 }  // namespace temper

@@ -2,7 +2,6 @@
 
 #include <charconv>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <type_traits>
 
 namespace temper {
@@ -15,7 +14,21 @@ std::string to_text(const Value& value) {
           for (const Value& element : held) text += (text.size() > 1 ? ", " : "") + to_text(element);
           return text + "]";
         } else {
-          return nlohmann::json(held).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+          return json_text(held);
+        }
+      },
+      value.data);
+}
+
+Json to_json(const Value& value) {
+  return std::visit(
+      [](const auto& held) -> Json {
+        if constexpr (std::is_same_v<std::decay_t<decltype(held)>, std::vector<Value>>) {
+          Json list = Json::array();
+          for (const Value& element : held) list.push_back(to_json(element));
+          return list;
+        } else {
+          return held;
         }
       },
       value.data);
@@ -48,9 +61,9 @@ std::optional<GlobFactor> parse_glob_factor(const std::string& text) {
 
 bool is_utf8(const std::string& text) {
   try {
-    nlohmann::json(text).dump();
+    Json(text).dump();
     return true;
-  } catch (const nlohmann::json::type_error&) {
+  } catch (const Json::type_error&) {
     return false;
   }
 }

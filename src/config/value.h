@@ -8,6 +8,8 @@
 #include <variant>
 #include <vector>
 
+#include "io/json.h"
+
 namespace temper {
 
 struct Value {
@@ -20,6 +22,8 @@ struct Value {
 
 /// The value as compact JSON, numbers in the shortest form that reads back to the same bits.
 std::string to_text(const Value& value);
+
+Json to_json(const Value& value);
 
 /// The value as a number; nothing for other kinds. As an integer: also a floating-point number that is one (5e8), up to 2^53.
 std::optional<double> as_number(const Value& value);

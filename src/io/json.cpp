@@ -1,6 +1,7 @@
 #include "io/json.h"
 
 #include <algorithm>
+#include <fstream>
 #include <set>
 #include <stdexcept>
 #include <vector>
@@ -78,6 +79,24 @@ std::optional<Json> parse_json_if_whole(std::string_view text) {
     return parse_within_bounds<Json>(text);
   } catch (const NotJson&) {
     return std::nullopt;
+  }
+}
+
+Json read_json_if_whole(const std::filesystem::path& path) {
+  try {
+    return parse_json_if_whole(read_regular_file(path, most_json_bytes)).value_or(Json());
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+void for_json_lines(const std::filesystem::path& path, const std::function<void(const Json&)>& look, std::string_view mentioning) {
+  std::error_code missing;
+  if (!std::filesystem::is_regular_file(path, missing)) return;  // a pipe or device in its place may never end
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    if (line.find(mentioning) == std::string::npos) continue;
+    if (const std::optional<Json> json = parse_json_if_whole(line)) look(*json);
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -32,6 +33,13 @@ Json read_json(const std::filesystem::path& path, ExitCode code, std::size_t mos
 
 /// For lines of a log, of which the last may be torn: nothing where `text` is not one JSON value within those bounds.
 std::optional<Json> parse_json_if_whole(std::string_view text);
+
+/// The same for a file that may be missing, a pipe, too large or damaged: null then.
+Json read_json_if_whole(const std::filesystem::path& path);
+
+/// Every whole line of a log that holds `mentioning` and is JSON; none where `path` is no regular file.
+void for_json_lines(const std::filesystem::path& path, const std::function<void(const Json&)>& look,
+                    std::string_view mentioning = "");
 
 /// One line, or with `indent` many. Text that is not UTF-8 (a path, for instance) is written with U+FFFD in place of what is wrong.
 std::string json_text(const Json& json, int indent = -1);

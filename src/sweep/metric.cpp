@@ -3,14 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "config/fields.h"
+#include "io/json.h"
 
 namespace temper {
 namespace {
 
-std::optional<double> finite_number(const nlohmann::json& object, std::string_view key) {
+std::optional<double> finite_number(const Json& object, std::string_view key) {
   const std::string name(key);
   if (!object.is_object() || !object.contains(name) || !object[name].is_number()) return std::nullopt;
   const auto number = object[name].get<double>();
@@ -47,14 +47,12 @@ std::string metric_problem(const LoggedMetric& metric, const RunConfig& config) 
 }
 
 std::optional<double> read_metric(const LoggedMetric& metric, const std::filesystem::path& run) {
-  std::ifstream file(run / (metric.in_summary ? "summary.json" : "metrics.jsonl"));
-  if (metric.in_summary) return finite_number(nlohmann::json::parse(file, nullptr, false), metric.name);
+  if (metric.in_summary) return finite_number(read_json_if_whole(run / "summary.json"), metric.name);
   std::optional<double> last;
-  for (std::string line; std::getline(file, line);) {
-    if (line.find(metric.name) == std::string::npos) continue;
-    const std::optional<double> value = finite_number(nlohmann::json::parse(line, nullptr, false), metric.name);
-    if (value) last = value;
-  }
+  const auto look = [&](const Json& line) {
+    if (const std::optional<double> value = finite_number(line, metric.name)) last = value;
+  };
+  for_json_lines(run / "metrics.jsonl", look, metric.name);
   return last;
 }
 

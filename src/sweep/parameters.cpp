@@ -2,17 +2,16 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "config/parse.h"
 #include "config/resolved.h"
 #include "config/suggest.h"
+#include "io/json.h"
 #include "sweep/sweep_file.h"
 
 namespace temper {
 namespace {
 
-using Json = nlohmann::ordered_json;
 using Shape = Distribution::Shape;
 using Problems = std::vector<std::string>;
 
@@ -206,16 +205,16 @@ std::string parameter_to_json(const SweptParameter& parameter) {
   }
   json["values"] = Json::array();
   for (const Choice& choice : parameter.choices) {
-    Json value = Json::parse(to_text(choice.label));
+    Json value = to_json(choice.label);
     const bool plain =
         choice.settings.size() == 1 && choice.settings[0].path == parameter.name && choice.settings[0].value == choice.label;
     if (!plain) {
       value = {{"label", value}};
-      for (const Entry& setting : choice.settings) value[setting.path] = Json::parse(to_text(setting.value));
+      for (const Entry& setting : choice.settings) value[setting.path] = to_json(setting.value);
     }
     json["values"].push_back(value);
   }
-  return json.dump();
+  return json_text(json);
 }
 
 }  // namespace temper

@@ -1,16 +1,14 @@
 #include "sweep/ranking.h"
+#include "io/json.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 #include <numbers>
 #include <tuple>
 
 namespace temper {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 /// P(|T| <= sqrt(degrees) tan(angle)): the finite series for whole degrees of freedom (Abramowitz & Stegun, 26.7.3 and 26.7.4).
 double central_probability(double angle, std::size_t degrees) {
@@ -192,7 +190,7 @@ RankingTable::RankingTable(const Sweep& sweep, const SweepPlan& plan)
   for (std::size_t i = 0; i < swept.size(); ++i) {
     add({{}, swept[i], swept[i]}, [&](const Result& result) {
       const Value& label = sweep.configurations[result.configuration].labels[i];
-      return Cell{Json::parse(to_text(label)), label_text(label)};
+      return Cell{to_json(label), label_text(label)};
     });
   }
   add({"rung", name(rungs, "rung"), name(rungs, "rung")}, [&](const Result& result) { return count(result.rung + 1); });
@@ -228,7 +226,7 @@ std::string RankingTable::csv() const {
       else if (exact.is_boolean())
         rows[i + 1].emplace_back(exact.get<bool>() ? "yes" : "");
       else
-        rows[i + 1].push_back(exact.is_null() ? "" : exact.dump());
+        rows[i + 1].push_back(exact.is_null() ? "" : json_text(exact));
     }
   }
   return csv_table(rows);

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "config/parse.h"
 #include "config/resolved.h"
 #include "config/validate.h"
 #include "io/error.h"
+#include "io/json.h"
 #include "io/process.h"
 #include "io/text_table.h"
 #include "sweep/metric.h"
@@ -19,9 +19,6 @@ namespace temper {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
-
-Json to_json(const Value& value) { return Json::parse(to_text(value)); }
 Json to_json(const std::optional<double>& number) { return number ? Json(*number) : Json(); }
 
 /// A run as a sweep that varies nothing.
@@ -103,8 +100,7 @@ Json changes_json(const RunConfig& base, const RunConfig& config) {
 
 /// The last lines of a failed trial's output.
 Json failure_log(const fs::path& folder) {
-  std::ifstream file(folder / "failure.json");
-  const Json failure = Json::parse(file, nullptr, false);
+  const Json failure = read_json_if_whole(folder / "failure.json");
   Json lines = Json::array();
   if (!failure.is_object() || !failure.contains("log")) return lines;
   for (const Json& line : failure["log"]) {
@@ -332,7 +328,7 @@ std::string report_json(const ReportSource& source) {
     }
     json["configurations"].push_back(one);
   }
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json_text(json) + "\n";
 }
 
 std::string best_command(const ReportSource& source) {

@@ -7,19 +7,18 @@
 #include <fstream>
 #include <limits>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "config/validate.h"
+#include "io/json.h"
 #include "optim/measurements.h"
 
 namespace temper {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
 using Line = nlohmann::json;  // of a log: parsed a third faster than where order is kept
 
 constexpr double missing = std::numeric_limits<double>::quiet_NaN();

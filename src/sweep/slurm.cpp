@@ -9,20 +9,18 @@
 #include <charconv>
 #include <chrono>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "io/descriptor.h"
 #include "io/error.h"
 #include "io/file.h"
+#include "io/json.h"
 #include "io/process.h"
 
 namespace temper {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
-
 struct Reserved {
   std::string_view option, why;
 };
@@ -239,17 +237,15 @@ std::string SlurmCommands::cancel(const std::vector<std::int64_t>& waiting, cons
 SlurmRecord::SlurmRecord(const fs::path& folder)
     : path_(folder / "slurm.jsonl"),
       prefix_("temper-" + hash_bytes(fs::weakly_canonical(fs::absolute(folder)).string()).substr(0, 12) + "-") {
-  std::ifstream file(path_);
-  for (std::string line; std::getline(file, line);) {
-    const Json json = Json::parse(line, nullptr, false);
-    if (!json.is_object() || !json.contains("job") || !json["job"].is_string() || !json.contains("trials")) continue;
-    if (!json["trials"].is_array()) continue;
+  for_json_lines(path_, [&](const Json& json) {
+    if (!json.is_object() || !json.contains("job") || !json["job"].is_string() || !json.contains("trials")) return;
+    if (!json["trials"].is_array()) return;
     const auto job = json["job"].get<std::string>();
-    if (!job.empty() && number_of(job, prefix_) == 0) continue;
+    if (!job.empty() && number_of(job, prefix_) == 0) return;
     std::vector<std::string> trials;
     for (const Json& trial : json["trials"]) trials.push_back(trial.is_string() ? trial.get<std::string>() : "");
     take(job, trials);
-  }
+  });
 }
 
 std::string SlurmRecord::next_job() const { return prefix_ + std::to_string(jobs_ + 1); }
@@ -266,7 +262,7 @@ void SlurmRecord::assign(const std::string& job, const std::vector<std::string>&
   json["trials"] = trials;
   const Descriptor file = open_descriptor(path_, O_RDWR | O_CREAT | O_APPEND);
   if (!file) throw_failure("open", path_, errno);
-  std::string line = json.dump() + "\n";
+  std::string line = json_text(json) + "\n";
   // The last line may have been cut off by a full disk or a crash.
   char last = '\n';
   const off_t size = ::lseek(file.get(), 0, SEEK_END);
@@ -308,9 +304,7 @@ std::string batch_script(const ArrayJob& job) {
 }
 
 std::optional<EndedTrial> read_task_end(const fs::path& trial_folder, const std::string& job) {
-  std::ifstream file(trial_folder / "slurm_end.json");
-  if (!file) return std::nullopt;
-  const auto json = nlohmann::json::parse(file, nullptr, false);
+  const Json json = read_json_if_whole(trial_folder / "slurm_end.json");
   const auto number = [&](const char* key) { return json.is_object() && json.contains(key) && json[key].is_number(); };
   if (!number("exit_code") || !number("started") || !number("ended") || !json.contains("job") || json["job"] != job) {
     return std::nullopt;

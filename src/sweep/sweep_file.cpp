@@ -2,20 +2,19 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "config/parse.h"
 #include "config/suggest.h"
 #include "config/validate.h"
 #include "io/error.h"
 #include "io/file.h"
+#include "io/json.h"
 #include "sweep/slurm.h"
 
 namespace temper {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
 using Problems = std::vector<std::string>;
 
 /// Keys of W&B's sweeps that something else does here.
@@ -234,7 +233,7 @@ std::string sweep_to_json(const SweepFile& sweep) {
     json["parameters"][parameter.name] = Json::parse(parameter_to_json(parameter));
   for (const Tie& tie : sweep.ties) json["ties"][tie.key] = tie.formula.text();
   if (sweep.seeds_given) json["seeds"] = sweep.seeds;
-  return json.dump(2) + "\n";
+  return json_text(json, 2) + "\n";
 }
 
 std::string sweep_schema() {
@@ -251,7 +250,7 @@ std::string sweep_schema() {
     schema["properties"]["parameters"]["properties"][field.path]["properties"] = {{"value", value}, {"values", values}};
     schema["properties"]["ties"]["propertyNames"]["enum"].push_back(field.path);
   }
-  return schema.dump(2) + "\n";
+  return json_text(schema, 2) + "\n";
 }
 
 std::string sweep_reference() {

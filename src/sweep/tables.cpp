@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "config/resolved.h"
 #include "config/validate.h"
 #include "io/file.h"
+#include "io/json.h"
 #include "io/text_table.h"
 #include "sweep/ranking.h"
 #include "sweep/scheduler.h"
@@ -16,8 +16,6 @@ namespace temper {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
-
 std::string results_json(const Sweep& sweep, const RankingTable& ranking) {
   Json json;
   json["metric"] = sweep.file.metric.name;
@@ -32,7 +30,7 @@ std::string results_json(const Sweep& sweep, const RankingTable& ranking) {
     }
     json["configurations"].push_back(one);
   }
-  return json.dump(2) + "\n";
+  return json_text(json, 2) + "\n";
 }
 
 std::string trials_csv(const Sweep& sweep, const SweepPlan& plan) {

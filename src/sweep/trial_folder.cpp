@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "config/resolved.h"
 #include "config/validate.h"
 #include "io/error.h"
 #include "io/file.h"
+#include "io/json.h"
 #include "io/json_lines.h"
 #include "sweep/metric.h"
 
@@ -17,8 +17,6 @@ namespace temper {
 namespace fs = std::filesystem;
 
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 /// The last `most` bytes of a file, from a line's begin on; empty where there is no file.
 std::string tail(const fs::path& path, std::streamoff most) {
@@ -35,11 +33,6 @@ std::vector<std::string> lines_of(const std::string& text) {
   std::istringstream stream(text);
   for (std::string line; std::getline(stream, line);) lines.push_back(line);
   return lines;
-}
-
-Json read_json(const fs::path& path) {
-  std::ifstream file(path);
-  return file ? Json::parse(file, nullptr, false) : Json();
 }
 
 template <class T>
@@ -63,7 +56,7 @@ fs::path trial_folder(const fs::path& sweep_folder, const Trial& trial) { return
 TrialStatus read_trial(const fs::path& folder, const Trial& trial, const Metric& metric) {
   TrialStatus status;
   const std::int64_t steps = total_steps(trial.config);
-  const Json summary = read_json(folder / "summary.json");
+  const Json summary = read_json_if_whole(folder / "summary.json");
   if (member_or<std::int64_t>(summary, "steps", -1) == steps) {
     status.state = TrialState::finished;
     status.steps = steps;
@@ -73,14 +66,14 @@ TrialStatus read_trial(const fs::path& folder, const Trial& trial, const Metric&
   }
   constexpr std::streamoff enough = 16384;  // a line of metrics is a few hundred bytes, and the last may be torn
   for (const std::string& line : lines_of(tail(folder / "metrics.jsonl", enough))) {
-    const Json json = Json::parse(line, nullptr, false);
+    const Json json = parse_json_if_whole(line).value_or(Json());
     if (!json.is_object()) continue;
     status.steps = member_or(json, "step", status.steps);
     status.train_seconds = member_or(json, "seconds", status.train_seconds);
   }
   std::error_code ignored;
   if (fs::exists(folder / "metrics.jsonl", ignored)) status.state = TrialState::interrupted;
-  const Json failure = read_json(folder / "failure.json");
+  const Json failure = read_json_if_whole(folder / "failure.json");
   if (failure.is_object()) {
     status.state = TrialState::failed;
     status.failure = describe_end(member_or(failure, "exit_code", 0), member_or(failure, "signal", 0));
@@ -95,8 +88,8 @@ void prepare_trial(const fs::path& folder, const Trial& trial, const SweepFile& 
   json["steps"] = total_steps(trial.config);
   json["values"] = Json::object();
   const std::vector<std::string> names = columns(sweep);
-  for (std::size_t i = 0; i < names.size(); ++i) json["values"][names[i]] = Json::parse(to_text(configuration.labels[i]));
-  write_file_atomically(folder / "trial.json", json.dump(2) + "\n");
+  for (std::size_t i = 0; i < names.size(); ++i) json["values"][names[i]] = to_json(configuration.labels[i]);
+  write_file_atomically(folder / "trial.json", json_text(json, 2) + "\n");
   // Last: with this file the folder is a run that can be resumed, at step 0 where it has no checkpoint.
   write_file_atomically(folder / "config.json", config_to_json(trial.config));
   fs::remove(folder / "failure.json");
@@ -121,7 +114,7 @@ void record_failure(const fs::path& folder, const ProcessEnd& end) {
   json["exit_code"] = end.signal != 0 ? Json() : Json(end.exit_code);
   json["signal"] = end.signal != 0 ? Json(end.signal) : Json();
   json["log"] = log;
-  write_file_atomically(folder / "failure.json", json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_file_atomically(folder / "failure.json", json_text(json, 2) + "\n");
 }
 
 void record_process(const fs::path& folder, const ProcessTimes& times, const ProcessEnd& end) {
@@ -129,17 +122,15 @@ void record_process(const fs::path& folder, const ProcessTimes& times, const Pro
   json["started"] = times.started;
   json["ended"] = times.ended;
   json["end"] = describe_end(end.exit_code, end.signal);
-  AppendLog(folder / "processes.jsonl", 0).append(json.dump() + "\n");
+  AppendLog(folder / "processes.jsonl", 0).append(json_text(json) + "\n");
 }
 
 std::vector<ProcessTimes> read_processes(const fs::path& folder) {
   std::vector<ProcessTimes> processes;
-  std::ifstream file(folder / "processes.jsonl");
-  for (std::string line; std::getline(file, line);) {
-    const Json json = Json::parse(line, nullptr, false);
+  for_json_lines(folder / "processes.jsonl", [&](const Json& json) {
     const ProcessTimes times{member_or(json, "started", 0.0), member_or(json, "ended", 0.0)};
     if (times.started > 0 && times.ended >= times.started) processes.push_back(times);
-  }
+  });
   return processes;
 }
 

@@ -128,7 +128,7 @@ TEST(Report, ThatIsNoneIsRefusedByName) {
       ADD_FAILURE() << "taken: " << text;
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ExitCode::data) << text;
-      EXPECT_NE(std::string(error.what()).find("some.json: "), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find("some.json:"), std::string::npos) << error.what();
     }
   }
 }

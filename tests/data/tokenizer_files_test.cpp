@@ -149,7 +149,7 @@ TEST_F(TokenizerFiles, RefusesWhatIsNoTokenizer) {
   expect_refused(folder_of({{"tokenizer.json", "[]"}}), "no object \"model\"");
   expect_refused(folder_of({{"config.json", "{\"model\": 3}"}}) / "config.json", "no object \"model\"");
   expect_refused(folder_of({{"tokenizer.json", std::string(100000, '[')}}), "not valid JSON");
-  expect_refused(folder_of({{"tokenizer.json", "{\"model\": {}, \"model\": {}}"}}), "the key \"model\" is there twice");
+  expect_refused(folder_of({{"tokenizer.json", "{\"model\": {}, \"model\": {}}"}}), "the key \"model\" stands twice in one object");
 }
 
 TEST_F(TokenizerFiles, RefusesFilesThatAreTooLarge) {
@@ -211,7 +211,7 @@ TEST_F(TokenizerFiles, RefusesDamagedVocabularies) {
   expect_vocab_refused("token 300 is empty", [](json& tokens) { tokens[""] = 300; });
   std::string twice = saved("vocab.json").dump();
   twice.insert(1, "\"a\":64,");
-  expect_refused(folder_of({{"vocab.json", twice}, {"merges.txt", ""}}), "the key \"a\" is there twice");
+  expect_refused(folder_of({{"vocab.json", twice}, {"merges.txt", ""}}), "the key \"a\" stands twice in one object");
 }
 
 TEST_F(TokenizerFiles, RefusesDamagedMerges) {

@@ -1,100 +1,138 @@
-#include "distributed/peer_hub.h"
-
+// Rank 0's side: one connection to each other rank.
 #include <algorithm>
 #include <utility>
 
+#include "distributed/peer_connection.h"
+#include "distributed/peer_messages.h"
+#include "distributed/peer_network.h"
 #include "kernels/check.h"
 
 namespace temper {
 
 using std::chrono::milliseconds;
-using std::chrono::steady_clock;
 
 namespace {
+
 constexpr std::int64_t refused_rank = -2;  // PeerConnection::rank of one that was told to go
 constexpr std::size_t max_refusals = 4;    // that an error message repeats
 constexpr std::size_t spare_connections = 64;
-}  // namespace
 
-PeerHub::PeerHub(asio::io_context& io, const PeerSetup& setup, PeerBoard& board, asio::ip::tcp::acceptor acceptor)
-    : setup_(setup),
-      board_(board),
-      acceptor_(std::move(acceptor)),
-      accept_again_(io),
-      members_(static_cast<std::size_t>(setup.size)),
-      missing_(setup.size - 1) {
-  members_[0].host = setup.host;
-}
-
-void PeerHub::start() {
-  deadline_ = steady_clock::now() + setup_.settings.meeting_timeout;
-  accept();
-}
-
-void PeerHub::accept() {
-  acceptor_.async_accept([this](const asio::error_code& error, asio::ip::tcp::socket socket) {
-    if (!acceptor_.is_open()) return;
-    if (error) {  // No descriptors left, or the connection is gone already: neither gets better by asking at once.
-      accept_again_.expires_after(milliseconds(100));
-      accept_again_.async_wait([this](const asio::error_code& stopped) {
-        if (!stopped && acceptor_.is_open()) accept();
-      });
-      return;
-    }
-    // With too many of them the socket closes here; a rank comes again.
-    if (strangers_.size() < members_.size() + spare_connections) {
-      strangers_.push_back(std::make_shared<PeerConnection>(std::move(socket), *this, max_stranger_payload));
-      strangers_.back()->start();
-    }
-    accept();
-  });
-}
-
-void PeerHub::on_frame(PeerConnection& connection, const PeerFrame& frame) {
-  if (connection.rank == refused_rank) return;
-  if (connection.rank < 0) {
-    if (frame.kind != PeerMessage::hello) throw BrokenMessage("no greeting first");
-    return on_hello(connection, hello_of(frame));
+class PeerHub final : public PeerNetwork {
+ public:
+  PeerHub(asio::io_context& io, const PeerSetup& setup, PeerBoard& board, asio::ip::tcp::acceptor acceptor)
+      : PeerNetwork(io, setup, board),
+        acceptor_(std::move(acceptor)),
+        members_(static_cast<std::size_t>(setup.size)),
+        missing_(setup.size - 1) {
+    members_[0].host = setup.host;
+    spawn(io.get_executor(), accept());
   }
-  Member& member = members_[static_cast<std::size_t>(connection.rank)];
+
+  void tick(milliseconds passed) override;
+  void offer(std::uint64_t number, const std::string& what, const std::string& value) override;
+  void ask(std::uint64_t number) override;
+  void fail(const std::string& reason) override;
+  void farewell() override;
+  bool flushed() const override;
+  bool ended() const override;
+
+ private:
+  using Connection = std::shared_ptr<PeerConnection>;
+  struct Member {
+    Connection connection;  // none for rank 0
+    std::string host;
+    std::optional<Offer> offer;  // to the exchange that is under way
+    bool departed = false;
+  };
+
+  asio::awaitable<void> accept();
+  asio::awaitable<void> serve(Connection connection);
+  void on_frame(const Connection& connection, const PeerFrame& frame);
+  void on_end(const Connection& connection, const std::string& reason);
+  void on_hello(const Connection& connection, const Hello& hello);
+  std::string objection(const Hello& hello) const;
+  void complete_meeting();
+  void give_up_meeting();
+  void advance_exchange();
+  std::vector<std::int64_t> absent(std::uint64_t number) const;
+  void lose(std::int64_t rank, const std::string& reason);
+  void send_all(const PeerBytes& frame);
+
+  asio::ip::tcp::acceptor acceptor_;
+  std::vector<Member> members_;        // by rank
+  std::vector<Connection> strangers_;  // who have not said who they are, or were refused
+  std::vector<std::string> refusals_;  // what to tell where the meeting fails
+  std::int64_t other_strangers_ = 0;   // that left without a word of ours
+  std::int64_t missing_;               // ranks
+  std::int64_t lost_rank_ = -1;
+  std::uint64_t finished_ = 0;  // exchanges
+};
+
+asio::awaitable<void> PeerHub::accept() {
+  asio::steady_timer pause(io_);
+  while (acceptor_.is_open()) {
+    asio::error_code error;
+    asio::ip::tcp::socket socket = co_await acceptor_.async_accept(error_to(error));
+    if (error) {  // No descriptors left, or the connection is gone already: neither gets better by asking at once.
+      pause.expires_after(milliseconds(100));
+      co_await pause.async_wait(asio::use_awaitable);
+    } else if (acceptor_.is_open() && strangers_.size() < members_.size() + spare_connections) {
+      strangers_.push_back(std::make_shared<PeerConnection>(std::move(socket), max_stranger_payload));
+      spawn(io_.get_executor(), serve(strangers_.back()));
+    }  // With too many of them the socket closes here; a rank comes again.
+  }
+}
+
+asio::awaitable<void> PeerHub::serve(Connection connection) {
+  const std::string reason = co_await connection->receive([&](const PeerFrame& frame) { on_frame(connection, frame); });
+  if (!reason.empty()) on_end(connection, reason);
+}
+
+void PeerHub::on_frame(const Connection& connection, const PeerFrame& frame) {
+  if (connection->rank == refused_rank) return;
+  if (connection->rank < 0) {
+    if (frame.kind != PeerMessage::hello) throw BrokenMessage("no greeting first");
+    return on_hello(connection, message_of<Hello>(frame, setup_.size));
+  }
+  Member& member = members_[static_cast<std::size_t>(connection->rank)];
   if (!met_ && frame.kind != PeerMessage::beat) throw BrokenMessage("something before the meeting was complete");
   switch (frame.kind) {
     case PeerMessage::beat:
       return;
     case PeerMessage::offer: {
-      Offer offer = offer_of(frame);
+      Offer offer = message_of<Offer>(frame, setup_.size);
       if (offer.number != finished_ + 1 || member.offer) throw BrokenMessage("its part of an exchange that is not under way");
       member.offer = std::move(offer);
       return advance_exchange();
     }
     case PeerMessage::question: {
-      const std::uint64_t number = question_of(frame);
-      return connection.send(frame_of(Absent{number, absent(number)}));
+      const std::uint64_t number = message_of<Question>(frame, setup_.size).number;
+      return connection->send(frame_of(Absent{number, absent(number)}));
     }
     case PeerMessage::failed:
-      return lose(connection.rank, text_of(frame));
+      return lose(connection->rank, message_of<Failed>(frame, setup_.size).why);
     case PeerMessage::farewell:
       member.departed = true;
-      connection.close();
+      connection->close();
       return advance_exchange();
     default:
       throw BrokenMessage("a message that only rank 0 sends");
   }
 }
 
-void PeerHub::on_end(PeerConnection& connection, const std::string& reason) {
-  if (connection.rank < 0) {
-    if (connection.rank != refused_rank) ++other_strangers_;
-    std::erase_if(strangers_, [&](const auto& one) { return one.get() == &connection; });
-    return;
+void PeerHub::on_end(const Connection& connection, const std::string& reason) {
+  if (connection->rank < 0) {
+    if (connection->rank != refused_rank) ++other_strangers_;
+    std::erase(strangers_, connection);
+  } else if (met_) {
+    lose(connection->rank, reason);
+  } else {  // Who leaves before the meeting is complete may come again.
+    Member& member = members_[static_cast<std::size_t>(connection->rank)];
+    if (refusals_.size() < max_refusals)
+      refusals_.push_back("rank " + std::to_string(connection->rank) + " on " + member.host + " came and went (" + reason + ")");
+    member = Member();
+    ++missing_;
   }
-  if (met_) return lose(connection.rank, reason);
-  // Who leaves before the meeting is complete may come again.
-  Member& member = members_[static_cast<std::size_t>(connection.rank)];
-  if (refusals_.size() < max_refusals)
-    refusals_.push_back("rank " + std::to_string(connection.rank) + " on " + member.host + " came and went (" + reason + ")");
-  member = Member();
-  ++missing_;
 }
 
 std::string PeerHub::objection(const Hello& hello) const {
@@ -111,21 +149,20 @@ std::string PeerHub::objection(const Hello& hello) const {
   return "";
 }
 
-void PeerHub::on_hello(PeerConnection& connection, const Hello& hello) {
+void PeerHub::on_hello(const Connection& connection, const Hello& hello) {
   if (const std::string why = objection(hello); !why.empty()) {
     const std::string who = "rank " + std::to_string(hello.rank) + " on " + hello.host;
     if (refusals_.size() < max_refusals) refusals_.push_back(who + " was refused (" + why + ")");
-    connection.rank = refused_rank;
-    connection.send(frame_of(PeerMessage::refused, "rank 0 on " + setup_.host + " refused " + who + ": " + why));
-    return connection.finish();
+    connection->rank = refused_rank;
+    connection->send(frame_of(Refused{"rank 0 on " + setup_.host + " refused " + who + ": " + why}));
+    return connection->finish();
   }
-  const auto place = std::find_if(strangers_.begin(), strangers_.end(), [&](const auto& one) { return one.get() == &connection; });
   Member& member = members_[static_cast<std::size_t>(hello.rank)];
-  member.connection = std::move(*place);
+  member.connection = connection;
   member.host = hello.host;
-  strangers_.erase(place);
-  connection.rank = hello.rank;
-  connection.set_max_payload(max_rank_payload);
+  std::erase(strangers_, connection);
+  connection->rank = hello.rank;
+  connection->set_max_payload(max_rank_payload);
   if (--missing_ == 0) complete_meeting();
 }
 
@@ -133,8 +170,7 @@ void PeerHub::complete_meeting() {
   met_ = true;
   asio::error_code ignored;
   acceptor_.close(ignored);
-  accept_again_.cancel();
-  for (const auto& stranger : strangers_) stranger->close();
+  for (const Connection& stranger : strangers_) stranger->close();
   strangers_.clear();
   Welcome welcome;
   for (const Member& member : members_) welcome.hosts.push_back(member.host);
@@ -157,35 +193,26 @@ void PeerHub::give_up_meeting() {
   text +=
       ". Check that all ranks were started, that MASTER_ADDR and MASTER_PORT (or the launcher) lead them to this machine, and"
       " that no firewall closes the port";
-  send_all(frame_of(PeerMessage::refused, readable(text, max_reason)));
+  send_all(frame_of(Refused{readable(text, max_reason)}));
   board_.publish([&] { board_.failure = text; });
 }
 
 void PeerHub::tick(milliseconds passed) {
-  if (!met_ && !over_ && steady_clock::now() >= deadline_) give_up_meeting();
-  since_beat_ += passed;
-  const bool beat = since_beat_ >= setup_.settings.heartbeat_interval;
-  if (beat) since_beat_ = milliseconds(0);
+  if (!met_ && !over_ && std::chrono::steady_clock::now() >= deadline_) give_up_meeting();
+  const bool beat = beat_is_due(passed);
   const milliseconds limit = setup_.settings.heartbeat_timeout;
-  const std::string silent = "no sign of life for " + duration_text(limit);
   for (const Member& member : members_) {
     if (!member.connection || !member.connection->open()) continue;
     if (beat) member.connection->beat();
     if (member.connection->add_silence(passed) < limit || over_) continue;
     if (met_) {
-      lose(member.connection->rank, silent);
+      lose(member.connection->rank, silent_);
     } else {
-      const std::shared_ptr<PeerConnection> connection = member.connection;
-      connection->close();
-      on_end(*connection, silent);
+      member.connection->close(silent_);
     }
   }
-  std::erase_if(strangers_, [&](const auto& stranger) {
-    if (stranger->add_silence(passed) < limit) return false;
-    if (stranger->rank != refused_rank) ++other_strangers_;
-    stranger->close();
-    return true;
-  });
+  for (const Connection& stranger : strangers_)
+    if (stranger->add_silence(passed) >= limit) stranger->close(silent_);
 }
 
 void PeerHub::offer(std::uint64_t number, const std::string& what, const std::string& value) {
@@ -235,14 +262,14 @@ void PeerHub::lose(std::int64_t rank, const std::string& reason) {
   over_ = true;
   lost_rank_ = rank;
   const LostPeer lost{rank, members_[static_cast<std::size_t>(rank)].host, readable(reason, max_reason)};
-  send_all(frame_of(lost));  // to the lost rank as well: it may go on after a pause
+  send_all(frame_of(Lost{lost}));  // to the lost rank as well: it may go on after a pause
   board_.publish_lost(lost);
 }
 
 void PeerHub::fail(const std::string& reason) {
   if (over_) return;
   over_ = true;
-  send_all(frame_of(LostPeer{0, setup_.host, readable(reason, max_reason)}));
+  send_all(frame_of(Lost{{0, setup_.host, readable(reason, max_reason)}}));
 }
 
 void PeerHub::farewell() {
@@ -263,10 +290,16 @@ bool PeerHub::flushed() const {
 }
 
 bool PeerHub::ended() const {
-  for (std::size_t rank = 1; rank < members_.size(); ++rank)
-    if (static_cast<std::int64_t>(rank) != lost_rank_ && members_[rank].connection && members_[rank].connection->open())
-      return false;
-  return true;
+  return std::all_of(members_.begin(), members_.end(), [&](const Member& member) {
+    return !member.connection || !member.connection->open() || member.connection->rank == lost_rank_;
+  });
+}
+
+}  // namespace
+
+std::unique_ptr<PeerNetwork> make_peer_hub(asio::io_context& io, const PeerSetup& setup, PeerBoard& board,
+                                           asio::ip::tcp::acceptor acceptor) {
+  return std::make_unique<PeerHub>(io, setup, board, std::move(acceptor));
 }
 
 }  // namespace temper

@@ -1,10 +1,13 @@
-// What the two sides of a meeting have in common: rank 0, the hub of all connections, and the others, each with one connection to
-// it. A network lives on the thread of its io_context; what it learns it puts on the board, where the rest of the program reads.
+// What the two sides of a meeting have in common: rank 0, the hub of all connections, and the others, spokes, each with one
+// connection to it. A network lives on the thread of its io_context, in coroutines; what it learns it puts on the board, where the
+// rest of the program reads.
 #pragma once
 
+#include <asio.hpp>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -53,10 +56,10 @@ struct PeerBoard {
   }
 };
 
+/// All but the constructor is called on the thread of the io_context.
 class PeerNetwork {
  public:
   virtual ~PeerNetwork() = default;
-  virtual void start() = 0;
   /// To be called several times per heartbeat. `passed` is the time since the last call in which this process ran: while it is
   /// stopped or swapped out, what the others sent waits in the sockets and nobody is silent.
   virtual void tick(std::chrono::milliseconds passed) = 0;
@@ -68,7 +71,27 @@ class PeerNetwork {
   virtual void farewell() = 0;
   virtual bool flushed() const = 0;  ///< everything is sent
   virtual bool ended() const = 0;    ///< the other sides have closed after the farewell
+
+ protected:
+  PeerNetwork(asio::io_context& io, const PeerSetup& setup, PeerBoard& board);
+  bool beat_is_due(std::chrono::milliseconds passed);
+
+  asio::io_context& io_;
+  const PeerSetup setup_;
+  PeerBoard& board_;
+  const std::chrono::steady_clock::time_point deadline_;  // of the meeting
+  const std::string silent_;                              // the reason where nothing came for too long
+  bool met_ = false, over_ = false;  // over: the meeting failed, a rank is lost, or this one ends: nobody is lost any more
+
+ private:
+  std::chrono::milliseconds since_beat_{0};
 };
+
+/// Rank 0's side. It decides who takes part, gathers exchanges, and says who is lost.
+std::unique_ptr<PeerNetwork> make_peer_hub(asio::io_context& io, const PeerSetup& setup, PeerBoard& board,
+                                           asio::ip::tcp::acceptor acceptor);
+/// The side of every other rank: it looks for rank 0 until it finds it.
+std::unique_ptr<PeerNetwork> make_peer_spoke(asio::io_context& io, const PeerSetup& setup, PeerBoard& board);
 
 /// "15 s", "0.25 s"
 std::string duration_text(std::chrono::milliseconds duration);

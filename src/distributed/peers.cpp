@@ -6,14 +6,13 @@
 #include <asio.hpp>
 #include <exception>
 #include <future>
+#include <sstream>
 #include <thread>
 #include <utility>
 
-#include "distributed/peer_hub.h"
-#include "distributed/peer_listener.h"
+#include "distributed/peer_connection.h"
 #include "distributed/peer_messages.h"
 #include "distributed/peer_network.h"
-#include "distributed/peer_spoke.h"
 #include "io/descriptor.h"
 #include "io/error.h"
 #include "kernels/check.h"
@@ -34,12 +33,43 @@ std::string rank_on_host(std::int64_t rank, const std::string& host) { return "r
 
 }  // namespace
 
+std::string duration_text(std::chrono::milliseconds duration) {
+  std::ostringstream text;
+  text << static_cast<double>(duration.count()) / 1000 << " s";
+  return text.str();
+}
+
+std::string ranks_text(const std::vector<std::int64_t>& ranks) {
+  constexpr std::size_t most = 8;
+  std::string text = ranks.size() == 1 ? "rank " : "ranks ";
+  const std::size_t named = std::min(ranks.size(), most);
+  for (std::size_t i = 0; i < named; ++i) {
+    if (i > 0) text += i + 1 == ranks.size() ? " and " : ", ";
+    text += std::to_string(ranks[i]);
+  }
+  if (ranks.size() > most) text += " and " + std::to_string(ranks.size() - most) + " more";
+  return text;
+}
+
+PeerNetwork::PeerNetwork(asio::io_context& io, const PeerSetup& setup, PeerBoard& board)
+    : io_(io),
+      setup_(setup),
+      board_(board),
+      deadline_(steady_clock::now() + setup.settings.meeting_timeout),
+      silent_("no sign of life for " + duration_text(setup.settings.heartbeat_timeout)) {}
+
+bool PeerNetwork::beat_is_due(milliseconds passed) {
+  const bool due = (since_beat_ += passed) >= setup_.settings.heartbeat_interval;
+  if (due) since_beat_ = milliseconds(0);
+  return due;
+}
+
 struct Peers::State {
   State(const Launch& launch, std::shared_ptr<Listener> listener, const std::string& key, const PeerSettings& settings);
   ~State();
 
   void start_thread();
-  void tick();
+  asio::awaitable<void> tick();
   void meet();
   /// Whether `done` comes true on the network's thread within `limit`.
   bool await(bool (PeerNetwork::*done)() const, milliseconds limit);
@@ -53,9 +83,7 @@ struct Peers::State {
   bool late = false;  // one ran out of time
 
   asio::io_context io{1};
-  asio::steady_timer timer{io};
-  milliseconds period{0};  // of ticks
-  steady_clock::time_point last_tick;
+  milliseconds period{0};                // of ticks
   std::unique_ptr<PeerNetwork> network;  // none in a run of one process
   std::thread thread;
 };
@@ -78,9 +106,9 @@ Peers::State::State(const Launch& launch, std::shared_ptr<Listener> listener, co
   if (setup.rank == 0) {
     if (!listener) listener = std::make_shared<Listener>(setup.port, setup.address);
     setup.port = listener->port();
-    network = std::make_unique<PeerHub>(io, setup, board, listener->take(io));
+    network = make_peer_hub(io, setup, board, listener->take(io));
   } else {
-    network = std::make_unique<PeerSpoke>(io, setup, board);
+    network = make_peer_spoke(io, setup, board);
   }
   start_thread();
 }
@@ -92,15 +120,13 @@ Peers::State::~State() {
 }
 
 void Peers::State::start_thread() {
+  spawn(io.get_executor(), tick());
   // Signals are for the program's own threads: a handler must not run, nor a call be interrupted, on this one.
   sigset_t all, before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   thread = std::thread([this] {
     try {
-      network->start();
-      last_tick = steady_clock::now();
-      tick();
       io.run();
     } catch (const std::exception& error) {
       board.publish_lost({setup.rank, setup.host, std::string("its connections failed: ") + error.what()});
@@ -109,15 +135,15 @@ void Peers::State::start_thread() {
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-void Peers::State::tick() {
-  const auto now = steady_clock::now();
-  const auto passed = std::chrono::duration_cast<milliseconds>(now - last_tick);
-  last_tick += passed;
-  network->tick(std::min(passed, 2 * period));  // see PeerNetwork::tick
-  timer.expires_after(period);
-  timer.async_wait([this](const asio::error_code& error) {
-    if (!error) tick();
-  });
+asio::awaitable<void> Peers::State::tick() {
+  asio::steady_timer timer(io);
+  for (auto last = steady_clock::now();;) {
+    const auto passed = std::chrono::duration_cast<milliseconds>(steady_clock::now() - last);
+    last += passed;
+    network->tick(std::min(passed, 2 * period));  // see PeerNetwork::tick
+    timer.expires_after(period);
+    co_await timer.async_wait(asio::use_awaitable);
+  }
 }
 
 void Peers::State::meet() {
@@ -132,15 +158,19 @@ void Peers::State::meet() {
 
 bool Peers::State::await(bool (PeerNetwork::*done)() const, milliseconds limit) {
   const auto deadline = steady_clock::now() + limit;
-  while (steady_clock::now() < deadline) {
-    const auto answer = std::make_shared<std::promise<bool>>();
-    std::future<bool> answered = answer->get_future();
-    asio::post(io, [this, answer, done] { answer->set_value((network.get()->*done)()); });
-    if (answered.wait_until(deadline) != std::future_status::ready) return false;
-    if (answered.get()) return true;
-    std::this_thread::sleep_for(milliseconds(1));
-  }
-  return false;
+  std::future<bool> answer = asio::co_spawn(
+      io,
+      [this, done, deadline]() -> asio::awaitable<bool> {
+        asio::steady_timer pause(io);
+        while (!(network.get()->*done)()) {
+          if (steady_clock::now() >= deadline) co_return false;
+          pause.expires_after(milliseconds(1));
+          co_await pause.async_wait(asio::use_awaitable);
+        }
+        co_return true;
+      },
+      asio::use_future);
+  return answer.wait_until(deadline) == std::future_status::ready && answer.get();
 }
 
 void Peers::State::throw_lost(const LostPeer& lost, const std::string& what) const {

@@ -181,7 +181,7 @@ TEST(PeersMeeting, StrangersDoNotDisturb) {
   endless[15] = '\x7f';
   for (const std::string& bytes :
        {std::string("GET / HTTP/1.1\r\n\r\n"), std::string(100'000, '\0'), endless, *frame_of(PeerMessage::beat),
-        *frame_of(PeerMessage::farewell), *frame_of(PeerMessage::hello, "short"), *question_frame(1),
+        *frame_of(PeerMessage::farewell), *frame_of(PeerMessage::hello, "short"), *frame_of(Question{1}),
         *frame_of(Offer{1, "what", "value"})}) {
     Stranger stranger(port);
     asio::error_code ignored;

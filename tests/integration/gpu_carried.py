@@ -25,7 +25,7 @@ HIDDEN = ("*asio*", "*cli11*", "nlohmann*", "libpcre2*-dev", "libxxhash-dev", "*
 HIDDEN += ("pkg-config", "pkgconf*", "libpkgconf*")
 HEADERS = ("asio.hpp", "CLI/CLI.hpp", "nlohmann/json.hpp", "pcre2.h", "xxhash.h", "gtest/gtest.h", "boost/version.hpp")
 # A file that includes each library, but for those of temper_io_tests (nlohmann-json, xxHash, GoogleTest).
-OBJECTS = ("src/distributed/peer_listener.cpp", "src/cli/config_command.cpp", "src/data/pretokenizer.cpp", "kernels/emulated/fiber.cpp")
+OBJECTS = ("src/distributed/peer_connection.cpp", "src/cli/config_command.cpp", "src/data/pretokenizer.cpp", "kernels/emulated/fiber.cpp")
 
 NAMESPACE = """
 set -e

@@ -6,6 +6,8 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <exception>
 #include <tuple>
 #include <utility>
@@ -116,14 +118,12 @@ Peers::Listener::Listener(int port, const std::string& address) {
     throw Error(ExitCode::distributed, "rank 0 cannot listen at port " + std::to_string(port) + " of " + host_name() + ": " +
                                            error.message() +
                                            "; end the program that has it (ss -ltnp), or choose another MASTER_PORT");
-  port_ = acceptor_.local_endpoint().port();
 }
 
 void Peers::Listener::open(const tcp::endpoint& endpoint, asio::error_code& error) {
   asio::error_code ignored;
   acceptor_.close(ignored);
-  protocol_ = endpoint.protocol();
-  acceptor_.open(protocol_, error);
+  acceptor_.open(endpoint.protocol(), error);
   if (error) return;
   close_on_exec(acceptor_.native_handle());
   // A run that starts again gets the port while connections of the run before it linger in the system.
@@ -136,7 +136,8 @@ void Peers::Listener::open(const tcp::endpoint& endpoint, asio::error_code& erro
 
 tcp::acceptor Peers::Listener::take(asio::io_context& io) {
   require(acceptor_.is_open(), "a Peers::Listener serves one Peers");
-  return tcp::acceptor(io, protocol_, acceptor_.release());
+  const tcp protocol = place().protocol();
+  return tcp::acceptor(io, protocol, acceptor_.release());
 }
 
 std::shared_ptr<Peers::Listener> Peers::listen(int port) { return std::make_shared<Listener>(port); }
@@ -146,34 +147,30 @@ std::pair<std::vector<std::string>, int> Peers::place(const Listener& listener) 
   // leads every other machine to itself: it counts only where there is nothing else.
   std::vector<std::tuple<int, bool, std::string>> found;
   ifaddrs* interfaces = nullptr;
-  if (::getifaddrs(&interfaces) == 0) {
-    for (const ifaddrs* one = interfaces; one != nullptr; one = one->ifa_next) {
-      if (one->ifa_addr == nullptr || (one->ifa_flags & IFF_UP) == 0) continue;
-      const std::string name = one->ifa_name;
-      constexpr std::array<const char*, 6> virtual_names = {"docker", "br-", "virbr", "veth", "cni", "lxc"};
-      const bool made =
-          std::any_of(virtual_names.begin(), virtual_names.end(), [&](const char* prefix) { return name.starts_with(prefix); });
-      const int order = (one->ifa_flags & IFF_LOOPBACK) != 0 ? 2 : made ? 1 : 0;
-      if (one->ifa_addr->sa_family == AF_INET) {
-        const auto* address = reinterpret_cast<const sockaddr_in*>(one->ifa_addr);
-        found.emplace_back(order, false, asio::ip::address_v4(ntohl(address->sin_addr.s_addr)).to_string());
-      } else if (one->ifa_addr->sa_family == AF_INET6 && listener.ipv6()) {
-        asio::ip::address_v6::bytes_type bytes;
-        const auto* address = reinterpret_cast<const sockaddr_in6*>(one->ifa_addr);
-        std::copy_n(address->sin6_addr.s6_addr, bytes.size(), bytes.begin());
-        const asio::ip::address_v6 v6(bytes);
-        if (!v6.is_link_local()) found.emplace_back(order, true, v6.to_string());
-      }
-    }
-    ::freeifaddrs(interfaces);
+  if (::getifaddrs(&interfaces) != 0) interfaces = nullptr;
+  for (const ifaddrs* one = interfaces; one != nullptr; one = one->ifa_next) {
+    if (one->ifa_addr == nullptr || (one->ifa_flags & IFF_UP) == 0) continue;
+    const std::string_view name = one->ifa_name;
+    constexpr std::array<const char*, 6> virtual_names = {"docker", "br-", "virbr", "veth", "cni", "lxc"};
+    const bool made =
+        std::any_of(virtual_names.begin(), virtual_names.end(), [&](const char* prefix) { return name.starts_with(prefix); });
+    const int order = (one->ifa_flags & IFF_LOOPBACK) != 0 ? 2 : made ? 1 : 0;
+    const bool v6 = one->ifa_addr->sa_family == AF_INET6;
+    if (!v6 && one->ifa_addr->sa_family != AF_INET) continue;
+    if (v6 && listener.place().protocol() != tcp::v6()) continue;
+    tcp::endpoint endpoint;
+    std::memcpy(endpoint.data(), one->ifa_addr, v6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in));
+    if (v6 && endpoint.address().to_v6().is_link_local()) continue;
+    found.emplace_back(order, v6, endpoint.address().to_string());
   }
+  ::freeifaddrs(interfaces);
   std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
     return std::tie(std::get<0>(a), std::get<1>(a)) < std::tie(std::get<0>(b), std::get<1>(b));
   });
   std::vector<std::string> addresses;
   for (const auto& [order, v6, address] : found)
     if (order < 2 || std::get<0>(found.front()) == 2) addresses.push_back(address);
-  return {addresses, listener.port()};
+  return {addresses, listener.place().port()};
 }
 
 }  // namespace temper

@@ -59,8 +59,7 @@ class Peers::Listener {
   /// Error(ExitCode::distributed) where the port is taken.
   explicit Listener(int port, const std::string& address = {});
 
-  int port() const { return port_; }
-  bool ipv6() const { return protocol_ == asio::ip::tcp::v6(); }
+  asio::ip::tcp::endpoint place() const { return acceptor_.local_endpoint(); }
   /// The socket as an acceptor of `io`; this object has none afterwards.
   asio::ip::tcp::acceptor take(asio::io_context& io);
 
@@ -69,8 +68,6 @@ class Peers::Listener {
 
   asio::io_context io_;
   asio::ip::tcp::acceptor acceptor_{io_};
-  asio::ip::tcp protocol_ = asio::ip::tcp::v6();
-  int port_ = 0;
 };
 
 /// Runs `work` on `executor`; what it throws comes out of io_context::run().

@@ -21,42 +21,60 @@ std::uint64_t number_at(std::string_view bytes) {
 
 }  // namespace
 
-void PeerFields::number(std::uint64_t& value) {
+PeerFields& PeerFields::number(std::uint64_t& value) {
   if (reads_) {
     value = number_at(take(8));
   } else {
     put_number(bytes_, value);
   }
+  return *this;
 }
 
-void PeerFields::number_below(std::int64_t& value, std::int64_t limit) {
+PeerFields& PeerFields::below(std::int64_t limit, std::int64_t& value) {
   auto plain = static_cast<std::uint64_t>(value);
   number(plain);
   if (reads_ && plain >= static_cast<std::uint64_t>(limit)) throw BrokenMessage("a number out of range");
   value = static_cast<std::int64_t>(plain);
+  return *this;
 }
 
-void PeerFields::text(std::string& value, std::size_t limit) {
+PeerFields& PeerFields::text(std::size_t limit, std::string& value) {
   std::uint64_t bytes = value.size();
   number(bytes);
-  if (!reads_) {
+  if (reads_ && bytes > limit) throw BrokenMessage("a text that is too long");
+  if (reads_) {
+    value = take(static_cast<std::size_t>(bytes));
+  } else {
     bytes_ += value;
-    return;
   }
-  if (bytes > limit) throw BrokenMessage("a text that is too long");
-  value = take(static_cast<std::size_t>(bytes));
+  return *this;
 }
 
-void PeerFields::line(std::string& value, std::size_t limit) {
-  text(value, limit);
+PeerFields& PeerFields::line(std::size_t limit, std::string& value) {
+  text(limit, value);
   if (reads_) value = readable(value, limit);
+  return *this;
 }
 
-void PeerFields::some_ranks(std::vector<std::int64_t>& ranks) {
+PeerFields& PeerFields::texts(std::size_t limit, std::vector<std::string>& values) {
+  if (reads_) values.resize(static_cast<std::size_t>(size_));
+  for (std::string& value : values) text(limit, value);
+  return *this;
+}
+
+PeerFields& PeerFields::lines(std::size_t limit, std::vector<std::string>& values) {
+  texts(limit, values);
+  if (reads_)
+    for (std::string& value : values) value = readable(value, limit);
+  return *this;
+}
+
+PeerFields& PeerFields::some_ranks(std::vector<std::int64_t>& ranks) {
   auto count = static_cast<std::int64_t>(ranks.size());
-  number_below(count, size_ + 1);
+  below(size_ + 1, count);
   if (reads_) ranks.resize(static_cast<std::size_t>(count));
   for (std::int64_t& one : ranks) rank(one);
+  return *this;
 }
 
 void PeerFields::end() const {

@@ -48,18 +48,15 @@ class PeerFields {
   /// Reads `payload`, which outlives this, in a run of `size` ranks. All below throw BrokenMessage.
   PeerFields(std::string_view payload, std::int64_t size) : reads_(true), rest_(payload), size_(size) {}
 
-  void number(std::uint64_t& value);
-  void number_below(std::int64_t& value, std::int64_t limit);
-  void rank(std::int64_t& value) { number_below(value, size_); }
-  void text(std::string& value, std::size_t limit);
-  void line(std::string& value, std::size_t limit);  ///< a text, readable() when it comes
-  /// One element for each rank; the payload does not repeat how many.
-  template <typename Value, typename Visit>
-  void each_rank(std::vector<Value>& values, Visit visit) {
-    if (reads_) values.resize(static_cast<std::size_t>(size_));
-    for (Value& value : values) visit(value);
-  }
-  void some_ranks(std::vector<std::int64_t>& ranks);
+  PeerFields& number(std::uint64_t& value);
+  PeerFields& below(std::int64_t limit, std::int64_t& value);
+  PeerFields& rank(std::int64_t& value) { return below(size_, value); }
+  PeerFields& text(std::size_t limit, std::string& value);
+  PeerFields& line(std::size_t limit, std::string& value);  ///< a text, readable() when it comes
+  /// One for each rank; the payload does not repeat how many.
+  PeerFields& texts(std::size_t limit, std::vector<std::string>& values);
+  PeerFields& lines(std::size_t limit, std::vector<std::string>& values);
+  PeerFields& some_ranks(std::vector<std::int64_t>& ranks);
 
   const std::string& written() const { return bytes_; }
   void end() const;  ///< nothing may be left to read
@@ -75,88 +72,51 @@ class PeerFields {
 
 struct Hello {
   static constexpr PeerMessage kind = PeerMessage::hello;
+  static constexpr std::int64_t many = std::int64_t{1} << 40;  // whether numbers fit the run is for rank 0 to say
   std::int64_t rank, size;
   std::string key, host;
-
-  void visit(PeerFields& fields) {
-    constexpr std::int64_t many = std::int64_t{1} << 40;  // whether they fit the run is for rank 0 to say
-    fields.number_below(rank, many);
-    fields.number_below(size, many);
-    fields.text(key, max_key);
-    fields.line(host, max_host);
-  }
+  void visit(PeerFields& fields) { fields.below(many, rank).below(many, size).text(max_key, key).line(max_host, host); }
 };
-
 struct Welcome {
   static constexpr PeerMessage kind = PeerMessage::welcome;
   std::vector<std::string> hosts;  ///< by rank
-
-  void visit(PeerFields& fields) {
-    fields.each_rank(hosts, [&](std::string& host) { fields.line(host, max_host); });
-  }
+  void visit(PeerFields& fields) { fields.lines(max_host, hosts); }
 };
-
-/// A message that says why.
 template <PeerMessage message>
 struct Reason {
   static constexpr PeerMessage kind = message;
   std::string why;
-
-  void visit(PeerFields& fields) { fields.line(why, max_reason); }
+  void visit(PeerFields& fields) { fields.line(max_reason, why); }
 };
 using Refused = Reason<PeerMessage::refused>;
 using Failed = Reason<PeerMessage::failed>;
-
 struct Offer {
   static constexpr PeerMessage kind = PeerMessage::offer;
   std::uint64_t number;  ///< of the exchange, from 1
   std::string what, value;
-
-  void visit(PeerFields& fields) {
-    fields.number(number);
-    fields.line(what, max_what);
-    fields.text(value, max_value);
-  }
+  void visit(PeerFields& fields) { fields.number(number).line(max_what, what).text(max_value, value); }
 };
-
 struct Result {
   static constexpr PeerMessage kind = PeerMessage::result;
   std::uint64_t number;
   std::vector<std::string> values;  ///< by rank
-
-  void visit(PeerFields& fields) {
-    fields.number(number);
-    fields.each_rank(values, [&](std::string& value) { fields.text(value, max_value); });
-  }
+  void visit(PeerFields& fields) { fields.number(number).texts(max_value, values); }
 };
-
 struct Question {
   static constexpr PeerMessage kind = PeerMessage::question;
   std::uint64_t number;
-
   void visit(PeerFields& fields) { fields.number(number); }
 };
-
 struct Absent {
   static constexpr PeerMessage kind = PeerMessage::absent;
   std::uint64_t number;
   std::vector<std::int64_t> ranks;
-
-  void visit(PeerFields& fields) {
-    fields.number(number);
-    fields.some_ranks(ranks);
-  }
+  void visit(PeerFields& fields) { fields.number(number).some_ranks(ranks); }
 };
-
 struct Lost {
   static constexpr PeerMessage kind = PeerMessage::lost;
   LostPeer peer;
-
-  void visit(PeerFields& fields) {
-    fields.rank(peer.rank);
-    fields.line(peer.host, max_host);
-    fields.line(peer.reason, max_reason);
-  }
+  void visit(PeerFields& fields) { fields.rank(peer.rank).line(max_host, peer.host).line(max_reason, peer.reason); }
 };
 
 struct PeerFrame {

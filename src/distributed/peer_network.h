@@ -11,17 +11,17 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
+#include "distributed/peer_messages.h"
 #include "distributed/peers.h"
 
 namespace temper {
 
-struct PeerSetup {
-  std::int64_t rank, size;
+struct PeerSetup : Launch {
   std::string host;  ///< this machine's name
-  std::string address;
-  int port;
   std::string key;
   PeerSettings settings;
 };
@@ -31,28 +31,21 @@ struct PeerBoard {
   mutable std::mutex mutex;
   std::condition_variable changed;
 
-  bool met = false;                    ///< all ranks are there
+  std::optional<Welcome> met;          ///< all ranks are there
   std::optional<std::string> failure;  ///< or why they will not be
-  std::vector<std::string> hosts;
-  std::optional<LostPeer> lost;
-  std::uint64_t finished = 0;        ///< number of the last exchange that is whole
-  std::vector<std::string> values;   ///< its values
-  std::uint64_t answered = 0;        ///< number of the exchange that `absent` tells of
-  std::vector<std::int64_t> absent;  ///< ranks that had not come to it when it was asked
+  std::optional<LostPeer> lost;        ///< the first: the others follow from it
+  std::optional<Result> result;        ///< of the last exchange that is whole
+  std::optional<Absent> absent;        ///< who had not come to an exchange when it was asked
 
-  template <typename Change>
-  void publish(Change change) {
+  template <typename Value>
+  void publish(std::optional<Value> PeerBoard::*place, std::type_identity_t<Value> value) {
     {
       const std::lock_guard lock(mutex);
-      change();
+      if constexpr (std::is_same_v<Value, LostPeer>)
+        if (lost) return;
+      this->*place = std::move(value);
     }
     changed.notify_all();
-  }
-  /// The first rank that is lost counts: the others follow from it.
-  void publish_lost(const LostPeer& peer) {
-    publish([&] {
-      if (!lost) lost = peer;
-    });
   }
 };
 
@@ -69,8 +62,7 @@ class PeerNetwork {
   virtual void ask(std::uint64_t number) = 0;
   virtual void fail(const std::string& reason) = 0;
   virtual void farewell() = 0;
-  virtual bool flushed() const = 0;  ///< everything is sent
-  virtual bool ended() const = 0;    ///< the other sides have closed after the farewell
+  virtual bool settled() const = 0;  ///< everything is sent; after the farewell, the other sides have closed as well
 
  protected:
   PeerNetwork(asio::io_context& io, const PeerSetup& setup, PeerBoard& board);
@@ -81,7 +73,8 @@ class PeerNetwork {
   PeerBoard& board_;
   const std::chrono::steady_clock::time_point deadline_;  // of the meeting
   const std::string silent_;                              // the reason where nothing came for too long
-  bool met_ = false, over_ = false;  // over: the meeting failed, a rank is lost, or this one ends: nobody is lost any more
+  bool met_ = false, farewell_ = false;
+  bool over_ = false;  // the meeting failed, a rank is lost, or this one ends: nobody is lost any more
 
  private:
   std::chrono::milliseconds since_beat_{0};

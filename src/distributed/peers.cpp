@@ -70,9 +70,7 @@ struct Peers::State {
 
   void start_thread();
   asio::awaitable<void> tick();
-  void meet();
-  /// Whether `done` comes true on the network's thread within `limit`.
-  bool await(bool (PeerNetwork::*done)() const, milliseconds limit);
+  void settle();
   [[noreturn]] void throw_lost(const LostPeer& lost, const std::string& what) const;
   [[noreturn]] void throw_late(std::uint64_t number, const std::string& what, milliseconds timeout,
                                std::unique_lock<std::mutex>& lock);
@@ -89,10 +87,10 @@ struct Peers::State {
 };
 
 Peers::State::State(const Launch& launch, std::shared_ptr<Listener> listener, const std::string& key, const PeerSettings& settings)
-    : setup{launch.rank, launch.size, readable(host_name(), max_host), launch.address, launch.port, key, settings} {
+    : setup{launch, readable(host_name(), max_host), key, settings} {
   require(key.size() <= max_key, "the key of a meeting is a hash, of 512 bytes at most");
   if (setup.size == 1) {
-    board.hosts = {setup.host};
+    board.met = Welcome{{setup.host}};
     return;
   }
   if (settings.heartbeat_timeout < 2 * settings.heartbeat_interval)
@@ -105,7 +103,7 @@ Peers::State::State(const Launch& launch, std::shared_ptr<Listener> listener, co
   period = std::clamp(settings.heartbeat_interval / 4, milliseconds(1), milliseconds(250));
   if (setup.rank == 0) {
     if (!listener) listener = std::make_shared<Listener>(setup.port, setup.address);
-    setup.port = listener->port();
+    setup.port = listener->place().port();
     network = make_peer_hub(io, setup, board, listener->take(io));
   } else {
     network = make_peer_spoke(io, setup, board);
@@ -129,7 +127,7 @@ void Peers::State::start_thread() {
     try {
       io.run();
     } catch (const std::exception& error) {
-      board.publish_lost({setup.rank, setup.host, std::string("its connections failed: ") + error.what()});
+      board.publish(&PeerBoard::lost, {setup.rank, setup.host, std::string("its connections failed: ") + error.what()});
     }
   });
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -146,31 +144,17 @@ asio::awaitable<void> Peers::State::tick() {
   }
 }
 
-void Peers::State::meet() {
-  std::unique_lock lock(board.mutex);
-  board.changed.wait(lock, [&] { return board.met || board.failure || board.lost; });
-  if (board.met) return;
-  const std::string why = board.failure ? *board.failure : board.lost->reason;
-  lock.unlock();
-  await(&PeerNetwork::flushed, ending_limit);  // those who came are told why it ends
-  throw Error(ExitCode::distributed, why);
-}
-
-bool Peers::State::await(bool (PeerNetwork::*done)() const, milliseconds limit) {
-  const auto deadline = steady_clock::now() + limit;
-  std::future<bool> answer = asio::co_spawn(
-      io,
-      [this, done, deadline]() -> asio::awaitable<bool> {
-        asio::steady_timer pause(io);
-        while (!(network.get()->*done)()) {
-          if (steady_clock::now() >= deadline) co_return false;
-          pause.expires_after(milliseconds(1));
-          co_await pause.async_wait(asio::use_awaitable);
-        }
-        co_return true;
-      },
-      asio::use_future);
-  return answer.wait_until(deadline) == std::future_status::ready && answer.get();
+/// Returns when network->settled(), or after ending_limit.
+void Peers::State::settle() {
+  const auto deadline = steady_clock::now() + ending_limit;
+  const auto wait = [this, deadline]() -> asio::awaitable<void> {
+    asio::steady_timer pause(io);
+    while (!network->settled() && steady_clock::now() < deadline) {
+      pause.expires_after(milliseconds(1));
+      co_await pause.async_wait(asio::use_awaitable);
+    }
+  };
+  asio::co_spawn(io, wait, asio::use_future).wait_until(deadline);
 }
 
 void Peers::State::throw_lost(const LostPeer& lost, const std::string& what) const {
@@ -185,14 +169,16 @@ void Peers::State::throw_late(std::uint64_t number, const std::string& what, mil
                               std::unique_lock<std::mutex>& lock) {
   late = true;
   asio::post(io, [this, number] { network->ask(number); });
-  board.changed.wait_for(lock, answer_limit, [&] { return board.answered == number || board.lost; });
+  board.changed.wait_for(lock, answer_limit, [&] { return (board.absent && board.absent->number == number) || board.lost; });
   if (board.lost) throw_lost(*board.lost, what);
-  const std::string who =
-      board.answered != number ? "rank 0 on " + board.hosts.front() + " does not say who is missing"
-      : board.absent.empty()   ? "all ranks came, but their values took too long"
-      : board.absent.size() == 1
-          ? rank_on_host(board.absent[0], board.hosts[static_cast<std::size_t>(board.absent[0])]) + " has not come"
-          : ranks_text(board.absent) + " have not come";
+  const std::vector<std::string>& hosts = board.met->hosts;
+  std::string who = "rank 0 on " + hosts.front() + " does not say who is missing";
+  if (board.absent && board.absent->number == number) {
+    const std::vector<std::int64_t>& ranks = board.absent->ranks;
+    who = ranks.empty()       ? "all ranks came, but their values took too long"
+          : ranks.size() == 1 ? rank_on_host(ranks[0], hosts[static_cast<std::size_t>(ranks[0])]) + " has not come"
+                              : ranks_text(ranks) + " have not come";
+  }
   throw Error(ExitCode::distributed,
               "rank " + std::to_string(setup.rank) + " waited " + duration_text(timeout) + " for " + what + ": " + who);
 }
@@ -201,13 +187,20 @@ Peers::Peers(const Launch& launch, const std::string& key, const PeerSettings& s
 
 Peers::Peers(const Launch& launch, std::shared_ptr<Listener> listener, const std::string& key, const PeerSettings& settings)
     : state_(std::make_unique<State>(launch, std::move(listener), key, settings)) {
-  if (state_->network) state_->meet();
+  PeerBoard& board = state_->board;
+  std::unique_lock lock(board.mutex);
+  board.changed.wait(lock, [&] { return board.met || board.failure || board.lost; });
+  if (board.met) return;
+  const std::string why = board.failure ? *board.failure : board.lost->reason;
+  lock.unlock();
+  state_->settle();  // those who came are told why it ends
+  throw Error(ExitCode::distributed, why);
 }
 
 Peers::~Peers() {
   if (!state_->network) return;
   asio::post(state_->io, [state = state_.get()] { state->network->farewell(); });
-  state_->await(&PeerNetwork::ended, ending_limit);
+  state_->settle();
 }
 
 std::vector<std::string> Peers::exchange(const std::string& mine, const std::string& what, milliseconds timeout) {
@@ -220,14 +213,15 @@ std::vector<std::string> Peers::exchange(const std::string& mine, const std::str
   asio::post(state_->io,
              [state = state_.get(), number, what = readable(what, max_what), mine] { state->network->offer(number, what, mine); });
   std::unique_lock lock(board.mutex);
-  const auto settled = [&] { return board.finished == number || board.lost; };
+  const auto whole = [&] { return board.result && board.result->number == number; };
+  const auto settled = [&] { return whole() || board.lost; };
   // The clock cannot count to milliseconds::max() from now.
   if (timeout > std::chrono::hours(24 * 365)) {
     board.changed.wait(lock, settled);
   } else {
     board.changed.wait_for(lock, timeout, settled);
   }
-  if (board.finished == number) return std::move(board.values);
+  if (whole()) return std::move(board.result->values);
   if (board.lost) state_->throw_lost(*board.lost, what);
   state_->throw_late(number, what, timeout, lock);
 }
@@ -244,9 +238,9 @@ void Peers::check(const std::string& what) const {
 void Peers::fail(const std::string& reason) {
   if (!state_->network) return;
   asio::post(state_->io, [state = state_.get(), reason] { state->network->fail(reason); });
-  state_->await(&PeerNetwork::flushed, ending_limit);
+  state_->settle();
 }
 
-const std::vector<std::string>& Peers::hosts() const { return state_->board.hosts; }
+const std::vector<std::string>& Peers::hosts() const { return state_->board.met->hosts; }
 
 }  // namespace temper

@@ -39,7 +39,9 @@ class PeerConnection : public std::enable_shared_from_this<PeerConnection> {
   /// Adds to the time in which nothing came; returns it.
   std::chrono::milliseconds add_silence(std::chrono::milliseconds passed) { return silence_ += passed; }
 
-  std::int64_t rank = -1;  ///< of the other side; -1 while unknown. For the owner's use.
+  // For the owner's use:
+  std::int64_t rank = -1;  ///< of the other side; -1 while unknown
+  std::chrono::milliseconds age{0};
 
  private:
   static asio::awaitable<void> write(std::shared_ptr<PeerConnection> self);

@@ -14,7 +14,8 @@ namespace {
 
 constexpr std::int64_t refused_rank = -2;  // PeerConnection::rank of one that was told to go
 constexpr std::size_t max_refusals = 4;    // that an error message repeats
-constexpr std::size_t spare_connections = 64;
+constexpr std::size_t spare_connections = 16;
+constexpr milliseconds greeting_limit{5000};  // for a stranger to say who it is, however slowly it talks
 
 class PeerHub final : public PeerNetwork {
  public:
@@ -42,7 +43,7 @@ class PeerHub final : public PeerNetwork {
       }
     }
     for (const Connection& stranger : strangers_)
-      if (stranger->add_silence(passed) >= limit) stranger->close(silent_);
+      if ((stranger->age += passed) >= std::min(limit, greeting_limit)) stranger->close("it did not say who it is");
   }
 
   void offer(std::uint64_t number, const std::string& what, const std::string& value) override {
@@ -88,10 +89,12 @@ class PeerHub final : public PeerNetwork {
       if (error) {  // No descriptors left, or the connection is gone already: neither gets better by asking at once.
         pause.expires_after(milliseconds(100));
         co_await pause.async_wait(asio::use_awaitable);
-      } else if (acceptor_.is_open() && strangers_.size() < members_.size() + spare_connections) {
+      } else if (acceptor_.is_open()) {
+        // A rank says at once who it is: where there are too many, the one that has been silent longest goes.
+        if (strangers_.size() == members_.size() + spare_connections) forget_stranger(strangers_.front());
         strangers_.push_back(std::make_shared<PeerConnection>(std::move(socket), max_stranger_payload));
         spawn(io_.get_executor(), serve(strangers_.back()));
-      }  // With too many of them the socket closes here; a rank comes again.
+      }
     }
   }
 
@@ -132,8 +135,7 @@ class PeerHub final : public PeerNetwork {
 
   void on_end(const Connection& connection, const std::string& reason) {
     if (connection->rank < 0) {
-      if (connection->rank != refused_rank) ++other_strangers_;
-      std::erase(strangers_, connection);
+      forget_stranger(connection);
     } else if (met_) {
       lose(connection->rank, reason);
     } else {  // Who leaves before the meeting is complete may come again.
@@ -143,6 +145,12 @@ class PeerHub final : public PeerNetwork {
       member = Member();
       ++missing_;
     }
+  }
+
+  void forget_stranger(Connection stranger) {
+    if (stranger->rank != refused_rank) ++other_strangers_;
+    stranger->close();
+    std::erase(strangers_, stranger);
   }
 
   void on_hello(const Connection& connection, const Hello& hello) {

@@ -207,6 +207,22 @@ TEST(PeersMeeting, ManySilentConnectionsKeepNobodyOutForLong) {
   EXPECT_EQ(rank_0.get(), "");
 }
 
+TEST(PeersMeeting, AStrangerThatTalksSlowlyIsSentAway) {
+  const int port = free_port();
+  auto rank_0 = coming(launch_of(0, 2, port), "key", meeting_for(patience));
+  Stranger slow(port);
+  const std::string hello = *frame_of(Hello{1, 2, std::string(500, 'k'), "host"});
+  std::size_t said = 0;
+  EXPECT_THROW(
+      {
+        for (; said < hello.size(); ++said, std::this_thread::sleep_for(milliseconds(50))) slow.say(hello.substr(said, 1));
+      },
+      std::system_error);
+  EXPECT_LT(said, hello.size());
+  EXPECT_EQ(coming(launch_of(1, 2, port), "key", patient_settings()).get(), "");
+  EXPECT_EQ(rank_0.get(), "");
+}
+
 TEST(PeersMeeting, SilentStrangersAreCountedWhereTheMeetingFails) {
   const int port = free_port();
   auto rank_0 = coming(launch_of(0, 2, port), "key", meeting_for(milliseconds(3000)));

@@ -140,9 +140,13 @@ tcp::acceptor Peers::Listener::take(asio::io_context& io) {
   return tcp::acceptor(io, protocol, acceptor_.release());
 }
 
-std::shared_ptr<Peers::Listener> Peers::listen(int port) { return std::make_shared<Listener>(port); }
+std::shared_ptr<Peers::Listener> Peers::listen(int port, const std::string& address) {
+  return std::make_shared<Listener>(port, address);
+}
 
 std::pair<std::vector<std::string>, int> Peers::place(const Listener& listener) {
+  const tcp::endpoint place = listener.place();
+  if (place.address().is_loopback()) return {{place.address().to_string()}, place.port()};
   // Best first: real interfaces before those that containers and virtual machines made, IPv4 before IPv6. The loopback interface
   // leads every other machine to itself: it counts only where there is nothing else.
   std::vector<std::tuple<int, bool, std::string>> found;
@@ -157,7 +161,7 @@ std::pair<std::vector<std::string>, int> Peers::place(const Listener& listener) 
     const int order = (one->ifa_flags & IFF_LOOPBACK) != 0 ? 2 : made ? 1 : 0;
     const bool v6 = one->ifa_addr->sa_family == AF_INET6;
     if (!v6 && one->ifa_addr->sa_family != AF_INET) continue;
-    if (v6 && listener.place().protocol() != tcp::v6()) continue;
+    if (v6 && place.protocol() != tcp::v6()) continue;
     tcp::endpoint endpoint;
     std::memcpy(endpoint.data(), one->ifa_addr, v6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in));
     if (v6 && endpoint.address().to_v6().is_link_local()) continue;
@@ -170,7 +174,7 @@ std::pair<std::vector<std::string>, int> Peers::place(const Listener& listener) 
   std::vector<std::string> addresses;
   for (const auto& [order, v6, address] : found)
     if (order < 2 || std::get<0>(found.front()) == 2) addresses.push_back(address);
-  return {addresses, listener.place().port()};
+  return {addresses, place.port()};
 }
 
 }  // namespace temper

@@ -8,6 +8,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "distributed/peer_messages.h"
@@ -42,6 +43,7 @@ class PeerConnection : public std::enable_shared_from_this<PeerConnection> {
   // For the owner's use:
   std::int64_t rank = -1;  ///< of the other side; -1 while unknown
   std::chrono::milliseconds age{0};
+  std::optional<Handshake> handshake;  ///< once both sides have said their part
 
  private:
   static asio::awaitable<void> write(std::shared_ptr<PeerConnection> self);

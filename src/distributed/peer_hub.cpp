@@ -106,8 +106,11 @@ class PeerHub final : public PeerNetwork {
   void on_frame(const Connection& connection, const PeerFrame& frame) {
     if (connection->rank == refused_rank) return;
     if (connection->rank < 0) {
-      if (frame.kind != PeerMessage::hello) throw BrokenMessage("no greeting first");
-      return on_hello(connection, message_of<Hello>(frame, setup_.size));
+      if (frame.kind != (connection->handshake ? PeerMessage::hello : PeerMessage::greeting))
+        throw BrokenMessage("no greeting first");
+      if (connection->handshake) return on_hello(connection, message_of<Hello>(frame, setup_.size));
+      connection->handshake = {setup_.secret, message_of<Greeting>(frame, setup_.size).once, used_once()};
+      return connection->send(frame_of(Challenge{connection->handshake->hub_once, connection->handshake->hub_proof()}));
     }
     Member& member = members_[static_cast<std::size_t>(connection->rank)];
     if (!met_ && frame.kind != PeerMessage::beat) throw BrokenMessage("something before the meeting was complete");
@@ -154,6 +157,8 @@ class PeerHub final : public PeerNetwork {
   }
 
   void on_hello(const Connection& connection, const Hello& hello) {
+    if (!same_proof(hello.proof, connection->handshake->rank_proof(hello)))
+      throw BrokenMessage("no proof that it knows this run's secret");
     if (const std::string why = objection(hello); !why.empty()) {
       const std::string who = "rank " + std::to_string(hello.rank) + " on " + hello.host;
       if (refusals_.size() < max_refusals) refusals_.push_back(who + " was refused (" + why + ")");
@@ -204,7 +209,8 @@ class PeerHub final : public PeerNetwork {
     std::string text = ranks_text(missing) + " of " + std::to_string(setup_.size) + " did not come to rank 0 on " + setup_.host +
                        " port " + std::to_string(setup_.port) + " within " + duration_text(setup_.settings.meeting_timeout);
     for (const std::string& refusal : refusals_) text += "; " + refusal;
-    if (other_strangers_ > 0) text += "; " + std::to_string(other_strangers_) + " connections were from no rank of temper";
+    if (other_strangers_ > 0)
+      text += "; " + std::to_string(other_strangers_) + " connections were from no rank of temper that knows this run's secret";
     text +=
         ". Check that all ranks were started, that MASTER_ADDR and MASTER_PORT (or the launcher) lead them to this machine, and"
         " that no firewall closes the port";

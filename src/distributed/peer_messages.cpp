@@ -1,12 +1,16 @@
 #include "distributed/peer_messages.h"
 
+#include <sodium.h>
+
 #include <algorithm>
+
+#include "kernels/check.h"
 
 namespace temper {
 namespace {
 
 constexpr std::string_view magic = "TMPR";
-constexpr std::uint64_t version = 2;
+constexpr std::uint64_t version = 3;
 constexpr std::size_t header_bytes = 16;  // magic 4, version 2, kind 2, payload's length 8; all numbers little-endian
 
 void put_number(std::string& to, std::uint64_t number, int bytes = 8) {
@@ -95,6 +99,49 @@ PeerBytes frame_of(PeerMessage kind, std::string_view payload) {
   put_number(frame, payload.size());
   frame += payload;
   return std::make_shared<const std::string>(std::move(frame));
+}
+
+namespace {
+
+std::string keyed_hash(const std::string& secret, const PeerFields& fields) {
+  static_assert(crypto_auth_hmacsha512256_BYTES == proof_bytes);
+  const auto* key = reinterpret_cast<const unsigned char*>(secret.data());
+  const std::string& bytes = fields.written();
+  std::string hash(proof_bytes, '\0');
+  crypto_auth_hmacsha512256_state state;
+  crypto_auth_hmacsha512256_init(&state, key, secret.size());
+  crypto_auth_hmacsha512256_update(&state, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
+  crypto_auth_hmacsha512256_final(&state, reinterpret_cast<unsigned char*>(hash.data()));
+  return hash;
+}
+
+}  // namespace
+
+std::string Handshake::hub_proof() const {
+  std::string side = "rank 0", theirs = rank_once, ours = hub_once;
+  PeerFields fields;
+  fields.text(max_what, side).text(proof_bytes, theirs).text(proof_bytes, ours);
+  return keyed_hash(secret, fields);
+}
+
+std::string Handshake::rank_proof(Hello hello) const {
+  std::string side = "rank", ours = rank_once, theirs = hub_once;
+  hello.proof.clear();
+  PeerFields fields;
+  fields.text(max_what, side).text(proof_bytes, ours).text(proof_bytes, theirs);
+  hello.visit(fields);
+  return keyed_hash(secret, fields);
+}
+
+std::string used_once() {
+  require(sodium_init() >= 0, "libsodium does not start");
+  std::string bytes(proof_bytes, '\0');
+  randombytes_buf(bytes.data(), bytes.size());
+  return bytes;
+}
+
+bool same_proof(const std::string& one, const std::string& other) {
+  return one.size() == other.size() && sodium_memcmp(one.data(), other.data(), one.size()) == 0;
 }
 
 std::string readable(std::string_view text, std::size_t limit) {

@@ -17,19 +17,22 @@
 namespace temper {
 
 enum class PeerMessage : std::uint16_t {
-  hello = 1,      ///< to rank 0
-  welcome = 2,    ///< from rank 0 when all have come
-  refused = 3,    ///< from rank 0 to one that may not take part
-  beat = 4,       ///< a sign of life, without payload
-  offer = 5,      ///< to rank 0: a rank's part of an exchange
-  result = 6,     ///< from rank 0: all parts
-  question = 7,   ///< to rank 0: who has not come to this exchange?
-  absent = 8,     ///< from rank 0
-  failed = 9,     ///< to rank 0: the sender ends
-  lost = 10,      ///< from rank 0
-  farewell = 11,  ///< the sender ends because it is done; without payload
+  hello = 1,       ///< to rank 0, which has answered a greeting
+  welcome = 2,     ///< from rank 0 when all have come
+  refused = 3,     ///< from rank 0 to one that may not take part
+  beat = 4,        ///< a sign of life, without payload
+  offer = 5,       ///< to rank 0: a rank's part of an exchange
+  result = 6,      ///< from rank 0: all parts
+  question = 7,    ///< to rank 0: who has not come to this exchange?
+  absent = 8,      ///< from rank 0
+  failed = 9,      ///< to rank 0: the sender ends
+  lost = 10,       ///< from rank 0
+  farewell = 11,   ///< the sender ends because it is done; without payload
+  greeting = 12,   ///< to rank 0: a number used once
+  challenge = 13,  ///< from rank 0: one of its own, and proof that it knows the secret
 };
 
+constexpr std::size_t proof_bytes = 32;  // of a proof, and of a number used once
 constexpr std::size_t max_key = 512, max_host = 255, max_what = 512, max_reason = 4096, max_value = std::size_t{1} << 20;
 /// Largest payloads: of one who has not said who it is, of a rank, of rank 0 in a run of `size`.
 constexpr std::uint64_t max_stranger_payload = 4096, max_rank_payload = max_value + 8192;
@@ -70,12 +73,24 @@ class PeerFields {
   std::int64_t size_ = 0;
 };
 
+struct Greeting {
+  static constexpr PeerMessage kind = PeerMessage::greeting;
+  std::string once;
+  void visit(PeerFields& fields) { fields.text(proof_bytes, once); }
+};
+struct Challenge {
+  static constexpr PeerMessage kind = PeerMessage::challenge;
+  std::string once, proof;
+  void visit(PeerFields& fields) { fields.text(proof_bytes, once).text(proof_bytes, proof); }
+};
 struct Hello {
   static constexpr PeerMessage kind = PeerMessage::hello;
   static constexpr std::int64_t many = std::int64_t{1} << 40;  // whether numbers fit the run is for rank 0 to say
   std::int64_t rank, size;
-  std::string key, host;
-  void visit(PeerFields& fields) { fields.below(many, rank).below(many, size).text(max_key, key).line(max_host, host); }
+  std::string key, host, proof = {};
+  void visit(PeerFields& fields) {
+    fields.below(many, rank).below(many, size).text(max_key, key).line(max_host, host).text(proof_bytes, proof);
+  }
 };
 struct Welcome {
   static constexpr PeerMessage kind = PeerMessage::welcome;
@@ -145,6 +160,16 @@ Message message_of(const PeerFrame& frame, std::int64_t size) {
   fields.end();
   return message;
 }
+
+/// Both sides prove that they know the secret of the run, which itself is never sent: a keyed hash (HMAC-SHA-512/256) of what each
+/// side made up for this one connection, and of what the rank says about itself.
+struct Handshake {
+  std::string secret, rank_once, hub_once;
+  std::string hub_proof() const;
+  std::string rank_proof(Hello hello) const;  ///< whatever hello.proof is
+};
+std::string used_once();                                            ///< proof_bytes bytes that nobody can foresee
+bool same_proof(const std::string& one, const std::string& other);  ///< takes the same time wherever they differ
 
 /// `text` as it can stand in one line of a terminal: at most `limit` bytes, control characters replaced.
 std::string readable(std::string_view text, std::size_t limit);

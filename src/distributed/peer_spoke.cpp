@@ -36,7 +36,7 @@ class PeerSpoke final : public PeerNetwork {
           "). Check that rank 0 runs, that MASTER_ADDR and MASTER_PORT (or the launcher) lead to its machine, and that no"
           " firewall closes the port");
     if (!open) return;
-    if (beat_is_due(passed)) connection_->beat();
+    if (beat_is_due(passed) && proven_) connection_->beat();  // before, rank 0 waits for a greeting
     if (connection_->add_silence(passed) < setup_.settings.heartbeat_timeout || over_) return;
     connection_->close(silent_);
   }
@@ -111,7 +111,9 @@ class PeerSpoke final : public PeerNetwork {
     // A port that nobody listens at, among those for outgoing connections: the system can connect a socket to itself.
     if (socket.local_endpoint(error) == socket.remote_endpoint(error)) co_return;
     connection_ = std::make_shared<PeerConnection>(std::move(socket), max_hub_payload(setup_.size));
-    connection_->send(frame_of(Hello{setup_.rank, setup_.size, setup_.key, setup_.host}));
+    connection_->handshake = {setup_.secret, used_once(), ""};
+    connection_->send(frame_of(Greeting{connection_->handshake->rank_once}));
+    proven_ = false;
     const std::string reason = co_await connection_->receive([this](const PeerFrame& frame) { on_frame(frame); });
     if (reason.empty()) co_return;
     if (met_) co_return lose_hub(reason);
@@ -119,7 +121,19 @@ class PeerSpoke final : public PeerNetwork {
   }
 
   void on_frame(const PeerFrame& frame) {
-    if (frame.kind == PeerMessage::beat) return;
+    if (frame.kind == PeerMessage::beat && proven_) return;
+    if (!proven_) {
+      if (frame.kind != PeerMessage::challenge) throw BrokenMessage("something before it proved that it is rank 0");
+      const Challenge challenge = message_of<Challenge>(frame, setup_.size);
+      Handshake& handshake = *connection_->handshake;
+      handshake.hub_once = challenge.once;
+      if (!same_proof(challenge.proof, handshake.hub_proof()))
+        throw BrokenMessage("no proof that it knows this run's secret, TEMPER_SECRET");
+      proven_ = true;
+      Hello hello{setup_.rank, setup_.size, setup_.key, setup_.host};
+      hello.proof = handshake.rank_proof(hello);
+      return connection_->send(frame_of(hello));
+    }
     if (!met_) {
       if (frame.kind == PeerMessage::refused) {
         refusal_ = message_of<Refused>(frame, setup_.size).why;
@@ -173,6 +187,7 @@ class PeerSpoke final : public PeerNetwork {
   std::shared_ptr<PeerConnection> connection_;
   std::string hub_host_;
   std::uint64_t offered_ = 0, finished_ = 0;  // exchanges
+  bool proven_ = false;                       // that the other side is rank 0
   bool hub_departed_ = false;
 };
 

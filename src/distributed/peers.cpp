@@ -6,6 +6,7 @@
 #include <asio.hpp>
 #include <exception>
 #include <future>
+#include <iomanip>
 #include <sstream>
 #include <thread>
 #include <utility>
@@ -239,6 +240,12 @@ void Peers::fail(const std::string& reason) {
   if (!state_->network) return;
   asio::post(state_->io, [state = state_.get(), reason] { state->network->fail(reason); });
   state_->settle();
+}
+
+std::string Peers::new_secret() {
+  std::ostringstream text;
+  for (const char byte : used_once()) text << std::hex << std::setw(2) << std::setfill('0') << (byte & 0xff);
+  return text.str();
 }
 
 const std::vector<std::string>& Peers::hosts() const { return state_->board.met->hosts; }

@@ -29,10 +29,16 @@ Sample sample(Message message) {
 }
 
 std::vector<Sample> samples() {
-  return {sample(Hello{2, 3, "key", "host"}), sample(Welcome{{"a", "b", "c"}}),
-          sample(Refused{"why not"}),         sample(Offer{7, "what", std::string(1000, '\0')}),
-          sample(Result{7, {"", "b", "cc"}}), sample(Question{9}),
-          sample(Absent{7, {0, 2}}),          sample(Failed{"why"}),
+  return {sample(Greeting{"once"}),
+          sample(Challenge{"once", "proof"}),
+          sample(Hello{2, 3, "key", "host", "proof"}),
+          sample(Welcome{{"a", "b", "c"}}),
+          sample(Refused{"why not"}),
+          sample(Offer{7, "what", std::string(1000, '\0')}),
+          sample(Result{7, {"", "b", "cc"}}),
+          sample(Question{9}),
+          sample(Absent{7, {0, 2}}),
+          sample(Failed{"why"}),
           sample(Lost{{1, "host", "reason"}})};
 }
 
@@ -126,6 +132,31 @@ TEST(PeerMessages, NumbersOutOfRangeAreRefused) {
   EXPECT_THROW(back(Hello{-1, 3, "", ""}), BrokenMessage);
   EXPECT_THROW(back(Hello{0, 3, std::string(max_key + 1, 'k'), ""}), BrokenMessage);
   EXPECT_THROW(back(Offer{1, "", std::string(max_value + 1, 'v')}), BrokenMessage);
+}
+
+TEST(PeerMessages, ProofsTellSecretsNumbersSidesAndRanksApart) {
+  const Hello hello{1, 2, "key", "host"};
+  const Handshake handshake{"secret", used_once(), used_once()};
+  std::vector<Handshake> others(5, handshake);
+  others[0].secret = "secres";
+  others[1].secret = "";
+  others[2].rank_once = used_once();
+  others[3].hub_once = used_once();
+  std::swap(others[4].rank_once, others[4].hub_once);
+  std::vector<std::string> proofs = {handshake.hub_proof(), handshake.rank_proof(hello),
+                                     handshake.rank_proof({0, 2, "key", "host"}), handshake.rank_proof({1, 2, "keyh", "ost"})};
+  for (const Handshake& other : others) {
+    proofs.push_back(other.hub_proof());
+    proofs.push_back(other.rank_proof(hello));
+  }
+  for (std::size_t i = 0; i < proofs.size(); ++i) {
+    EXPECT_EQ(proofs[i].size(), proof_bytes);
+    for (std::size_t j = 0; j < proofs.size(); ++j) EXPECT_EQ(same_proof(proofs[i], proofs[j]), i == j) << i << " " << j;
+  }
+  EXPECT_FALSE(same_proof(proofs[0], proofs[0].substr(1)));
+  Hello proven = hello;
+  proven.proof = "does not count";
+  EXPECT_TRUE(same_proof(handshake.rank_proof(proven), handshake.rank_proof(hello)));
 }
 
 TEST(PeerMessages, DamagedBytesAreRefusedOrRead) {

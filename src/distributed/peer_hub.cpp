@@ -91,7 +91,7 @@ class PeerHub final : public PeerNetwork {
         co_await pause.async_wait(asio::use_awaitable);
       } else if (acceptor_.is_open()) {
         // A rank says at once who it is: where there are too many, the one that has been silent longest goes.
-        if (strangers_.size() == members_.size() + spare_connections) forget_stranger(strangers_.front());
+        if (strangers_.size() == members_.size() + spare_connections) forget_stranger(Connection(strangers_.front()));
         strangers_.push_back(std::make_shared<PeerConnection>(std::move(socket), max_stranger_payload));
         spawn(io_.get_executor(), serve(strangers_.back()));
       }
@@ -150,7 +150,8 @@ class PeerHub final : public PeerNetwork {
     }
   }
 
-  void forget_stranger(Connection stranger) {
+  /// `stranger` is no element of strangers_, from which it goes.
+  void forget_stranger(const Connection& stranger) {
     if (stranger->rank != refused_rank) ++other_strangers_;
     stranger->close();
     std::erase(strangers_, stranger);

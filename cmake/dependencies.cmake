@@ -7,6 +7,7 @@ find_package(fmt 9.1 REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(SODIUM REQUIRED IMPORTED_TARGET libsodium)
 
 # Asio without Boost: headers alone.
 find_path(TEMPER_ASIO_FOLDER asio.hpp REQUIRED)

@@ -3,7 +3,7 @@
 
 # Debian's packages of everything that CMakeLists.txt and the tests look for beside compilers and CUDA.
 carried_packages=(
-  nlohmann-json3-dev libcli11-dev libfmt-dev libfmt9 libasio-dev libpcre2-dev libpcre2-8-0 libxxhash-dev libxxhash0 libgtest-dev
+  nlohmann-json3-dev libcli11-dev libfmt-dev libfmt9 libasio-dev libpcre2-dev libpcre2-8-0 libxxhash-dev libxxhash0 libsodium-dev libsodium23 libgtest-dev
   libboost1.74-dev libboost-context1.74-dev libboost-context1.74.0 pkgconf pkgconf-bin libpkgconf3
 )
 # What the stages run.

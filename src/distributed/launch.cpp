@@ -125,6 +125,9 @@ void read_torchrun(const Environment& environment, Launch& launch) {
 void read_open_mpi(const Environment& environment, Launch& launch) {
   launch.launcher = "Open MPI";
   environment.ranks("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", launch.rank, launch.size);
+  // 128 random bits of mpirun for each run: what networks of its own ask for before they take a process for one of this run.
+  if (environment.has("OMPI_MCA_orte_precondition_transports"))
+    launch.secret = environment.text("OMPI_MCA_orte_precondition_transports");
   environment.ranks("OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE", launch.local_rank, launch.local_size);
   read_place(environment, launch);
 }
@@ -157,6 +160,12 @@ Launch read_launch(const std::function<const char*(const char*)>& variable) {
   } else {
     launch.launcher = "none";
   }
+  if (environment.has("TEMPER_SECRET")) {
+    launch.secret = environment.text("TEMPER_SECRET");
+    // The value is no part of the message.
+    if (launch.secret.size() < 16) Environment::fail("TEMPER_SECRET has fewer than 16 characters");
+  }
+  if (launch.size > 1 && launch.size == launch.local_size && !launch.address.empty()) launch.address = "127.0.0.1";
   if (launch.local_size > launch.size)
     Environment::fail(std::to_string(launch.local_size) + " processes on this machine, but only " + std::to_string(launch.size) +
                       " in all");

@@ -16,6 +16,8 @@ struct Launch {
   std::string address;
   int port = 0;
   std::string launcher;  ///< "Open MPI", "Slurm", "torchrun", or "none" for a process by itself
+  /// What all ranks of the run know and no stranger; empty where nobody told them. Nothing may print or store it.
+  std::string secret = {};
 };
 
 /// Reads, in this order: torchrun's RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT; mpirun's
@@ -24,6 +26,8 @@ struct Launch {
 /// SLURM_STEP_ID. MASTER_ADDR and MASTER_PORT win over what a launcher implies. Where torchrun keeps a server of its own at
 /// MASTER_PORT (TORCHELASTIC_USE_AGENT_STORE=True), rank 0 is at the port after it. A process of a batch script that srun did not
 /// start is by itself (Slurm sets SLURM_PROCID=0 there as well, but no SLURM_STEP_NODELIST).
+/// The secret is TEMPER_SECRET, of 16 characters at least, or what mpirun made up for its processes
+/// (OMPI_MCA_orte_precondition_transports). Ranks that are all on one machine meet on its loopback interface.
 /// Contradictions (a rank not below the size, text that is no number, a size without a rank): Error(ExitCode::usage) naming
 /// variable and value. `variable` returns a variable's value or null.
 Launch read_launch(const std::function<const char*(const char*)>& variable);

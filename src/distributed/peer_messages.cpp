@@ -1,21 +1,20 @@
 #include "distributed/peer_messages.h"
 
+#include <sodium.h>
+
 #include <algorithm>
+
+#include "kernels/check.h"
 
 namespace temper {
 namespace {
 
 constexpr std::string_view magic = "TMPR";
-constexpr std::uint64_t version = 1;
+constexpr std::uint64_t version = 3;
 constexpr std::size_t header_bytes = 16;  // magic 4, version 2, kind 2, payload's length 8; all numbers little-endian
 
 void put_number(std::string& to, std::uint64_t number, int bytes = 8) {
   for (int i = 0; i < bytes; ++i) to += static_cast<char>(number >> (8 * i));
-}
-
-void put_text(std::string& to, std::string_view text) {
-  put_number(to, text.size());
-  to += text;
 }
 
 std::uint64_t number_at(std::string_view bytes) {
@@ -24,39 +23,74 @@ std::uint64_t number_at(std::string_view bytes) {
   return number;
 }
 
-/// Takes a payload apart from the front.
-class Payload {
- public:
-  explicit Payload(std::string_view bytes) : rest_(bytes) {}
-
-  std::uint64_t number() { return number_at(take(8)); }
-  std::int64_t number_below(std::int64_t limit) {
-    const std::uint64_t value = number();
-    if (value >= static_cast<std::uint64_t>(limit)) throw BrokenMessage("a number out of range");
-    return static_cast<std::int64_t>(value);
-  }
-  std::string text(std::size_t limit) {
-    const std::uint64_t bytes = number();
-    if (bytes > limit) throw BrokenMessage("a text that is too long");
-    return std::string(take(static_cast<std::size_t>(bytes)));
-  }
-  std::string line(std::size_t limit) { return readable(text(limit), limit); }
-  void end() const {
-    if (!rest_.empty()) throw BrokenMessage("a message that is too long");
-  }
-
- private:
-  std::string_view take(std::size_t bytes) {
-    if (bytes > rest_.size()) throw BrokenMessage("a message that is too short");
-    const std::string_view taken = rest_.substr(0, bytes);
-    rest_.remove_prefix(bytes);
-    return taken;
-  }
-
-  std::string_view rest_;
-};
-
 }  // namespace
+
+PeerFields& PeerFields::number(std::uint64_t& value) {
+  if (reads_) {
+    value = number_at(take(8));
+  } else {
+    put_number(bytes_, value);
+  }
+  return *this;
+}
+
+PeerFields& PeerFields::below(std::int64_t limit, std::int64_t& value) {
+  auto plain = static_cast<std::uint64_t>(value);
+  number(plain);
+  if (reads_ && plain >= static_cast<std::uint64_t>(limit)) throw BrokenMessage("a number out of range");
+  value = static_cast<std::int64_t>(plain);
+  return *this;
+}
+
+PeerFields& PeerFields::text(std::size_t limit, std::string& value) {
+  std::uint64_t bytes = value.size();
+  number(bytes);
+  if (reads_ && bytes > limit) throw BrokenMessage("a text that is too long");
+  if (reads_) {
+    value = take(static_cast<std::size_t>(bytes));
+  } else {
+    bytes_ += value;
+  }
+  return *this;
+}
+
+PeerFields& PeerFields::line(std::size_t limit, std::string& value) {
+  text(limit, value);
+  if (reads_) value = readable(value, limit);
+  return *this;
+}
+
+PeerFields& PeerFields::texts(std::size_t limit, std::vector<std::string>& values) {
+  if (reads_) values.resize(static_cast<std::size_t>(size_));
+  for (std::string& value : values) text(limit, value);
+  return *this;
+}
+
+PeerFields& PeerFields::lines(std::size_t limit, std::vector<std::string>& values) {
+  texts(limit, values);
+  if (reads_)
+    for (std::string& value : values) value = readable(value, limit);
+  return *this;
+}
+
+PeerFields& PeerFields::some_ranks(std::vector<std::int64_t>& ranks) {
+  auto count = static_cast<std::int64_t>(ranks.size());
+  below(size_ + 1, count);
+  if (reads_) ranks.resize(static_cast<std::size_t>(count));
+  for (std::int64_t& one : ranks) rank(one);
+  return *this;
+}
+
+void PeerFields::end() const {
+  if (!rest_.empty()) throw BrokenMessage("a message that is too long");
+}
+
+std::string_view PeerFields::take(std::size_t bytes) {
+  if (bytes > rest_.size()) throw BrokenMessage("a message that is too short");
+  const std::string_view taken = rest_.substr(0, bytes);
+  rest_.remove_prefix(bytes);
+  return taken;
+}
 
 PeerBytes frame_of(PeerMessage kind, std::string_view payload) {
   std::string frame(magic);
@@ -67,127 +101,47 @@ PeerBytes frame_of(PeerMessage kind, std::string_view payload) {
   return std::make_shared<const std::string>(std::move(frame));
 }
 
-PeerBytes frame_of(const Hello& hello) {
-  std::string payload;
-  put_number(payload, static_cast<std::uint64_t>(hello.rank));
-  put_number(payload, static_cast<std::uint64_t>(hello.size));
-  put_text(payload, hello.key);
-  put_text(payload, hello.host);
-  return frame_of(PeerMessage::hello, payload);
+namespace {
+
+std::string keyed_hash(const std::string& secret, const PeerFields& fields) {
+  static_assert(crypto_auth_hmacsha512256_BYTES == proof_bytes);
+  const auto* key = reinterpret_cast<const unsigned char*>(secret.data());
+  const std::string& bytes = fields.written();
+  std::string hash(proof_bytes, '\0');
+  crypto_auth_hmacsha512256_state state;
+  crypto_auth_hmacsha512256_init(&state, key, secret.size());
+  crypto_auth_hmacsha512256_update(&state, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
+  crypto_auth_hmacsha512256_final(&state, reinterpret_cast<unsigned char*>(hash.data()));
+  return hash;
 }
 
-Hello hello_of(const PeerFrame& frame) {
-  constexpr std::int64_t many = std::int64_t{1} << 40;  // whether they fit the run is for rank 0 to say
-  Payload payload(frame.payload);
-  Hello hello;
-  hello.rank = payload.number_below(many);
-  hello.size = payload.number_below(many);
-  hello.key = payload.text(max_key);
-  hello.host = payload.line(max_host);
-  payload.end();
-  return hello;
+}  // namespace
+
+std::string Handshake::hub_proof() const {
+  std::string side = "rank 0", theirs = rank_once, ours = hub_once;
+  PeerFields fields;
+  fields.text(max_what, side).text(proof_bytes, theirs).text(proof_bytes, ours);
+  return keyed_hash(secret, fields);
 }
 
-PeerBytes frame_of(const Welcome& welcome) {
-  std::string payload;
-  for (const std::string& host : welcome.hosts) put_text(payload, host);
-  return frame_of(PeerMessage::welcome, payload);
+std::string Handshake::rank_proof(Hello hello) const {
+  std::string side = "rank", ours = rank_once, theirs = hub_once;
+  hello.proof.clear();
+  PeerFields fields;
+  fields.text(max_what, side).text(proof_bytes, ours).text(proof_bytes, theirs);
+  hello.visit(fields);
+  return keyed_hash(secret, fields);
 }
 
-Welcome welcome_of(const PeerFrame& frame, std::int64_t size) {
-  Payload payload(frame.payload);
-  Welcome welcome;
-  for (std::int64_t rank = 0; rank < size; ++rank) welcome.hosts.push_back(payload.line(max_host));
-  payload.end();
-  return welcome;
+std::string used_once() {
+  require(sodium_init() >= 0, "libsodium does not start");
+  std::string bytes(proof_bytes, '\0');
+  randombytes_buf(bytes.data(), bytes.size());
+  return bytes;
 }
 
-PeerBytes frame_of(const Offer& offer) {
-  std::string payload;
-  put_number(payload, offer.number);
-  put_text(payload, offer.what);
-  put_text(payload, offer.value);
-  return frame_of(PeerMessage::offer, payload);
-}
-
-Offer offer_of(const PeerFrame& frame) {
-  Payload payload(frame.payload);
-  Offer offer;
-  offer.number = payload.number();
-  offer.what = payload.line(max_what);
-  offer.value = payload.text(max_value);
-  payload.end();
-  return offer;
-}
-
-PeerBytes frame_of(const Result& result) {
-  std::string payload;
-  put_number(payload, result.number);
-  for (const std::string& value : result.values) put_text(payload, value);
-  return frame_of(PeerMessage::result, payload);
-}
-
-Result result_of(const PeerFrame& frame, std::int64_t size) {
-  Payload payload(frame.payload);
-  Result result;
-  result.number = payload.number();
-  for (std::int64_t rank = 0; rank < size; ++rank) result.values.push_back(payload.text(max_value));
-  payload.end();
-  return result;
-}
-
-PeerBytes frame_of(const Absent& absent) {
-  std::string payload;
-  put_number(payload, absent.number);
-  put_number(payload, absent.ranks.size());
-  for (const std::int64_t rank : absent.ranks) put_number(payload, static_cast<std::uint64_t>(rank));
-  return frame_of(PeerMessage::absent, payload);
-}
-
-Absent absent_of(const PeerFrame& frame, std::int64_t size) {
-  Payload payload(frame.payload);
-  Absent absent;
-  absent.number = payload.number();
-  const std::int64_t count = payload.number_below(size + 1);
-  for (std::int64_t i = 0; i < count; ++i) absent.ranks.push_back(payload.number_below(size));
-  payload.end();
-  return absent;
-}
-
-PeerBytes frame_of(const LostPeer& lost) {
-  std::string payload;
-  put_number(payload, static_cast<std::uint64_t>(lost.rank));
-  put_text(payload, lost.host);
-  put_text(payload, lost.reason);
-  return frame_of(PeerMessage::lost, payload);
-}
-
-LostPeer lost_of(const PeerFrame& frame, std::int64_t size) {
-  Payload payload(frame.payload);
-  LostPeer lost;
-  lost.rank = payload.number_below(size);
-  lost.host = payload.line(max_host);
-  lost.reason = payload.line(max_reason);
-  payload.end();
-  return lost;
-}
-
-PeerBytes question_frame(std::uint64_t number) {
-  std::string payload;
-  put_number(payload, number);
-  return frame_of(PeerMessage::question, payload);
-}
-
-std::uint64_t question_of(const PeerFrame& frame) {
-  Payload payload(frame.payload);
-  const std::uint64_t number = payload.number();
-  payload.end();
-  return number;
-}
-
-std::string text_of(const PeerFrame& frame) {
-  if (frame.payload.size() > max_reason) throw BrokenMessage("a text that is too long");
-  return readable(frame.payload, max_reason);
+bool same_proof(const std::string& one, const std::string& other) {
+  return one.size() == other.size() && sodium_memcmp(one.data(), other.data(), one.size()) == 0;
 }
 
 std::string readable(std::string_view text, std::size_t limit) {

@@ -1,24 +1,27 @@
-// What the two sides of a meeting have in common: rank 0, the hub of all connections, and the others, each with one connection to
-// it. A network lives on the thread of its io_context; what it learns it puts on the board, where the rest of the program reads.
+// What the two sides of a meeting have in common: rank 0, the hub of all connections, and the others, spokes, each with one
+// connection to it. A network lives on the thread of its io_context, in coroutines; what it learns it puts on the board, where the
+// rest of the program reads.
 #pragma once
 
+#include <asio.hpp>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
+#include "distributed/peer_messages.h"
 #include "distributed/peers.h"
 
 namespace temper {
 
-struct PeerSetup {
-  std::int64_t rank, size;
+struct PeerSetup : Launch {
   std::string host;  ///< this machine's name
-  std::string address;
-  int port;
   std::string key;
   PeerSettings settings;
 };
@@ -28,35 +31,28 @@ struct PeerBoard {
   mutable std::mutex mutex;
   std::condition_variable changed;
 
-  bool met = false;                    ///< all ranks are there
+  std::optional<Welcome> met;          ///< all ranks are there
   std::optional<std::string> failure;  ///< or why they will not be
-  std::vector<std::string> hosts;
-  std::optional<LostPeer> lost;
-  std::uint64_t finished = 0;        ///< number of the last exchange that is whole
-  std::vector<std::string> values;   ///< its values
-  std::uint64_t answered = 0;        ///< number of the exchange that `absent` tells of
-  std::vector<std::int64_t> absent;  ///< ranks that had not come to it when it was asked
+  std::optional<LostPeer> lost;        ///< the first: the others follow from it
+  std::optional<Result> result;        ///< of the last exchange that is whole
+  std::optional<Absent> absent;        ///< who had not come to an exchange when it was asked
 
-  template <typename Change>
-  void publish(Change change) {
+  template <typename Value>
+  void publish(std::optional<Value> PeerBoard::*place, std::type_identity_t<Value> value) {
     {
       const std::lock_guard lock(mutex);
-      change();
+      if constexpr (std::is_same_v<Value, LostPeer>)
+        if (lost) return;
+      this->*place = std::move(value);
     }
     changed.notify_all();
   }
-  /// The first rank that is lost counts: the others follow from it.
-  void publish_lost(const LostPeer& peer) {
-    publish([&] {
-      if (!lost) lost = peer;
-    });
-  }
 };
 
+/// All but the constructor is called on the thread of the io_context.
 class PeerNetwork {
  public:
   virtual ~PeerNetwork() = default;
-  virtual void start() = 0;
   /// To be called several times per heartbeat. `passed` is the time since the last call in which this process ran: while it is
   /// stopped or swapped out, what the others sent waits in the sockets and nobody is silent.
   virtual void tick(std::chrono::milliseconds passed) = 0;
@@ -66,9 +62,29 @@ class PeerNetwork {
   virtual void ask(std::uint64_t number) = 0;
   virtual void fail(const std::string& reason) = 0;
   virtual void farewell() = 0;
-  virtual bool flushed() const = 0;  ///< everything is sent
-  virtual bool ended() const = 0;    ///< the other sides have closed after the farewell
+  virtual bool settled() const = 0;  ///< everything is sent; after the farewell, the other sides have closed as well
+
+ protected:
+  PeerNetwork(asio::io_context& io, const PeerSetup& setup, PeerBoard& board);
+  bool beat_is_due(std::chrono::milliseconds passed);
+
+  asio::io_context& io_;
+  const PeerSetup setup_;
+  PeerBoard& board_;
+  const std::chrono::steady_clock::time_point deadline_;  // of the meeting
+  const std::string silent_;                              // the reason where nothing came for too long
+  bool met_ = false, farewell_ = false;
+  bool over_ = false;  // the meeting failed, a rank is lost, or this one ends: nobody is lost any more
+
+ private:
+  std::chrono::milliseconds since_beat_{0};
 };
+
+/// Rank 0's side. It decides who takes part, gathers exchanges, and says who is lost.
+std::unique_ptr<PeerNetwork> make_peer_hub(asio::io_context& io, const PeerSetup& setup, PeerBoard& board,
+                                           asio::ip::tcp::acceptor acceptor);
+/// The side of every other rank: it looks for rank 0 until it finds it.
+std::unique_ptr<PeerNetwork> make_peer_spoke(asio::io_context& io, const PeerSetup& setup, PeerBoard& board);
 
 /// "15 s", "0.25 s"
 std::string duration_text(std::chrono::milliseconds duration);

@@ -6,14 +6,14 @@
 #include <asio.hpp>
 #include <exception>
 #include <future>
+#include <iomanip>
+#include <sstream>
 #include <thread>
 #include <utility>
 
-#include "distributed/peer_hub.h"
-#include "distributed/peer_listener.h"
+#include "distributed/peer_connection.h"
 #include "distributed/peer_messages.h"
 #include "distributed/peer_network.h"
-#include "distributed/peer_spoke.h"
 #include "io/descriptor.h"
 #include "io/error.h"
 #include "kernels/check.h"
@@ -34,15 +34,44 @@ std::string rank_on_host(std::int64_t rank, const std::string& host) { return "r
 
 }  // namespace
 
+std::string duration_text(std::chrono::milliseconds duration) {
+  std::ostringstream text;
+  text << static_cast<double>(duration.count()) / 1000 << " s";
+  return text.str();
+}
+
+std::string ranks_text(const std::vector<std::int64_t>& ranks) {
+  constexpr std::size_t most = 8;
+  std::string text = ranks.size() == 1 ? "rank " : "ranks ";
+  const std::size_t named = std::min(ranks.size(), most);
+  for (std::size_t i = 0; i < named; ++i) {
+    if (i > 0) text += i + 1 == ranks.size() ? " and " : ", ";
+    text += std::to_string(ranks[i]);
+  }
+  if (ranks.size() > most) text += " and " + std::to_string(ranks.size() - most) + " more";
+  return text;
+}
+
+PeerNetwork::PeerNetwork(asio::io_context& io, const PeerSetup& setup, PeerBoard& board)
+    : io_(io),
+      setup_(setup),
+      board_(board),
+      deadline_(steady_clock::now() + setup.settings.meeting_timeout),
+      silent_("no sign of life for " + duration_text(setup.settings.heartbeat_timeout)) {}
+
+bool PeerNetwork::beat_is_due(milliseconds passed) {
+  const bool due = (since_beat_ += passed) >= setup_.settings.heartbeat_interval;
+  if (due) since_beat_ = milliseconds(0);
+  return due;
+}
+
 struct Peers::State {
   State(const Launch& launch, std::shared_ptr<Listener> listener, const std::string& key, const PeerSettings& settings);
   ~State();
 
   void start_thread();
-  void tick();
-  void meet();
-  /// Whether `done` comes true on the network's thread within `limit`.
-  bool await(bool (PeerNetwork::*done)() const, milliseconds limit);
+  asio::awaitable<void> tick();
+  void settle();
   [[noreturn]] void throw_lost(const LostPeer& lost, const std::string& what) const;
   [[noreturn]] void throw_late(std::uint64_t number, const std::string& what, milliseconds timeout,
                                std::unique_lock<std::mutex>& lock);
@@ -53,18 +82,16 @@ struct Peers::State {
   bool late = false;  // one ran out of time
 
   asio::io_context io{1};
-  asio::steady_timer timer{io};
-  milliseconds period{0};  // of ticks
-  steady_clock::time_point last_tick;
+  milliseconds period{0};                // of ticks
   std::unique_ptr<PeerNetwork> network;  // none in a run of one process
   std::thread thread;
 };
 
 Peers::State::State(const Launch& launch, std::shared_ptr<Listener> listener, const std::string& key, const PeerSettings& settings)
-    : setup{launch.rank, launch.size, readable(host_name(), max_host), launch.address, launch.port, key, settings} {
+    : setup{launch, readable(host_name(), max_host), key, settings} {
   require(key.size() <= max_key, "the key of a meeting is a hash, of 512 bytes at most");
   if (setup.size == 1) {
-    board.hosts = {setup.host};
+    board.met = Welcome{{setup.host}};
     return;
   }
   if (settings.heartbeat_timeout < 2 * settings.heartbeat_interval)
@@ -77,10 +104,10 @@ Peers::State::State(const Launch& launch, std::shared_ptr<Listener> listener, co
   period = std::clamp(settings.heartbeat_interval / 4, milliseconds(1), milliseconds(250));
   if (setup.rank == 0) {
     if (!listener) listener = std::make_shared<Listener>(setup.port, setup.address);
-    setup.port = listener->port();
-    network = std::make_unique<PeerHub>(io, setup, board, listener->take(io));
+    setup.port = listener->place().port();
+    network = make_peer_hub(io, setup, board, listener->take(io));
   } else {
-    network = std::make_unique<PeerSpoke>(io, setup, board);
+    network = make_peer_spoke(io, setup, board);
   }
   start_thread();
 }
@@ -92,55 +119,43 @@ Peers::State::~State() {
 }
 
 void Peers::State::start_thread() {
+  spawn(io.get_executor(), tick());
   // Signals are for the program's own threads: a handler must not run, nor a call be interrupted, on this one.
   sigset_t all, before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   thread = std::thread([this] {
     try {
-      network->start();
-      last_tick = steady_clock::now();
-      tick();
       io.run();
     } catch (const std::exception& error) {
-      board.publish_lost({setup.rank, setup.host, std::string("its connections failed: ") + error.what()});
+      board.publish(&PeerBoard::lost, {setup.rank, setup.host, std::string("its connections failed: ") + error.what()});
     }
   });
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-void Peers::State::tick() {
-  const auto now = steady_clock::now();
-  const auto passed = std::chrono::duration_cast<milliseconds>(now - last_tick);
-  last_tick += passed;
-  network->tick(std::min(passed, 2 * period));  // see PeerNetwork::tick
-  timer.expires_after(period);
-  timer.async_wait([this](const asio::error_code& error) {
-    if (!error) tick();
-  });
-}
-
-void Peers::State::meet() {
-  std::unique_lock lock(board.mutex);
-  board.changed.wait(lock, [&] { return board.met || board.failure || board.lost; });
-  if (board.met) return;
-  const std::string why = board.failure ? *board.failure : board.lost->reason;
-  lock.unlock();
-  await(&PeerNetwork::flushed, ending_limit);  // those who came are told why it ends
-  throw Error(ExitCode::distributed, why);
-}
-
-bool Peers::State::await(bool (PeerNetwork::*done)() const, milliseconds limit) {
-  const auto deadline = steady_clock::now() + limit;
-  while (steady_clock::now() < deadline) {
-    const auto answer = std::make_shared<std::promise<bool>>();
-    std::future<bool> answered = answer->get_future();
-    asio::post(io, [this, answer, done] { answer->set_value((network.get()->*done)()); });
-    if (answered.wait_until(deadline) != std::future_status::ready) return false;
-    if (answered.get()) return true;
-    std::this_thread::sleep_for(milliseconds(1));
+asio::awaitable<void> Peers::State::tick() {
+  asio::steady_timer timer(io);
+  for (auto last = steady_clock::now();;) {
+    const auto passed = std::chrono::duration_cast<milliseconds>(steady_clock::now() - last);
+    last += passed;
+    network->tick(std::min(passed, 2 * period));  // see PeerNetwork::tick
+    timer.expires_after(period);
+    co_await timer.async_wait(asio::use_awaitable);
   }
-  return false;
+}
+
+/// Returns when network->settled(), or after ending_limit.
+void Peers::State::settle() {
+  const auto deadline = steady_clock::now() + ending_limit;
+  const auto wait = [this, deadline]() -> asio::awaitable<void> {
+    asio::steady_timer pause(io);
+    while (!network->settled() && steady_clock::now() < deadline) {
+      pause.expires_after(milliseconds(1));
+      co_await pause.async_wait(asio::use_awaitable);
+    }
+  };
+  asio::co_spawn(io, wait, asio::use_future).wait_until(deadline);
 }
 
 void Peers::State::throw_lost(const LostPeer& lost, const std::string& what) const {
@@ -155,14 +170,16 @@ void Peers::State::throw_late(std::uint64_t number, const std::string& what, mil
                               std::unique_lock<std::mutex>& lock) {
   late = true;
   asio::post(io, [this, number] { network->ask(number); });
-  board.changed.wait_for(lock, answer_limit, [&] { return board.answered == number || board.lost; });
+  board.changed.wait_for(lock, answer_limit, [&] { return (board.absent && board.absent->number == number) || board.lost; });
   if (board.lost) throw_lost(*board.lost, what);
-  const std::string who =
-      board.answered != number ? "rank 0 on " + board.hosts.front() + " does not say who is missing"
-      : board.absent.empty()   ? "all ranks came, but their values took too long"
-      : board.absent.size() == 1
-          ? rank_on_host(board.absent[0], board.hosts[static_cast<std::size_t>(board.absent[0])]) + " has not come"
-          : ranks_text(board.absent) + " have not come";
+  const std::vector<std::string>& hosts = board.met->hosts;
+  std::string who = "rank 0 on " + hosts.front() + " does not say who is missing";
+  if (board.absent && board.absent->number == number) {
+    const std::vector<std::int64_t>& ranks = board.absent->ranks;
+    who = ranks.empty()       ? "all ranks came, but their values took too long"
+          : ranks.size() == 1 ? rank_on_host(ranks[0], hosts[static_cast<std::size_t>(ranks[0])]) + " has not come"
+                              : ranks_text(ranks) + " have not come";
+  }
   throw Error(ExitCode::distributed,
               "rank " + std::to_string(setup.rank) + " waited " + duration_text(timeout) + " for " + what + ": " + who);
 }
@@ -171,13 +188,20 @@ Peers::Peers(const Launch& launch, const std::string& key, const PeerSettings& s
 
 Peers::Peers(const Launch& launch, std::shared_ptr<Listener> listener, const std::string& key, const PeerSettings& settings)
     : state_(std::make_unique<State>(launch, std::move(listener), key, settings)) {
-  if (state_->network) state_->meet();
+  PeerBoard& board = state_->board;
+  std::unique_lock lock(board.mutex);
+  board.changed.wait(lock, [&] { return board.met || board.failure || board.lost; });
+  if (board.met) return;
+  const std::string why = board.failure ? *board.failure : board.lost->reason;
+  lock.unlock();
+  state_->settle();  // those who came are told why it ends
+  throw Error(ExitCode::distributed, why);
 }
 
 Peers::~Peers() {
   if (!state_->network) return;
   asio::post(state_->io, [state = state_.get()] { state->network->farewell(); });
-  state_->await(&PeerNetwork::ended, ending_limit);
+  state_->settle();
 }
 
 std::vector<std::string> Peers::exchange(const std::string& mine, const std::string& what, milliseconds timeout) {
@@ -190,14 +214,15 @@ std::vector<std::string> Peers::exchange(const std::string& mine, const std::str
   asio::post(state_->io,
              [state = state_.get(), number, what = readable(what, max_what), mine] { state->network->offer(number, what, mine); });
   std::unique_lock lock(board.mutex);
-  const auto settled = [&] { return board.finished == number || board.lost; };
+  const auto whole = [&] { return board.result && board.result->number == number; };
+  const auto settled = [&] { return whole() || board.lost; };
   // The clock cannot count to milliseconds::max() from now.
   if (timeout > std::chrono::hours(24 * 365)) {
     board.changed.wait(lock, settled);
   } else {
     board.changed.wait_for(lock, timeout, settled);
   }
-  if (board.finished == number) return std::move(board.values);
+  if (whole()) return std::move(board.result->values);
   if (board.lost) state_->throw_lost(*board.lost, what);
   state_->throw_late(number, what, timeout, lock);
 }
@@ -214,9 +239,15 @@ void Peers::check(const std::string& what) const {
 void Peers::fail(const std::string& reason) {
   if (!state_->network) return;
   asio::post(state_->io, [state = state_.get(), reason] { state->network->fail(reason); });
-  state_->await(&PeerNetwork::flushed, ending_limit);
+  state_->settle();
 }
 
-const std::vector<std::string>& Peers::hosts() const { return state_->board.hosts; }
+std::string Peers::new_secret() {
+  std::ostringstream text;
+  for (const char byte : used_once()) text << std::hex << std::setw(2) << std::setfill('0') << (byte & 0xff);
+  return text.str();
+}
+
+const std::vector<std::string>& Peers::hosts() const { return state_->board.met->hosts; }
 
 }  // namespace temper

@@ -5,7 +5,9 @@
 // came for heartbeat_timeout, is a lost rank; rank 0 tells all others. A rank that fails by itself tells why before it goes.
 // Time in which this process itself was stopped or swapped out does not count as others' silence.
 //
-// The key keeps runs apart, not enemies out: who can reach the port of a meeting and knows the key can take part.
+// The key keeps runs apart; the secret of Launch keeps strangers out: each side proves to the other that it knows it before
+// anything else is said. Where no launcher told a secret, who can reach the port of a meeting and knows the key can take part. What
+// is sent afterwards is neither hidden nor sealed, like the collectives beside it.
 #pragma once
 
 #include <chrono>
@@ -51,8 +53,9 @@ class Peers {
   /// means, and the others put it into their Launch, the addresses with commas between them. 0 takes any free port. A Listener
   /// serves one Peers; null for the other ranks.
   class Listener;
-  static std::shared_ptr<Listener> listen(int port);
-  static std::pair<std::vector<std::string>, int> place(const Listener& listener);  ///< addresses of this host, best first; port
+  static std::shared_ptr<Listener> listen(int port, const std::string& address = {});  ///< a loopback address, or all
+  static std::pair<std::vector<std::string>, int> place(const Listener& listener);     ///< addresses of this host, best first; port
+  static std::string new_secret();  ///< for launchers without one, to be told like the place; 64 hexadecimal digits
   Peers(const Launch& launch, std::shared_ptr<Listener> listener, const std::string& key, const PeerSettings& settings = {});
 
   /// What each rank gave, by rank; returns when all have given. Every rank calls it the same number of times with the same `what`,

@@ -147,6 +147,25 @@ TEST(Launch, MasterVariablesWinOverSlurm) {
   EXPECT_EQ(launch_with(with(slurm, {{"MASTER_PORT", "77"}})).port, 77);
 }
 
+TEST(Launch, TheSecretIsTempersOwnOrThatOfMpirun) {
+  EXPECT_EQ(launch_with(torchrun).secret, "");
+  EXPECT_EQ(launch_with(with(torchrun, {{"TEMPER_SECRET", "0123456789abcdef"}})).secret, "0123456789abcdef");
+  const Variables mpirun = with(open_mpi, {{"OMPI_MCA_orte_precondition_transports", "0123-4567"}});
+  EXPECT_EQ(launch_with(mpirun).secret, "0123-4567");
+  EXPECT_EQ(launch_with(with(mpirun, {{"TEMPER_SECRET", "0123456789abcdef"}})).secret, "0123456789abcdef");
+  // Left over from an mpirun around it, which not all of these ranks need have seen.
+  EXPECT_EQ(launch_with(with(slurm, {{"OMPI_MCA_orte_precondition_transports", "0123-4567"}})).secret, "");
+  expect_refused(with(torchrun, {{"TEMPER_SECRET", ""}}), "TEMPER_SECRET is empty");
+  const std::string refusal = refusal_of(with(torchrun, {{"TEMPER_SECRET", "too short"}}));
+  EXPECT_NE(refusal.find("TEMPER_SECRET has fewer than 16"), std::string::npos) << refusal;
+  EXPECT_EQ(refusal.find("too short"), std::string::npos) << "a secret is never shown";
+}
+
+TEST(Launch, RanksOfOneMachineMeetOnItsLoopbackInterface) {
+  EXPECT_EQ(launch_with(with(torchrun, {{"WORLD_SIZE", "8"}, {"LOCAL_WORLD_SIZE", "8"}})).address, "127.0.0.1");
+  EXPECT_EQ(launch_with(with(open_mpi, {{"OMPI_COMM_WORLD_LOCAL_SIZE", "4"}})).address, "");  // MPI tells rank 0's place
+}
+
 TEST(Launch, ABatchScriptOfSlurmIsByItself) {
   Variables batch = slurm;
   for (const char* name : {"SLURM_STEP_NODELIST", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_TASKS_PER_NODE", "SLURM_STEP_ID"})

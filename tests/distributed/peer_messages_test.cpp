@@ -23,41 +23,54 @@ struct Sample {
   std::function<void(const PeerFrame&)> decode;
 };
 
+template <typename Message>
+Sample sample(Message message) {
+  return {frame_of(std::move(message)), [](const PeerFrame& frame) { message_of<Message>(frame, size); }};
+}
+
 std::vector<Sample> samples() {
-  return {
-      {frame_of(Hello{2, 3, "key", "host"}), [](const PeerFrame& frame) { hello_of(frame); }},
-      {frame_of(Welcome{{"a", "b", "c"}}), [](const PeerFrame& frame) { welcome_of(frame, size); }},
-      {frame_of(Offer{7, "what", std::string(1000, '\0')}), [](const PeerFrame& frame) { offer_of(frame); }},
-      {frame_of(Result{7, {"", "b", "cc"}}), [](const PeerFrame& frame) { result_of(frame, size); }},
-      {frame_of(Absent{7, {0, 2}}), [](const PeerFrame& frame) { absent_of(frame, size); }},
-      {frame_of(LostPeer{1, "host", "reason"}), [](const PeerFrame& frame) { lost_of(frame, size); }},
-      {question_frame(9), [](const PeerFrame& frame) { question_of(frame); }},
-  };
+  return {sample(Greeting{"once"}),
+          sample(Challenge{"once", "proof"}),
+          sample(Hello{2, 3, "key", "host", "proof"}),
+          sample(Welcome{{"a", "b", "c"}}),
+          sample(Refused{"why not"}),
+          sample(Offer{7, "what", std::string(1000, '\0')}),
+          sample(Result{7, {"", "b", "cc"}}),
+          sample(Question{9}),
+          sample(Absent{7, {0, 2}}),
+          sample(Failed{"why"}),
+          sample(Lost{{1, "host", "reason"}})};
+}
+
+/// A message there and back.
+template <typename Message>
+Message back(Message message) {
+  return message_of<Message>(read_one(*frame_of(std::move(message))), size);
 }
 
 TEST(PeerMessages, ComeBackAsTheyWere) {
-  const Hello hello = hello_of(read_one(*frame_of(Hello{2, 3, "key", "host"})));
+  const Hello hello = back(Hello{2, 3, "key", "host"});
   EXPECT_EQ(hello.rank, 2);
   EXPECT_EQ(hello.size, 3);
   EXPECT_EQ(hello.key, "key");
   EXPECT_EQ(hello.host, "host");
-  EXPECT_EQ(welcome_of(read_one(*frame_of(Welcome{{"a", "", "c"}})), size).hosts, (std::vector<std::string>{"a", "", "c"}));
-  const Offer offer = offer_of(read_one(*frame_of(Offer{1ull << 40, "what", std::string("a\0\n", 3)})));
+  EXPECT_EQ(back(Welcome{{"a", "", "c"}}).hosts, (std::vector<std::string>{"a", "", "c"}));
+  const Offer offer = back(Offer{1ull << 40, "what", std::string("a\0\n", 3)});
   EXPECT_EQ(offer.number, 1ull << 40);
   EXPECT_EQ(offer.what, "what");
   EXPECT_EQ(offer.value, std::string("a\0\n", 3));
-  const Result result = result_of(read_one(*frame_of(Result{5, {"x", "", "zz"}})), size);
+  const Result result = back(Result{5, {"x", "", "zz"}});
   EXPECT_EQ(result.number, 5u);
   EXPECT_EQ(result.values, (std::vector<std::string>{"x", "", "zz"}));
-  const Absent absent = absent_of(read_one(*frame_of(Absent{5, {0, 1, 2}})), size);
+  const Absent absent = back(Absent{5, {0, 1, 2}});
   EXPECT_EQ(absent.number, 5u);
   EXPECT_EQ(absent.ranks, (std::vector<std::int64_t>{0, 1, 2}));
-  const LostPeer lost = lost_of(read_one(*frame_of(LostPeer{1, "host", "reason"})), size);
+  const LostPeer lost = back(Lost{{1, "host", "reason"}}).peer;
   EXPECT_EQ(lost.rank, 1);
   EXPECT_EQ(lost.host, "host");
   EXPECT_EQ(lost.reason, "reason");
-  EXPECT_EQ(question_of(read_one(*question_frame(11))), 11u);
-  EXPECT_EQ(text_of(read_one(*frame_of(PeerMessage::failed, "why\n"))), "why ");
+  EXPECT_EQ(back(Question{11}).number, 11u);
+  EXPECT_EQ(back(Failed{"why\n"}).why, "why ");
 }
 
 TEST(PeerMessages, ComeInAnyPieces) {
@@ -91,7 +104,7 @@ TEST(PeerMessages, StrangersAreToldByTheirFirstBytes) {
 
 TEST(PeerMessages, OtherVersionsAndLongMessagesAreRefusedByTheirHeader) {
   std::string other = *frame_of(PeerMessage::beat);
-  other[4] = 2;
+  ++other[4];
   EXPECT_THROW(read_one(other), BrokenMessage);
   const std::string large = *frame_of(PeerMessage::offer, std::string(max_stranger_payload + 1, 'x'));
   EXPECT_THROW(read_one(large.substr(0, 16), max_stranger_payload), BrokenMessage);
@@ -112,13 +125,38 @@ TEST(PeerMessages, CutOrLongerPayloadsAreRefused) {
 }
 
 TEST(PeerMessages, NumbersOutOfRangeAreRefused) {
-  EXPECT_THROW(lost_of(read_one(*frame_of(LostPeer{3, "", ""})), size), BrokenMessage);
-  EXPECT_THROW(lost_of(read_one(*frame_of(LostPeer{-1, "", ""})), size), BrokenMessage);
-  EXPECT_THROW(absent_of(read_one(*frame_of(Absent{1, {3}})), size), BrokenMessage);
-  EXPECT_THROW(absent_of(read_one(*frame_of(Absent{1, {0, 1, 2, 0}})), size), BrokenMessage);
-  EXPECT_THROW(hello_of(read_one(*frame_of(Hello{-1, 3, "", ""}))), BrokenMessage);
-  EXPECT_THROW(hello_of(read_one(*frame_of(Hello{0, 3, std::string(max_key + 1, 'k'), ""}))), BrokenMessage);
-  EXPECT_THROW(offer_of(read_one(*frame_of(Offer{1, "", std::string(max_value + 1, 'v')}))), BrokenMessage);
+  EXPECT_THROW(back(Lost{{3, "", ""}}), BrokenMessage);
+  EXPECT_THROW(back(Lost{{-1, "", ""}}), BrokenMessage);
+  EXPECT_THROW(back(Absent{1, {3}}), BrokenMessage);
+  EXPECT_THROW(back(Absent{1, {0, 1, 2, 0}}), BrokenMessage);
+  EXPECT_THROW(back(Hello{-1, 3, "", ""}), BrokenMessage);
+  EXPECT_THROW(back(Hello{0, 3, std::string(max_key + 1, 'k'), ""}), BrokenMessage);
+  EXPECT_THROW(back(Offer{1, "", std::string(max_value + 1, 'v')}), BrokenMessage);
+}
+
+TEST(PeerMessages, ProofsTellSecretsNumbersSidesAndRanksApart) {
+  const Hello hello{1, 2, "key", "host"};
+  const Handshake handshake{"secret", used_once(), used_once()};
+  std::vector<Handshake> others(5, handshake);
+  others[0].secret = "secres";
+  others[1].secret = "";
+  others[2].rank_once = used_once();
+  others[3].hub_once = used_once();
+  std::swap(others[4].rank_once, others[4].hub_once);
+  std::vector<std::string> proofs = {handshake.hub_proof(), handshake.rank_proof(hello),
+                                     handshake.rank_proof({0, 2, "key", "host"}), handshake.rank_proof({1, 2, "keyh", "ost"})};
+  for (const Handshake& other : others) {
+    proofs.push_back(other.hub_proof());
+    proofs.push_back(other.rank_proof(hello));
+  }
+  for (std::size_t i = 0; i < proofs.size(); ++i) {
+    EXPECT_EQ(proofs[i].size(), proof_bytes);
+    for (std::size_t j = 0; j < proofs.size(); ++j) EXPECT_EQ(same_proof(proofs[i], proofs[j]), i == j) << i << " " << j;
+  }
+  EXPECT_FALSE(same_proof(proofs[0], proofs[0].substr(1)));
+  Hello proven = hello;
+  proven.proof = "does not count";
+  EXPECT_TRUE(same_proof(handshake.rank_proof(proven), handshake.rank_proof(hello)));
 }
 
 TEST(PeerMessages, DamagedBytesAreRefusedOrRead) {

@@ -38,6 +38,20 @@ class Stranger {
     }
   }
   void say(const std::string& bytes) { asio::write(socket_, asio::buffer(bytes)); }
+  /// Greets rank 0, which must know the secret, and says hello as a rank that knows `secret`.
+  void come(Hello hello, const std::string& secret = launch_of(0, 2, 0).secret) {
+    Handshake handshake{launch_of(0, 2, 0).secret, used_once(), ""};
+    say(*frame_of(Greeting{handshake.rank_once}));
+    FrameReader reader(max_hub_payload(2));
+    std::optional<PeerFrame> frame;
+    for (char piece[4096]; !(frame = reader.next());) reader.add(piece, socket_.read_some(asio::buffer(piece)));
+    const Challenge challenge = message_of<Challenge>(*frame, 2);
+    handshake.hub_once = challenge.once;
+    EXPECT_TRUE(same_proof(challenge.proof, handshake.hub_proof()));
+    handshake.secret = secret;
+    hello.proof = handshake.rank_proof(hello);
+    say(*frame_of(hello));
+  }
   /// What comes until some of it holds `text`; to each piece it says `answer`.
   void await(const std::string& text, const std::string& answer) {
     std::string bytes;
@@ -78,7 +92,8 @@ TEST(PeersMeeting, TheListenersPlaceLeadsToIt) {
     EXPECT_FALSE(error) << address;
     list += (list.empty() ? "" : ",") + address;
   }
-  Launch launch{1, 2, 1, 2, list, port, "test"};
+  Launch launch = launch_of(1, 2, port);
+  launch.address = list;
   auto rank_1 = coming(launch, "key", patient_settings());
   Peers rank_0(launch_of(0, 2, 0), listener, "key", patient_settings());
   rank_0.exchange("", "the end", patience);
@@ -102,7 +117,8 @@ TEST(PeersMeeting, NamesAndIpv6LeadToRank0) {
   if (!error) probe.bind({asio::ip::address_v6::loopback(), 0}, error);
   if (error) GTEST_SKIP() << "this machine has no IPv6: " << error.message();
   for (const std::string address : {"::1", "localhost"}) {
-    Launch launch{0, 2, 0, 2, address, free_port(), "test"};
+    Launch launch = launch_of(0, 2, free_port());
+    launch.address = address;
     auto rank_0 = coming(launch, "key", patient_settings());
     launch.rank = 1;
     EXPECT_EQ(coming(launch, "key", patient_settings()).get(), "");
@@ -181,7 +197,7 @@ TEST(PeersMeeting, StrangersDoNotDisturb) {
   endless[15] = '\x7f';
   for (const std::string& bytes :
        {std::string("GET / HTTP/1.1\r\n\r\n"), std::string(100'000, '\0'), endless, *frame_of(PeerMessage::beat),
-        *frame_of(PeerMessage::farewell), *frame_of(PeerMessage::hello, "short"), *question_frame(1),
+        *frame_of(PeerMessage::farewell), *frame_of(PeerMessage::hello, "short"), *frame_of(Question{1}),
         *frame_of(Offer{1, "what", "value"})}) {
     Stranger stranger(port);
     asio::error_code ignored;
@@ -198,11 +214,55 @@ TEST(PeersMeeting, StrangersDoNotDisturb) {
   EXPECT_EQ(rank_0.get(), "");
 }
 
+TEST(PeersMeeting, WhoDoesNotKnowTheSecretHearsNothing) {
+  const int port = free_port();
+  auto rank_0 = coming(launch_of(0, 2, port), "key", patient_settings());
+  for (const std::string secret : {"", "what these tests alone knew"}) {
+    Stranger stranger(port);
+    stranger.come({1, 2, "key", "host"}, secret);
+    EXPECT_EQ(stranger.listen(), "");
+  }
+  Stranger hasty(port);  // says hello where a greeting belongs, as if it had been asked
+  hasty.say(*frame_of(Hello{1, 2, "key", "host", std::string(proof_bytes, 'p')}));
+  EXPECT_EQ(hasty.listen(), "");
+  EXPECT_EQ(coming(launch_of(1, 2, port), "key", patient_settings()).get(), "");
+  EXPECT_EQ(rank_0.get(), "");
+}
+
+TEST(PeersMeeting, AnotherSecretIsToldOnBothSides) {
+  const int port = free_port();
+  auto rank_0 = coming(launch_of(0, 2, port), "key", meeting_for(milliseconds(1500)));
+  Launch other = launch_of(1, 2, port);
+  other.secret = "another secret of a run";
+  const std::string error = coming(other, "key", meeting_for(milliseconds(1000))).get();
+  EXPECT_CONTAINS(error, "it sent no proof that it knows this run's secret, TEMPER_SECRET");
+  const std::string at_rank_0 = rank_0.get();
+  EXPECT_CONTAINS(at_rank_0, "connections were from no rank of temper that knows this run's secret");
+  for (const std::string& text : {error, at_rank_0})
+    for (const std::string& secret : {other.secret, launch_of(0, 2, port).secret}) EXPECT_EQ(text.find(secret), std::string::npos);
+}
+
 TEST(PeersMeeting, ManySilentConnectionsKeepNobodyOutForLong) {
   const int port = free_port();
   auto rank_0 = coming(launch_of(0, 2, port), "key", meeting_for(patience));
   std::vector<std::unique_ptr<Stranger>> strangers;
   for (int i = 0; i < 200; ++i) strangers.push_back(std::make_unique<Stranger>(port));
+  EXPECT_EQ(coming(launch_of(1, 2, port), "key", patient_settings()).get(), "");
+  EXPECT_EQ(rank_0.get(), "");
+}
+
+TEST(PeersMeeting, AStrangerThatTalksSlowlyIsSentAway) {
+  const int port = free_port();
+  auto rank_0 = coming(launch_of(0, 2, port), "key", meeting_for(patience));
+  Stranger slow(port);
+  const std::string hello = *frame_of(Hello{1, 2, std::string(500, 'k'), "host"});
+  std::size_t said = 0;
+  EXPECT_THROW(
+      {
+        for (; said < hello.size(); ++said, std::this_thread::sleep_for(milliseconds(50))) slow.say(hello.substr(said, 1));
+      },
+      std::system_error);
+  EXPECT_LT(said, hello.size());
   EXPECT_EQ(coming(launch_of(1, 2, port), "key", patient_settings()).get(), "");
   EXPECT_EQ(rank_0.get(), "");
 }
@@ -219,7 +279,7 @@ TEST(PeersMeeting, ARankThatLeftMayComeAgain) {
   auto rank_0 = coming(launch_of(0, 3, port), "key", patient_settings());
   {
     Stranger gone(port);
-    gone.say(*frame_of(Hello{1, 3, "key", "host"}));
+    gone.come({1, 3, "key", "host"});
     gone.await(*frame_of(PeerMessage::beat), "");  // which only members get
   }
   auto rank_1 = coming(launch_of(1, 3, port), "key", patient_settings());
@@ -235,7 +295,7 @@ TEST(PeersMeeting, AHalfOpenConnectionIsLostAfterTheTimeout) {
   auto rank_2 =
       std::async(std::launch::async, [&] { return std::make_unique<Peers>(launch_of(2, 3, port), "key", meeting_for(patience)); });
   Stranger half_open(port);  // open, and once all have met nothing comes over it any more
-  half_open.say(*frame_of(Hello{1, 3, "key", "silent-host"}));
+  half_open.come({1, 3, "key", "silent-host"});
   half_open.await("silent-host", *frame_of(PeerMessage::beat));
   for (auto* one : {&rank_0, &rank_2}) {
     const auto peers = one->get();
@@ -256,7 +316,7 @@ TEST(PeersMeeting, ARankThatTalksNonsenseIsLost) {
     auto rank_0 =
         std::async(std::launch::async, [&] { return std::make_unique<Peers>(launch_of(0, 2, port), "key", patient_settings()); });
     Stranger rank_1(port);
-    rank_1.say(*frame_of(Hello{1, 2, "key", "host"}));
+    rank_1.come({1, 2, "key", "host"});
     const auto peers = rank_0.get();
     asio::error_code ignored;
     try {

@@ -32,7 +32,7 @@ inline PeerSettings patient_settings() { return {patience, milliseconds(50), pat
 inline PeerSettings quick_settings() { return {patience, milliseconds(50), milliseconds(2000)}; }
 
 inline Launch launch_of(std::int64_t rank, std::int64_t size, int port) {
-  return {rank, size, rank, size, "127.0.0.1", port, "test"};
+  return {rank, size, rank, size, "127.0.0.1", port, "test", "what these tests alone know"};
 }
 
 /// A port that is free now.

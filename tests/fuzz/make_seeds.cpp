@@ -1,9 +1,10 @@
-// make_seeds FOLDER: the inputs that fuzzing starts from, in FOLDER/safetensors and FOLDER/shard.
+// make_seeds FOLDER: the inputs that fuzzing starts from, in FOLDER/safetensors, FOLDER/shard and FOLDER/peer_messages.
 #include <array>
 #include <cstdint>
 #include <filesystem>
 #include <string>
 
+#include "distributed/peer_messages.h"
 #include "io/file.h"
 #include "io/safetensors.h"
 
@@ -55,5 +56,14 @@ int main(int argc, char** argv) {
   put("shard", "negative", shard(20240520, 1, -1, 4));
   put("shard", "version", shard(20240520, 2, 4, 4));
   put("shard", "raw", std::string("\1\0\2\0\3\0", 6));
+  put("peer_messages", "greeting", *temper::frame_of(temper::Greeting{std::string(32, 'n')}));
+  put("peer_messages", "challenge", *temper::frame_of(temper::Challenge{std::string(32, 'n'), std::string(32, 'p')}));
+  put("peer_messages", "hello", *temper::frame_of(temper::Hello{1, 3, "key", "host", std::string(32, 'p')}));
+  put("peer_messages", "welcome", *temper::frame_of(temper::Welcome{{"a", "b", "c"}}));
+  put("peer_messages", "offer", *temper::frame_of(temper::Offer{1, "what", "value"}));
+  put("peer_messages", "result", *temper::frame_of(temper::Result{1, {"a", "", "c"}}));
+  put("peer_messages", "absent", *temper::frame_of(temper::Absent{1, {0, 2}}));
+  put("peer_messages", "lost", *temper::frame_of(temper::Lost{{1, "host", "why"}}));
+  put("peer_messages", "beats", *temper::frame_of(temper::PeerMessage::beat) + *temper::frame_of(temper::PeerMessage::farewell));
   return 0;
 }

@@ -155,24 +155,38 @@ void run(WorkQueue& queue, const Launch& launch, const char* what, std::chrono::
                     " s; a process of this run did not start, or its host is not reached: look at the launcher");
 }
 
-/// Rank 0's place told by MPI, where the launcher told none.
+const std::string own_secret = "-";  // the one that the launcher told
+
+/// Rank 0 tells over MPI what the launcher told nobody: its place, and a secret.
 std::unique_ptr<Peers> meet_by_mpi(WorkQueue& queue, const Launch& launch, const std::string& key, const PeerSettings& settings) {
+  Launch found = launch;
   std::shared_ptr<Peers::Listener> listener;
-  const auto told = std::make_shared<std::array<char, 4096>>();  // "PORT ADDRESS,ADDRESS", and zeros
+  const auto told = std::make_shared<std::array<char, 4096>>();  // "PORT SECRET ADDRESS,ADDRESS", and zeros
   if (launch.rank == 0) {
-    listener = Peers::listen(0);
-    const auto [addresses, port] = Peers::place(*listener);
-    std::string text = std::to_string(port);
-    for (std::size_t i = 0; i < addresses.size(); ++i) text += (i == 0 ? " " : ",") + addresses[i];
+    if (launch.secret.empty()) found.secret = Peers::new_secret();
+    if (launch.address.empty()) {
+      listener = Peers::listen(0, launch.local_size == launch.size ? "127.0.0.1" : "");
+      const auto [addresses, port] = Peers::place(*listener);
+      found.port = port;
+      for (const std::string& address : addresses) found.address += (found.address.empty() ? "" : ",") + address;
+    }
+    const std::string text =
+        std::to_string(found.port) + " " + (launch.secret.empty() ? found.secret : own_secret) + " " + found.address;
     require(text.size() < told->size(), "this host has more addresses than any host");
     std::copy(text.begin(), text.end(), told->begin());
   }
   run(queue, launch, "MPI_Bcast", settings.meeting_timeout,
       [told] { MPI_Bcast(told->data(), static_cast<int>(told->size()), MPI_CHAR, 0, MPI_COMM_WORLD); });
-  if (launch.rank == 0) return std::make_unique<Peers>(launch, listener, key, settings);
-  Launch found = launch;
+  if (launch.rank == 0) return std::make_unique<Peers>(found, listener, key, settings);
   told->back() = '\0';
-  std::istringstream(told->data()) >> found.port >> found.address;
+  int port = 0;
+  std::string secret, address;
+  std::istringstream(told->data()) >> port >> secret >> address;
+  if (secret != own_secret) found.secret = secret;
+  if (launch.address.empty()) {
+    found.port = port;
+    found.address = address;
+  }
   return std::make_unique<Peers>(found, key, settings);
 }
 
@@ -191,8 +205,8 @@ std::unique_ptr<Communicator> make_mpi_communicator(const Launch& launch, const 
                     launch.launcher + "), and " + world->library + " says rank " + std::to_string(world->rank) + " of " +
                     std::to_string(world->size) +
                     ": start the processes with mpirun, or with srun --mpi=pmix, and no variables of another launcher");
-  auto peers = launch.size > 1 && launch.address.empty() ? meet_by_mpi(*queue, launch, key, settings.peers)
-                                                         : std::make_unique<Peers>(launch, key, settings.peers);
+  auto peers =
+      launch.size > 1 ? meet_by_mpi(*queue, launch, key, settings.peers) : std::make_unique<Peers>(launch, key, settings.peers);
   auto health = std::make_shared<RankHealth>(launch.rank, launch.size, std::move(peers), settings);
   return std::make_unique<MpiCommunicator>(std::move(health), std::move(queue), world->library);
 }

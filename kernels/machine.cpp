@@ -167,6 +167,8 @@ int usable_processors() {
   return quota < threads ? static_cast<int>(quota) : std::max(1, threads);
 }
 
+std::size_t resident_bytes() { return number_after("/proc/self/status", "VmRSS").value_or(0) * 1024; }
+
 std::size_t memory_limit() { return std::min({meminfo("MemTotal"), group_limits().memory, resource_limit()}); }
 
 std::size_t memory_available() { return std::min({meminfo("MemAvailable"), group_limits().available, resource_limit()}); }

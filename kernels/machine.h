@@ -21,6 +21,9 @@ std::size_t memory_limit();
 /// Bytes that could still be taken now without swapping.
 std::size_t memory_available();
 
+/// Bytes of memory this process has in use.
+std::size_t resident_bytes();
+
 /// What the control groups of this process allow, as the file systems below `root` say; "/" but in tests.
 struct GroupLimits {
   std::size_t memory;     ///< bytes that may be used; the largest number where nothing limits them

@@ -87,6 +87,7 @@ void run(const TrainArguments& arguments, ExitCode& exit_code) {
     return;
   }
   if (launch.rank == 0) std::fputs(plan.c_str(), stderr);
+  check_machine(options, *ops, *ranks);
   const TrainSummary summary = train_together(options, *ops, *ranks);
   if (summary.interrupted) {
     exit_code = ExitCode::saved;

@@ -128,13 +128,6 @@ void load_state(const Optimizer& optimizer, const Optimizer::State& state, const
   ops.synchronize();
 }
 
-std::uint64_t estimated_bytes(const Weights& weights, const Optimizer& optimizer) {
-  std::uint64_t bytes =
-      static_cast<std::uint64_t>(weights.layout().flat_size()) * sizeof(float) + (std::uint64_t{8} << 20);  // tokenizer and headers
-  for (const Optimizer::State& state : optimizer.states()) bytes += bytes_of(state);
-  return bytes;
-}
-
 void write_files(const fs::path& folder, const TrainerState& state, const Weights& weights, const Optimizer& optimizer, Ops& ops,
                  const Tokenizer* tokenizer, const WholeState& whole) {
   const ModelConfig& model = weights.config();
@@ -189,6 +182,12 @@ CheckpointFolder::CheckpointFolder(fs::path folder, std::int64_t keep, bool writ
   make_inner_folder(folder_);
 }
 
+CheckpointBytes checkpoint_bytes(const Weights& weights, const Optimizer& optimizer) {
+  CheckpointBytes bytes{static_cast<std::uint64_t>(weights.layout().flat_size()) * sizeof(float), 0};
+  for (const Optimizer::State& state : optimizer.states()) bytes.states += bytes_of(state);
+  return bytes;
+}
+
 fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weights, Optimizer& optimizer, Ops& ops,
                                 const Tokenizer* tokenizer, const WholeState& whole) {
   optimizer.average().show();
@@ -199,7 +198,7 @@ fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weight
     return target;
   }
   remove_leftovers();
-  const std::uint64_t needed = estimated_bytes(weights, optimizer);
+  const std::uint64_t needed = checkpoint_bytes(weights, optimizer).all();
   const std::uint64_t available = free_bytes(folder_);
   if (available < needed + needed / 10)
     throw Error(ExitCode::io,

@@ -43,6 +43,13 @@ using WholeState = std::function<ConstTensorView(const Optimizer::StateBuffer&)>
 /// For one rank, whose part is the whole.
 inline ConstTensorView own_state(const Optimizer::StateBuffer& buffer) { return buffer.values; }
 
+/// What the files of a checkpoint will take.
+struct CheckpointBytes {
+  std::uint64_t weights, states;
+  std::uint64_t all() const { return weights + states + (std::uint64_t{8} << 20); }  ///< with tokenizer and headers
+};
+CheckpointBytes checkpoint_bytes(const Weights& weights, const Optimizer& optimizer);
+
 class CheckpointFolder {
  public:
   /// `folder` is the run's checkpoints/ folder; `keep` newest ones stay. Of several ranks one `writes`.

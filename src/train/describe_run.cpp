@@ -6,6 +6,7 @@
 #include "config/validate.h"
 #include "io/text.h"
 #include "model/parameters.h"
+#include "train/checkpoint.h"
 #include "train/engine.h"
 #include "train/trainer.h"
 
@@ -72,8 +73,10 @@ std::string describe_run(const RunConfig& config, const Ops& ops, const std::str
   out += fmt::format("operations  {:.1f} MFLOP per token, {:.3g} FLOP in all (6 N + 6 L C T)\n", flops / 1e6, flops * all_tokens);
   out += ranks.size() > 1 ? "memory of rank 0\n" : "memory\n";
   for (const MemoryGroup& one : plan.memory.plan()) out += group(one.name, one.bytes);
-  out += group("total", plan.memory.total_bytes());
-  const std::size_t checkpoint = static_cast<std::size_t>(plan.weights.layout().flat_size()) * 12;
+  const std::size_t program = ops.device().asynchronous ? 0 : program_bytes();  // beside a GPU's memory it does not count
+  if (program > 0) out += group("the program itself", program);
+  out += group("total", plan.memory.total_bytes() + program);
+  const std::uint64_t checkpoint = checkpoint_bytes(plan.weights, plan.optimizer).all();
   return out + fmt::format("checkpoint  {} each, {} kept\n", format_bytes(checkpoint), config.checkpoint.keep);
 }
 

@@ -37,6 +37,15 @@ struct TrainSummary {
 /// exit code of what went wrong; committed checkpoints stay intact whatever happens.
 TrainSummary train(const TrainOptions& options, Ops& ops, Communicator& ranks);
 
+/// Bytes of device memory that a rank's part of a run takes; nothing is allocated.
+std::size_t planned_bytes(const RunConfig& config, const Ops& ops, Communicator& ranks);
+/// Bytes of host memory beside the plan: what the process has by now, and buffers that come and go while it works.
+std::size_t program_bytes();
+
+/// Refuses a run that does not fit on this machine, before it takes or writes anything: memory (OutOfMemory, with the changes that
+/// would make it fit), disk and size of files (Error, ExitCode::io).
+void check_machine(const TrainOptions& options, const Ops& ops, Communicator& ranks);
+
 /// What of so many ranks' time a step leaves unused, and the batch.micro_batch that would not, in a sentence; empty: nothing.
 std::string idle_ranks(const RunConfig& config, std::int64_t ranks);
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import struct
 import subprocess
@@ -264,17 +265,34 @@ def what_exists(work: Workspace) -> None:
     work.fails(2, "sweep", "one.json", "--out", "exists", says=("exists", "--out"))
 
 
+def limited(work: Workspace, limit: str, code: int, *arguments: str, says: tuple[str, ...]) -> None:
+    """Under a limit of the shell, temper must end with this code, say these texts and leave no folder."""
+    command = f"ulimit {limit}; exec {shlex.join([work.temper, *arguments])} --out limited"
+    done = subprocess.run(["bash", "-c", command], cwd=work.folder, capture_output=True, text=True, timeout=PATIENCE)
+    check(done.returncode == code, f"ulimit {limit}: exit {done.returncode} instead of {code}:\n{done.stderr}")
+    for part in says:
+        check(part in done.stderr, f"ulimit {limit}: no '{part}' in:\n{done.stderr}")
+    check(not (work.folder / "limited").exists(), f"ulimit {limit}: a folder was made before the run was refused")
+
+
 def memory(work: Workspace) -> None:
     work.write_config("huge.json", {"model": {"n_layer": 96, "n_head": 96, "n_embd": 12288, "n_ctx": 32}})
-    command = f"ulimit -v 8000000; exec {work.temper} train huge.json --out huge"
-    done = subprocess.run(["bash", "-c", command], cwd=work.folder, capture_output=True, text=True, timeout=PATIENCE)
-    check(done.returncode == 5, f"out of memory: exit {done.returncode} instead of 5:\n{done.stderr}")
-    check("memory" in done.stderr, f"out of memory: not told:\n{done.stderr}")
-    check(not list((work.folder / "huge").rglob("step-*")), "out of memory left a checkpoint")
+    limited(work, "-v 8000000", 5, "train", "huge.json", says=("the run takes", "the program", "a smaller model"))
+    # 1,000 windows of 64 at once; what fits must be offered with its size, and fit.
+    wide = ("train", "config.json", "model.n_ctx=64", "batch.tokens_per_step=64000", "batch.micro_batch=1000", "model.n_embd=256")
+    limited(work, "-v 900000", 5, *wide, says=("what fits: batch.micro_batch=", "MiB)"))
+
+
+def disk(work: Workspace) -> None:
+    """What a save would find out is said before step 1."""
+    limited(work, "-f 8", 8, "train", "config.json", says=("ulimit -f", "a checkpoint"))
+    many = ("checkpoint.every=1", "checkpoint.keep=1000000", "train.steps=1000000000")
+    work.fails(8, "train", "config.json", *many, "--out", "limited", says=("checkpoint.keep=1000000", "are free", "--out"))
+    check(not (work.folder / "limited").exists(), "a folder was made before the run was refused")
 
 
 def main() -> None:
-    cases = (configuration, data, identity, texts, checkpoints, numeric, output_and_locks, links, what_exists, memory)
+    cases = (configuration, data, identity, texts, checkpoints, numeric, output_and_locks, links, what_exists, memory, disk)
     chosen = sys.argv[2:] or [case.__name__ for case in cases]
     with Workspace(sys.argv[1]) as work:
         for case in cases:

@@ -192,39 +192,38 @@ void CpuOps::run(const op::AttentionForward& args) {
   const std::int64_t width = head.width, padded = head.padded_width();
   const std::size_t size = size_of(args.qkv.dtype);
 
-  for_heads(
-      batch, args.n_head, bytes_of<ForwardScratch>(head), head.kernels, [&](char* memory, std::int64_t b, std::int64_t h) {
-        Layout layout(memory);
-        const ForwardScratch s(layout, head);
-        const char* q =
-            static_cast<const char*>(args.qkv.data) + static_cast<std::size_t>(b * positions * 3 * channels + h * width) * size;
-        const char* k = q + static_cast<std::size_t>(channels) * size;
-        const char* v = k + static_cast<std::size_t>(channels) * size;
-        head.pack_a(q, 3 * channels, s.queries);
-        head.pack_b(k, 3 * channels, s.keys);
-        head.pack_along_positions(v, 3 * channels, s.values);
+  for_heads(batch, args.n_head, bytes_of<ForwardScratch>(head), head.kernels, [&](char* memory, std::int64_t b, std::int64_t h) {
+    Layout layout(memory);
+    const ForwardScratch s(layout, head);
+    const char* q =
+        static_cast<const char*>(args.qkv.data) + static_cast<std::size_t>(b * positions * 3 * channels + h * width) * size;
+    const char* k = q + static_cast<std::size_t>(channels) * size;
+    const char* v = k + static_cast<std::size_t>(channels) * size;
+    head.pack_a(q, 3 * channels, s.queries);
+    head.pack_b(k, 3 * channels, s.keys);
+    head.pack_along_positions(v, 3 * channels, s.values);
 
-        for (std::int64_t query = 0; query < positions; query += block) {
-          const int rows = head.length(query);
-          std::fill_n(s.out, block * padded, 0.0f);
-          std::fill_n(s.maximum, block, -std::numeric_limits<float>::infinity());
-          std::fill_n(s.total, block, 0.0f);
-          for (std::int64_t key = 0; key <= query; key += block) {
-            head.scores(s.queries, query, s.keys, key, s.scores);
-            attention.softmax_step({s.scores, block, rows, head.length(key), key == query, scale_of(width)}, s.maximum, s.total,
-                                   s.out, static_cast<int>(padded));
-            head.accumulate(s.scores, false, rows, key, s.values, s.panel, s.out);
-          }
-          float* row_lse = args.lse.as<float>() + (b * args.n_head + h) * positions + query;
-          for (int r = 0; r < rows; ++r) {
-            row_lse[r] = s.maximum[r] + std::log(s.total[r]);
-            s.total[r] = 1.0f / s.total[r];
-          }
-          attention.scale_rows(s.out, s.total, rows, static_cast<int>(padded));
-          Finish finish = {.kind = Finish::Kind::store, .dtype = args.out.dtype, .out = args.out.data, .stride = channels};
-          finishing.finish(finish.at(b * positions + query, h * width), s.out, padded, rows, static_cast<int>(width));
-        }
-      });
+    for (std::int64_t query = 0; query < positions; query += block) {
+      const int rows = head.length(query);
+      std::fill_n(s.out, block * padded, 0.0f);
+      std::fill_n(s.maximum, block, -std::numeric_limits<float>::infinity());
+      std::fill_n(s.total, block, 0.0f);
+      for (std::int64_t key = 0; key <= query; key += block) {
+        head.scores(s.queries, query, s.keys, key, s.scores);
+        attention.softmax_step({s.scores, block, rows, head.length(key), key == query, scale_of(width)}, s.maximum, s.total, s.out,
+                               static_cast<int>(padded));
+        head.accumulate(s.scores, false, rows, key, s.values, s.panel, s.out);
+      }
+      float* row_lse = args.lse.as<float>() + (b * args.n_head + h) * positions + query;
+      for (int r = 0; r < rows; ++r) {
+        row_lse[r] = s.maximum[r] + std::log(s.total[r]);
+        s.total[r] = 1.0f / s.total[r];
+      }
+      attention.scale_rows(s.out, s.total, rows, static_cast<int>(padded));
+      Finish finish = {.kind = Finish::Kind::store, .dtype = args.out.dtype, .out = args.out.data, .stride = channels};
+      finishing.finish(finish.at(b * positions + query, h * width), s.out, padded, rows, static_cast<int>(width));
+    }
+  });
 }
 
 void CpuOps::run(const op::AttentionBackward& args) {
@@ -235,53 +234,51 @@ void CpuOps::run(const op::AttentionBackward& args) {
   const std::int64_t width = head.width, padded = head.padded_width();
   const std::size_t size = size_of(args.qkv.dtype);
 
-  for_heads(
-      batch, args.n_head, bytes_of<BackwardScratch>(head), head.kernels, [&](char* memory, std::int64_t b, std::int64_t h) {
-        Layout layout(memory);
-        const BackwardScratch s(layout, head);
-        const std::size_t packed_offset = static_cast<std::size_t>(b * positions * 3 * channels + h * width) * size;
-        const std::size_t plain_offset = static_cast<std::size_t>(b * positions * channels + h * width) * size;
-        const char* q = static_cast<const char*>(args.qkv.data) + packed_offset;
-        const char* k = q + static_cast<std::size_t>(channels) * size;
-        const char* v = k + static_cast<std::size_t>(channels) * size;
-        const char* d_out = static_cast<const char*>(args.dout.data) + plain_offset;
-        const char* o = static_cast<const char*>(args.out.data) + plain_offset;
-        head.pack_a(q, 3 * channels, s.queries);
-        head.pack_a(d_out, channels, s.gradients);
-        head.pack_b(k, 3 * channels, s.keys);
-        head.pack_b(v, 3 * channels, s.values);
-        head.pack_along_positions(k, 3 * channels, s.keys_along);
-        head.pack_along_positions(q, 3 * channels, s.queries_along);
-        head.pack_along_positions(d_out, channels, s.gradients_along);
-        for (std::int64_t t = 0; t < positions; ++t) {
-          const std::size_t row = static_cast<std::size_t>(t * channels) * size;
-          s.delta[t] = attention.dot(d_out + row, o + row, args.out.dtype, width);
-        }
-        std::fill_n(s.dq, ceil_div(positions, block) * block * padded, 0.0f);
+  for_heads(batch, args.n_head, bytes_of<BackwardScratch>(head), head.kernels, [&](char* memory, std::int64_t b, std::int64_t h) {
+    Layout layout(memory);
+    const BackwardScratch s(layout, head);
+    const std::size_t packed_offset = static_cast<std::size_t>(b * positions * 3 * channels + h * width) * size;
+    const std::size_t plain_offset = static_cast<std::size_t>(b * positions * channels + h * width) * size;
+    const char* q = static_cast<const char*>(args.qkv.data) + packed_offset;
+    const char* k = q + static_cast<std::size_t>(channels) * size;
+    const char* v = k + static_cast<std::size_t>(channels) * size;
+    const char* d_out = static_cast<const char*>(args.dout.data) + plain_offset;
+    const char* o = static_cast<const char*>(args.out.data) + plain_offset;
+    head.pack_a(q, 3 * channels, s.queries);
+    head.pack_a(d_out, channels, s.gradients);
+    head.pack_b(k, 3 * channels, s.keys);
+    head.pack_b(v, 3 * channels, s.values);
+    head.pack_along_positions(k, 3 * channels, s.keys_along);
+    head.pack_along_positions(q, 3 * channels, s.queries_along);
+    head.pack_along_positions(d_out, channels, s.gradients_along);
+    for (std::int64_t t = 0; t < positions; ++t) {
+      const std::size_t row = static_cast<std::size_t>(t * channels) * size;
+      s.delta[t] = attention.dot(d_out + row, o + row, args.out.dtype, width);
+    }
+    std::fill_n(s.dq, ceil_div(positions, block) * block * padded, 0.0f);
 
-        const float* head_lse = args.lse.as<float>() + (b * args.n_head + h) * positions;
-        const Finish finish = {
-            .kind = Finish::Kind::store, .dtype = args.dqkv.dtype, .out = args.dqkv.data, .stride = 3 * channels};
-        for (std::int64_t key = 0; key < positions; key += block) {
-          const int columns = head.length(key);
-          std::fill_n(s.dk, block * padded, 0.0f);
-          std::fill_n(s.dv, block * padded, 0.0f);
-          for (std::int64_t query = key; query < positions; query += block) {
-            const int rows = head.length(query);
-            head.scores(s.queries, query, s.keys, key, s.scores);
-            head.scores(s.gradients, query, s.values, key, s.score_gradients);
-            attention.scores_gradient({s.scores, block, rows, columns, key == query, scale_of(width)}, s.score_gradients,
-                                      head_lse + query, s.delta + query);
-            head.accumulate(s.scores, true, columns, query, s.gradients_along, s.panel, s.dv);
-            head.accumulate(s.score_gradients, true, columns, query, s.queries_along, s.panel, s.dk);
-            head.accumulate(s.score_gradients, false, rows, key, s.keys_along, s.panel, s.dq + query * padded);
-          }
-          const std::int64_t row = b * positions + key;
-          finishing.finish(finish.at(row, channels + h * width), s.dk, padded, columns, static_cast<int>(width));
-          finishing.finish(finish.at(row, 2 * channels + h * width), s.dv, padded, columns, static_cast<int>(width));
-        }
-        finishing.finish(finish.at(b * positions, h * width), s.dq, padded, static_cast<int>(positions), static_cast<int>(width));
-      });
+    const float* head_lse = args.lse.as<float>() + (b * args.n_head + h) * positions;
+    const Finish finish = {.kind = Finish::Kind::store, .dtype = args.dqkv.dtype, .out = args.dqkv.data, .stride = 3 * channels};
+    for (std::int64_t key = 0; key < positions; key += block) {
+      const int columns = head.length(key);
+      std::fill_n(s.dk, block * padded, 0.0f);
+      std::fill_n(s.dv, block * padded, 0.0f);
+      for (std::int64_t query = key; query < positions; query += block) {
+        const int rows = head.length(query);
+        head.scores(s.queries, query, s.keys, key, s.scores);
+        head.scores(s.gradients, query, s.values, key, s.score_gradients);
+        attention.scores_gradient({s.scores, block, rows, columns, key == query, scale_of(width)}, s.score_gradients,
+                                  head_lse + query, s.delta + query);
+        head.accumulate(s.scores, true, columns, query, s.gradients_along, s.panel, s.dv);
+        head.accumulate(s.score_gradients, true, columns, query, s.queries_along, s.panel, s.dk);
+        head.accumulate(s.score_gradients, false, rows, key, s.keys_along, s.panel, s.dq + query * padded);
+      }
+      const std::int64_t row = b * positions + key;
+      finishing.finish(finish.at(row, channels + h * width), s.dk, padded, columns, static_cast<int>(width));
+      finishing.finish(finish.at(row, 2 * channels + h * width), s.dv, padded, columns, static_cast<int>(width));
+    }
+    finishing.finish(finish.at(b * positions, h * width), s.dq, padded, static_cast<int>(positions), static_cast<int>(width));
+  });
 }
 
 void CpuOps::run(const op::AttentionCached& args) {

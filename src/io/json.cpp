@@ -30,7 +30,7 @@ template <typename Value>
 Value parse_within_bounds(std::string_view text) {
   std::vector<std::set<std::string>> keys;  // of the objects that are open
   const auto look = [&keys](int depth, typename Value::parse_event_t event, Value& parsed) {
-    if (depth > most_json_depth)
+    if (depth >= most_json_depth)
       throw NotJson(std::string::npos, "its values lie more than " + std::to_string(most_json_depth) + " levels deep");
     if (event == Value::parse_event_t::object_start) keys.emplace_back();
     if (event == Value::parse_event_t::object_end) keys.pop_back();

@@ -22,7 +22,7 @@ std::string json_refusal(const std::string& text) {
 }
 
 TEST(JsonReader, NamesThePlaceOfWhatIsWrong) {
-  EXPECT_EQ(json_refusal("{\"a\": 1,\n  \"b\" 2}").substr(0, 15), "file.json:2:8: ");
+  EXPECT_EQ(json_refusal("{\"a\": 1,\n  \"b\" 2}").substr(0, 15), "file.json:2:7: ");
   EXPECT_EQ(json_refusal("").substr(0, 15), "file.json:1:1: ");
   EXPECT_NE(json_refusal("{\"a\": NaN}").find("file.json:1:"), std::string::npos);
   EXPECT_NE(json_refusal("{\"a\": Infinity}").find("file.json:1:"), std::string::npos);

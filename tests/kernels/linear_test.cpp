@@ -264,8 +264,8 @@ TEST(LinearEpilogue, GeluKeepsItsRelativeAccuracy) {
 TEST(LinearEpilogue, NotANumberIsNotHidden) {
   Tensor x(DType::f32, {40, 8}, 1), w(DType::f32, {16, 8}, 2), y(DType::f32, {40, 16}, 3), pre(DType::f32, {40, 16}, 3);
   x.set(39 * 8, std::numeric_limits<float>::quiet_NaN());
-  std::make_unique<Linear>()->run(op::LinearForward{
-      .x = x.view(), .weight = w.view(), .epilogue = Epilogue::bias_gelu, .y = y.view(), .pre = pre.view()});
+  std::make_unique<Linear>()->run(
+      op::LinearForward{.x = x.view(), .weight = w.view(), .epilogue = Epilogue::bias_gelu, .y = y.view(), .pre = pre.view()});
   for (std::int64_t n = 0; n < 16; ++n) EXPECT_TRUE(std::isnan(y.at(39 * 16 + n)));
   EXPECT_FALSE(std::isnan(y.at(0)));
 }

@@ -9,6 +9,7 @@
 #include <system_error>
 #include <thread>
 
+#include "distributed/stacks.h"
 #include "io/error.h"
 
 namespace temper {
@@ -24,6 +25,9 @@ std::string message_of(const std::exception_ptr& error) {
     return known.what();
   }
 }
+
+/// What a main thread that is not in a collective, but well, may need until it looks at its peers.
+constexpr std::chrono::milliseconds time_to_notice{300};
 
 /// Ends the process without destructors and exit handlers, which might wait for other ranks.
 [[noreturn]] void end_process() { ::_exit(static_cast<int>(ExitCode::distributed)); }
@@ -42,7 +46,9 @@ struct RankHealth::State {
 RankHealth::RankHealth(std::int64_t rank, std::int64_t size, std::unique_ptr<Peers> peers, const CommunicatorSettings& settings)
     : rank_(rank), size_(size), peers_(std::move(peers)), settings_(settings), state_(std::make_shared<State>()), watcher_([this] {
         watch();
-      }) {}
+      }) {
+  prepare_stacks();
+}
 
 RankHealth::~RankHealth() {
   release();
@@ -55,7 +61,12 @@ void RankHealth::watch() {
   std::unique_lock lock(state_->mutex);
   while (!state_->changed.wait_for(lock, interval, [&] { return state_->released; })) {
     if (!peers_->lost()) continue;
-    if (state_->changed.wait_for(lock, grace, [&] { return state_->released || state_->error != nullptr; })) return;
+    const auto noticed = [&] { return state_->released || state_->error != nullptr; };
+    if (state_->changed.wait_for(lock, time_to_notice, noticed)) return;
+    // The others have ended or end, and this rank's main thread is somewhere else.
+    std::fprintf(stderr, "rank %lld does not come back from:\n", static_cast<long long>(rank_));
+    print_stacks();
+    if (state_->changed.wait_for(lock, grace, noticed)) return;
     lock.unlock();
     try {
       peers_->check("its own work to end");
@@ -150,10 +161,13 @@ void Wait::look(const std::function<std::vector<std::int64_t>()>& missing) {
   const double seconds = std::chrono::duration<double>(timeout_).count();
   char text[32];
   std::snprintf(text, sizeof text, "%.4g s", seconds);
-  throw Error(ExitCode::distributed,
-              "rank " + std::to_string(health_.rank()) + " waited " + text + " in " + what_ + " and nothing came from " +
-                  (absent.empty() ? "one or more ranks" : (absent.size() == 1 ? "rank " : "ranks ") + ranks) +
-                  ", though the connection lives: look at what that rank does; one that is only slow needs a longer timeout");
+  const std::string message =
+      "rank " + std::to_string(health_.rank()) + " waited " + text + " in " + what_ + " and nothing came from " +
+      (absent.empty() ? "one or more ranks" : (absent.size() == 1 ? "rank " : "ranks ") + ranks) +
+      ", though the connection lives: look at what that rank does; one that is only slow needs a longer timeout";
+  std::fprintf(stderr, "rank %lld waits in %s:\n", static_cast<long long>(health_.rank()), what_.c_str());
+  print_stacks();
+  throw Error(ExitCode::distributed, message);
 }
 
 // ---- PeerCommunicator ------------------------------------------------------------------------------------------------

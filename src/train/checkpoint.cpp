@@ -250,7 +250,8 @@ std::optional<fs::path> CheckpointFolder::newest_good() const {
   }
   if (!found.empty())
     throw Error(ExitCode::checkpoint,
-                "{}: none of the {} checkpoints is intact, so there is nothing to resume from; start again with another --out",
+                "{}: none of the {} checkpoints is intact, so there is nothing to resume from; begin again with another --out, or "
+                "here with --start-over in place of --resume",
                 folder_.string(), found.size());
   return std::nullopt;
 }

@@ -63,8 +63,10 @@ class CheckpointFolder {
   /// checkpoints at all; none of several good: Error(ExitCode::checkpoint).
   std::optional<std::filesystem::path> newest_good() const;
 
- private:
+  /// Clears away what a killed save left behind. Not while another process saves.
   void remove_leftovers() const;
+
+ private:
   void remove_old(const std::filesystem::path& newest) const;
 
   std::filesystem::path folder_;

@@ -28,7 +28,7 @@ namespace {
 std::unique_ptr<FolderLock> open_directory(const TrainOptions& options, Communicator& ranks) {
   std::unique_ptr<FolderLock> lock;
   if (ranks.rank() == 0) {
-    lock = open_run_directory(options.run_directory, options.resume);
+    lock = open_run_directory(options.run_directory, options.resume, options.start_over);
     if (ranks.size() > 1) make_inner_folder(options.run_directory / "logs");
   }
   ranks.exchange("", "the run directory");
@@ -306,6 +306,7 @@ void Trainer::save() {
   last_checkpoint_ =
       checkpoints_.save(state_, engine_.weights, engine_.optimizer, ops_, data_.tokenizer ? &*data_.tokenizer : nullptr,
                         [this](const Optimizer::StateBuffer& buffer) { return engine_.whole(buffer); });
+  if (first()) note_saved(path_);
   ranks_.meet("a checkpoint to be saved");
   saved_step_ = state_.pending ? -1 : state_.step;
 }

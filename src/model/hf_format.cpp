@@ -327,6 +327,7 @@ std::map<std::string, std::string> save_hf_model(const std::filesystem::path& fo
   SafetensorsWriter writer(folder / "model.safetensors", file_entries(config), {{"format", "pt"}});
   for (const Parameter& parameter : hf_parameters(config)) {
     const std::vector<float> values = to_file(weights, masters, parameter);
+    refuse_to_save_nonfinite(values, parameter.name);
     writer.write(values.data(), values.size() * sizeof(float));
   }
   hashes["model.safetensors"] = writer.close();

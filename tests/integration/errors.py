@@ -186,6 +186,11 @@ def numeric(work: Workspace) -> None:
         work.run("sample", str(checkpoint), "--tokens", "1")
         check(b"nan" not in (checkpoint / "trainer.json").read_bytes().lower(), "a checkpoint holds a NaN")
     check("Traceback" not in done.stderr, "unexpected output")
+    # A rate that is too high is not cured by skipping: the limit ends it.
+    done = work.fails(6, "train", "diverge.json", "train.on_nonfinite=skip", "train.nonfinite_limit=3", "checkpoint.every=0", "--out", "skipped", says=("3 steps were skipped", "train.nonfinite_limit is 3"))
+    check(done.stderr.count("warning: step") == 3, f"not each skipped step is told:\n{done.stderr}")
+    work.ok("train", "config.json", "train.steps=8", "train.on_nonfinite=rollback", "train.on_spike=rollback", "--out", "guarded")
+    work.ok("train", "config.json", "train.steps=8", "train.on_nonfinite=skip", "--out", "guarded", "--resume")  # may change
 
 
 def output_and_locks(work: Workspace) -> None:

@@ -63,7 +63,7 @@ class Trainer {
   [[nodiscard]] Ending finish_training_step();
   [[nodiscard]] bool survive_nonfinite(StepRecord& record, const StepScalars& scalars);
   [[nodiscard]] bool pass_spike(StepRecord& record);
-  void count_incident(const StepRecord& record, const std::string& what);
+  void count_incident(const StepRecord& record, const std::string& what, const char* then);
   void roll_back(const StepRecord& bad);
   void open_metrics();
   void diagnose(StepRecord& record, std::int64_t micro_batches, DueDiagnostics due);
@@ -238,7 +238,7 @@ Ending Trainer::finish_training_step() {
 }
 
 /// One more of what the run may have only so many of.
-void Trainer::count_incident(const StepRecord& record, const std::string& what) {
+void Trainer::count_incident(const StepRecord& record, const std::string& what, const char* then) {
   const std::int64_t limit = config_.train.nonfinite_limit;
   if (++state_.incidents > limit)
     fail_together(
@@ -246,8 +246,8 @@ void Trainer::count_incident(const StepRecord& record, const std::string& what) 
         fmt::format("step {}: {}. {} steps were skipped or rolled back before, and train.nonfinite_limit is {}; {}. Try a "
                     "lower optimizer.learning_rate, a longer warmup or optimizer.grad_clip, or look at the data.",
                     record.step, what, state_.incidents - 1, limit, standing()));
-  progress_.note(
-      fmt::format("warning: step {}: {}; {} of at most {} (train.nonfinite_limit)", record.step, what, state_.incidents, limit));
+  progress_.note(fmt::format("warning: step {}: {}; {}: {} of at most {} (train.nonfinite_limit)", record.step, what, then,
+                             state_.incidents, limit));
 }
 
 /// What the configuration says of a step that made no update. Returns whether to go on from here; else back to the checkpoint.
@@ -260,7 +260,7 @@ bool Trainer::survive_nonfinite(StepRecord& record, const StepScalars& scalars) 
         fmt::format("step {}: {}. The update was not made and nothing was saved; {}. Try a lower optimizer.learning_rate, a "
                     "longer warmup or optimizer.grad_clip; train.on_nonfinite=skip goes on without the batch.",
                     record.step, what, standing()));
-  count_incident(record, what + (policy == OnNonfinite::skip ? ", no update was made" : ", going back"));
+  count_incident(record, what, policy == OnNonfinite::skip ? "no update was made" : "going back");
   if (policy == OnNonfinite::rollback) return false;
   if (!std::isfinite(scalars.loss)) record.loss.reset();
   if (!std::isfinite(scalars.gradient_norm)) record.grad_norm.reset();
@@ -274,7 +274,7 @@ bool Trainer::pass_spike(StepRecord& record) {
   const std::string what = fmt::format("loss {:.4f}, {:.1f} standard deviations above those before (train.spike_sigmas is {:g})",
                                        *record.loss, *record.spike, config_.train.spike_sigmas);
   if (config_.train.on_spike == OnSpike::rollback && !last_checkpoint_.empty()) {
-    count_incident(record, what + ", going back");
+    count_incident(record, what, "going back");
     return false;
   }
   if (state_.recent_losses.spikes_in_row == 1) progress_.note(fmt::format("warning: step {}: {}", record.step, what));

@@ -39,6 +39,8 @@ extern const char* const version_and_build;
 
 /// Writes to standard output; a closed pipe or a full disk is an Error(ExitCode::io).
 void write_output(const std::string& text);
+/// The same where the work is done and lies on the disk: what cannot be written is a warning on stderr.
+void tell_result(const std::string& text);
 
 /// This process's, as NAME=VALUE.
 std::vector<std::string> environment();

@@ -22,6 +22,14 @@ void write_output(const std::string& text) {
   if (!written) throw Error(ExitCode::io, std::string("standard output could not be written: ") + std::strerror(errno));
 }
 
+void tell_result(const std::string& text) {
+  try {
+    write_output(text);
+  } catch (const Error& error) {
+    std::fprintf(stderr, "warning: %s; the work is done and lies on the disk:\n%s", error.what(), text.c_str());
+  }
+}
+
 std::vector<std::string> environment() {
   std::vector<std::string> all;
   for (char** entry = environ; *entry != nullptr; ++entry) all.emplace_back(*entry);

@@ -1,5 +1,11 @@
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstdint>
 #include <cstdio>
+#include <limits>
+#include <type_traits>
 
 #include "cli/commands.h"
 #include "data/tokenizer.h"
@@ -30,6 +36,20 @@ std::size_t unfinished_bytes(const std::string& text) {
     }
   }
   return 0;
+}
+
+/// Numbers that are finite, or whole, and in the range, both ends included.
+template <typename Number>
+CLI::Validator in_range(Number low, Number high) {
+  const std::string range = fmt::format("from {} to {}", low, high);
+  const auto problem = [=](const std::string& text) {
+    Number value{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const bool allowed = error == std::errc() && end == text.data() + text.size() && value >= low && value <= high;
+    return allowed ? std::string()
+                   : fmt::format("{}: expected a{} number {}", text, std::is_integral_v<Number> ? " whole" : "", range);
+  };
+  return {problem, range};
 }
 
 void run(const SampleArguments& arguments) {
@@ -66,24 +86,27 @@ void run(const SampleArguments& arguments) {
 }  // namespace
 
 void add_sample_command(CLI::App& app) {
+  constexpr int most = 1'000'000'000;
   auto arguments = std::make_shared<SampleArguments>();
   CLI::App* command = app.add_subcommand("sample", "Let a trained model write");
   command->add_option("checkpoint", arguments->checkpoint, "Checkpoint, run directory or Hugging Face folder")->required();
   command->add_option("--prompt", arguments->prompt, "Text to continue (default: the beginning of a document)");
-  command->add_option("--tokens", arguments->settings.tokens, "Tokens to write")->capture_default_str()->check(CLI::PositiveNumber);
+  command->add_option("--tokens", arguments->settings.tokens, "Tokens to write")->capture_default_str()->check(in_range(1, most));
   command->add_option("--temperature", arguments->settings.temperature, "0: always the likeliest token")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 100.0));
+      ->check(in_range(0.0, 100.0));
   command->add_option("--top-k", arguments->settings.top_k, "Draw from the k likeliest tokens; 0: from all")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(in_range(0, most));
   command->add_option("--top-p", arguments->settings.top_p, "Draw from the likeliest tokens of this total probability")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 1.0));
-  command->add_option("--seed", arguments->settings.seed, "Another seed, another text")->capture_default_str();
+      ->check(in_range(0.0, 1.0));
+  command->add_option("--seed", arguments->settings.seed, "Another seed, another text")
+      ->capture_default_str()
+      ->check(in_range(std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max()));
   command->add_option("--samples", arguments->samples, "How many texts, with seeds counting up")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(in_range(1, most));
   command->add_option("--tokenizer", arguments->tokenizer, "Tokenizer folder or file (default: the checkpoint's own)");
   command->add_option("--device", arguments->device, "auto, cpu or cuda")->capture_default_str();
   command->add_option("--precision", arguments->precision, "fp32 or bf16")->capture_default_str();

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <cstdio>
 
 #include "cli/commands.h"
@@ -20,6 +21,7 @@ struct TrainArguments {
   std::vector<std::string> overrides;
   std::string out;
   bool resume = false;
+  bool start_over = false;
   bool dry_run = false;
   std::vector<std::string> allowed_changes;
 };
@@ -29,9 +31,11 @@ std::string result_line(const TrainSummary& summary) {
   if (summary.val_loss) {
     out += fmt::format("validation loss {:.4f} nats per token", *summary.val_loss);
     if (summary.bits_per_byte) out += fmt::format(", {:.4f} bits per byte", *summary.bits_per_byte);
-    if (summary.first_val_loss)
-      out += fmt::format(" ({:.4f} before training, {:.1f} % lower)", *summary.first_val_loss,
-                         100.0 * (1.0 - *summary.val_loss / *summary.first_val_loss));
+    if (summary.first_val_loss) {
+      const double change = 100.0 * (*summary.val_loss / *summary.first_val_loss - 1.0);
+      out += fmt::format(" ({:.4f} before training, {:.1f} % {})", *summary.first_val_loss, std::abs(change),
+                         change > 0.0 ? "higher" : "lower");
+    }
     out += "\n";
   }
   return out + "checkpoint " + summary.checkpoint.string() + "\n";
@@ -49,7 +53,9 @@ std::unique_ptr<Communicator> join(const Launch& launch, const TrainOptions& opt
   if (launch.size == 1) return make_self_communicator();
   CommunicatorSettings settings;
   settings.timeout = std::chrono::seconds(options.config.parallel.timeout_seconds);
-  const std::string key = hash_bytes(config_to_json(options.config) + (options.resume ? "resume" : "start"));
+  const std::string key = hash_bytes(config_to_json(options.config) + (options.resume       ? "resume"
+                                                                       : options.start_over ? "start over"
+                                                                                            : "start"));
   return cpu ? make_mpi_communicator(launch, key, settings) : make_nccl_communicator(launch, key, settings, ops);
 }
 
@@ -74,6 +80,7 @@ void run(const TrainArguments& arguments, ExitCode& exit_code) {
   options.config = load_config(arguments.config, arguments.overrides, &notes);
   options.run_directory = arguments.out.empty() ? "runs/" + options.config.name : arguments.out;
   options.resume = arguments.resume;
+  options.start_over = arguments.start_over;
   options.allowed_changes = arguments.allowed_changes;
   options.program = version_and_build;
 
@@ -93,7 +100,7 @@ void run(const TrainArguments& arguments, ExitCode& exit_code) {
     exit_code = ExitCode::saved;
     return;
   }
-  if (launch.rank == 0) write_output(result_line(summary));
+  if (launch.rank == 0) tell_result(result_line(summary));
 }
 
 }  // namespace
@@ -104,7 +111,11 @@ void add_train_command(CLI::App& app, ExitCode& exit_code) {
   command->add_option("config", arguments->config, "Configuration file (JSON)")->required();
   command->add_option("overrides", arguments->overrides, "section.key=value, over the file's values");
   command->add_option("--out", arguments->out, "Run directory (default: runs/NAME)");
-  command->add_flag("--resume", arguments->resume, "Go on with the run in the run directory");
+  CLI::Option* resume = command->add_flag("--resume", arguments->resume, "Go on with the run in the run directory");
+  command
+      ->add_flag("--start-over", arguments->start_over,
+                 "Begin at step 0; a run that the run directory holds stays there, its files under other names (metrics.jsonl.1)")
+      ->excludes(resume);
   command->add_option("--allow-change", arguments->allowed_changes, "With --resume: a field that may differ from the saved run")
       ->allow_extra_args(false);
   command->add_flag("--dry-run", arguments->dry_run, "Print sizes, memory and operations, and stop");

@@ -99,10 +99,18 @@ struct BatchConfig {
   }
 };
 
+/// What is done about a step whose loss or gradient is not finite, and about one whose loss is a spike.
+enum class OnNonfinite { stop, skip, rollback };
+enum class OnSpike { warn, rollback };
+
 struct TrainConfig {
   std::optional<std::int64_t> steps, tokens;  ///< exactly one of them is given
   Recompute recompute = Recompute::none;
   std::optional<std::string> init_from, branch_from;
+  OnNonfinite on_nonfinite = OnNonfinite::stop;
+  std::int64_t nonfinite_limit = 10;
+  double spike_sigmas = 6.0;
+  OnSpike on_spike = OnSpike::warn;
 
   static void declare(auto& rows) {
     using Self = TrainConfig;
@@ -121,6 +129,22 @@ struct TrainConfig {
     rows("branch_from", &Self::branch_from, either("start"),
          "checkpoint whose weights, moments and place in the data this run goes on from, with a schedule of its own from step "
          "0");
+    rows("on_nonfinite", &Self::on_nonfinite, one_of({"stop", "skip", "rollback"}), as_before({"stop"}), ResumeClass::free,
+         "a step whose loss or gradient is not finite makes no update; then stop ends the run, skip goes on with the next batch, "
+         "rollback goes back to the last checkpoint and on with the batch after the bad one (docs/reliability.md)");
+    rows("nonfinite_limit", &Self::nonfinite_limit, from(1), as_before({std::int64_t{10}}), ResumeClass::free,
+         read_by("train.on_nonfinite skip and rollback, and train.on_spike rollback",
+                 [](const auto& c) {
+                   return c.train.on_nonfinite != OnNonfinite::stop ||
+                          (c.train.spike_sigmas > 0 && c.train.on_spike == OnSpike::rollback);
+                 }),
+         or_ignored, "so many steps of a run may be skipped or rolled back; one more ends it");
+    rows("spike_sigmas", &Self::spike_sigmas, from(0), to(1000), as_before({6.0}), ResumeClass::free,
+         "a loss is a spike, and told, when it is so many standard deviations above the mean of the last 128 that were none; 0: "
+         "off");
+    rows("on_spike", &Self::on_spike, one_of({"warn", "rollback"}), as_before({"warn"}), ResumeClass::free,
+         read_by("train.spike_sigmas above 0", [](const auto& c) { return c.train.spike_sigmas > 0; }), or_ignored,
+         "what else is done about a spike: warn nothing, rollback as for on_nonfinite");
   }
 };
 

@@ -135,6 +135,13 @@ std::int64_t seconds_for_name(const std::filesystem::path& folder) {
   return seconds;
 }
 
+std::int64_t event_files_in(const std::filesystem::path& folder) {
+  std::error_code ignored;
+  const std::filesystem::directory_iterator files(folder, ignored);
+  return std::count_if(begin(files), end(files),
+                       [](const auto& entry) { return entry.path().filename().string().starts_with(name_prefix); });
+}
+
 std::filesystem::path new_file_in(const std::filesystem::path& folder) {
   make_inner_folder(folder);
   return folder / fmt::format("{}{:010}.{}.{}.0", name_prefix, seconds_for_name(folder), host_name(), ::getpid());
@@ -166,7 +173,7 @@ EventFile::EventFile(const std::filesystem::path& folder, std::int64_t first_ste
   std::string version = begin_event(0);
   put_bytes(version, event::file_version, "brain.Event:2");
   state_->log.append(frame(version));
-  if (first_step <= 0) return;
+  if (first_step <= 0 && event_files_in(folder) == 1) return;
   std::string status;
   put_int64(status, session_log::status, session_log::start);
   std::string restart = begin_event(first_step);

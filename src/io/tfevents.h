@@ -22,9 +22,9 @@ struct EventHistogram {
 
 class EventFile {
  public:
-  /// Opens `folder`/events.out.tfevents.SECONDS.HOST.PID.N, and makes the folder. Failing to: Error(ExitCode::io). With
-  /// first_step > 0 (the first step that a resumed run will do) the first event after the version is a SessionLog START at
-  /// that step, which makes TensorBoard drop first_step and all later steps of older files.
+  /// Opens `folder`/events.out.tfevents.SECONDS.HOST.PID.N, and makes the folder. Failing to: Error(ExitCode::io). `first_step`:
+  /// the first step still to be written. Above 0, or behind older files, the first event after the version is a SessionLog START at
+  /// that step, which makes TensorBoard drop first_step and all later steps of those.
   EventFile(const std::filesystem::path& folder, std::int64_t first_step);
   ~EventFile();
   EventFile(const EventFile&) = delete;

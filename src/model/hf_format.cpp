@@ -36,8 +36,17 @@ constexpr std::string_view prefix = "transformer.";
 constexpr const char* head = "lm_head.weight";
 constexpr const char* token_embedding = "transformer.wte.weight";
 
-std::string our_name(const std::string& name) {
-  return name == head || name.starts_with(prefix) ? name : std::string(prefix) + name;
+/// What DistributedDataParallel and torch.compile put before the names of what they wrap, in either order.
+constexpr std::string_view wrappers[] = {"module.", "_orig_mod."};
+
+std::string our_name(std::string_view name) {
+  const auto unwrapped = [](std::string_view wrapped) {
+    for (const std::string_view wrapper : wrappers)
+      if (wrapped.starts_with(wrapper)) wrapped.remove_prefix(wrapper.size());
+    return wrapped;
+  };
+  while (name != unwrapped(name)) name = unwrapped(name);
+  return std::string(name == head || name.starts_with(prefix) ? "" : prefix).append(name);
 }
 
 /// transformer.h.N.attn.bias is the causal mask and masked_bias the number put where it is 0; neither is a parameter.
@@ -93,11 +102,13 @@ std::vector<std::int64_t> hf_shape(const Parameter& parameter, const ModelConfig
 }
 
 /// The weight files of a Hugging Face GPT-2 folder: one model.safetensors or the shards of an index, seen as one set of tensors.
-/// Names are those of parameters.h, with or without "transformer." in the file. Failures are Error(ExitCode::checkpoint).
+/// Names are those of parameters.h; in the file with or without "transformer.", and behind those of wrappers. Failures are
+/// Error(ExitCode::checkpoint).
 class HfTensors {
  public:
-  /// Opens the files and checks their headers. Buffers (the causal masks of old checkpoints) are left out.
-  explicit HfTensors(const std::filesystem::path& folder);
+  /// Opens the files and checks their headers. Buffers (the causal masks of old checkpoints) are left out. Where the head is
+  /// `tied`, the token embedding may stand in the file under the head's name alone.
+  HfTensors(const std::filesystem::path& folder, bool tied);
 
   /// Refuses names, shapes and dtypes other than those of `config`.
   void check(const HfConfig& config) const;
@@ -131,7 +142,7 @@ class HfTensors {
   std::map<std::string, Located> tensors_;  // by our name
 };
 
-HfTensors::HfTensors(const std::filesystem::path& folder) : folder_(folder) {
+HfTensors::HfTensors(const std::filesystem::path& folder, bool tied) : folder_(folder) {
   const std::string single = "model.safetensors";
   const std::filesystem::path index = folder / "model.safetensors.index.json";
   if (std::filesystem::is_regular_file(folder / single)) {
@@ -143,6 +154,11 @@ HfTensors::HfTensors(const std::filesystem::path& folder) : folder_(folder) {
     throw Error(ExitCode::checkpoint, folder.string() +
                                           ": there is neither model.safetensors nor model.safetensors.index.json; save the model "
                                           "with safe_serialization=True (pytorch_model.bin is not read: it can run code)");
+  }
+  if (tied && has(head) && !has(token_embedding)) {
+    auto embedding = tensors_.extract(head);
+    embedding.key() = token_embedding;
+    tensors_.insert(std::move(embedding));
   }
 }
 
@@ -182,8 +198,10 @@ void HfTensors::open_shards(const std::filesystem::path& index) {
 void HfTensors::add(const SafetensorsFile& file, const TensorEntry& entry, const std::string& file_name) {
   const std::string name = our_name(entry.name);
   if (is_buffer(name)) return;
-  if (!tensors_.emplace(name, Located{&file, &entry, file_name}).second)
-    throw Error(ExitCode::checkpoint, "{}: the tensor {} is there twice, with and without \"{}\"", folder_.string(), name, prefix);
+  const auto [first, added] = tensors_.emplace(name, Located{&file, &entry, file_name});
+  if (!added)
+    throw Error(ExitCode::checkpoint, "{}: the tensor {} is there twice, as {} and as {}; it must have one of these names",
+                folder_.string(), name, first->second.entry->name, entry.name);
 }
 
 void HfTensors::check(const HfConfig& config) const {
@@ -205,9 +223,14 @@ void HfTensors::check_names(const HfConfig& config) const {
   for (const auto& [name, located] : tensors_)
     if (known.count(name) == 0) unknown.push_back(located.entry->name);
 
-  const std::string remedy = ". Its tensors must be those of a GPT2LMHeadModel with the sizes of its config.json";
-  if (!missing.empty()) throw Error(ExitCode::checkpoint, "{}: missing tensors: {}{}", folder_.string(), list(missing), remedy);
-  if (!unknown.empty()) throw Error(ExitCode::checkpoint, "{}: unknown tensors: {}{}", folder_.string(), list(unknown), remedy);
+  if (missing.empty() && unknown.empty()) return;
+  std::vector<std::string> problems;
+  if (!missing.empty()) problems.push_back("missing tensors: " + list(missing));
+  if (!unknown.empty()) problems.push_back("unknown tensors: " + list(unknown));
+  throw Error(ExitCode::checkpoint,
+              "{}: {}. Its tensors must be those of a GPT2LMHeadModel with the sizes of its config.json; names may lack \"{}\" or "
+              "have {} before them",
+              folder_.string(), joined(problems, "; "), prefix, joined(wrappers, " or "));
 }
 
 void HfTensors::check_entry(const std::string& name, const std::vector<std::int64_t>& shape) const {
@@ -304,6 +327,7 @@ std::map<std::string, std::string> save_hf_model(const std::filesystem::path& fo
   SafetensorsWriter writer(folder / "model.safetensors", file_entries(config), {{"format", "pt"}});
   for (const Parameter& parameter : hf_parameters(config)) {
     const std::vector<float> values = to_file(weights, masters, parameter);
+    refuse_to_save_nonfinite(values, parameter.name);
     writer.write(values.data(), values.size() * sizeof(float));
   }
   hashes["model.safetensors"] = writer.close();
@@ -319,14 +343,14 @@ std::map<std::string, std::string> save_hf_model(const std::filesystem::path& fo
 
 ModelConfig read_hf_config(const std::filesystem::path& folder) {
   const HfConfig config = read_config_file(folder);
-  HfTensors(folder).check(config);
+  HfTensors(folder, config.tied).check(config);
   return config.model;
 }
 
 void load_hf_model(const std::filesystem::path& folder, Weights& weights) {
   const HfConfig config = read_config_file(folder);
   check_same_model(config.model, weights.config(), (folder / "config.json").string());
-  const HfTensors tensors(folder);
+  const HfTensors tensors(folder, config.tied);
   tensors.check(config);
   tensors.check_tied_head();
   if (!config.model.bias) tensors.check_zero_biases();

@@ -1,8 +1,10 @@
 #include "model/weights.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <numbers>
 #include <string>
 
@@ -188,13 +190,37 @@ void check_same_model(const ModelConfig& file, const ModelConfig& model, const s
                 file.bias ? "" : "out", model.bias ? "" : "out");
 }
 
-void check_finite(std::span<const float> values, const std::string& what) {
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (!std::isfinite(values[i]))
-      throw Error(ExitCode::checkpoint,
-                  "{}: element {} is {:f}; weights must be finite. The file is damaged or its training diverged", what, i,
-                  values[i]);
+namespace {
+
+/// The first value that is not finite, else how many there are.
+std::size_t first_nonfinite(std::span<const float> values) {
+  constexpr std::uint32_t exponent = 0x7f800000u;  // all of it set: NaN or infinity
+  constexpr std::size_t piece = 4096;              // without a way out, so that the compiler can make vectors of it
+  for (std::size_t begin = 0; begin < values.size(); begin += piece) {
+    const std::span<const float> some = values.subspan(begin, std::min(piece, values.size() - begin));
+    bool found = false;
+    for (const float value : some) found |= (std::bit_cast<std::uint32_t>(value) & exponent) == exponent;
+    if (!found) continue;
+    const auto at = std::find_if(some.begin(), some.end(), [](float value) { return !std::isfinite(value); });
+    return begin + static_cast<std::size_t>(at - some.begin());
   }
+  return values.size();
+}
+
+}  // namespace
+
+void check_finite(std::span<const float> values, const std::string& what) {
+  if (const std::size_t i = first_nonfinite(values); i < values.size())
+    throw Error(ExitCode::checkpoint,
+                "{}: element {} is {:f}; weights must be finite. The file is damaged or its training diverged", what, i, values[i]);
+}
+
+void refuse_to_save_nonfinite(std::span<const float> values, const std::string& tensor) {
+  if (const std::size_t i = first_nonfinite(values); i < values.size())
+    throw Error(ExitCode::numeric,
+                "element {} of {} is {:f}, and nothing that is not finite is saved. Resume from a checkpoint before, with a lower "
+                "optimizer.learning_rate, a longer warmup or optimizer.grad_clip",
+                i, tensor, values[i]);
 }
 
 }  // namespace temper

@@ -85,5 +85,7 @@ void check_same_model(const ModelConfig& file, const ModelConfig& model, const s
 
 /// Refuses NaN and infinities. `what` names file and tensor.
 void check_finite(std::span<const float> values, const std::string& what);
+/// The same of a tensor of a run on its way to a file: Error(ExitCode::numeric).
+void refuse_to_save_nonfinite(std::span<const float> values, const std::string& tensor);
 
 }  // namespace temper

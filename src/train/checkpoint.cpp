@@ -70,9 +70,22 @@ void for_each_field(State& state, Field field) {
   field("/tokenizer_hash", state.tokenizer_hash);
 }
 
+/// The same for what checkpoints may lack that are older than it.
+template <typename State, typename Field>
+void for_each_younger_field(State& state, Field field) {
+  field("/recent_losses/losses", state.recent_losses.losses);
+  field("/recent_losses/spikes_in_row", state.recent_losses.spikes_in_row);
+  field("/incidents", state.incidents);
+  if (!state.pending) return;
+  field("/pending/spike", state.pending->spike);
+  field("/pending/incidents", state.pending->incidents);
+}
+
 Json to_json(const TrainerState& state, const std::map<std::string, std::string>& hashes) {
   Json json = {{"format_version", run_format}, {"pending", nullptr}};
-  for_each_field(state, [&](const char* place, const auto& value) { json[Json::json_pointer(place)] = value; });
+  const auto put = [&](const char* place, const auto& value) { json[Json::json_pointer(place)] = value; };
+  for_each_field(state, put);
+  for_each_younger_field(state, put);
   json["config"] = parse_json(state.config_json, "config", ExitCode::checkpoint);
   json["files"] = hashes;
   return json;
@@ -81,7 +94,11 @@ Json to_json(const TrainerState& state, const std::map<std::string, std::string>
 TrainerState from_json(const Json& json) {
   TrainerState state;
   if (!json.at("pending").is_null()) state.pending.emplace();
-  for_each_field(state, [&](const char* place, auto& value) { json.at(Json::json_pointer(place)).get_to(value); });
+  const auto get = [&](const char* place, auto& value) { json.at(Json::json_pointer(place)).get_to(value); };
+  for_each_field(state, get);
+  for_each_younger_field(state, [&](const char* place, auto& value) {
+    if (json.contains(Json::json_pointer(place))) get(place, value);
+  });
   state.config_json = json_text(json.at("config"), 2);
   return state;
 }
@@ -143,6 +160,7 @@ void write_files(const fs::path& folder, const TrainerState& state, const Weight
           if (one.buffer != number) continue;
           values.resize(static_cast<std::size_t>(one.shape.numel()));
           ops.copy_to_host(values.data(), all.as<float>() + one.offset, bytes_of(one));
+          refuse_to_save_nonfinite(values, one.name);
           states.write(values.data(), bytes_of(one));
         }
       });
@@ -249,7 +267,8 @@ std::optional<fs::path> CheckpointFolder::newest_good() const {
   }
   if (!found.empty())
     throw Error(ExitCode::checkpoint,
-                "{}: none of the {} checkpoints is intact, so there is nothing to resume from; start again with another --out",
+                "{}: none of the {} checkpoints is intact, so there is nothing to resume from; begin again with another --out, or "
+                "here with --start-over in place of --resume",
                 folder_.string(), found.size());
   return std::nullopt;
 }

@@ -15,6 +15,7 @@
 #include "optim/diagnostics.h"
 #include "optim/optimizer.h"
 #include "train/evaluation.h"
+#include "train/recent_losses.h"
 #include "train/step_record.h"
 
 namespace temper {
@@ -26,6 +27,8 @@ struct TrainerState {
   LogBytes log_bytes;                ///< at the save
   std::int64_t earlier_updates = 0;  ///< that the optimizer's moments saw before the run's step 0 (train.branch_from)
   NoiseAverages noise;
+  RecentLosses recent_losses;
+  std::int64_t incidents = 0;   ///< steps that were skipped or rolled back
   double train_seconds = 0.0;   ///< time in steps so far, over all sessions of the run
   ValidationSample val_sample;  ///< of the three losses, which are all of one
   std::optional<double> first_val_loss;
@@ -56,10 +59,10 @@ class CheckpointFolder {
   CheckpointFolder(std::filesystem::path folder, std::int64_t keep, bool writes = true);
 
   /// Writes step-NNNNNNNN.tmp, makes it durable, renames it, then removes the oldest beyond `keep`. Any failure leaves every
-  /// committed checkpoint as it was and throws Error(ExitCode::io). Checks free space first, and clears away what a killed save
-  /// left behind, so only one process may save into a folder. Returns the checkpoint's folder. The model saved is the one that
-  /// Optimizer::average() shows, and stays shown. All ranks call it together: each calls `whole` for the same buffers in the
-  /// same order, and what is saved does not tell how many there were.
+  /// committed checkpoint as it was and throws Error(ExitCode::io), a value that is not finite Error(ExitCode::numeric). Checks
+  /// free space first, and clears away what a killed save left behind, so only one process may save into a folder. Returns the
+  /// checkpoint's folder. The model saved is the one that Optimizer::average() shows, and stays shown. All ranks call it together:
+  /// each calls `whole` for the same buffers in the same order, and what is saved does not tell how many there were.
   std::filesystem::path save(const TrainerState& state, const Weights& weights, Optimizer& optimizer, Ops& ops,
                              const Tokenizer* tokenizer, const WholeState& whole = own_state);
 
@@ -70,8 +73,10 @@ class CheckpointFolder {
   /// checkpoints at all; none of several good: Error(ExitCode::checkpoint).
   std::optional<std::filesystem::path> newest_good() const;
 
- private:
+  /// Clears away what a killed save left behind. Not while another process saves.
   void remove_leftovers() const;
+
+ private:
   void remove_old(const std::filesystem::path& newest) const;
 
   std::filesystem::path folder_;

@@ -32,8 +32,8 @@ Progress::Progress(std::int64_t total_steps, std::int64_t log_every, bool speaks
 }
 
 void Progress::step(const StepRecord& record, double tokens_per_second, double seconds_left) {
-  const std::string figures = fmt::format("loss {:.4f}  norm {:.3f}  lr {:.2e}  {} tok/s  {} left", record.loss.value_or(0.0),
-                                          record.grad_norm.value_or(0.0), record.learning_rate, format_count(tokens_per_second),
+  const std::string figures = fmt::format("loss {:.4f}  norm {:.3f}  lr {:.2e}  {} tok/s  {} left", record.loss.value_or(NAN),
+                                          record.grad_norm.value_or(NAN), record.learning_rate, format_count(tokens_per_second),
                                           format_duration(seconds_left));
   const bool plain = record.step % log_every_ == 0 || record.step == total_steps_;
   const std::string place = fmt::format("{}/{}  {}", record.step, total_steps_, figures);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "config/parse.h"
 #include "config/resolved.h"
@@ -86,6 +87,11 @@ TrainerState resume(const fs::path& checkpoint, const TrainerState& fresh, const
                     Engine& engine, Progress& progress) {
   TrainerState saved = verify_checkpoint(checkpoint);
   check_resumable(saved, fresh, options.allowed_changes, checkpoint);
+  if (const std::int64_t steps = total_steps(options.config); steps < saved.step)
+    throw Error(
+        ExitCode::checkpoint,
+        "{} has made {} steps and train.{} asks for a run of {}; give at least {} steps, or start a new run with another --out",
+        checkpoint.string(), saved.step, options.config.train.steps ? "steps" : "tokens", steps, saved.step);
   load_checkpoint(checkpoint, engine.weights, engine.optimizer, *engine.device);
   saved.config_json = fresh.config_json;
   if (saved.tokenizer_hash.empty()) saved.tokenizer_hash = fresh.tokenizer_hash;
@@ -108,21 +114,62 @@ void hold_batch(const RunConfig& config, const RunData& data, Engine& engine) {
   engine.device->synchronize();
 }
 
+constexpr const char* saved_mark = "has_checkpoints";
+
+/// What a run leaves in its folder; config.json last, since it says that there is a run.
+constexpr std::array run_files = {"metrics.jsonl", "diagnostics.jsonl", "tensorboard",  "logs",
+                                  "checkpoints",   saved_mark,          "summary.json", "config.json"};
+
+fs::path aside(const fs::path& path, std::int64_t number) { return path.string() + "." + std::to_string(number); }
+
+/// Renames alone: what is interrupted here is finished by doing it again.
+void move_aside(const fs::path& run) {
+  std::int64_t number = 1;
+  const auto taken = [&](const char* name) { return fs::exists(fs::symlink_status(aside(run / name, number))); };
+  while (std::any_of(run_files.begin(), run_files.end(), taken)) ++number;
+  for (const char* name : run_files)
+    if (fs::exists(fs::symlink_status(run / name))) fs::rename(run / name, aside(run / name, number));
+  sync_folder(run);
+}
+
+/// The newest intact checkpoint to resume; none where the run was ended before its first.
+fs::path checkpoint_to_resume(const fs::path& run, const CheckpointFolder& checkpoints) {
+  if (const std::optional<fs::path> newest = checkpoints.newest_good()) return *newest;
+  if (fs::exists(run / saved_mark) || fs::exists(run / "summary.json"))
+    throw Error(
+        ExitCode::checkpoint,
+        "{}: this run has saved checkpoints and none is left in checkpoints/. Put them back, or begin again at step 0: with "
+        "another --out, or here with --start-over in place of --resume, which keeps the old logs under other names.",
+        run.string());
+  return {};
+}
+
 }  // namespace
 
-std::unique_ptr<FolderLock> open_run_directory(const fs::path& path, bool resume) {
+void note_saved(const fs::path& run_directory) {
+  if (fs::exists(run_directory / saved_mark)) return;
+  write_file_atomically(run_directory / saved_mark, "This run has saved checkpoints: without any, --resume does not begin anew.\n");
+}
+
+std::unique_ptr<FolderLock> open_run_directory(const fs::path& path, bool resume, bool start_over) {
   const bool holds_run = fs::exists(path / "config.json");
-  const bool holds_history = fs::exists(path / "metrics.jsonl") || fs::exists(path / "sweep.json");
+  const bool holds_history = fs::exists(path / "metrics.jsonl");
   if (resume && !holds_run)
     throw Error(ExitCode::checkpoint,
                 path.string() + ": there is no run to resume here; drop --resume to start one, or correct --out");
-  if (!resume && holds_run)
-    throw Error(ExitCode::usage, path.string() + ": holds a run already; --resume goes on with it, another --out starts a new one");
-  if (!resume && holds_history)
+  const bool holds_sweep = fs::exists(path / "sweep.json");
+  if (!resume && !start_over && holds_run)
+    throw Error(ExitCode::usage,
+                "{}: holds a run already; --resume goes on with it, --start-over moves it aside and another --out starts a new one "
+                "elsewhere",
+                path.string());
+  if (!resume && (holds_sweep || (holds_history && !start_over)))
     throw Error(ExitCode::usage, "{}: holds {}, which a new run would mix with its own; name another --out", path.string(),
-                fs::exists(path / "sweep.json") ? "a sweep" : "the metrics.jsonl of a run");
+                holds_sweep ? "a sweep" : "the metrics.jsonl of a run");
   make_folder(path);
-  return std::make_unique<FolderLock>(path);
+  auto lock = std::make_unique<FolderLock>(path);
+  if (start_over) move_aside(path);
+  return lock;
 }
 
 void check_resumable(const TrainerState& saved, const TrainerState& now, const std::vector<std::string>& allowed_changes,
@@ -180,8 +227,15 @@ StartedRun start_run(const TrainOptions& options, const RunData& data, const Che
   const RunConfig& config = options.config;
   Communicator& ranks = engine.ranks;
   for (const std::string& note : data.identity.notes()) progress.note("note: " + note);
+  if (data.val && data.val->fingerprint() == data.train.fingerprint())
+    progress.note(
+        "warning: data.val holds the tokens of data.train: the validation loss will not tell how well the model does on "
+        "text it has not seen; name shards that are not trained on (`temper data tokenize --val-fraction` makes some)");
   fs::path newest;
-  if (options.resume && ranks.rank() == 0) newest = checkpoints.newest_good().value_or("");
+  if (ranks.rank() == 0) {
+    checkpoints.remove_leftovers();
+    if (options.resume) newest = checkpoint_to_resume(options.run_directory, checkpoints);
+  }
   const fs::path checkpoint = text_of_first(ranks, newest.string(), "the choice of a checkpoint");
 
   TrainerState state;

@@ -21,8 +21,13 @@
 namespace temper {
 
 /// Makes (or with `resume` opens) the folder of a run and locks it against a second process. Refuses a folder that holds a run
-/// unless resuming, and resuming where there is no run.
-[[nodiscard]] std::unique_ptr<FolderLock> open_run_directory(const std::filesystem::path& path, bool resume);
+/// unless resuming, and resuming where there is no run. `start_over`: a run's files get ".N" behind their names, the first N that
+/// is free, and the folder holds none any more.
+[[nodiscard]] std::unique_ptr<FolderLock> open_run_directory(const std::filesystem::path& path, bool resume,
+                                                             bool start_over = false);
+
+/// Leaves a mark in the run directory that there were checkpoints: without any, start_run does not take the run for a new one.
+void note_saved(const std::filesystem::path& run_directory);
 
 /// Refuses to continue `saved` as `now` when data, tokenizer or configuration differ in a way that changes the run. Fields that
 /// set the course (rates, batch, schedule) may differ when named in `allowed_changes`; model, seed and data may not.
@@ -49,8 +54,8 @@ struct StartedRun {
 };
 
 /// Sets weights and optimizer: new ones, a model's (train.init_from), those of another run (train.branch_from) or, with
-/// options.resume, those of the newest intact checkpoint; and the held batch, where the representation change is measured. Ranks
-/// compare what they must have alike: SharedError(ExitCode::data) names what differs.
+/// options.resume, those of the newest intact checkpoint; and the held batch, where the representation change is measured. Clears
+/// away what a killed save left behind. Ranks compare what they must have alike: SharedError(ExitCode::data) names what differs.
 StartedRun start_run(const TrainOptions& options, const RunData& data, const CheckpointFolder& checkpoints, Engine& engine,
                      Progress& progress);
 

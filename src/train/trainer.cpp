@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <cmath>
 #include <deque>
 #include <numbers>
 #include <utility>
@@ -28,7 +29,7 @@ namespace {
 std::unique_ptr<FolderLock> open_directory(const TrainOptions& options, Communicator& ranks) {
   std::unique_ptr<FolderLock> lock;
   if (ranks.rank() == 0) {
-    lock = open_run_directory(options.run_directory, options.resume);
+    lock = open_run_directory(options.run_directory, options.resume, options.start_over);
     if (ranks.size() > 1) make_inner_folder(options.run_directory / "logs");
   }
   ranks.exchange("", "the run directory");
@@ -60,6 +61,11 @@ class Trainer {
   }
   void start_training_step();
   [[nodiscard]] Ending finish_training_step();
+  [[nodiscard]] bool survive_nonfinite(StepRecord& record, const StepScalars& scalars);
+  [[nodiscard]] bool pass_spike(StepRecord& record);
+  void count_incident(const StepRecord& record, const std::string& what, const char* then);
+  void roll_back(const StepRecord& bad);
+  void open_metrics();
   void diagnose(StepRecord& record, std::int64_t micro_batches, DueDiagnostics due);
   [[nodiscard]] Ending record_step(StepRecord record);
   [[nodiscard]] Ending evaluate(StepRecord& record);
@@ -69,6 +75,9 @@ class Trainer {
   void write_summary(const TrainSummary& summary) const;
 
   bool first() const { return ranks_.rank() == 0; }
+  std::string standing() const {
+    return last_checkpoint_.empty() ? "no checkpoint was saved yet" : "the last checkpoint is " + last_checkpoint_.string();
+  }
   bool comparison_due(std::int64_t step) const {
     return ranks_.size() > 1 && config_.parallel.check_every > 0 && step % config_.parallel.check_every == 0;
   }
@@ -132,28 +141,35 @@ Trainer::Trainer(const TrainOptions& options, Ops& ops, Communicator& ranks)
   StartedRun begun = start_run(options, data_, checkpoints_, engine_, progress_);
   state_ = std::move(begun.state);
   last_checkpoint_ = begun.checkpoint;
-  const bool whole_checkpoint = !last_checkpoint_.empty() && !state_.pending;
-  if (whole_checkpoint) saved_step_ = state_.step;
+  if (!last_checkpoint_.empty() && !state_.pending) saved_step_ = state_.step;
   if (!first()) return;
   write_file_atomically(path_ / "config.json", state_.config_json);
-  metrics_.emplace(path_, state_.log_bytes, whole_checkpoint ? state_.step + 1 : state_.step, config_.log.tensorboard);
+  open_metrics();
+}
+
+/// Cut to what the state has recorded.
+void Trainer::open_metrics() {
+  const bool has_line = !last_checkpoint_.empty() && !state_.pending;
+  metrics_.emplace(path_, state_.log_bytes, has_line ? state_.step + 1 : state_.step, config_.log.tensorboard);
 }
 
 Ending Trainer::take_steps() {
-  if (state_.pending && record_step(*std::exchange(state_.pending, std::nullopt)) == Ending::interrupted)
-    return Ending::interrupted;
   const std::size_t ahead = ops_.device().asynchronous ? 2 : 0;
-  while (state_.step < steps_) {
+  while (true) {
+    if (state_.pending && record_step(*std::exchange(state_.pending, std::nullopt)) == Ending::interrupted)
+      return Ending::interrupted;
+    if (state_.step >= steps_) return Ending::regular;
+    const std::int64_t begun = state_.step;
     fetch_batches();
     const bool stop = asked_to_stop(ranks_, !lost_data_.empty());
     if (!stop) start_training_step();
     while (started_.size() > (stop || weights_wanted(state_.step) ? 0 : ahead))
       if (finish_training_step() == Ending::interrupted) return Ending::interrupted;
+    if (state_.step < begun) continue;  // rolled back
     if (stop) return Ending::interrupted;
     if (comparison_due(state_.step)) compare_weights(ranks_, engine_.weights, ops_, state_.step);
     if (checkpoint_due(state_.step)) save();
   }
-  return Ending::regular;
 }
 
 /// This rank's micro-batches of a step whose windows begin there.
@@ -200,17 +216,16 @@ Ending Trainer::finish_training_step() {
   const StepScalars scalars = engine_.finish_step(started.read);
   started_.pop_front();
   ranks_.check();  // what a collective that failed has left is not to be believed
-  if (scalars.finite == 0) {
-    const std::string stands =
-        last_checkpoint_.empty() ? "no checkpoint was saved yet" : "the last checkpoint is " + last_checkpoint_.string();
-    fail_together(ranks_, ExitCode::numeric,
-                  fmt::format("step {}: loss {:f}, gradient norm {:f}: not finite. The update was not made and nothing was saved; "
-                              "{}. Try a lower optimizer.learning_rate, a longer warmup or optimizer.grad_clip.",
-                              record.step, scalars.loss, scalars.gradient_norm, stands));
-  }
   record.loss = scalars.loss;
   record.grad_norm = scalars.gradient_norm;
-  if (started.due.any()) diagnose(record, started.micro_batches, started.due);
+  // All ranks have the same numbers, and decide the same.
+  const bool goes_on = scalars.finite == 1 ? pass_spike(record) : survive_nonfinite(record, scalars);
+  if (!goes_on) {
+    roll_back(record);
+    return Ending::regular;
+  }
+  if (state_.incidents > 0) record.incidents = state_.incidents;
+  if (started.due.any() && scalars.finite == 1) diagnose(record, started.micro_batches, started.due);
 
   const auto now = std::chrono::steady_clock::now();
   const double seconds = std::chrono::duration<double>(now - interval_begin_).count();
@@ -220,6 +235,69 @@ Ending Trainer::finish_training_step() {
   progress_.step(record, tokens_per_second_,
                  state_.train_seconds / static_cast<double>(record.step) * static_cast<double>(steps_ - record.step));
   return record_step(record);
+}
+
+/// One more of what the run may have only so many of.
+void Trainer::count_incident(const StepRecord& record, const std::string& what, const char* then) {
+  const std::int64_t limit = config_.train.nonfinite_limit;
+  if (++state_.incidents > limit)
+    fail_together(
+        ranks_, ExitCode::numeric,
+        fmt::format("step {}: {}. {} steps were skipped or rolled back before, and train.nonfinite_limit is {}; {}. Try a "
+                    "lower optimizer.learning_rate, a longer warmup or optimizer.grad_clip, or look at the data.",
+                    record.step, what, state_.incidents - 1, limit, standing()));
+  progress_.note(fmt::format("warning: step {}: {}; {}: {} of at most {} (train.nonfinite_limit)", record.step, what, then,
+                             state_.incidents, limit));
+}
+
+/// What the configuration says of a step that made no update. Returns whether to go on from here; else back to the checkpoint.
+bool Trainer::survive_nonfinite(StepRecord& record, const StepScalars& scalars) {
+  const OnNonfinite policy = config_.train.on_nonfinite;
+  const std::string what = fmt::format("loss {:f}, gradient norm {:f}: not finite", scalars.loss, scalars.gradient_norm);
+  if (policy == OnNonfinite::stop || (policy == OnNonfinite::rollback && last_checkpoint_.empty()))
+    fail_together(
+        ranks_, ExitCode::numeric,
+        fmt::format("step {}: {}. The update was not made and nothing was saved; {}. Try a lower optimizer.learning_rate, a "
+                    "longer warmup or optimizer.grad_clip; train.on_nonfinite=skip goes on without the batch.",
+                    record.step, what, standing()));
+  count_incident(record, what, policy == OnNonfinite::skip ? "no update was made" : "going back");
+  if (policy == OnNonfinite::rollback) return false;
+  if (!std::isfinite(scalars.loss)) record.loss.reset();
+  if (!std::isfinite(scalars.gradient_norm)) record.grad_norm.reset();
+  return true;
+}
+
+/// Notes where the loss is a spike. Returns whether to go on from here; else back to the checkpoint.
+bool Trainer::pass_spike(StepRecord& record) {
+  record.spike = state_.recent_losses.judge(*record.loss, config_.train.spike_sigmas);
+  if (!record.spike) return true;
+  const std::string what = fmt::format("loss {:.4f}, {:.1f} standard deviations above those before (train.spike_sigmas is {:g})",
+                                       *record.loss, *record.spike, config_.train.spike_sigmas);
+  if (config_.train.on_spike == OnSpike::rollback && !last_checkpoint_.empty()) {
+    count_incident(record, what, "going back");
+    return false;
+  }
+  if (state_.recent_losses.spikes_in_row == 1) progress_.note(fmt::format("warning: step {}: {}", record.step, what));
+  return true;
+}
+
+/// To the last checkpoint, and on from there with the batch behind the bad step's. Steps that were started meanwhile are dropped.
+void Trainer::roll_back(const StepRecord& bad) {
+  for (; !started_.empty(); started_.pop_front()) engine_.finish_step(started_.front().read);
+  const std::int64_t incidents = state_.incidents;
+  const double seconds = state_.train_seconds;
+  std::string config = std::move(state_.config_json);
+  state_ = verify_checkpoint(last_checkpoint_);
+  load_checkpoint(last_checkpoint_, engine_.weights, engine_.optimizer, ops_);
+  state_.next_window = bad.tokens / config_.model.n_ctx;
+  state_.incidents = incidents;
+  state_.train_seconds = seconds;
+  state_.config_json = std::move(config);
+  saved_step_ = -1;
+  ranks_.meet("the way back to a checkpoint");  // nobody saves into what another still reads
+  if (first()) open_metrics();
+  progress_.note(fmt::format("back at step {} of {}, {}; the data goes on behind step {}'s", state_.step, steps_,
+                             last_checkpoint_.string(), bad.step));
 }
 
 /// Measures what is due of the update just made and writes it; its summary goes into the record, whose line is written later.
@@ -306,6 +384,7 @@ void Trainer::save() {
   last_checkpoint_ =
       checkpoints_.save(state_, engine_.weights, engine_.optimizer, ops_, data_.tokenizer ? &*data_.tokenizer : nullptr,
                         [this](const Optimizer::StateBuffer& buffer) { return engine_.whole(buffer); });
+  if (first()) note_saved(path_);
   ranks_.meet("a checkpoint to be saved");
   saved_step_ = state_.pending ? -1 : state_.step;
 }

@@ -19,6 +19,7 @@ struct TrainOptions {
   bool resume = false;
   std::vector<std::string> allowed_changes;  ///< configuration fields that may differ from the resumed run's
   std::string program = {};                  ///< version and build, for ranks to compare
+  bool start_over = false;                   ///< a run that the directory holds is moved aside first
 };
 
 struct TrainSummary {

@@ -45,6 +45,11 @@ std::vector<RunConfig> changed_everywhere() {
   adam.depth_rate_factor = 0.9;
   adam.clip_mode = ClipMode::tensor;
 
+  first.train.on_nonfinite = OnNonfinite::rollback;
+  first.train.nonfinite_limit = 3;
+  first.train.spike_sigmas = 1.0 / 0.3;
+  first.train.on_spike = OnSpike::rollback;
+
   ScheduleConfig& wsd = first.schedule;
   wsd.name = ScheduleName::wsd;
   wsd.warmup_fraction = 1e-3;
@@ -257,6 +262,8 @@ TEST(Compare, ClassesFollowWhatAFieldDoesToTheWeights) {
     }
     if (field.path == "train.recompute") {  // the same sums, like another micro-batch
       EXPECT_EQ(field.resume, ResumeClass::topology) << field.path;
+    } else if (field.path.starts_with("train.on_") || field.path == "train.nonfinite_limit" || field.path == "train.spike_sigmas") {
+      EXPECT_EQ(field.resume, ResumeClass::free) << field.path << ": of steps that go wrong, all of which are to come";
     } else if (field.section() == "optimizer" || field.section() == "schedule" || field.section() == "train") {
       EXPECT_EQ(field.resume, ResumeClass::trajectory) << field.path;
     }

@@ -52,8 +52,9 @@ def main() -> None:
         check(metrics(work.folder / "straight") == metrics(work.folder / "killed"), "metrics.jsonl differs beyond its timing")
         diagnostics = [(work.folder / name / "diagnostics.jsonl").read_bytes() for name in ("straight", "killed")]
         check(diagnostics[0] == diagnostics[1], "diagnostics.jsonl differs")
-        leftovers = list((work.folder / "killed" / "checkpoints").glob("*.tmp"))
-        print(f"{arguments.kills} kills in a run of {steps} steps: final tensors and metrics equal; temporary folders left: {len(leftovers)}")
+        names = sorted(path.name for path in (work.folder / "killed" / "checkpoints").iterdir())
+        check(names == [path.name for path in work.checkpoints("killed")], f"left behind: {names}")
+        print(f"{arguments.kills} kills in a run of {steps} steps: final tensors and metrics equal, nothing left behind")
 
 
 main()

@@ -162,6 +162,19 @@ def diverged(work: Workspace, launch: MpiLaunch) -> None:
     check("is gone" not in said, f"a rank took another's end for its reason:\n{said}")
     print(f"not finite: all ended in{steps.pop()}, exit 6", flush=True)
 
+    # All go back to the checkpoint together, as often as they may.
+    calm = ("train", "adamw.json", "checkpoint.every=0", "eval.every=0", "parallel.zero_stage=1", "--out", "back")
+    launch.run(3, *calm)
+    wild = {"train.steps": 40, "optimizer.learning_rate": 1000, "optimizer.weight_decay": 1, "optimizer.grad_clip": 0}
+    changes = [word for key, value in wild.items() for word in (f"{key}={value}", "--allow-change", key)]
+    said = launch.run(3, *calm, *changes, "train.on_nonfinite=rollback", "train.nonfinite_limit=2", "--resume", code=6)
+    check(said.count(f"back at step {STEPS} of 40") == 2, f"not back twice:\n{said}")
+    steps = {line.split(":")[1] for line in said.splitlines() if line.startswith("temper: step")}
+    check(len(steps) == 1 and "is gone" not in said, f"ranks ended in different steps: {steps}\n{said}")
+    found = [line["step"] for line in metrics(work.folder / "back")]
+    check(found == list(range(found[-1] + 1)), f"steps of metrics.jsonl after going back: {found}")
+    print("not finite with train.on_nonfinite=rollback: all went back twice, then exit 6", flush=True)
+
 
 def main() -> None:
     with Workspace(sys.argv[1]) as work:

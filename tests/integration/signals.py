@@ -3,10 +3,12 @@ bits. A second signal ends at once; one that comes when all is trained changes n
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
 
-from harness import Workspace, at_call, at_line, check, final_bytes, metrics, seed_of
+from harness import Workspace, at_call, at_line, check, final_bytes, heed_signals, metrics, seed_of
 
 STEPS, EVALUATE, SAVE = 48, 6, 8
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
@@ -72,6 +74,21 @@ def main() -> None:
         diagnostics = [(work.folder / run / "diagnostics.jsonl").read_bytes() for run in ("straight", "stopped")]
         check(diagnostics[0] == diagnostics[1], "diagnostics.jsonl differs")
         print(f"{len(stops)} signals, {sum(stop[3] for stop in stops)} of them in evaluations: exit 75 each time, same bits in the end")
+
+        # Before it has listened: the signal waits until it does.
+        def signalled_at_once() -> None:
+            heed_signals()
+            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        process = subprocess.Popen([work.temper, "train", "config.json", "--out", "at-once"], cwd=work.folder, preexec_fn=signalled_at_once,
+                                   stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        done = work.end(process)
+        check(done.returncode == 75 and "SIGTERM" in done.stderr, f"SIGTERM before the beginning: exit {done.returncode}:\n{done.stderr}")
+        check([path.name for path in work.checkpoints("at-once")] == ["step-00000000"], "SIGTERM before the beginning: nothing was saved")
+        work.ok("train", "config.json", "--out", "at-once", "--resume")
+        check(final_bytes(work.folder / "straight") == final_bytes(work.folder / "at-once"), "after SIGTERM before the beginning: other tensors")
+        check(metrics(work.folder / "straight") == metrics(work.folder / "at-once"), "after SIGTERM before the beginning: other metrics")
 
         # The first signal asks, the second one ends it: this one would wait for ever.
         hold = work.hold(at_line(2))

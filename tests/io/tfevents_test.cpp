@@ -146,6 +146,16 @@ TEST(EventFile, AResumedRunStartsWithASessionLog) {
   EXPECT_FALSE(field(payloads(files[0])[1], 7).has_value());
 }
 
+TEST(EventFile, ARunThatBeginsAgainDropsAllOfTheFirst) {
+  const TemporaryFolder folder;
+  { EventFile(folder.path(), 0).scalars(7, {{"a", 1}}); }
+  { EventFile(folder.path(), 0).scalars(0, {{"a", 2}}); }
+  const std::vector<std::string> events = payloads(files_in(folder.path())[1]);
+  ASSERT_EQ(events.size(), 3u);
+  EXPECT_FALSE(field(events[1], 2).has_value()) << "step 0 is not written";
+  EXPECT_EQ(field(field(events[1], 7)->bytes, 1)->varint, 1u);
+}
+
 TEST(EventFile, SortsBehindAFileOfTheFuture) {
   const TemporaryFolder folder;
   std::ofstream(folder / "events.out.tfevents.4000000000.host.1.0") << "";

@@ -49,7 +49,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST_F(HfFormat, RefusesAConfigThatIsNotJson) {
   save(true);
   write_file_atomically(folder_ / "config.json", "{\"model_type\": \"gpt2\",");
-  expect_refused({"config.json", "JSON"});
+  expect_refused({"config.json:1:23", "syntax error"});
 }
 
 TEST_F(HfFormat, ReadsTransformersDefaultsAndEquivalents) {

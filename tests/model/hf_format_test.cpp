@@ -96,6 +96,40 @@ TEST_F(HfFormat, ReadsATiedHeadThatEqualsTheEmbedding) {
   expect_refused({"missing", "lm_head.weight"});
 }
 
+TEST_F(HfFormat, ReadsATiedEmbeddingUnderTheHeadsNameAlone) {
+  save(true);
+  change_tensors([](FileTensors& tensors) {
+    tensors["lm_head.weight"] = tensors["transformer.wte.weight"];
+    tensors.erase("transformer.wte.weight");
+  });
+  expect_loads_the_same();
+  change_config([](json& config) { config["tie_word_embeddings"] = false; });
+  expect_refused({"missing", "transformer.wte.weight"});
+}
+
+TEST_F(HfFormat, ReadsNamesBehindThoseOfWrappers) {
+  for (const std::string before : {"module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."}) {
+    for (const bool with_prefix : {true, false}) {
+      SCOPED_TRACE(before);
+      save(true);
+      change_tensors([&](FileTensors& tensors) {
+        FileTensors wrapped;
+        for (auto& [name, tensor] : tensors) wrapped[before + name.substr(with_prefix ? 0 : sizeof("transformer.") - 1)] = tensor;
+        wrapped[before + "lm_head.weight"] = tensors["transformer.wte.weight"];
+        wrapped[before + "transformer.h.0.attn.bias"] = {"F32", {1, 1, 2, 2}, {1, 0, 1, 1}};
+        tensors = wrapped;
+      });
+      expect_loads_the_same();
+    }
+  }
+  change_tensors([](FileTensors& tensors) {
+    FileTensors foreign;
+    for (auto& [name, tensor] : tensors) foreign["model." + name] = tensor;
+    tensors = foreign;
+  });
+  expect_refused({"missing tensors: transformer.wte.weight", "unknown tensors: model._orig_mod.module.", " more", "_orig_mod."});
+}
+
 TEST_F(HfFormat, ReadsHalfPrecisions) {
   for (const std::string dtype : {"F16", "BF16"}) {
     save(true);

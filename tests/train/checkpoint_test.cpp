@@ -1,6 +1,7 @@
 // Checkpoints: what goes in comes out, what was damaged is found, what is old goes, and nothing else is touched.
 #include "train/checkpoint.h"
 
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "io/file.h"
@@ -21,6 +22,8 @@ TrainerState tiny_state(std::int64_t step) {
   state.log_bytes.diagnostics = 77;
   state.earlier_updates = 5;
   state.noise = {0.1, 0.2, 0.3, 0.7};
+  state.recent_losses = {{4.1, 1.0 / 3.0}, 2};
+  state.incidents = 3;
   state.val_sample = {4096, "00112233445566778899aabbccddeeff"};
   state.first_val_loss = 5.5;
   state.best_val_loss = 1.0 / 3.0;
@@ -37,6 +40,8 @@ void expect_equal(const StepRecord& a, const StepRecord& b) {
   EXPECT_EQ(a.grad_norm, b.grad_norm);
   EXPECT_EQ(a.learning_rate, b.learning_rate);
   EXPECT_EQ(a.update, b.update);
+  EXPECT_EQ(a.spike, b.spike);
+  EXPECT_EQ(a.incidents, b.incidents);
 }
 
 void expect_equal(const TrainerState& a, const TrainerState& b) {
@@ -49,6 +54,9 @@ void expect_equal(const TrainerState& a, const TrainerState& b) {
   EXPECT_EQ(a.noise.moment_noise, b.noise.moment_noise);
   EXPECT_EQ(a.noise.signal, b.noise.signal);
   EXPECT_EQ(a.noise.noise, b.noise.noise);
+  EXPECT_EQ(a.recent_losses.losses, b.recent_losses.losses);
+  EXPECT_EQ(a.recent_losses.spikes_in_row, b.recent_losses.spikes_in_row);
+  EXPECT_EQ(a.incidents, b.incidents);
   EXPECT_EQ(a.train_seconds, b.train_seconds);
   EXPECT_EQ(a.val_sample, b.val_sample);
   EXPECT_EQ(a.first_val_loss, b.first_val_loss);
@@ -113,6 +121,8 @@ TEST_F(CheckpointTest, InterruptedEvaluationComesBack) {
   state.first_val_loss.reset();
   state.last_val_loss = 0.7;
   state.pending = StepRecord{9, 288, 4.75, 0.1, 3e-4, {{"step_row_angle", 0.1}}};
+  state.pending->spike = 6.5;
+  state.pending->incidents = 1;
   auto& optimizer = tiny.engine.optimizer;
   expect_equal(verify_checkpoint(checkpoints.save(state, tiny.engine.weights, optimizer, *tiny.ops, nullptr)), state);
 
@@ -154,6 +164,38 @@ TEST_F(CheckpointTest, KeepsTheNewest) {
   CheckpointFolder one(folder / "checkpoints", 1);
   save(one, 11);
   EXPECT_EQ(names(), std::vector<std::string>{"step-00000011"});
+}
+
+TEST_F(CheckpointTest, NothingThatIsNotFiniteIsSaved) {
+  const fs::path good = save(1);
+  const Optimizer::StateBuffer& buffer = tiny.engine.optimizer.state_buffers().back();
+  const std::string last = tiny.engine.optimizer.states().back().name;
+  const auto place_of_last = static_cast<std::size_t>(tiny.engine.optimizer.states().back().offset);
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
+    for (const auto& [tensor, place] :
+         {std::pair{std::string("transformer.wte.weight"), tiny.engine.weights.master().as<float>() + 5},
+          std::pair{last, buffer.values.as<float>() + place_of_last + 1}}) {
+      float before = 0.0f;
+      tiny.ops->copy_to_host(&before, place, sizeof(float));
+      tiny.ops->copy_to_device(place, &bad, sizeof(float));
+      expect_error(ExitCode::numeric, {"of " + tensor + " is", "Earlier checkpoints are intact"}, [&] { save(2); });
+      tiny.ops->copy_to_device(place, &before, sizeof(float));
+      EXPECT_EQ(entries(), 1u);
+    }
+  }
+  verify_checkpoint(good);
+  save(2);
+}
+
+TEST_F(CheckpointTest, OlderOnesKnowNoLosses) {
+  const fs::path path = save(6);
+  forge(path, [](Json& json) {
+    json.erase("recent_losses");
+    json.erase("incidents");
+  });
+  const TrainerState state = verify_checkpoint(path);
+  EXPECT_TRUE(state.recent_losses.losses.empty());
+  EXPECT_EQ(state.incidents, 0);
 }
 
 TEST_F(CheckpointTest, OrderIsThatOfTheSteps) {

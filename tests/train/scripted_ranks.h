@@ -20,7 +20,9 @@ class ScriptedRanks final : public Communicator {
   std::int64_t rank() const override { return rank_; }
   std::int64_t size() const override { return size_; }
   std::string description() const override { return "scripted"; }
-  void all_reduce(TensorView /*values*/, const std::string& /*what*/) override {}
+  void all_reduce(TensorView values, const std::string& what) override {
+    if (on_all_reduce) on_all_reduce(values, what);
+  }
   void all_reduce(double* /*values*/, std::int64_t /*count*/, const std::string& /*what*/) override {}
   void reduce_scatter(TensorView /*values*/, const Shards& /*shards*/, const std::string& /*what*/) override {}
   void accumulate(TensorView /*values*/, const Shards& /*shards*/, TensorView /*sum*/, const std::string& /*what*/) override {}
@@ -34,6 +36,7 @@ class ScriptedRanks final : public Communicator {
   void meet(const std::string& /*what*/) override {}
   void fail(const std::string& /*reason*/) noexcept override {}
 
+  std::function<void(TensorView values, const std::string& what)> on_all_reduce;
   std::function<void()> on_check;  ///< at each check(): once a step, where a trainer asks
 
  private:

@@ -102,6 +102,21 @@ TEST(RunDirectory, ResumingWantsARun) {
                [&] { const auto none = open_run_directory(folder.path(), true); });
 }
 
+TEST(RunDirectory, StartingOverKeepsWhatWasThere) {
+  const TemporaryFolder folder;
+  for (const char* name : {"config.json", "metrics.jsonl", "metrics.jsonl.1"}) std::ofstream(folder / name) << name;
+  fs::create_directory(folder / "checkpoints");
+  { const auto lock = open_run_directory(folder.path(), false, true); }
+  EXPECT_FALSE(fs::exists(folder / "config.json") || fs::exists(folder / "metrics.jsonl") || fs::exists(folder / "checkpoints"));
+  EXPECT_EQ(read_file(folder / "metrics.jsonl.1"), "metrics.jsonl.1");
+  EXPECT_EQ(read_file(folder / "metrics.jsonl.2"), "metrics.jsonl");
+  EXPECT_EQ(read_file(folder / "config.json.2"), "config.json");
+  EXPECT_TRUE(fs::is_directory(folder / "checkpoints.2"));
+  { const auto nothing_there = open_run_directory(folder / "new", false, true); }
+  std::ofstream(folder / "sweep.json") << "{}";
+  expect_error(ExitCode::usage, {"a sweep", "--out"}, [&] { const auto mixed = open_run_directory(folder.path(), false, true); });
+}
+
 TEST(RunDirectory, OneRunAtATime) {
   const TemporaryFolder folder;
   const auto first = open_run_directory(folder.path(), false);

@@ -4,6 +4,8 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "config/parse.h"
@@ -217,6 +219,143 @@ TEST_P(TrainerTest, ALossThatIsNotFiniteSavesNothing) {
   config.checkpoint.every = 0;
   expect_error(ExitCode::numeric, {"not finite", "no checkpoint was saved yet"}, [&] { run(); });
   EXPECT_TRUE(std::filesystem::is_empty(folder / "run/checkpoints"));
+}
+
+/// One of two ranks, the other of which says the same, that spoils what the ranks add up: each number is that of an update, from
+/// 1, counted on through what is done again.
+class Spoilt : public TrainerTest {
+ protected:
+  void spoil(const std::string& what, std::vector<int> updates, float value = std::numeric_limits<float>::quiet_NaN()) {
+    auto scripted = std::make_unique<ScriptedRanks>(
+        [](const std::string& mine) {
+          return std::vector<std::string>{mine, mine};
+        },
+        0, 2);
+    scripted->on_all_reduce = [=, this, update = 1](TensorView values, const std::string& said_of) mutable {
+      const bool now = std::find(updates.begin(), updates.end(), update) != updates.end();
+      if (now && said_of == what) ops->copy_to_device(values.data, &value, sizeof value);
+      if (said_of == "the loss") ++update;  // the last of an update
+    };
+    ranks = std::move(scripted);
+  }
+  std::string saved(int step, const char* name) const {
+    return read_file(folder / "run/checkpoints" / ("step-" + std::string(step < 10 ? "0000000" : "000000") + std::to_string(step)) /
+                     name);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Backends, Spoilt, testing::Values("cpu", "emulated"),
+                         [](const auto& instance) { return std::string(instance.param); });
+
+TEST_P(Spoilt, ARunStopsUnlessItIsToldOtherwise) {
+  spoil("gradients", {5});
+  expect_error(ExitCode::numeric, {"step 5: ", "not finite", "the last checkpoint is", "step-00000004", "train.on_nonfinite"},
+               [&] { run(); });
+  EXPECT_EQ(steps(false), (std::vector<int>{0, 1, 2, 3, 4}));
+}
+
+TEST_P(Spoilt, ASkippedStepChangesNothing) {
+  config.train.on_nonfinite = OnNonfinite::skip;
+  config.checkpoint.every = 1;
+  config.checkpoint.keep = 9;
+  config.diagnostics.every = 5;
+  for (const std::string what : {"the loss", "gradients"}) {
+    SCOPED_TRACE(what);
+    std::filesystem::remove_all(folder / "run");
+    spoil(what, {5});
+    EXPECT_EQ(run().steps, 6);
+    EXPECT_NE(said.find("warning: step 5: loss "), std::string::npos) << said;
+    for (const char* name : {"model.safetensors", "optimizer.safetensors"}) {
+      EXPECT_EQ(saved(4, name), saved(5, name));
+      EXPECT_NE(saved(5, name), saved(6, name));
+    }
+    const std::vector<Json> lines = metrics();
+    ASSERT_EQ(lines.size(), 7u);
+    EXPECT_EQ(lines[5]["loss"].is_null(), what == "the loss");
+    EXPECT_EQ(lines[5]["grad_norm"].is_null(), what == "gradients");
+    EXPECT_FALSE(lines[4].contains("incidents"));
+    EXPECT_EQ(lines[5]["incidents"], 1);
+    EXPECT_EQ(lines[6]["incidents"], 1);
+  }
+}
+
+TEST_P(Spoilt, OnlySoManyStepsAreSkipped) {
+  config.train.on_nonfinite = OnNonfinite::skip;
+  config.train.nonfinite_limit = 2;
+  spoil("the loss", {2, 4});
+  EXPECT_EQ(run().steps, 6);
+  std::filesystem::remove_all(folder / "run");
+  spoil("the loss", {2, 4, 5});
+  expect_error(ExitCode::numeric, {"step 5: ", "2 steps were skipped", "train.nonfinite_limit is 2", "step-00000004"},
+               [&] { run(); });
+}
+
+TEST_P(Spoilt, ARollbackGoesOnBehindTheBadBatch) {
+  config.train.steps = 9;
+  config.train.on_nonfinite = OnNonfinite::rollback;
+  config.checkpoint.keep = 9;
+  config.data.shuffle = true;
+  spoil("the loss", {5});
+  EXPECT_EQ(run().steps, 9);
+  EXPECT_NE(said.find("back at step 4 of 9"), std::string::npos) << said;
+  const std::string after = saved(9, "optimizer.safetensors"), weights = saved(9, "model.safetensors");
+  EXPECT_EQ(steps(false), (std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}));
+  EXPECT_FALSE(metrics()[4].contains("incidents"));
+  for (const int step : {5, 9}) EXPECT_EQ(metrics()[static_cast<std::size_t>(step)]["incidents"], 1);
+  EXPECT_EQ(metrics()[5]["tokens"], 6 * 32) << "the bad batch counts too";
+
+  // The same as a run that never had the bad batch.
+  std::filesystem::remove_all(folder / "run");
+  spoil("the loss", {});
+  run();
+  for (const int step : {6, 8, 9})
+    std::filesystem::remove_all(folder / "run/checkpoints" / ("step-0000000" + std::to_string(step)));
+  const std::filesystem::path state = folder / "run/checkpoints/step-00000004/trainer.json";
+  Json json = Json::parse(read_file(state));
+  json.erase("hash");
+  json["next_window"] = json["next_window"].get<int>() + 4;
+  json["hash"] = hash_bytes(json.dump());
+  std::ofstream(state) << json.dump(2);
+  run(true);
+  EXPECT_EQ(saved(9, "optimizer.safetensors"), after);
+  EXPECT_EQ(saved(9, "model.safetensors"), weights);
+}
+
+TEST_P(Spoilt, WithoutACheckpointThereIsNoWayBack) {
+  config.train.on_nonfinite = OnNonfinite::rollback;
+  config.checkpoint.every = 0;
+  spoil("the loss", {5});
+  expect_error(ExitCode::numeric, {"no checkpoint was saved yet"}, [&] { run(); });
+}
+
+TEST_P(Spoilt, SpikesAreToldAndAResumedRunJudgesAsTheStraightOne) {
+  if (GetParam() != std::string("cpu")) GTEST_SKIP() << "too many steps";
+  config.train.steps = 80;
+  config.checkpoint.every = 30;
+  config.checkpoint.keep = 9;
+  config.eval.every = 0;
+  spoil("the loss", {75}, 50.0f);
+  run();
+  EXPECT_NE(said.find("warning: step 75: loss 50.0000, "), std::string::npos) << said;
+  const auto state = [&] { return Json::parse(saved(80, "trainer.json"))["recent_losses"]; };
+  const std::vector<Json> lines = metrics();
+  const Json window = state();
+  EXPECT_EQ(window["losses"].size(), 79u);
+  for (const Json& line : lines) EXPECT_EQ(line.contains("spike"), line["step"] == 75);
+
+  std::filesystem::remove_all(folder / "run/checkpoints/step-00000080");
+  spoil("the loss", {15}, 50.0f);  // from 60
+  run(true);
+  EXPECT_EQ(state(), window);
+  EXPECT_EQ(metrics()[75]["spike"], lines[75]["spike"]);
+
+  std::filesystem::remove_all(folder / "run");
+  config.train.on_spike = OnSpike::rollback;
+  spoil("the loss", {75}, 50.0f);
+  run();
+  EXPECT_NE(said.find("back at step 60 of 80"), std::string::npos) << said;
+  EXPECT_EQ(metrics().back()["incidents"], 1);
+  EXPECT_EQ(metrics().size(), 81u);
 }
 
 // A disk's cleaner, or somebody who tokenizes again: the run ends saved, names the shard, and goes on to the same bits when it is

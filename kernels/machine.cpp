@@ -1,6 +1,7 @@
 #include "kernels/machine.h"
 
 #include <omp.h>
+#include <sched.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -161,10 +162,17 @@ GroupLimits group_limits(const fs::path& root) {
 }
 
 int usable_processors() {
-  // OpenMP asks the scheduler for the affinity and reads OMP_NUM_THREADS; what was set since then does not count.
-  static const int threads = omp_get_max_threads();
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  // It fails on machines with more than 1,024 processors; OpenMP counts those.
+  const int affine = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : omp_get_num_procs();
   const double quota = std::max(1.0, std::ceil(group_limits().processors));
-  return quota < threads ? static_cast<int>(quota) : std::max(1, threads);
+  return quota < affine ? static_cast<int>(quota) : std::max(1, affine);
+}
+
+int usable_threads() {
+  static const int asked = omp_get_max_threads();  // what was set since the beginning does not count
+  return std::min(usable_processors(), std::max(1, asked));
 }
 
 std::size_t resident_bytes() { return number_after("/proc/self/status", "VmRSS").value_or(0) * 1024; }

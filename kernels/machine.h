@@ -11,9 +11,10 @@ namespace temper {
 /// "Intel(R) Xeon(R) Processor"; "unknown processor" where the system does not say.
 std::string processor_name();
 
-/// Threads that can run at once: at least 1, at most those that OpenMP would start by itself (affinity, OMP_NUM_THREADS), and no
-/// more than the quota of the process's control groups.
+/// Processors that this process and those it starts may use at once, at least 1: by affinity, and by the quota of its control groups.
 int usable_processors();
+/// Threads that this process should start: as many, or fewer where OMP_NUM_THREADS says so.
+int usable_threads();
 
 /// Bytes this process may use at most.
 std::size_t memory_limit();

@@ -55,7 +55,8 @@ LocalMachine this_machine() {
   LocalMachine machine;
   machine.program = "/proc/self/exe";  // which stays this program when the file is replaced by a newer one
   machine.environment = environment();
-  machine.cores = static_cast<unsigned>(usable_processors());
+  machine.cores = usable_processors();
+  machine.threads_per_process = usable_threads();
   machine.gpus = visible_gpus();
   return machine;
 }

@@ -148,7 +148,7 @@ WordCounts count_words(std::string_view text) {
 // Counts in equal parts of the text, one a thread. Sums do not depend on the order, so neither does the result.
 WordCounts count_words_in_parallel(std::string_view text) {
   constexpr std::size_t kLeastBytes = 1 << 20;  // less is not worth a thread
-  const std::size_t parts = std::clamp<std::size_t>(text.size() / kLeastBytes, 1, static_cast<std::size_t>(usable_processors()));
+  const std::size_t parts = std::clamp<std::size_t>(text.size() / kLeastBytes, 1, static_cast<std::size_t>(usable_threads()));
   std::vector<WordCounts> counts(parts);
   std::vector<std::exception_ptr> failures(parts);
   std::vector<std::jthread> threads;

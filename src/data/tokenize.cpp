@@ -331,7 +331,7 @@ Sidecar tokenize_files(const TokenizeSettings& settings, const Tokenizer& tokeni
   sidecar.vocab_size = tokenizer.vocab_size();
   sidecar.end_of_text = tokenizer.end_of_text();
 
-  const int threads = settings.threads > 0 ? settings.threads : usable_processors();
+  const int threads = settings.threads > 0 ? settings.threads : usable_threads();
   // Enough that no encoder waits while the oldest job is a slow one; this bounds the memory.
   const std::size_t in_flight = 4 * static_cast<std::size_t>(threads);
   std::deque<std::unique_ptr<Work>> queue;

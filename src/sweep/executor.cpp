@@ -53,7 +53,7 @@ LocalExecutor::LocalExecutor(LocalMachine machine, const SweepResources& resourc
   check(machine, resources);
   const std::int64_t threads = resources.threads_per_trial > 0
                                    ? resources.threads_per_trial
-                                   : std::max<std::int64_t>(1, machine.cores / resources.trials_at_once);
+                                   : std::clamp<std::int64_t>(machine.cores / resources.trials_at_once, 1, machine.threads_per_process);
   for (std::size_t i = 0; i < static_cast<std::size_t>(resources.trials_at_once); ++i) {
     Slot slot;
     slot.environment = with(machine.environment, "OMP_NUM_THREADS", std::to_string(threads));

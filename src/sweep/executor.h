@@ -57,6 +57,7 @@ struct LocalMachine {
   std::filesystem::path program;         ///< temper itself
   std::vector<std::string> environment;  ///< NAME=VALUE
   std::int64_t cores = 1;
+  std::int64_t threads_per_process = cores;  ///< at most, where nobody says how many
   std::vector<std::string> gpus;  ///< names that CUDA_VISIBLE_DEVICES understands
 };
 

@@ -76,7 +76,7 @@ pack() {
   mkdir -p "$folder/prebuilt/tests" "$folder/prebuilt/lib"
   for program in "${programs[@]}"; do
     strip -o "$folder/prebuilt/$program" "$2/$program"
-    for library in $(ldd "$2/$program" | awk '/lib(fmt|pcre2|xxhash|z|zstd|boost|gtest|gomp)\./ { print $3 }'); do
+    for library in $(ldd "$2/$program" | awk '/lib(fmt|pcre2|xxhash|sodium|z\.|zstd|boost|gtest|gomp)/ { print $3 }'); do
       cp -L "$library" "$folder/prebuilt/lib/"
     done
   done

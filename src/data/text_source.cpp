@@ -213,15 +213,17 @@ void TextFile::rewind() {
 }
 
 std::optional<std::string> TextFile::json_text(const RawDocument& document, TextFindings& found) const {
+  const std::string label = fmt::format("line {}", document.line);
   try {
-    std::string text = text_in_json(document.bytes, fmt::format("line {}", document.line), options_.json_field,
-                                    options_.bad_text == BadText::replace);
+    std::string text = text_in_json(document.bytes, label, options_.json_field, options_.bad_text == BadText::replace);
     if (is_blank(text)) return std::nullopt;
     ++found.documents;
     return text;
   } catch (const Error& bad) {
     constexpr std::size_t most_quoted = 300;  // nlohmann's words may have all of the line in them
     if (found.first_bad.empty()) found.first_bad = bad.what();
+    if (const std::string place = label + ":1:"; found.first_bad.starts_with(place))  // of the only line that was parsed
+      found.first_bad.replace(0, place.size(), label + ", column ");
     if (found.first_bad.size() > most_quoted) found.first_bad = found.first_bad.substr(0, most_quoted - 10) + " ...";
     ++found.skipped;
     if (options_.bad_text == BadText::refuse) check(found);

@@ -147,26 +147,34 @@ struct TrainTokenizerArguments {
   bool overwrite = false;
 };
 
-void run_train_tokenizer(const TrainTokenizerArguments& arguments) {
-  StagedFiles staged(arguments.output, "tokenizer.json", is_vocabulary_file, arguments.overwrite);
-  // On disk, so that memory does not grow with it.
-  UnnamedFile gathered(staged.path());
-  std::vector<SourceRecord> sources;
+// The texts lie in `scratch` meanwhile, so that memory does not grow with them.
+Tokenizer learn(const TrainTokenizerArguments& arguments, const std::filesystem::path& scratch, std::vector<SourceRecord>& sources,
+                std::size_t& bytes) {
+  UnnamedFile gathered(scratch);
   for (const std::filesystem::path& path : text_inputs(arguments.inputs))
-    sources.push_back(read_text(path, arguments.text, staged.path(), [&](std::string_view piece) { gathered.write(piece); }));
+    sources.push_back(read_text(path, arguments.text, scratch, [&](std::string_view piece) { gathered.write(piece); }));
   const MappedFile map = gathered.map();
   const std::string_view text(reinterpret_cast<const char*>(map.bytes().data()), map.bytes().size());
+  bytes = text.size();
   Progress progress(0, 1);
-  const auto begin = std::chrono::steady_clock::now();
-  const Tokenizer tokenizer = Tokenizer::train(text, arguments.vocab_size, [&](std::int64_t done, std::int64_t all) {
+  Tokenizer tokenizer = Tokenizer::train(text, arguments.vocab_size, [&](std::int64_t done, std::int64_t all) {
     progress.activity("learning merges", static_cast<double>(done) / static_cast<double>(std::max<std::int64_t>(all, 1)));
   });
   progress.clear();
+  return tokenizer;
+}
+
+void run_train_tokenizer(const TrainTokenizerArguments& arguments) {
+  const auto begin = std::chrono::steady_clock::now();
+  StagedFiles staged(arguments.output, "tokenizer.json", is_vocabulary_file, arguments.overwrite);
+  std::vector<SourceRecord> sources;
+  std::size_t bytes = 0;
+  const Tokenizer tokenizer = learn(arguments, staged.path(), sources, bytes);
   tokenizer.save(staged.path(), arguments.n_ctx);
   staged.commit();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   write_output(describe(sources) + fmt::format("{} tokens learnt from {} in {:.1f} s, written to {}\n", tokenizer.vocab_size(),
-                                               format_bytes(text.size()), seconds, arguments.output));
+                                               format_bytes(bytes), seconds, arguments.output));
 }
 
 void add_train_tokenizer(CLI::App& command) {

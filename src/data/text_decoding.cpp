@@ -216,10 +216,20 @@ UnnamedFile::UnnamedFile(const std::filesystem::path& folder) {
 }
 
 void UnnamedFile::write(std::string_view bytes) {
-  if (const int error_number = write_all(file_.get(), bytes.data(), bytes.size())) throw_failure("write", path_, error_number);
+  waiting_ += bytes;
+  if (waiting_.size() >= piece_bytes) flush();
 }
 
-MappedFile UnnamedFile::map() const { return {file_, path_}; }
+void UnnamedFile::flush() {
+  if (const int error_number = write_all(file_.get(), waiting_.data(), waiting_.size()))
+    throw_failure("write", path_, error_number);
+  waiting_.clear();
+}
+
+MappedFile UnnamedFile::map() {
+  flush();
+  return {file_, path_};
+}
 
 TextBytes::TextBytes(const std::filesystem::path& path, const std::filesystem::path& scratch) {
   std::error_code absent;

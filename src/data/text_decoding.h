@@ -34,11 +34,15 @@ class UnnamedFile {
  public:
   explicit UnnamedFile(const std::filesystem::path& folder);
   void write(std::string_view bytes);
-  MappedFile map() const;
+  /// Of all that was written.
+  MappedFile map();
 
  private:
+  void flush();
+
   std::filesystem::path path_;
   Descriptor file_;
+  std::string waiting_;  // texts come in documents, some of a few bytes
 };
 
 /// The bytes of a text: a map of the file itself, or of what an UnnamedFile in `scratch` took from it or from a pipe.

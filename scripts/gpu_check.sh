@@ -22,7 +22,7 @@
 # PYTHON), and what scripts/setup.sh --tests installs. Where that cannot be installed, DIR of --carried holds
 #   * what --pack makes on a Debian 12 machine (it says how large it is; at most 64 MiB): Debian's packages, to build from, and programs
 #     that are built already. Those are used where they run and are of this commit, and then nothing need be built; or
-#   * an installation prefix with nlohmann-json 3.11, CLI11 2.1, fmt 9.1, Asio 1.22, PCRE2 (8 bit), xxHash, GoogleTest and Boost.Context 1.74 or
+#   * an installation prefix with nlohmann-json 3.11, CLI11 2.1, fmt 9.1, Asio 1.22, PCRE2 (8 bit), xxHash, zlib, zstd, GoogleTest and Boost.Context 1.74 or
 #     newer: headers in include/, libraries in lib/, their CMake and pkg-config files where each project installs them.
 set -euo pipefail
 cd "$(dirname "$0")/.."

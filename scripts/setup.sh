@@ -6,7 +6,7 @@ set -euo pipefail
 
 packages=(
   g++ cmake ninja-build pkg-config git python3
-  nlohmann-json3-dev libcli11-dev libfmt-dev libpcre2-dev libxxhash-dev libasio-dev libsodium-dev libopenmpi-dev openmpi-bin
+  nlohmann-json3-dev libcli11-dev libfmt-dev libpcre2-dev libxxhash-dev zlib1g-dev libzstd-dev libasio-dev libsodium-dev libopenmpi-dev openmpi-bin
 )
 test_packages=(
   libgtest-dev libboost-context-dev clang clang-format clang-tidy ccache python3-jsonschema python3-matplotlib chromium

@@ -4,6 +4,7 @@
 # Debian's packages of everything that CMakeLists.txt and the tests look for beside compilers and CUDA.
 carried_packages=(
   nlohmann-json3-dev libcli11-dev libfmt-dev libfmt9 libasio-dev libpcre2-dev libpcre2-8-0 libxxhash-dev libxxhash0 libsodium-dev libsodium23 libgtest-dev
+  zlib1g-dev zlib1g libzstd-dev libzstd1
   libboost1.74-dev libboost-context1.74-dev libboost-context1.74.0 pkgconf pkgconf-bin libpkgconf3
 )
 # What the stages run.
@@ -75,7 +76,7 @@ pack() {
   mkdir -p "$folder/prebuilt/tests" "$folder/prebuilt/lib"
   for program in "${programs[@]}"; do
     strip -o "$folder/prebuilt/$program" "$2/$program"
-    for library in $(ldd "$2/$program" | awk '/lib(fmt|pcre2|xxhash|boost|gtest|gomp)/ { print $3 }'); do
+    for library in $(ldd "$2/$program" | awk '/lib(fmt|pcre2|xxhash|sodium|z\.|zstd|boost|gtest|gomp)/ { print $3 }'); do
       cp -L "$library" "$folder/prebuilt/lib/"
     done
   done

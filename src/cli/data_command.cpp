@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <map>
 
 #include "cli/commands.h"
 #include "data/inspect.h"
@@ -23,11 +24,67 @@ struct TokenizeArguments {
   std::string output;
 };
 
-/// What is said of broken characters, which are no error where they are few.
-std::string replaced_note(const std::string& file, std::int64_t bytes) {
-  if (bytes == 0) return "";
-  return file + ": " + std::to_string(bytes) + (bytes == 1 ? " byte is" : " bytes are") +
-         " not UTF-8; the character U+FFFD stands in their place\n";
+std::string counted(std::int64_t count, const std::string& one) {
+  return fmt::format("{} {}{}", count, one, count == 1 ? "" : "s");
+}
+
+/// What each file was taken for, and what was not as it should be.
+std::string describe(const std::vector<SourceRecord>& sources) {
+  constexpr std::size_t most_listed = 12;
+  std::string text;
+  std::map<std::string, std::int64_t> kinds;
+  std::size_t notes = 0;
+  const auto note = [&](const SourceRecord& source, const std::string& what) {
+    if (++notes <= most_listed) text += fmt::format("{}: {}\n", source.file, what);
+  };
+  for (const SourceRecord& source : sources) {
+    const TextFindings& found = source.found;
+    const bool json_lines = source.kind.starts_with("JSON lines");
+    ++kinds[source.kind];
+    if (sources.size() <= most_listed)
+      text += fmt::format("{}: {}, {}\n", source.file, source.kind, counted(found.documents, "document"));
+    if (found.invalid_bytes > 0) {
+      note(source,
+           fmt::format("{} not UTF-8, the first in {}; the character U+FFFD stands in their place",
+                       counted(found.invalid_bytes, "byte") + (found.invalid_bytes == 1 ? " is" : " are"), found.first_bad));
+    }
+    if (found.skipped > 0) {
+      note(source,
+           fmt::format("{} left out, the first: {}", counted(found.skipped, json_lines ? "line" : "document"), found.first_bad));
+    }
+    if (found.marks > 0) {
+      note(source, fmt::format("{0} stands in it {1}, and was taken as text; {2}", kEndOfText, counted(found.marks, "time"),
+                               json_lines ? "give each document a line of its own if it ends documents"
+                                          : fmt::format("if it ends documents, split there with --separator '{}'", kEndOfText)));
+    }
+  }
+  if (sources.size() > most_listed) {
+    for (const auto& [kind, count] : kinds) text += fmt::format("{}: {}\n", counted(count, "file"), kind);
+  }
+  if (notes > most_listed)
+    text += fmt::format("and {} like these\n", counted(static_cast<std::int64_t>(notes - most_listed), "note"));
+  return text;
+}
+
+void add_text_options(CLI::App& command, std::vector<std::string>& inputs, TextOptions& options) {
+  static const std::map<std::string, BadText> policies = {
+      {"few", BadText::few}, {"refuse", BadText::refuse}, {"skip", BadText::skip}, {"replace", BadText::replace}};
+  command
+      .add_option("inputs", inputs,
+                  "Texts in UTF-8 or UTF-16, or JSON lines (.jsonl, or an object a line) with a document a line, also in gzip or "
+                  "zstd; paths, globs (** is folders of any depth), - for standard input")
+      ->required();
+  command.add_option("--separator", options.separator, "Text that separates documents in a text, e.g. '<|endoftext|>'");
+  command.add_option("--json-field", options.json_field, "Field of a JSON line that holds the text")->capture_default_str();
+  command
+      .add_option_function<std::string>(
+          "--on-bad-text", [&options](const std::string& policy) { options.bad_text = policies.at(policy); },
+          "Bytes that are not UTF-8 and JSON lines without a text. few: such bytes become U+FFFD, such lines are left out, up to "
+          "one "
+          "in 1000 of a file; refuse: none; skip: any number of lines, and of documents with such bytes, is left out; replace: few "
+          "without its limit, and half surrogates in JSON become U+FFFD")
+      ->default_str("few")
+      ->check(CLI::IsMember({"few", "refuse", "skip", "replace"}));
 }
 
 void run_tokenize(TokenizeArguments arguments) {
@@ -55,16 +112,15 @@ void run_tokenize(TokenizeArguments arguments) {
   }
   const std::string line = fmt::format("{} of text in {:.1f} s, {:.1f} MB/s\n", format_bytes(static_cast<std::size_t>(bytes)),
                                        seconds, static_cast<double>(bytes) / 1e6 / seconds);
-  for (const SourceRecord& source : sidecar.sources) text += replaced_note(source.file, source.invalid_bytes);
-  write_output(text + line + "sidecar " + sidecar_path(arguments.settings.output, arguments.settings.name).string() + "\n");
+  write_output(describe(sidecar.sources) + text + line + "sidecar " +
+               sidecar_path(arguments.settings.output, arguments.settings.name).string() + "\n");
 }
 
 void add_tokenize(CLI::App& command) {
   auto arguments = std::make_shared<TokenizeArguments>();
   TokenizeSettings& settings = arguments->settings;
   CLI::App* tokenize = command.add_subcommand("tokenize", "Turn texts into token shards");
-  tokenize->add_option("inputs", settings.inputs, "Text files, or .jsonl files with a document a line (paths or globs)")
-      ->required();
+  add_text_options(*tokenize, settings.inputs, settings.text);
   tokenize->add_option("--tokenizer", arguments->tokenizer, "Tokenizer folder or file")->required();
   tokenize->add_option("--out", arguments->output, "Folder for the shards")->required();
   tokenize->add_option("--name", settings.name, "Shards are called NAME_train_000000.bin, ...")->required();
@@ -72,8 +128,6 @@ void add_tokenize(CLI::App& command) {
       ->capture_default_str()
       ->check(CLI::Range(0.0, 0.5));
   tokenize->add_option("--val-inputs", settings.validation_inputs, "Files whose documents are the validation split");
-  tokenize->add_option("--separator", settings.separator, "Text that separates documents in a text file, e.g. '<|endoftext|>'");
-  tokenize->add_option("--json-field", settings.json_field, "Field of a JSON line that holds the text")->capture_default_str();
   tokenize->add_option("--shard-tokens", settings.shard_tokens, "Tokens of a shard")->capture_default_str();
   tokenize->add_option("--threads", settings.threads, "0: one for each processor")
       ->capture_default_str()
@@ -89,45 +143,47 @@ struct TrainTokenizerArguments {
   std::int64_t vocab_size = 4096;
   std::int64_t n_ctx = 1024;
   std::string output;
-  std::string json_field = "text";
+  TextOptions text;
   bool overwrite = false;
 };
 
-void run_train_tokenizer(const TrainTokenizerArguments& arguments) {
-  StagedFiles staged(arguments.output, "tokenizer.json", is_vocabulary_file, arguments.overwrite);
-  std::string text;
-  std::string notes;
-  for (const std::filesystem::path& path : expand_globs(arguments.inputs)) {
-    TextFile file(path, "");
-    for (RawDocument document; file.next(document); text += "\n") {
-      if (file.json_lines())
-        text += json_text(document, arguments.json_field, path);
-      else
-        text += document.bytes;
-    }
-    notes += replaced_note(path.string(), file.invalid_bytes());
-  }
+// The texts lie in `scratch` meanwhile, so that memory does not grow with them.
+Tokenizer learn(const TrainTokenizerArguments& arguments, const std::filesystem::path& scratch, std::vector<SourceRecord>& sources,
+                std::size_t& bytes) {
+  UnnamedFile gathered(scratch);
+  for (const std::filesystem::path& path : text_inputs(arguments.inputs))
+    sources.push_back(read_text(path, arguments.text, scratch, [&](std::string_view piece) { gathered.write(piece); }));
+  const MappedFile map = gathered.map();
+  const std::string_view text(reinterpret_cast<const char*>(map.bytes().data()), map.bytes().size());
+  bytes = text.size();
   Progress progress(0, 1);
-  const auto begin = std::chrono::steady_clock::now();
-  const Tokenizer tokenizer = Tokenizer::train(text, arguments.vocab_size, [&](std::int64_t done, std::int64_t all) {
+  Tokenizer tokenizer = Tokenizer::train(text, arguments.vocab_size, [&](std::int64_t done, std::int64_t all) {
     progress.activity("learning merges", static_cast<double>(done) / static_cast<double>(std::max<std::int64_t>(all, 1)));
   });
   progress.clear();
+  return tokenizer;
+}
+
+void run_train_tokenizer(const TrainTokenizerArguments& arguments) {
+  const auto begin = std::chrono::steady_clock::now();
+  StagedFiles staged(arguments.output, "tokenizer.json", is_vocabulary_file, arguments.overwrite);
+  std::vector<SourceRecord> sources;
+  std::size_t bytes = 0;
+  const Tokenizer tokenizer = learn(arguments, staged.path(), sources, bytes);
   tokenizer.save(staged.path(), arguments.n_ctx);
   staged.commit();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  write_output(notes + fmt::format("{} tokens learnt from {} in {:.1f} s, written to {}\n", tokenizer.vocab_size(),
-                                   format_bytes(text.size()), seconds, arguments.output));
+  write_output(describe(sources) + fmt::format("{} tokens learnt from {} in {:.1f} s, written to {}\n", tokenizer.vocab_size(),
+                                               format_bytes(bytes), seconds, arguments.output));
 }
 
 void add_train_tokenizer(CLI::App& command) {
   auto arguments = std::make_shared<TrainTokenizerArguments>();
   CLI::App* train = command.add_subcommand("train-tokenizer", "Learn a byte-level BPE vocabulary from texts");
-  train->add_option("inputs", arguments->inputs, "Text files, or .jsonl files with a document a line (paths or globs)")->required();
+  add_text_options(*train, arguments->inputs, arguments->text);
   train->add_option("--vocab-size", arguments->vocab_size, "Tokens in all: 256 bytes, the merges, <|endoftext|>")
       ->capture_default_str()
       ->check(CLI::Range(257, 65536));
-  train->add_option("--json-field", arguments->json_field, "Field of a JSON line that holds the text")->capture_default_str();
   train->add_option("--out", arguments->output, "Folder for vocab.json, merges.txt and tokenizer.json")->required();
   train->add_flag("--overwrite", arguments->overwrite, "Replace the vocabulary that the folder has");
   train->footer("Example:\n  temper data train-tokenizer book.txt --vocab-size 4096 --out data/mine");

@@ -2,7 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <glob.h>
+#include <fnmatch.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +14,7 @@
 #include <cstring>
 #include <map>
 #include <optional>
+#include <set>
 #include <string_view>
 
 #include "io/error.h"
@@ -322,32 +323,67 @@ void ShardWriter::close() {
   sync_folder(state_->path.parent_path());
 }
 
+namespace {
+
+// `folder` and all below it. Folders that are links are left out, since they may lead in circles, and so are hidden ones.
+void add_folders(const std::filesystem::path& folder, std::set<std::string>& found) {
+  found.insert(folder.string());
+  std::error_code unreadable;
+  const std::filesystem::path read = folder.empty() ? "." : folder;
+  for (const auto& entry : std::filesystem::directory_iterator(read, unreadable)) {
+    const std::filesystem::path name = entry.path().filename();
+    if (entry.symlink_status(unreadable).type() == std::filesystem::file_type::directory && !name.string().starts_with('.'))
+      add_folders(folder / name, found);
+  }
+}
+
+// What a pattern stands for, part by part, so that a name which exists is taken as it is wherever it stands.
+std::set<std::string> matches_of(const std::filesystem::path& pattern) {
+  if (pattern.filename() == "**") return matches_of(pattern / "*");
+  std::set<std::string> found = {""};
+  bool any_depth = false;
+  for (const std::filesystem::path& part : pattern) {
+    any_depth = any_depth || part == "**";
+    std::set<std::string> longer;
+    for (const std::filesystem::path folder : found) {
+      std::error_code ignored;
+      if (std::filesystem::exists(folder / part, ignored)) {
+        longer.insert((folder / part).string());
+      } else if (part == "**") {
+        add_folders(folder, longer);
+      } else if (part.string().find_first_of("*?[") != std::string::npos) {
+        for (const auto& entry : std::filesystem::directory_iterator(folder.empty() ? "." : folder, ignored)) {
+          const std::filesystem::path name = entry.path().filename();
+          if (::fnmatch(part.c_str(), name.c_str(), FNM_PERIOD) == 0) longer.insert((folder / name).string());
+        }
+      }
+    }
+    found = std::move(longer);
+  }
+  if (any_depth) std::erase_if(found, [](const std::string& match) { return std::filesystem::is_directory(match); });
+  return found;
+}
+
+}  // namespace
+
 std::vector<std::filesystem::path> expand_globs(const std::vector<std::string>& patterns) {
   std::vector<std::filesystem::path> files;
   std::map<std::filesystem::path, std::string> seen;
   for (const std::string& pattern : patterns) {
-    std::vector<std::string> matches;
-    // A name that exists is that file, whatever characters it has.
-    if (std::error_code ignored; std::filesystem::exists(pattern, ignored)) {
-      matches.push_back(pattern);
-    } else {
-      glob_t found = {};
-      const int status = ::glob(pattern.c_str(), GLOB_NOSORT, nullptr, &found);
-      for (std::size_t index = 0; index < found.gl_pathc; ++index) matches.emplace_back(found.gl_pathv[index]);
-      ::globfree(&found);
-      if (status == GLOB_NOSPACE) throw std::bad_alloc();
-      if (status != 0)
-        throw Error(ExitCode::data, "no file matches \"" + pattern + "\"; give a path or a pattern such as data/*.bin");
+    const std::set<std::string> matches = pattern.empty() ? std::set<std::string>() : matches_of(pattern);
+    if (matches.empty()) {
+      throw Error(ExitCode::data, "no file matches \"{}\"; give a path or a pattern such as data/*.bin or data/**/*.bin", pattern);
     }
-    std::sort(matches.begin(), matches.end());
     for (const std::string& match : matches) {
       if (std::filesystem::is_directory(match)) {
-        throw Error(ExitCode::data,
-                    match + ": is a folder; name its files, for instance " + (std::filesystem::path(match) / "*").string());
+        throw Error(ExitCode::data, "{}: is a folder; name its files, for instance {}", match,
+                    (std::filesystem::path(match) / "*").string());
       }
-      const auto [earlier, is_new] = seen.emplace(std::filesystem::canonical(match), match);
+      std::error_code is_pipe;  // which has no name of its own
+      const std::filesystem::path place = std::filesystem::canonical(match, is_pipe);
+      const auto [earlier, is_new] = seen.emplace(is_pipe ? std::filesystem::path(match) : place, match);
       if (!is_new) {
-        throw Error(ExitCode::data, match + ": the same file is named twice (first as " + earlier->second + "); name it once");
+        throw Error(ExitCode::data, "{}: the same file is named twice (first as {}); name it once", match, earlier->second);
       }
       files.emplace_back(match);
     }

@@ -89,8 +89,9 @@ class ShardWriter {
   std::unique_ptr<State> state_;
 };
 
-/// Files named by paths and globs, each pattern's matches sorted bytewise, in the patterns' order. A file named twice, under
-/// whatever name, a folder, or a pattern without a match: Error(ExitCode::data).
+/// Files named by paths and globs, each pattern's matches sorted bytewise, in the patterns' order. `**` stands for folders of any
+/// depth, also none; what exists under a name with such characters in it is taken as it is. A file named twice, under whatever
+/// name, a folder, or a pattern without a match: Error(ExitCode::data).
 std::vector<std::filesystem::path> expand_globs(const std::vector<std::string>& patterns);
 
 // What a file is that was taken for a token shard or a text: common mistakes, recognised so that the message can say what to do.

@@ -54,6 +54,14 @@ std::string name_of_set(const std::filesystem::path& shard) {
 
 }  // namespace
 
+void TextFindings::add(const TextFindings& later) {
+  documents += later.documents;
+  invalid_bytes += later.invalid_bytes;
+  skipped += later.skipped;
+  if (first_bad.empty()) first_bad = later.first_bad;
+  marks += later.marks;
+}
+
 const char* split_name(Split split) { return split == Split::train ? "train" : "val"; }
 
 std::filesystem::path sidecar_path(const std::filesystem::path& folder, const std::string& name) {
@@ -72,8 +80,16 @@ ShardRecord describe_shard(const std::filesystem::path& path) {
 void write_sidecar(const std::filesystem::path& path, const Sidecar& sidecar) {
   Json sources = Json::array();
   for (const SourceRecord& source : sidecar.sources) {
-    sources.push_back(
-        {{"file", source.file}, {"bytes", source.bytes}, {"xxh3_128", source.hash}, {"invalid_utf8_bytes", source.invalid_bytes}});
+    const TextFindings& found = source.found;
+    sources.push_back({{"file", source.file},
+                       {"bytes", source.bytes},
+                       {"xxh3_128", source.hash},
+                       {"kind", source.kind},
+                       {"documents", found.documents},
+                       {"invalid_utf8_bytes", found.invalid_bytes},
+                       {"skipped", found.skipped},
+                       {"first_bad", found.first_bad},
+                       {"marks", found.marks}});
   }
   const Json json = {
       {"format", format_name},
@@ -100,8 +116,17 @@ Sidecar parse_sidecar(const std::string& text, const std::string& label) {
     sidecar.split(Split::train) = split_from(json.at("splits").at("train"));
     sidecar.split(Split::validation) = split_from(json.at("splits").at("val"));
     for (const Json& source : json.at("sources")) {
-      sidecar.sources.push_back({source.at("file").get<std::string>(), count_from(source.at("bytes")),
-                                 source.at("xxh3_128").get<std::string>(), count_from(source.at("invalid_utf8_bytes"))});
+      SourceRecord& record = sidecar.sources.emplace_back();
+      record.file = source.at("file").get<std::string>();
+      record.bytes = count_from(source.at("bytes"));
+      record.hash = source.at("xxh3_128").get<std::string>();
+      record.found.invalid_bytes = count_from(source.at("invalid_utf8_bytes"));
+      if (!source.contains("kind")) continue;  // made before the others were recorded
+      record.kind = source.at("kind").get<std::string>();
+      record.found.documents = count_from(source.at("documents"));
+      record.found.skipped = count_from(source.at("skipped"));
+      record.found.first_bad = source.at("first_bad").get<std::string>();
+      record.found.marks = count_from(source.at("marks"));
     }
     return sidecar;
   } catch (const std::exception& problem) {

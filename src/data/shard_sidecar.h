@@ -38,11 +38,24 @@ struct SplitRecord {
   std::vector<ShardRecord> shards;
 };
 
+/// What was met in a text.
+struct TextFindings {
+  std::int64_t documents = 0;      ///< that were taken
+  std::int64_t invalid_bytes = 0;  ///< that were not UTF-8, and became U+FFFD
+  std::int64_t skipped = 0;        ///< lines of JSON, or documents of a text, that were left out
+  std::string first_bad;           ///< "line 7: ...", empty if there is nothing of these two
+  std::int64_t marks = 0;          ///< <|endoftext|> in the text, taken as text
+
+  /// Of a later part of the text.
+  void add(const TextFindings& later);
+};
+
 struct SourceRecord {
   std::string file;  ///< name without folder
   std::int64_t bytes = 0;
-  std::string hash;                ///< XXH3-128
-  std::int64_t invalid_bytes = 0;  ///< that were not UTF-8, and became U+FFFD
+  std::string hash;  ///< XXH3-128
+  std::string kind;  ///< "text", "JSON lines in gzip"
+  TextFindings found;
 };
 
 struct Sidecar {

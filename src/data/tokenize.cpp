@@ -25,25 +25,50 @@ namespace {
 // Large against the cost of handing a job over, small against the work of a corpus that is worth several threads.
 constexpr std::size_t job_bytes = std::size_t{256} << 10;
 
-bool has_documents(const std::vector<CorpusFile>& files, const std::string& separator, std::int64_t wanted) {
-  std::int64_t count = 0;
-  for (const CorpusFile& input : files) {
-    TextFile file(input.path, separator);
-    for (RawDocument document; count < wanted && file.next(document);) ++count;
-    if (count >= wanted) return true;
-  }
-  return false;
+// How many of the first `documents` are validation. The few bits more make up for 0.1 and the like being rounded, down to or up
+// from the number that was written.
+std::int64_t validation_share(std::int64_t documents, double fraction) {
+  return static_cast<std::int64_t>(static_cast<double>(documents) * fraction * (1.0 + 0x1p-50));
 }
 
 }  // namespace
 
-CorpusReader::CorpusReader(std::vector<CorpusFile> files, std::string separator, double validation_fraction)
-    : files_(std::move(files)), separator_(std::move(separator)), validation_fraction_(validation_fraction) {
-  for (const CorpusFile& file : files_) total_bytes_ += static_cast<std::int64_t>(std::filesystem::file_size(file.path));
-  if (validation_fraction_ > 0.0) {
-    every_ = std::llround(1.0 / validation_fraction_);
-    cut_documents_ = !has_documents(files_, separator_, every_);
+CorpusReader::CorpusReader(std::vector<CorpusFile> files, TextOptions options, double validation_fraction,
+                           std::filesystem::path scratch)
+    : files_(std::move(files)),
+      options_(std::move(options)),
+      validation_fraction_(validation_fraction),
+      scratch_(std::move(scratch)) {
+  for (const CorpusFile& file : files_) {
+    std::error_code is_pipe;
+    const std::uintmax_t bytes = std::filesystem::file_size(file.path, is_pipe);
+    if (!is_pipe) total_bytes_ += static_cast<std::int64_t>(bytes);
   }
+  if (validation_fraction_ > 0.0) {
+    std::int64_t wanted = std::llround(std::min(1.0 / validation_fraction_, 1e15));
+    while (validation_share(wanted, validation_fraction_) == 0) ++wanted;
+    cut_documents_ = !has_documents(wanted);
+  }
+}
+
+std::shared_ptr<TextFile> CorpusReader::open(std::size_t index) {
+  if (const auto kept = pipes_.extract(index)) {
+    kept.mapped()->rewind();
+    return kept.mapped();
+  }
+  auto file = std::make_shared<TextFile>(files_[index].path, options_, scratch_);
+  if (file->piped()) total_bytes_ += file->input_bytes();
+  return file;
+}
+
+bool CorpusReader::has_documents(std::int64_t wanted) {
+  std::int64_t count = 0;
+  for (std::size_t index = 0; index < files_.size() && count < wanted; ++index) {
+    const std::shared_ptr<TextFile> file = open(index);
+    for (RawDocument document; count < wanted && file->next(document);) ++count;
+    if (file->piped()) pipes_.emplace(index, file);
+  }
+  return count >= wanted;
 }
 
 bool CorpusReader::next(TextJob& job) {
@@ -53,12 +78,17 @@ bool CorpusReader::next(TextJob& job) {
     TextPiece& rest = pending_.back();
     TextPiece& piece = job.pieces.emplace_back(rest);
     const std::string_view text = rest.document.bytes;
-    const std::size_t length = rest.file->json_lines() ? text.size() : token_border(text, job_bytes - bytes);
+    const std::size_t length =
+        rest.file->json_lines() ? text.size() : piece_length(text, job_bytes - bytes, files_[rest.source].path);
     piece.document.bytes = text.substr(0, length);
     bytes += length;
     rest.document.bytes.remove_prefix(length);
     rest.starts_document = false;
-    job.input_bytes = finished_bytes_ + (piece.document.bytes.data() + length - piece.file->contents().data());
+    // Of what is packed, in proportion.
+    const std::string_view contents = piece.file->contents();
+    const auto done = static_cast<double>(piece.document.bytes.data() + length - contents.data());
+    job.input_bytes = finished_bytes_ + static_cast<std::int64_t>(done / static_cast<double>(contents.size()) *
+                                                                  static_cast<double>(piece.file->input_bytes()));
     if (rest.document.bytes.empty()) pending_.pop_back();
   }
   return !job.pieces.empty();
@@ -68,7 +98,7 @@ bool CorpusReader::next_document() {
   while (true) {
     if (!file_) {
       if (next_file_ == files_.size()) return false;
-      file_ = std::make_shared<TextFile>(files_[next_file_].path, separator_);
+      file_ = open(next_file_);
     }
     TextPiece piece;
     if (!file_->next(piece.document)) {
@@ -76,6 +106,7 @@ bool CorpusReader::next_document() {
       continue;
     }
     piece.file = file_;
+    piece.source = next_file_;
     piece.split = split_of_next();
     ++documents_;
     if (piece.split || file_->json_lines()) {
@@ -97,15 +128,15 @@ bool CorpusReader::next_document() {
 }
 
 std::optional<Split> CorpusReader::split_of_next() {
-  if (every_ == 0) return files_[next_file_].split;
+  if (validation_fraction_ == 0.0) return files_[next_file_].split;
   if (cut_documents_) return std::nullopt;
-  return documents_ % every_ == every_ - 1 ? Split::validation : Split::train;
+  const bool one_more = validation_share(documents_ + 1, validation_fraction_) > validation_share(documents_, validation_fraction_);
+  return one_more ? Split::validation : Split::train;
 }
 
 void CorpusReader::finish_file() {
-  const auto size = static_cast<std::int64_t>(file_->contents().size());
-  sources_.push_back({file_->path().filename().string(), size, hash_bytes(file_->contents()), file_->invalid_bytes()});
-  finished_bytes_ += size;
+  sources_.push_back(file_->record());
+  finished_bytes_ += file_->input_bytes();
   file_.reset();
   ++next_file_;
 }
@@ -124,6 +155,7 @@ struct EncodedSplit {
 struct Work {
   TextJob job;
   std::array<EncodedSplit, 2> encoded;  // by Split
+  std::vector<TextFindings> found;      // of each piece
   std::exception_ptr error;
   bool done = false;
 };
@@ -134,13 +166,16 @@ class Encoder {
 
   void encode(Work& work) {
     for (const TextPiece& piece : work.job.pieces) {
+      TextFindings& found = work.found.emplace_back();
       if (!piece.file->json_lines()) {
+        found.marks = count_marks(piece.document.bytes);
         add(piece.document.bytes, piece.starts_document, work.encoded[static_cast<std::size_t>(*piece.split)]);
         continue;
       }
-      const std::string text = json_text(piece.document, settings_.json_field, piece.file->path());
-      if (is_blank(text)) continue;
-      const std::string_view whole = text;
+      const std::optional<std::string> text = piece.file->json_text(piece.document, found);
+      if (!text) continue;
+      found.marks = count_marks(*text);
+      const std::string_view whole = *text;
       if (piece.split) {
         add(whole, true, work.encoded[static_cast<std::size_t>(*piece.split)]);
       } else {
@@ -260,7 +295,7 @@ std::vector<CorpusFile> corpus_files(const TokenizeSettings& settings) {
   std::vector<CorpusFile> files;
   std::vector<std::string> names;
   const auto add = [&](const std::vector<std::string>& patterns, Split split) {
-    for (const std::filesystem::path& path : expand_globs(patterns)) {
+    for (const std::filesystem::path& path : text_inputs(patterns)) {
       files.push_back({path, split});
       names.push_back(path.string());
     }
@@ -321,7 +356,7 @@ Sidecar tokenize_files(const TokenizeSettings& settings, const Tokenizer& tokeni
   const auto belongs = [&](const std::string& file) { return file == settings.name + ".json" || is_shard_of(file, settings.name); };
   check_replaceable(settings, files, belongs);
   StagedFiles staged(settings.output, settings.name + ".json", belongs, settings.overwrite);
-  CorpusReader reader(files, settings.separator, settings.validation_fraction);
+  CorpusReader reader(files, settings.text, settings.validation_fraction, staged.path());
   ShardSeries train(staged.path(), settings.name, Split::train, settings.shard_tokens);
   ShardSeries validation(staged.path(), settings.name, Split::validation, settings.shard_tokens);
   const std::array<ShardSeries*, 2> series = {&train, &validation};
@@ -335,6 +370,7 @@ Sidecar tokenize_files(const TokenizeSettings& settings, const Tokenizer& tokeni
   // Enough that no encoder waits while the oldest job is a slow one; this bounds the memory.
   const std::size_t in_flight = 4 * static_cast<std::size_t>(threads);
   std::deque<std::unique_ptr<Work>> queue;
+  std::vector<TextFindings> found(files.size());   // in lines of JSON, by file
   EncoderPool pool(threads, settings, tokenizer);  // after queue: its threads end before what they work on
   if (progress) progress(0, reader.total_bytes());
   while (true) {
@@ -347,6 +383,11 @@ Sidecar tokenize_files(const TokenizeSettings& settings, const Tokenizer& tokeni
     if (queue.empty()) break;
     Work& work = *queue.front();
     pool.await(work);
+    for (std::size_t piece = 0; piece < work.found.size(); ++piece) {
+      TextFindings& all = found[work.job.pieces[piece].source];
+      all.add(work.found[piece]);
+      work.job.pieces[piece].file->check(all);
+    }
     for (std::size_t split = 0; split < series.size(); ++split) {
       const EncodedSplit& encoded = work.encoded[split];
       series[split]->append(encoded.tokens);
@@ -363,6 +404,7 @@ Sidecar tokenize_files(const TokenizeSettings& settings, const Tokenizer& tokeni
     check_split(sidecar, Split::validation, "name more text, or a larger validation fraction");
   }
   sidecar.sources = reader.sources();
+  for (std::size_t source = 0; source < found.size(); ++source) sidecar.sources[source].found.add(found[source]);
   for (std::size_t split = 0; split < series.size(); ++split) {
     series[split]->close();
     sidecar.splits[split].shards = series[split]->shards();

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,15 +18,13 @@
 namespace temper {
 
 struct TokenizeSettings {
-  /// Paths and globs. Names ending in .jsonl or .ndjson hold a document a line, all others are text.
-  std::vector<std::string> inputs;
+  std::vector<std::string> inputs;  ///< as text_inputs() takes them
   /// Files whose documents are the validation split; then validation_fraction must be 0.
   std::vector<std::string> validation_inputs;
-  /// 0 to 0.5. With at least n = round(1 / fraction) documents every n-th one is validation; with fewer, the last part of each,
-  /// cut after a paragraph, line or word.
+  /// 0 to 0.5. Of n documents floor(n * fraction) are validation, evenly spread; where that is none, the last part of each, cut
+  /// after a paragraph, line or word. Documents count whether they turn out to be bad or not.
   double validation_fraction = 0.0;
-  std::string separator;            ///< splits a text file into documents; empty: it is one
-  std::string json_field = "text";  ///< of JSON lines
+  TextOptions text;
 
   std::filesystem::path output;  ///< folder; made if missing
   std::string name;              ///< of the shards: NAME_train_000000.bin
@@ -39,10 +38,10 @@ using TokenizeProgress = std::function<void(std::int64_t, std::int64_t)>;
 
 /// Writes the shards and, last, their sidecar, which is returned. <|endoftext|> stands before each document, as in llm.c's
 /// scripts; blank documents are left out. Memory does not grow with the input, but for a document without a single space or
-/// line feed, and a line of JSON, which are held whole.
-/// Errors: a vocabulary above 65,536, damaged input, a split without a document: ExitCode::data; settings, or output that exists:
-/// ExitCode::usage. After an error or a throwing `progress` no file of the run is left, and old shards are as they were
-/// (io/staging.h).
+/// line feed, and a line of JSON, which are held whole, up to 64 MiB. What comes packed or through a pipe is on disk meanwhile, in
+/// the output folder, unpacked. Errors: a vocabulary above 65,536, damaged input, a split without a document: ExitCode::data;
+/// settings, or output that exists: ExitCode::usage. After an error or a throwing `progress` no file of the run is left, and old
+/// shards are as they were (io/staging.h).
 Sidecar tokenize_files(const TokenizeSettings& settings, const Tokenizer& tokenizer, const TokenizeProgress& progress);
 
 // Reads a corpus as a sequence of jobs for encoders: about equal amounts of text, cut where tokens cannot change.
@@ -56,6 +55,7 @@ struct CorpusFile {
 struct TextPiece {
   std::shared_ptr<const TextFile> file;  ///< holds the bytes
   RawDocument document;
+  std::size_t source = 0;  ///< its place in CorpusReader::sources()
   bool starts_document = true;
   std::optional<Split> split;  ///< none (JSON lines only): both, cut by whoever decodes the line
 };
@@ -67,10 +67,10 @@ struct TextJob {
 
 class CorpusReader {
  public:
-  /// `validation_fraction` as in TokenizeSettings; with 0 each file's own split holds.
-  CorpusReader(std::vector<CorpusFile> files, std::string separator, double validation_fraction);
+  /// `validation_fraction` as in TokenizeSettings; with 0 each file's own split holds. `scratch`: a folder for what is decoded.
+  CorpusReader(std::vector<CorpusFile> files, TextOptions options, double validation_fraction, std::filesystem::path scratch);
 
-  /// Sum of the files' sizes.
+  /// Sum of the files' sizes, those of pipes as soon as they are read.
   std::int64_t total_bytes() const { return total_bytes_; }
   /// False at the end.
   bool next(TextJob& job);
@@ -78,19 +78,22 @@ class CorpusReader {
   const std::vector<SourceRecord>& sources() const { return sources_; }
 
  private:
+  std::shared_ptr<TextFile> open(std::size_t index);
+  bool has_documents(std::int64_t wanted);
   bool next_document();
   std::optional<Split> split_of_next();
   void finish_file();
 
   std::vector<CorpusFile> files_;
-  std::string separator_;
+  TextOptions options_;
   double validation_fraction_;
-  std::int64_t every_ = 0;      // this many documents make one for validation; 0: files' own splits
-  bool cut_documents_ = false;  // fewer than that: all are cut
+  std::filesystem::path scratch_;
+  bool cut_documents_ = false;  // too few for one of them to be validation: all are cut
   std::int64_t documents_ = 0;
   std::int64_t total_bytes_ = 0;
   std::int64_t finished_bytes_ = 0;
   std::size_t next_file_ = 0;
+  std::map<std::size_t, std::shared_ptr<TextFile>> pipes_;  // that were read to count documents
   std::shared_ptr<TextFile> file_;
   std::vector<TextPiece> pending_;  // what is left of the current document, last part first
   std::vector<SourceRecord> sources_;

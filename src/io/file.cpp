@@ -205,8 +205,9 @@ std::string FileWriter::close() {
   return hex(XXH3_128bits_digest(static_cast<XXH3_state_t*>(hash_state_)));
 }
 
-MappedFile::MappedFile(const std::filesystem::path& path) {
-  const Descriptor file = open_regular(path);
+MappedFile::MappedFile(const std::filesystem::path& path) : MappedFile(open_regular(path), path) {}
+
+MappedFile::MappedFile(const Descriptor& file, const std::filesystem::path& path) {
   const struct stat status = status_of(file, path);
   if (status.st_size == 0) return;
   const auto size = static_cast<std::size_t>(status.st_size);

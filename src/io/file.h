@@ -11,6 +11,8 @@
 
 namespace temper {
 
+class Descriptor;
+
 /// The whole file as bytes, or what a pipe brings.
 std::string read_file(const std::filesystem::path& path);
 /// For files that were found and not named by the user: refused at once where it is a pipe, a device or larger than `most_bytes`.
@@ -59,7 +61,10 @@ class FileWriter {
 /// A read-only memory map. An empty file maps to an empty span.
 class MappedFile {
  public:
+  MappedFile() = default;
   explicit MappedFile(const std::filesystem::path& path);
+  /// Of a file that is open; `path` is for messages.
+  MappedFile(const Descriptor& file, const std::filesystem::path& path);
   ~MappedFile();
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;

@@ -11,7 +11,7 @@ Sidecar example() {
   sidecar.tokenizer_hash = "0123456789abcdef0123456789abcdef";
   sidecar.vocab_size = 512;
   sidecar.end_of_text = 511;
-  sidecar.sources = {{"a.txt", 100, "aa", 0}, {"b.txt", 44, "bb", 3}};
+  sidecar.sources = {{"a.txt", 100, "aa", "text", {}}, {"b.txt", 44, "bb", "JSON lines in gzip", {5, 3, 2, "line 7: bad", 1}}};
   sidecar.split(Split::train) = {30, 2, 120, {{"x_train_000000.bin", 20, "s0", "p0"}, {"x_train_000001.bin", 10, "s1", "p1"}}};
   sidecar.split(Split::validation) = {8, 1, 24, {{"x_val_000000.bin", 8, "s2", "p2"}}};
   return sidecar;
@@ -43,7 +43,12 @@ TEST(Sidecar, SurvivesWritingAndReading) {
   EXPECT_EQ(read.sources[1].file, "b.txt");
   EXPECT_EQ(read.sources[1].bytes, 44);
   EXPECT_EQ(read.sources[1].hash, "bb");
-  EXPECT_EQ(read.sources[1].invalid_bytes, 3);
+  EXPECT_EQ(read.sources[1].kind, "JSON lines in gzip");
+  EXPECT_EQ(read.sources[1].found.documents, 5);
+  EXPECT_EQ(read.sources[1].found.invalid_bytes, 3);
+  EXPECT_EQ(read.sources[1].found.skipped, 2);
+  EXPECT_EQ(read.sources[1].found.first_bad, "line 7: bad");
+  EXPECT_EQ(read.sources[1].found.marks, 1);
   EXPECT_EQ(read.split(Split::train).tokens, 30);
   EXPECT_EQ(read.split(Split::train).documents, 2);
   EXPECT_EQ(read.split(Split::validation).bytes, 24);

@@ -230,6 +230,34 @@ TEST(ExpandGlobs, SortsMatchesAndKeepsTheOrderOfPatterns) {
   EXPECT_EQ(files, expected);
 }
 
+TEST(ExpandGlobs, TwoStarsReachEveryDepthAndFollowNoLinks) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directories(folder / "a/b/c");
+  std::filesystem::create_directories(folder / "a/.hidden");
+  for (const char* name : {"a/1.bin", "a/b/2.bin", "a/b/c/3.bin", "a/b/c/3.txt", "a/.hidden/4.bin"}) put_file(folder / name, "x");
+  std::filesystem::create_directory_symlink(folder / "a", folder / "a/b/circle");
+  const auto at = [&](const char* name) { return (folder / name).string(); };
+  using Paths = std::vector<std::filesystem::path>;
+  EXPECT_EQ(expand_globs({at("a/**/*.bin")}), Paths({at("a/1.bin"), at("a/b/2.bin"), at("a/b/c/3.bin")}));
+  EXPECT_EQ(expand_globs({at("**/b/**/*.bin")}), Paths({at("a/b/2.bin"), at("a/b/c/3.bin")}));
+  EXPECT_EQ(expand_globs({at("a/**/c/*")}), Paths({at("a/b/c/3.bin"), at("a/b/c/3.txt")}));
+  EXPECT_EQ(expand_globs({at("a/b/**")}), expand_globs({at("a/b/**/*")}));
+  EXPECT_EQ(expand_globs({at("a/b/**/*")}), Paths({at("a/b/2.bin"), at("a/b/c/3.bin"), at("a/b/c/3.txt")})) << "no folders";
+  expect_error(ExitCode::data, {"no file matches", "**/*.bin"}, [&] { expand_globs({at("c/**/*.bin")}); });
+}
+
+TEST(ExpandGlobs, NamesThatExistAreTakenAsTheyAre) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directories(folder / "run[1]");
+  std::filesystem::create_directories(folder / "run1");
+  for (const char* name : {"run[1]/a.bin", "run1/b.bin", "*.bin", "c.bin"}) put_file(folder / name, "x");
+  const auto at = [&](const char* name) { return (folder / name).string(); };
+  using Paths = std::vector<std::filesystem::path>;
+  EXPECT_EQ(expand_globs({at("run[1]/*.bin")}), Paths({at("run[1]/a.bin")}));
+  EXPECT_EQ(expand_globs({at("*.bin")}), Paths({at("*.bin")}));
+  EXPECT_EQ(expand_globs({at("run?/*.bin")}), Paths({at("run1/b.bin")}));
+}
+
 TEST(ExpandGlobs, RefusesNothingTwiceAndFolders) {
   const TemporaryFolder folder;
   put_file(folder / "a.bin", "x");

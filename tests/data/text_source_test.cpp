@@ -10,7 +10,7 @@ namespace temper {
 namespace {
 
 std::vector<std::string> documents(const std::filesystem::path& path, const std::string& separator) {
-  TextFile file(path, separator);
+  TextFile file(path, {separator, "text", BadText::few}, ::testing::TempDir());
   std::vector<std::string> found;
   for (RawDocument document; file.next(document);) found.emplace_back(document.bytes);
   return found;
@@ -31,14 +31,16 @@ TEST(TextFile, TextIsOneDocumentUnlessSeparated) {
 
 TEST(TextFile, JsonLinesHaveADocumentALine) {
   const TemporaryFolder folder;
-  TextFile file(put_file(folder / "a.jsonl", "{\"text\": \"a\"}\r\n\n{\"text\": \"b\\n<eot>\"}"), "<eot>");
+  TextFile file(put_file(folder / "a.jsonl", "{\"text\": \"a\"}\r\n\n{\"text\": \"b\\n<eot>\"}"), {"<eot>", "text", BadText::few},
+                folder.path());
   RawDocument document;
+  TextFindings found;
   ASSERT_TRUE(file.next(document));
   EXPECT_EQ(document.line, 1);
-  EXPECT_EQ(json_text(document, "text", file.path()), "a");
+  EXPECT_EQ(file.json_text(document, found), "a");
   ASSERT_TRUE(file.next(document));
   EXPECT_EQ(document.line, 3);
-  EXPECT_EQ(json_text(document, "text", file.path()), "b\n<eot>");
+  EXPECT_EQ(file.json_text(document, found), "b\n<eot>");
   EXPECT_FALSE(file.next(document));
 }
 
@@ -46,11 +48,10 @@ TEST(TextFile, RefusesWhatIsNoText) {
   const TemporaryFolder folder;
   const auto refused = [&](const std::string& contents, const std::string& part) {
     const std::string path = put_file(folder / "a.txt", contents);
-    expect_error(ExitCode::data, {"a.txt", part}, [&] { TextFile file(path, ""); });
+    expect_error(ExitCode::data, {"a.txt", part}, [&] { TextFile file(path, {}, folder.path()); });
   };
-  refused("\x1f\x8b\x08", "gunzip");
+  refused("\x1f\x8b\x08", "gzip that is cut short");
   refused("BZh9", "bunzip2");
-  refused("\xff\xfeh", "iconv");
   refused(shard_image({1, 2}), "token shard");
   refused("PAR1\x15\x04", "Parquet");
   refused("ARROW1" + std::string(2, '\0'), "Arrow");
@@ -67,34 +68,147 @@ TEST(TextFile, RefusesWhatIsNoText) {
   while (latin1.size() < 5000) latin1 += "L\xe0-bas, pr\xe8s du th\xe9\xe2tre.\n";
   refused(latin1, "the first at offset 1");
   refused(latin1, "LATIN1");
-  expect_error(ExitCode::io, {"missing.txt"}, [&] { TextFile file(folder / "missing.txt", ""); });
+  expect_error(ExitCode::io, {"missing.txt"}, [&] { TextFile file(folder / "missing.txt", {}, folder.path()); });
 }
 
 TEST(TextFile, AFewBrokenCharactersAreCounted) {
   const TemporaryFolder folder;
   const auto invalid_bytes = [&](const std::string& broken, std::size_t size) {
-    return TextFile(put_file(folder / "a.txt", broken + std::string(size - broken.size(), 'a')), "").invalid_bytes();
+    return TextFile(put_file(folder / "a.txt", broken + std::string(size - broken.size(), 'a')), {}, folder.path())
+        .record()
+        .found.invalid_bytes;
   };
   EXPECT_EQ(invalid_bytes("caf\xc3\xa9", 4000), 0);
   EXPECT_EQ(invalid_bytes("\xff b \xe2\x80 c", 3000), 3) << "one in a thousand";
-  expect_error(ExitCode::data, {"a.txt", "3 of its 2999 bytes", "offset 0"}, [&] { invalid_bytes("\xff b \xe2\x80 c", 2999); });
+  expect_error(ExitCode::data, {"a.txt, line 1", "3 of the file's 2999 bytes", "offset 0", "--on-bad-text"},
+               [&] { invalid_bytes("\xff b \xe2\x80 c", 2999); });
 }
 
-TEST(JsonText, ErrorsNameFileLineAndRemedy) {
-  const auto refused = [](const std::string& line, const std::vector<std::string>& parts) {
+class BadLines : public testing::Test {
+ protected:
+  // What a file with this line after six good ones gives for it.
+  std::optional<std::string> seventh(const std::string& line, BadText bad_text = BadText::skip, const std::string& field = "text") {
+    std::string lines;
+    for (int count = 0; count < 6; ++count) lines += "{\"" + field + "\": \"good\"}\n";
+    TextFile file(put_file(folder_ / "c.jsonl", lines + line), {"", field, bad_text}, folder_.path());
+    RawDocument document;
+    for (int count = 0; count < 7; ++count) EXPECT_TRUE(file.next(document));
+    found_ = {};
+    std::optional<std::string> text = file.json_text(document, found_);
+    file.check(found_);
+    return text;
+  }
+
+  TemporaryFolder folder_;
+  TextFindings found_;
+};
+
+TEST_F(BadLines, AreSkippedWithTheirPlaceAndReason) {
+  const auto skipped = [&](const std::string& line, const std::vector<std::string>& parts) {
+    EXPECT_EQ(seventh(line), std::nullopt) << line;
+    EXPECT_EQ(found_.skipped, 1);
+    EXPECT_TRUE(found_.first_bad.starts_with("line 7")) << found_.first_bad;
+    for (const std::string& part : parts) EXPECT_NE(found_.first_bad.find(part), std::string::npos) << found_.first_bad;
+    EXPECT_LT(found_.first_bad.size(), 400u);
     std::vector<std::string> all = parts;
-    all.push_back("c.jsonl, line 7: ");
-    expect_error(ExitCode::data, all, [&] { json_text({line, 7}, "text", "c.jsonl"); });
+    all.insert(all.end(), {"c.jsonl, line 7", "--on-bad-text"});
+    for (const BadText refusing : {BadText::few, BadText::refuse})
+      expect_error(ExitCode::data, all, [&] { seventh(line, refusing); });
   };
-  refused("{\"text\": \"a", {"not JSON"});
-  refused("[1, 2]", {"not a JSON object"});
-  refused("{\"content\": \"a\", \"id\": 1}", {"no field \"text\"", "content, id"});
-  refused("{\"text\": 3}", {"is number, not a string"});
-  refused("{\"text\": null}", {"is null"});
-  refused("{\"text\": \"\xff\"}", {"not JSON"});
-  refused("{\"text\": \"\\ud800\"}", {"not JSON"});
-  refused(std::string(100000, '['), {"not JSON"});
-  EXPECT_EQ(json_text({"{\"body\": \"\\u00e9\\ud83d\\ude00\"}", 1}, "body", "c"), "\xc3\xa9\xf0\x9f\x98\x80");
+  skipped("{\"text\": \"a", {"line 7, column 12: ", "syntax error"});
+  skipped("[1, 2]", {"not a JSON object"});
+  skipped("{\"content\": \"a\", \"id\": 1}", {"no field \"text\"", "content, id", "--json-field"});
+  skipped("{\"text\": 3}", {"is number, not a string"});
+  skipped("{\"text\": null}", {"is null"});
+  skipped("{\"text\": NaN}", {"is null"});
+  skipped("{\"text\": \"\xff\"}", {"ill-formed"});
+  skipped("{\"text\": \"\\ud800\"}", {"surrogate"});
+  skipped("{\"text\": \"" + std::string(5000, 'x') + "\xff\"}", {"ill-formed"});
+  skipped(std::string(100000, '['), {"deep"});
+}
+
+TEST_F(BadLines, AreMendedWhereTheTextIsThere) {
+  EXPECT_EQ(seventh("{\"body\": \"\\u00e9\\ud83d\\ude00\"}", BadText::few, "body"), "\xc3\xa9\xf0\x9f\x98\x80");
+  EXPECT_EQ(seventh(R"({"score": NaN, "text": "NaN \" Infinity", "more": [-Infinity, Infinity]})", BadText::refuse),
+            "NaN \" Infinity");
+  EXPECT_EQ(seventh("{\"text\": \"a\\ud83d b\\udc00\\u0041 \\\\ud83d \xff\"}", BadText::replace),
+            "a\xef\xbf\xbd b\xef\xbf\xbd"
+            "A \\ud83d \xef\xbf\xbd");
+  EXPECT_EQ(seventh("{\"text\": \"\\ud83d\\ude00 \\ud83d\"}", BadText::replace), "\xf0\x9f\x98\x80 \xef\xbf\xbd");
+  EXPECT_EQ(found_.skipped, 0);
+  EXPECT_EQ(seventh("{\"text\": \"\\ud8", BadText::replace), std::nullopt);
+  EXPECT_EQ(seventh("{\"text\": 3}", BadText::replace), std::nullopt) << "there is nothing to replace";
+}
+
+TEST_F(BadLines, OneInAThousandIsAllowed) {
+  std::string lines;
+  for (int count = 0; count < 1998; ++count) lines += "{\"text\": \"good\"}\n";
+  const auto read = [&](const std::string& bad) {
+    std::string text;
+    const TextOptions options;
+    found_ = read_text(put_file(folder_ / "c.jsonl", bad + lines + bad), options, folder_.path(), [&](std::string_view piece) {
+               text += piece;
+             }).found;
+  };
+  read("{}\n");
+  EXPECT_EQ(found_.skipped, 2);
+  EXPECT_EQ(found_.documents, 1998);
+  EXPECT_TRUE(found_.first_bad.starts_with("line 1: has no field")) << found_.first_bad;
+  expect_error(ExitCode::data, {"c.jsonl, line 1: ", "2002 lines", "--on-bad-text"}, [&] { read("{}\n{}\n"); });
+}
+
+TEST(TextFile, BytesThatAreNotUtf8FollowThePolicy) {
+  const TemporaryFolder folder;
+  const std::string path = put_file(folder / "a.txt", "one\n--two \xff\n--three\n");
+  const auto read = [&](BadText bad_text, const std::string& separator) {
+    std::string text;
+    const TextFindings found =
+        read_text(path, {separator, "text", bad_text}, folder.path(), [&](std::string_view piece) { text += piece; }).found;
+    return std::pair(text, found);
+  };
+  expect_error(ExitCode::data, {"a.txt, line 2", "--on-bad-text"}, [&] { read(BadText::few, "--"); });
+  expect_error(ExitCode::data, {"a.txt, line 2", "--on-bad-text"}, [&] { read(BadText::refuse, "--"); });
+  const auto [skipped, without] = read(BadText::skip, "--");
+  EXPECT_EQ(skipped, "one\n\nthree\n\n");
+  EXPECT_EQ(without.skipped, 1);
+  EXPECT_EQ(without.invalid_bytes, 0);
+  EXPECT_EQ(without.documents, 2);
+  const auto [replaced, with] = read(BadText::replace, "--");
+  EXPECT_EQ(replaced, "one\n\ntwo \xef\xbf\xbd\n\nthree\n\n");
+  EXPECT_EQ(with.invalid_bytes, 1);
+  EXPECT_TRUE(with.first_bad.starts_with("line 2: byte ff at offset 10")) << with.first_bad;
+}
+
+TEST(TextFile, KindsAreKnownByContent) {
+  const TemporaryFolder folder;
+  const auto kind = [&](const std::string& name, const std::string& contents) {
+    return TextFile(put_file(folder / name, contents), {}, folder.path()).record().kind;
+  };
+  const std::string lines = "{\"text\": \"a\", \"x\": NaN}\n\n{\"text\": \"b\"}\n";
+  for (const char* name : {"a.jsonl", "a.JSONL", "a.NdJson", "a.json", "a", "a.jsonl.zst"})
+    EXPECT_EQ(kind(name, lines), "JSON lines") << name;
+  EXPECT_EQ(kind("b.json", "{\"text\": \"a\"}"), "JSON lines") << "one line";
+  EXPECT_EQ(kind("b.jsonl", "\xef\xbb\xbf" + lines), "JSON lines");
+  EXPECT_EQ(kind("b", "{\"text\": \"a\"}\nno more\n"), "text");
+  EXPECT_EQ(kind("b", "{braces}\n"), "text");
+  EXPECT_NE(kind("b.txt", lines).find("name it .jsonl"), std::string::npos);
+  expect_error(ExitCode::data, {"c.json", "jq"}, [&] { kind("c.json", "[\n{\"text\": \"a\"}\n]"); });
+  expect_error(ExitCode::data, {"c.json", "jq"}, [&] { kind("c.json", "{\n\"text\": \"a\"\n}"); });
+}
+
+TEST(TextFile, MarksAreCounted) {
+  const TemporaryFolder folder;
+  const auto marks = [&](const std::string& name, const std::string& contents) {
+    return read_text(put_file(folder / name, contents), {}, folder.path(), [](std::string_view) {}).found.marks;
+  };
+  EXPECT_EQ(marks("a.txt", "a<|endoftext|><|endoftext|>\n<|endoftext|"), 2);
+  EXPECT_EQ(marks("a.jsonl", "{\"text\": \"a<|endoftext|>b\"}\n{\"text\": \"b\"}\n"), 1);
+}
+
+TEST(TextFile, WhatHasNoBordersIsRefused) {
+  EXPECT_EQ(piece_length(std::string(1000, 'a') + " b", 10, "a.txt"), 1000u);
+  expect_error(ExitCode::data, {"a.txt", "without a space"},
+               [&] { piece_length(std::string((std::size_t{16} << 20) + 11, 'a'), 10, "a.txt"); });
 }
 
 TEST(ValidationCut, PrefersParagraphThenLineThenWord) {

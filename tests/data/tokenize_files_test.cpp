@@ -1,8 +1,12 @@
 #include "data/tokenize.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <random>
+#include <thread>
 
 #include "shard_support.h"
 #include "tests/io/temporary_folder.h"
@@ -116,7 +120,7 @@ TEST_F(TokenizeFiles, DocumentsOfAllKindsInOrder) {
   const std::string text = put("b.txt", "one<|endoftext|>two\n<|endoftext|>\n");
   const std::string lines = put("a.jsonl", "{\"text\": \"three\"}\n\n{\"text\": \" \"}\n{\"id\": 1, \"text\": \"f\\u00fcnf\"}\n");
   TokenizeSettings made = settings({text, lines});
-  made.separator = "<|endoftext|>";
+  made.text.separator = "<|endoftext|>";
   const Sidecar sidecar = tokenize_files(made, tokenizer(), {});
   Tokens expected;
   for (const char* document : {"one", "two\n", "three", "f\xc3\xbcnf"}) add_document(expected, document);
@@ -144,7 +148,7 @@ TEST_F(TokenizeFiles, WithoutASeparatorTheMarkIsText) {
 
 TEST_F(TokenizeFiles, JsonField) {
   TokenizeSettings made = settings({put("a.ndjson", "{\"body\": \"b\", \"text\": \"t\"}")});
-  made.json_field = "body";
+  made.text.json_field = "body";
   Tokens expected;
   add_document(expected, "b");
   EXPECT_EQ(read(tokenize_files(made, tokenizer(), {}), Split::train), expected);
@@ -165,6 +169,99 @@ TEST_F(TokenizeFiles, ManyDocumentsGiveEveryNthToValidation) {
   EXPECT_EQ(read(sidecar, Split::validation), validation);
   EXPECT_EQ(sidecar.split(Split::validation).documents, 4);
   EXPECT_EQ(output_files(), Strings({"x.json", "x_train_000000.bin", "x_val_000000.bin"}));
+}
+
+TEST_F(TokenizeFiles, TheFractionIsTheOneThatWasAsked) {
+  std::string lines;
+  for (int number = 0; number < 1000; ++number) lines += "{\"text\": \"document " + std::to_string(number) + "\"}\n";
+  TokenizeSettings made = settings({put("a.jsonl", lines)});
+  for (const double fraction : {0.45, 0.3, 0.07, 0.333, 0.29, 0.001, 0.5}) {
+    made.validation_fraction = fraction;
+    const Sidecar sidecar = tokenize_files(made, tokenizer(), {});
+    EXPECT_EQ(sidecar.split(Split::validation).documents, std::llround(1000 * fraction)) << fraction;
+    EXPECT_EQ(sidecar.split(Split::train).documents, 1000 - std::llround(1000 * fraction)) << fraction;
+  }
+}
+
+TEST_F(TokenizeFiles, FractionsOfOneInNTakeEveryNth) {
+  std::string text;
+  for (int number = 0; number < 3000; ++number) text += "|" + std::to_string(number);
+  const std::string path = put("a.txt", text);
+  for (const int n : {2, 3, 5, 7, 10, 20, 49, 50, 100, 1000}) {
+    CorpusReader reader({{path, Split::train}}, {"|", "text", BadText::few}, 1.0 / n, folder_.path());
+    int number = 0;
+    for (TextJob job; reader.next(job);) {
+      for (const TextPiece& piece : job.pieces) {
+        ASSERT_EQ(piece.split, number % n == n - 1 ? Split::validation : Split::train) << number << " of every " << n;
+        ++number;
+      }
+    }
+    EXPECT_EQ(number, 3000);
+  }
+}
+
+TEST_F(TokenizeFiles, PackedTextsAndPipesGiveTheSameShards) {
+  std::string lines;
+  for (int number = 0; number < 30; ++number) {
+    lines += "{\"text\": \"document " + std::to_string(number);
+    for (int line = 0; line < 300; ++line) lines += "\\na line";
+    lines += "\"}\n";
+  }
+  const std::string plain = put("a.jsonl", lines);
+  std::string wide = "\xff\xfe";
+  for (const char letter : lines) wide += {letter, '\0'};
+  const std::string utf16 = put("a.json", wide);
+  const std::string pipe = folder_ / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  for (const double fraction : {0.0, 0.1, 0.01}) {  // no split, documents of it, the last part of each
+    TokenizeSettings made = settings({plain});
+    made.validation_fraction = fraction;
+    const Sidecar expected = tokenize_files(made, tokenizer(), {});
+    const Tokens train = read(expected, Split::train), validation = read(expected, Split::validation);
+    for (const std::string& input : {utf16, pipe}) {
+      std::thread writer([&] {
+        if (input == pipe) std::ofstream(pipe, std::ios::binary) << lines;
+      });
+      made.inputs = {input};
+      std::int64_t done = 0, all = 0;
+      const Sidecar sidecar = tokenize_files(made, tokenizer(), [&](std::int64_t bytes, std::int64_t total) {
+        EXPECT_GE(bytes, done);
+        done = bytes;
+        all = total;
+      });
+      writer.join();
+      EXPECT_EQ(read(sidecar, Split::train), train) << input << ' ' << fraction;
+      EXPECT_EQ(read(sidecar, Split::validation), validation) << input << ' ' << fraction;
+      EXPECT_EQ(all, static_cast<std::int64_t>(input == pipe ? lines.size() : wide.size()));
+      EXPECT_EQ(done, all);
+      EXPECT_EQ(sidecar.sources[0].kind, input == pipe ? "JSON lines" : "JSON lines in UTF-16");
+    }
+  }
+}
+
+TEST_F(TokenizeFiles, WhatWasFoundIsRecordedForAnyNumberOfThreads) {
+  std::string lines;
+  for (int number = 0; number < 30'000; ++number)
+    lines += number % 2000 == 1234 ? "{\"text\": null}\n" : "{\"text\": \"a document<|endoftext|> of a few words\"}\n";
+  const Strings inputs = {put("a.jsonl", lines), put("b.txt", prose(4000, 3) + "\xff<|endoftext|>")};
+  std::string expected;
+  for (const int threads : {1, 3}) {
+    TokenizeSettings made = settings(inputs);
+    made.threads = threads;
+    const Sidecar sidecar = tokenize_files(made, tokenizer(), {});
+    const TextFindings& found = sidecar.sources[0].found;
+    EXPECT_EQ(found.documents, 30'000 - 15);
+    EXPECT_EQ(found.skipped, 15);
+    EXPECT_EQ(found.marks, 30'000 - 15);
+    EXPECT_TRUE(found.first_bad.starts_with("line 1235: field \"text\" is null")) << found.first_bad;
+    EXPECT_EQ(sidecar.sources[1].kind, "text");
+    EXPECT_EQ(sidecar.sources[1].found.documents, 1);
+    EXPECT_EQ(sidecar.sources[1].found.marks, 1);
+    EXPECT_GE(sidecar.sources[1].found.invalid_bytes, 1);
+    const std::string written = read_file(folder_ / "out/x.json");
+    if (threads == 1) expected = written;
+    EXPECT_EQ(written, expected);
+  }
 }
 
 TEST_F(TokenizeFiles, FewDocumentsGiveTheirLastParts) {
@@ -238,12 +335,14 @@ TEST_F(TokenizeFiles, AnErrorInALineStopsTheRunAndLeavesNothing) {
   std::string lines;
   for (int number = 0; number < 20000; ++number)
     lines += "{\"text\": \"some words to fill the line " + std::to_string(number) + "\"}\n";
-  lines += "{\"text\": 5}\n" + lines;
-  expect_error(ExitCode::data, {"a.jsonl, line 20001", "number"},
+  std::string bad;
+  for (int number = 0; number < 41; ++number) bad += "{\"text\": 5}\n";
+  lines += bad + lines;
+  expect_error(ExitCode::data, {"a.jsonl, line 20001", "number", "--on-bad-text"},
                [&] { tokenize_files(settings({put("a.jsonl", lines)}), tokenizer(), {}); });
   EXPECT_EQ(output_files(), Strings());
   const std::string first = put("a.txt", prose(500'000, 6));
-  expect_error(ExitCode::data, {"b.txt", "gunzip"}, [&] {
+  expect_error(ExitCode::data, {"b.txt", "cut short"}, [&] {
     tokenize_files(settings({first, put("b.txt", "\x1f\x8b")}), tokenizer(), {});
   });
   EXPECT_EQ(output_files(), Strings());
@@ -330,7 +429,7 @@ TEST_F(TokenizeFiles, ShakespeareHas338025Tokens) {
 TEST(CorpusReader, CutsAboutEqualJobsThatHoldTheWholeText) {
   const TemporaryFolder folder;
   const std::string text = prose(2'000'000, 9);
-  CorpusReader reader({{put_file(folder / "a.txt", text), Split::train}}, "", 0.0);
+  CorpusReader reader({{put_file(folder / "a.txt", text), Split::train}}, {}, 0.0, folder.path());
   std::string whole;
   TextJob job;
   while (reader.next(job)) {

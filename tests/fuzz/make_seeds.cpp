@@ -1,4 +1,4 @@
-// make_seeds FOLDER: the inputs that fuzzing starts from, in FOLDER/safetensors, FOLDER/shard and FOLDER/peer_messages.
+// make_seeds FOLDER: the inputs that fuzzing starts from, in a folder for each target.
 #include <array>
 #include <cstdint>
 #include <filesystem>
@@ -65,5 +65,20 @@ int main(int argc, char** argv) {
   put("peer_messages", "absent", *temper::frame_of(temper::Absent{1, {0, 2}}));
   put("peer_messages", "lost", *temper::frame_of(temper::Lost{{1, "host", "why"}}));
   put("peer_messages", "beats", *temper::frame_of(temper::PeerMessage::beat) + *temper::frame_of(temper::PeerMessage::farewell));
+  // Two bytes choose name and policy; gzip and zstd of "one\ntwo\n".
+  const std::string lines =
+      "{\"text\": \"a \\ud83d\\ude00<|endoftext|>\", \"x\": NaN}\n{\"text\": null}\n{\"text\": \"\\ud83d\"}\n";
+  put("text", "lines", std::string("\0\2", 2) + lines);
+  put("text", "json", "\3\3" + lines);
+  put("text", "text", "\1\7one\n<|endoftext|>tw\xff o\n");
+  put("text", "marked", "\1\1\xef\xbb\xbfone");
+  put("text", "utf16le",
+      std::string("\1\3\xff\xfe"
+                  "o\0n\0\x3d\xd8\x00\xde\x3d\xd8",
+                  14));
+  put("text", "utf16be", std::string("\1\3\xfe\xff\0o\0n\xd8\x3d\xde\x00\xde\x00", 14));
+  put("text", "gzip",
+      std::string("\1\1\x1f\x8b\x08\0\0\0\0\0\0\x03\xcb\xcf\x4b\xe5\x2a\x29\xcf\xe7\x02\0\xe6\x0b\xba\x12\x08\0\0\0", 30));
+  put("text", "zstd", std::string("\1\1\x28\xb5\x2f\xfd\x00\x58\x41\0\0one\ntwo\n", 19));
   return 0;
 }

@@ -102,7 +102,7 @@ def texts(work: Workspace) -> None:
     for name, contents, says in (("t.parquet", b"PAR1" + bytes(range(256)) * 8 + b"PAR1", "Parquet"),
                                  ("t.txt", "Où est le café?\n".encode("latin-1") * 400, "LATIN1"),
                                  ("t16.txt", "plain".encode("utf-16-le") * 400, "NUL byte at offset 1"),
-                                 ("t.txt.gz", b"\x1f\x8b\x08" + few, "gunzip"),
+                                 ("t.txt.gz", b"\x1f\x8b\x08" + few, "cannot be decoded"),
                                  ("shard.txt", (work.folder / "data/t_val_000000.bin").read_bytes(), "token shard")):
         (work.folder / name).write_bytes(contents)
         work.fails(3, "data", "tokenize", name, "--tokenizer", "data", "--out", "none", "--name", "n", says=(name, says))
@@ -112,6 +112,13 @@ def texts(work: Workspace) -> None:
     for command in (("tokenize", "few.txt", "--tokenizer", "data", "--out", "few", "--name", "n"), ("train-tokenizer", "few.txt", "--vocab-size", "260", "--out", "few")):
         done = work.ok("data", *command)
         check("few.txt: 1 byte is not UTF-8" in done.stdout, f"a broken character is not told:\n{done.stdout}")
+        check("few.txt: text, 1 document" in done.stdout, f"what the input is is not told:\n{done.stdout}")
+    (work.folder / "bad.jsonl").write_text('{"text": "one"}\n{"text": null}\n{"text": "two<|endoftext|>", "score": NaN}\n')
+    for command in (("tokenize", "bad.jsonl", "--tokenizer", "data", "--out", "bad", "--name", "n"), ("train-tokenizer", "bad.jsonl", "--vocab-size", "260", "--out", "bad")):
+        work.fails(3, "data", *command, says=("bad.jsonl, line 2", "--on-bad-text"))
+        done = work.ok("data", *command, "--on-bad-text", "skip")
+        for says in ("bad.jsonl: JSON lines, 2 documents", "bad.jsonl: 1 line left out, the first: line 2", "<|endoftext|> stands in it 1 time"):
+            check(says in done.stdout, f"{says!r} is not told:\n{done.stdout}")
 
 
 def checkpoints(work: Workspace) -> None:

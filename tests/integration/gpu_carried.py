@@ -19,13 +19,13 @@ from pathlib import Path
 
 from harness import check, skip
 
-# Everything of these names is hidden, whether the script lists it or not. The libraries that dpkg, coreutils and git run with stay: PCRE2's and
-# xxHash's without their headers, pkg-config files and names for the linker.
-HIDDEN = ("*asio*", "*cli11*", "libfmt*", "nlohmann*", "libpcre2*-dev", "libxxhash-dev", "libsodium*", "*gtest*", "*gmock*", "googletest", "libboost*", "libopenmpi*", "openmpi*")
+# Everything of these names is hidden, whether the script lists it or not. The libraries that dpkg, coreutils and git run with stay: PCRE2's, xxHash's,
+# zlib's and zstd's without their headers, pkg-config files and names for the linker.
+HIDDEN = ("*asio*", "*cli11*", "libfmt*", "nlohmann*", "libpcre2*-dev", "libxxhash-dev", "zlib1g-dev", "libzstd-dev", "libsodium*", "*gtest*", "*gmock*", "googletest", "libboost*", "libopenmpi*", "openmpi*")
 HIDDEN += ("pkg-config", "pkgconf*", "libpkgconf*")
-HEADERS = ("asio.hpp", "CLI/CLI.hpp", "fmt/format.h", "nlohmann/json.hpp", "pcre2.h", "xxhash.h", "sodium.h", "gtest/gtest.h", "boost/version.hpp")
+HEADERS = ("asio.hpp", "CLI/CLI.hpp", "fmt/format.h", "nlohmann/json.hpp", "pcre2.h", "xxhash.h", "zlib.h", "zstd.h", "sodium.h", "gtest/gtest.h", "boost/version.hpp")
 # A file that includes each library, but for those of temper_io_tests (nlohmann-json, fmt, xxHash, GoogleTest).
-OBJECTS = ("src/distributed/peer_connection.cpp", "src/distributed/peer_messages.cpp", "src/cli/config_command.cpp", "src/data/pretokenizer.cpp", "kernels/emulated/fiber.cpp")
+OBJECTS = ("src/distributed/peer_connection.cpp", "src/distributed/peer_messages.cpp", "src/cli/config_command.cpp", "src/data/pretokenizer.cpp", "src/data/text_decoding.cpp", "kernels/emulated/fiber.cpp")
 
 NAMESPACE = """
 set -e

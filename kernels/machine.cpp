@@ -125,6 +125,11 @@ void narrow_processors(GroupLimits& limits, std::optional<double> quota, std::op
   if (quota && period && *quota > 0 && *period > 0) limits.processors = std::min(limits.processors, *quota / *period);
 }
 
+int within_quota(int threads) {
+  const double quota = std::max(1.0, std::ceil(group_limits().processors));
+  return quota < threads ? static_cast<int>(quota) : std::max(1, threads);
+}
+
 // Of address space or data: what setrlimit, ulimit -v and -d say.
 std::size_t resource_limit() {
   std::size_t least = unlimited;
@@ -163,9 +168,10 @@ GroupLimits group_limits(const fs::path& root) {
 int usable_processors() {
   // OpenMP asks the scheduler for the affinity and reads OMP_NUM_THREADS; what was set since then does not count.
   static const int threads = omp_get_max_threads();
-  const double quota = std::max(1.0, std::ceil(group_limits().processors));
-  return quota < threads ? static_cast<int>(quota) : std::max(1, threads);
+  return within_quota(threads);
 }
+
+int processors_to_share() { return within_quota(omp_get_num_procs()); }
 
 std::size_t memory_limit() { return std::min({meminfo("MemTotal"), group_limits().memory, resource_limit()}); }
 

@@ -14,6 +14,8 @@ std::string processor_name();
 /// Threads that can run at once: at least 1, at most those that OpenMP would start by itself (affinity, OMP_NUM_THREADS), and no
 /// more than the quota of the process's control groups.
 int usable_processors();
+/// The same for all processes together that this one starts, whatever OMP_NUM_THREADS says: that is about one process.
+int processors_to_share();
 
 /// Bytes this process may use at most.
 std::size_t memory_limit();

@@ -55,7 +55,7 @@ LocalMachine this_machine() {
   LocalMachine machine;
   machine.program = "/proc/self/exe";  // which stays this program when the file is replaced by a newer one
   machine.environment = environment();
-  machine.cores = static_cast<unsigned>(usable_processors());
+  machine.cores = static_cast<unsigned>(processors_to_share());
   machine.gpus = visible_gpus();
   return machine;
 }
@@ -157,7 +157,7 @@ void run(const SweepArguments& arguments, ExitCode& exit_code) {
   if (out.empty()) out = folder_given ? given : "sweeps" / given.stem();
   if (fs::exists(out / "sweep.json")) check_sweep_format(out);
   const Sweep sweep = make_sweep(folder_given ? open_sweep(given) : load_sweep(given), out);
-  for (const std::string& note : sweep.notes) std::fprintf(stderr, "note: %s\n", shown_message(note).c_str());
+  for (const std::string& note : sweep.notes) tell("note: " + note);
   if (arguments.status) {
     const SweepPlan plan = read_plan(sweep);  // a question: nothing is written
     write_output(RankingTable(sweep, plan).markdown() + status_text(sweep, plan));

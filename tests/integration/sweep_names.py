@@ -129,6 +129,9 @@ def check_processors(work: Workspace) -> None:
     (work.folder / "two.json").write_text(json.dumps({**json.loads((work.folder / "one.json").read_text()), "resources": {"trials_at_once": 2, "threads_per_trial": 1}}))
     done = subprocess.run(["taskset", "-c", first, work.temper, "sweep", "two.json", "--out", "two"], cwd=work.folder, capture_output=True, text=True)
     check(done.returncode == 2 and "threads_per_trial" in done.stderr, f"two processors on one: {done}")
+    # The threads of one process that somebody's shell asks for are not those of a sweep.
+    codes = [work.run("sweep", "two.json", "--out", "two", env={"OMP_NUM_THREADS": threads}).returncode for threads in ("1", "64")]
+    check(codes[0] == codes[1], f"OMP_NUM_THREADS decides whether a sweep runs: {codes}")
 
 
 def main() -> None:

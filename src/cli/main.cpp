@@ -24,9 +24,8 @@
 
 namespace {
 
-/// All messages leave here. They may quote anything: names, paths, what stands in files.
 int fail(temper::ExitCode code, const std::string& what) {
-  std::fprintf(stderr, "temper: %s\n", temper::shown_message(what).c_str());
+  temper::tell("temper: " + what);
   return static_cast<int>(code);
 }
 

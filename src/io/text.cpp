@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <iterator>
 #include <utility>
 
@@ -92,6 +93,8 @@ std::string shown_message(std::string_view message) {
     message.remove_prefix(end + line_end.size());
   }
 }
+
+void tell(const std::string& message) { std::fprintf(stderr, "%s\n", shown_message(message).c_str()); }
 
 Character first_character(std::string_view text) {
   const auto [bytes, point] = decoded(text);

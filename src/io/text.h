@@ -38,6 +38,9 @@ std::string shown(std::string_view text, std::size_t longest = 200);
 /// a line that looks like another message. Beginning and end of a line are kept: they say where, and what to do.
 std::string shown_message(std::string_view message);
 
+/// The same as a line on standard error: messages, warnings and notes leave temper here.
+void tell(const std::string& message);
+
 /// The first character of a text that is not empty; a byte that begins none stands alone.
 struct Character {
   std::string_view bytes;

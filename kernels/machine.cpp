@@ -1,7 +1,6 @@
 #include "kernels/machine.h"
 
 #include <omp.h>
-#include <sched.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -162,10 +161,7 @@ GroupLimits group_limits(const fs::path& root) {
 }
 
 int usable_processors() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  // It fails on machines with more than 1,024 processors; OpenMP counts those.
-  const int affine = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : omp_get_num_procs();
+  const int affine = omp_get_num_procs();
   const double quota = std::max(1.0, std::ceil(group_limits().processors));
   return quota < affine ? static_cast<int>(quota) : std::max(1, affine);
 }

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # temper runs Python i
 import sweep_curves
 import sweep_results
 from style import MATPLOTLIB_MISSING, pyplot
-from sweep_data import LOSS, Report, measured, read_report
+from sweep_data import LOSS, Report, measured, read_report, shown
 from sweep_page import page
 from sweep_picture import Picture
 
@@ -81,8 +81,8 @@ def main() -> None:
             pictures = None
         put(options.out / "report.html", page(report, pictures).encode("utf-8"))
     except OSError as error:
-        sys.exit(f"sweep.py: {error.filename}: {error.strerror}")
-    print(f"{options.out / 'report.html'}, and {sum(one.alone for one in pictures or [])} pictures as SVG and PNG beside it", file=sys.stderr)
+        sys.exit(f"sweep.py: {shown(str(error.filename))}: {error.strerror}")
+    print(f"{shown(str(options.out / 'report.html'))}, and {sum(one.alone for one in pictures or [])} pictures as SVG and PNG beside it", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,14 @@ def rough(value: Value) -> str:
     return f"{value:.3g}" if isinstance(value, float) else label(value)
 
 
+def shown(text: str) -> str:
+    """With \\u{202e} for what is not printable, as temper itself shows it: control characters, those that turn the direction of writing."""
+    return "".join(one if one.isprintable() else f"\\u{{{ord(one):x}}}" for one in text)
+
+
 def short(text: str, longest: int = 28) -> str:
-    """On one line, without what no font has, and not too long for a picture."""
-    text = "".join(one if one.isprintable() else "?" for one in " ".join(text.split()))
+    """On one line and not too long for a picture."""
+    text = shown(" ".join(text.split()))
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 

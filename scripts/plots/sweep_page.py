@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import re
 from collections.abc import Callable
-from html import escape
 from pathlib import Path
 
-from sweep_data import MEASURES, Configuration, Parameter, Report, Trial, label
+from sweep_data import MEASURES, Configuration, Parameter, Report, Trial, label, shown
 from sweep_picture import SEQUENCE, Picture
 from style import FAINT, GREY, INK
 
@@ -62,6 +62,11 @@ def page(report: Report, drawn: list[Picture] | None) -> str:
 """
 
 
+def escape(text: str) -> str:
+    """Text for an element or an attribute; the lines of logs and commands stay."""
+    return html.escape("\n".join(map(shown, text.split("\n"))))
+
+
 def section(identity: str, title: str, body: str) -> str:
     return f'<section id="{identity}">\n<h2>{title}</h2>\n{body}\n</section>'
 
@@ -89,10 +94,10 @@ def figures(parts: list[str], layout: str = "") -> str:
 
 
 def chooser(*choices: tuple[str, str, list[str], list[str]]) -> str:
-    """Selects, each of (name in the address, text before it, values, what they are shown as); the script shows them where there is a choice."""
+    """Selects, each of (name in the address, text before it, values, their texts); the script shows them where there is a choice."""
     text = ""
-    for name, before, values, shown in choices:
-        options = "".join(f'<option value="{escape(value)}">{escape(one)}</option>' for value, one in zip(values, shown))
+    for name, before, values, texts in choices:
+        options = "".join(f'<option value="{escape(value)}">{escape(one)}</option>' for value, one in zip(values, texts))
         text += f'<label{"" if len(values) > 1 else " class=single"}>{before} <select name="{name}">{options}</select></label>'
     return f'<form class="chooser" hidden>{text}</form>\n'
 

@@ -24,7 +24,7 @@ def heat_map(report: Report, first: Parameter, second: Parameter) -> Picture:
     cells = max(len(down.values), len(across.values)) <= MOST_CELLS and 2 * filled >= len(down.values) * len(across.values)
     caption = over_seeds(report) if cells else "a dot for each configuration"
     if rest and cells:
-        caption += "; best over " + ", ".join(rest)
+        caption += "; best over " + ", ".join(map(short, rest))
     caption += f"; outlined: {report.best_words}" if report.best else ""
     if not cells and any(one.rung < report.rungs for one in report.configurations):
         caption += "; small: stopped at an earlier rung"

@@ -1,5 +1,4 @@
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <numbers>
 #include <optional>
 
@@ -10,6 +9,7 @@
 #include "data/shard_sidecar.h"
 #include "data/tokenizer.h"
 #include "io/json.h"
+#include "io/text.h"
 #include "train/checkpoint.h"
 #include "train/evaluation.h"
 #include "train/progress.h"
@@ -69,7 +69,7 @@ void run(EvalArguments arguments) {
     settings.vocab_size = config.vocab_size;
     const BatchSource source(settings);
     identity.add_shards("--data", source.origins());
-    for (const std::string& note : identity.notes()) std::fprintf(stderr, "note: %s\n", note.c_str());
+    for (const std::string& note : identity.notes()) tell("note: " + note);
     const ValidationSample sample = validation_sample(source, config.n_ctx, arguments.tokens.value_or(0));
     const std::optional<double> loss =
         validation_loss(model, source, arguments.batch, config.n_ctx, sample, device_batch, *ops, *by_itself, [&](double share) {

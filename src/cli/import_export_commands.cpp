@@ -62,7 +62,7 @@ void write_hugging_face(const ModelFiles& arguments, StagedFiles& staged, const 
   save_hf_model(staged.path(), weights, tokenizer ? tokenizer->end_of_text() : last);
   if (tokenizer) tokenizer->save(staged.path(), weights.config().n_ctx);
   staged.commit();
-  tell_result("wrote " + arguments.to + ", " + format_count(static_cast<double>(weights.layout().parameter_count())) +
+  tell_result("wrote " + shown(arguments.to) + ", " + format_count(static_cast<double>(weights.layout().parameter_count())) +
               " parameters" + (tokenizer ? "" : "; no tokenizer: give one with --tokenizer if the model shall write") + "\n");
 }
 
@@ -94,7 +94,7 @@ void export_model(const ModelFiles& arguments) {
   save_llmc_model(staged.path() / fs::path(arguments.to).filename(), weights,
                   arguments.format == "llmc-bf16" ? DType::bf16 : DType::f32);
   staged.commit();
-  tell_result("wrote " + arguments.to + "\n");
+  tell_result("wrote " + shown(arguments.to) + "\n");
 }
 
 }  // namespace

@@ -17,14 +17,15 @@
 
 #include "cli/commands.h"
 #include "distributed/launch.h"
+#include "io/text.h"
 #include "kernels/check.h"
 #include "kernels/machine.h"
 #include "train/signals.h"
 
 namespace {
 
-int fail(temper::ExitCode code, const char* what) {
-  std::fprintf(stderr, "temper: %s\n", what);
+int fail(temper::ExitCode code, const std::string& what) {
+  temper::tell("temper: " + what);
   return static_cast<int>(code);
 }
 
@@ -103,8 +104,8 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);  // runs the subcommand
     return static_cast<int>(exit_code);
   } catch (const CLI::ParseError& error) {
-    // --help and --version come this way too, with status 0.
-    return app.exit(error) == 0 ? 0 : static_cast<int>(temper::ExitCode::usage);
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version come this way too
+    return fail(temper::ExitCode::usage, error.what() + std::string("\n  --help says what there is"));
   } catch (const temper::Error& error) {
     return fail(error.code(), error.what());
   } catch (const temper::OutOfMemory& error) {
@@ -116,8 +117,7 @@ int run(int argc, char** argv) {
   } catch (const std::filesystem::filesystem_error& error) {
     return fail(temper::ExitCode::io, error.what());
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "temper: unexpected error, please report it: %s\n", error.what());
-    return static_cast<int>(temper::ExitCode::unexpected);
+    return fail(temper::ExitCode::unexpected, std::string("unexpected error, please report it: ") + error.what());
   }
 }
 

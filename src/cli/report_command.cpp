@@ -116,10 +116,14 @@ void run(const ReportArguments& arguments) {
     write_output(report_json(source));
     return;
   }
-  if (!source.is_run) write_tables(source.sweep, source.plan);
   write_output(summary(source));
+  const bool may_write = ::access(folder.c_str(), W_OK) == 0;  // it may be another's sweep, who wants it read
+  if (!may_write && arguments.out.empty())
+    throw Error(ExitCode::io, "no pictures and no report.html: {} cannot be written to; name another folder for them with --out",
+                folder.string());
   const fs::path out = arguments.out.empty() ? folder / "report" : fs::path(arguments.out);
   arguments.out.empty() ? make_inner_folder(out) : make_folder(out);
+  if (!source.is_run) write_tables(source.sweep, source.plan, may_write ? folder : out);
   draw(source, find_plots(arguments.plots), out);
 }
 

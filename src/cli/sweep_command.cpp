@@ -120,10 +120,10 @@ class Needs {
 
 void report_end(const Sweep& sweep, const SweepOutcome& outcome, ExitCode& exit_code) {
   const SweepPlan plan = read_plan(sweep);
-  write_tables(sweep, plan);
+  write_tables(sweep, plan, sweep.folder);
   write_output(RankingTable(sweep, plan).markdown());
   std::fprintf(stderr, "%s%stables and best.json in %s\n", status_text(sweep, plan).c_str(), timing_text(sweep, plan).c_str(),
-               sweep.folder.c_str());
+               shown(sweep.folder.string()).c_str());
   if (outcome.interrupted) {
     std::fputs("stopped by a signal, the trials have saved; run the same command to go on\n", stderr);
     exit_code = ExitCode::saved;
@@ -158,10 +158,9 @@ void run(const SweepArguments& arguments, ExitCode& exit_code) {
   if (out.empty()) out = folder_given ? given : "sweeps" / given.stem();
   if (fs::exists(out / "sweep.json")) check_sweep_format(out);
   const Sweep sweep = make_sweep(folder_given ? open_sweep(given) : load_sweep(given), out);
-  for (const std::string& note : sweep.notes) std::fprintf(stderr, "note: %s\n", note.c_str());
+  for (const std::string& note : sweep.notes) tell("note: " + note);
   if (arguments.status) {
-    const SweepPlan plan = read_plan(sweep);
-    if (fs::is_directory(out)) write_tables(sweep, plan);
+    const SweepPlan plan = read_plan(sweep);  // a question: nothing is written
     write_output(RankingTable(sweep, plan).markdown() + status_text(sweep, plan));
     return;
   }
@@ -189,7 +188,7 @@ void run(const SweepArguments& arguments, ExitCode& exit_code) {
   write_file_atomically(out / "sweep.json", sweep_to_json(sweep.file));
   if (const std::size_t count = others(sweep)) {
     std::fprintf(stderr, "%zu folders in %s are of trials that this sweep does not ask for; they stay and are in no table\n", count,
-                 (out / "trials").c_str());
+                 shown((out / "trials").string()).c_str());
   }
   if (here) disown_slurm_tasks(out);
   const SweepOutcome outcome = run_sweep(sweep, *executor, arguments.retry_failed);

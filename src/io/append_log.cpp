@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
+#include <string>
+
+#include "io/text.h"
 
 namespace temper {
 
@@ -42,8 +44,7 @@ void AppendLog::sync() {
 void AppendLog::report(std::string_view operation, int error_number) {
   if (reported_) return;
   reported_ = true;
-  const std::string message = failure_message(operation, path_, error_number);
-  std::fprintf(stderr, "warning: %s; the run goes on, records are missing from this log\n", message.c_str());
+  tell("warning: " + failure_message(operation, path_, error_number) + "; the run goes on, records are missing from this log");
 }
 
 }  // namespace temper

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <ctime>
@@ -13,6 +14,7 @@
 #include "io/descriptor.h"
 #include "io/error.h"
 #include "io/file.h"
+#include "io/text.h"
 
 namespace temper {
 namespace {
@@ -26,15 +28,12 @@ std::string describe_this_process() {
   return fmt::format("process {} on host {} since {}\n", ::getpid(), host_name(), started.data());
 }
 
-// The holder's line. Anyone may have written the file, so only printable characters of it reach a terminal.
+// The holder's line.
 std::string read_holder(const Descriptor& file) {
   std::array<char, 512> text{};
   const ssize_t count = ::pread(file.get(), text.data(), text.size(), 0);
-  std::string holder;
-  for (ssize_t i = 0; i < count && text[static_cast<std::size_t>(i)] != '\n'; ++i) {
-    const char character = text[static_cast<std::size_t>(i)];
-    holder += character >= ' ' && character <= '~' ? character : '?';
-  }
+  const std::string_view written(text.data(), static_cast<std::size_t>(std::max<ssize_t>(0, count)));
+  const std::string holder = shown(written.substr(0, written.find('\n')));  // anyone may have written the file
   return holder.empty() ? "another process" : holder;
 }
 

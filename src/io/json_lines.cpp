@@ -1,10 +1,12 @@
 #include "io/json_lines.h"
 
-#include <cstdio>
+#include <fmt/format.h>
+
 #include <stdexcept>
 #include <string>
 
 #include "io/file.h"
+#include "io/text.h"
 
 namespace temper {
 
@@ -14,8 +16,8 @@ JsonLinesFile::JsonLinesFile(const std::filesystem::path& path, std::uint64_t ke
     return;
   }
   // Shorter after a power cut, or edited: the last line may be torn, and the next must not be glued to it.
-  std::fprintf(stderr, "warning: %s has %llu bytes where the checkpoint recorded %llu; earlier lines are missing\n", path.c_str(),
-               static_cast<unsigned long long>(log_.size()), static_cast<unsigned long long>(keep_bytes));
+  tell(fmt::format("warning: {} has {} bytes where the checkpoint recorded {}; earlier lines are missing", path.string(),
+                   log_.size(), keep_bytes));
   const std::string contents = read_file(path);
   log_.truncate(contents.rfind('\n') + 1);  // npos + 1 is 0: not one whole line
 }

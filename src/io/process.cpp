@@ -12,6 +12,7 @@
 
 #include "io/descriptor.h"
 #include "io/error.h"
+#include "io/text.h"
 
 namespace temper {
 namespace {
@@ -61,9 +62,19 @@ fs::path find_program(std::string_view name, std::string_view path) {
 std::string shell_word(std::string_view text) {
   constexpr std::string_view plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=+:.,/%@";
   if (!text.empty() && text.find_first_not_of(plain) == std::string_view::npos) return std::string(text);
-  std::string word = "'";
-  for (const char c : text) word += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return word + "'";
+  std::string word = "'", printable = "$'";
+  bool is_printable = true;
+  while (!text.empty()) {
+    const Character next = first_character(text);
+    is_printable &= next.printable;
+    word += next.bytes == "'" ? "'\\''" : next.bytes;
+    for (const char c : next.bytes) {
+      if (c == '\'' || c == '\\') printable += '\\';
+      printable += next.printable ? std::string(1, c) : fmt::format("\\{:03o}", static_cast<unsigned char>(c));
+    }
+    text.remove_prefix(next.bytes.size());
+  }
+  return (is_printable ? word : printable) + "'";
 }
 
 pid_t start_program(const Command& command) {

@@ -16,7 +16,8 @@ namespace temper {
 /// absolute, such as "." and "", are passed over: in the current folder lies what came with somebody's data.
 std::filesystem::path find_program(std::string_view name, std::string_view path);
 
-/// `text` as one word of a shell.
+/// `text` as one word of a shell, on one line and printable, so that it may stand in a comment and on a page: what is not goes into
+/// $'...', which bash and zsh read.
 std::string shell_word(std::string_view text);
 
 struct Command {

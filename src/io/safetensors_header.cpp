@@ -10,6 +10,7 @@
 
 #include "io/error.h"
 #include "io/safetensors.h"
+#include "io/text.h"
 
 namespace temper {
 namespace {
@@ -22,13 +23,8 @@ constexpr std::size_t max_rank = 8;
 constexpr std::size_t max_name_bytes = 512;
 constexpr std::string_view reserved_name = "__metadata__";
 
-// Text of a file that may be hostile, fit for a terminal: short and printable.
-std::string shown(std::string_view text) {
-  constexpr std::size_t longest = 80;
-  std::string result = "\"";
-  for (const char character : text.substr(0, longest)) result += character >= ' ' && character <= '~' ? character : '?';
-  return result + (text.size() > longest ? "...\"" : "\"");
-}
+// Text of a file that may be hostile.
+std::string in_quotes(std::string_view text) { return '"' + shown(text, 80) + '"'; }
 
 std::string number(std::uint64_t value) { return std::to_string(value); }
 
@@ -91,14 +87,15 @@ class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
 
   bool string(string_t& value) override {
     if (next_ == Next::dtype) {
-      if (safetensors_dtype_size(value) == 0) fail("has the unknown dtype " + shown(value));
+      if (safetensors_dtype_size(value) == 0) fail("has the unknown dtype " + in_quotes(value));
       entries_.back().dtype = value;
       next_ = Next::tensor_key;
       return true;
     }
     if (next_ != Next::metadata_value) return unexpected("a string");
     if (metadata_.size() == max_entries) refuse(label_, "__metadata__ has more than 100000 entries");
-    if (!metadata_.emplace(metadata_name_, value).second) refuse(label_, "__metadata__ has " + shown(metadata_name_) + " twice");
+    if (!metadata_.emplace(metadata_name_, value).second)
+      refuse(label_, "__metadata__ has " + in_quotes(metadata_name_) + " twice");
     next_ = Next::metadata_key;
     return true;
   }
@@ -124,7 +121,7 @@ class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
       case Next::root_key:
         return root_key(name);
       case Next::metadata_key:
-        if (const char* fault = name_fault(name)) refuse(label_, "the __metadata__ key " + shown(name) + " " + fault);
+        if (const char* fault = name_fault(name)) refuse(label_, "the __metadata__ key " + in_quotes(name) + " " + fault);
         metadata_name_ = name;
         next_ = Next::metadata_value;
         return true;
@@ -187,7 +184,7 @@ class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
       return true;
     }
     if (entries_.size() == max_entries) refuse(label_, "it has more than 100000 tensors");
-    if (const char* fault = name_fault(name)) refuse(label_, "the tensor name " + shown(name) + " " + fault);
+    if (const char* fault = name_fault(name)) refuse(label_, "the tensor name " + in_quotes(name) + " " + fault);
     entries_.push_back({name, {}, {}, 0, 0});
     has_dtype_ = has_shape_ = has_offsets_ = false;
     offset_count_ = 0;
@@ -207,16 +204,18 @@ class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
       seen = &has_offsets_;
       next_ = Next::offsets_array;
     } else {
-      fail("has the unknown key " + shown(name));
+      fail("has the unknown key " + in_quotes(name));
     }
     if (std::exchange(*seen, true)) fail("has " + name + " twice");
     return true;
   }
 
-  [[noreturn]] void fail(const std::string& what) const { refuse(label_, "tensor " + shown(entries_.back().name) + " " + what); }
+  [[noreturn]] void fail(const std::string& what) const {
+    refuse(label_, "tensor " + in_quotes(entries_.back().name) + " " + what);
+  }
 
   bool unexpected(const char* found) const {
-    const std::string place = entries_.empty() ? "at the beginning" : "near tensor " + shown(entries_.back().name);
+    const std::string place = entries_.empty() ? "at the beginning" : "near tensor " + in_quotes(entries_.back().name);
     refuse(label_, std::string("its header has ") + found + " where none may be, " + place);
   }
 
@@ -235,14 +234,14 @@ void check_names_differ(const std::vector<TensorEntry>& entries, const std::stri
                  [](const TensorEntry& entry) { return std::string_view(entry.name); });
   std::sort(names.begin(), names.end());
   const auto twice = std::adjacent_find(names.begin(), names.end());
-  if (twice != names.end()) refuse(label, "tensor " + shown(*twice) + " occurs twice");
+  if (twice != names.end()) refuse(label, "tensor " + in_quotes(*twice) + " occurs twice");
 }
 
 // `entries` in the order of the data must tile the data section exactly.
 void check_layout(const std::vector<TensorEntry>& entries, std::uint64_t data_bytes, const std::string& label) {
   std::uint64_t position = 0;
   for (const TensorEntry& entry : entries) {
-    const std::string tensor = "tensor " + shown(entry.name);
+    const std::string tensor = "tensor " + in_quotes(entry.name);
     const std::string range = number(entry.begin) + " to " + number(entry.end);
     if (entry.begin > entry.end) refuse(label, tensor + " ends before it begins: " + range);
     if (entry.begin != position) {
@@ -319,25 +318,25 @@ std::vector<TensorEntry> parse_safetensors(std::span<const std::byte> file, cons
 }
 
 std::string format_safetensors_head(std::vector<TensorEntry>& entries, const std::map<std::string, std::string>& metadata) {
-  const auto quoted = [](const std::string& text) { return nlohmann::json(text).dump(); };
+  const auto json = [](const std::string& text) { return nlohmann::json(text).dump(); };
   std::string header = "{";
   if (!metadata.empty()) {
-    header += quoted(std::string(reserved_name)) + ":" + nlohmann::json(metadata).dump();
+    header += json(std::string(reserved_name)) + ":" + nlohmann::json(metadata).dump();
   }
   std::vector<std::string_view> names;
   std::uint64_t position = 0;
   for (TensorEntry& entry : entries) {
     const char* const fault = entry.name == reserved_name ? "is reserved" : name_fault(entry.name);
-    if (fault != nullptr) throw std::logic_error("the tensor name " + shown(entry.name) + " " + fault);
+    if (fault != nullptr) throw std::logic_error("the tensor name " + in_quotes(entry.name) + " " + fault);
     const std::optional<std::uint64_t> size = byte_size(entry);
     if (!size || entry.shape.size() > max_rank)
-      throw std::logic_error("tensor " + shown(entry.name) + " has an impossible dtype or shape");
+      throw std::logic_error("tensor " + in_quotes(entry.name) + " has an impossible dtype or shape");
     names.push_back(entry.name);
     entry.begin = position;
     if (__builtin_add_overflow(position, *size, &position)) throw std::logic_error("the tensors' sizes overflow");
     entry.end = position;
     if (header.size() > 1) header += ',';
-    header += quoted(entry.name) + R"(:{"dtype":")" + entry.dtype + R"(","shape":)" + nlohmann::json(entry.shape).dump() +
+    header += json(entry.name) + R"(:{"dtype":")" + entry.dtype + R"(","shape":)" + nlohmann::json(entry.shape).dump() +
               R"(,"data_offsets":[)" + number(entry.begin) + "," + number(entry.end) + "]}";
   }
   std::sort(names.begin(), names.end());

@@ -1,4 +1,4 @@
-// Numbers and lists as people read them.
+// Numbers, lists and text from outside as people read them.
 #pragma once
 
 #include <fmt/format.h>
@@ -28,5 +28,27 @@ std::string joined(const Items& items, std::string_view separator = ", ") {
   }
   return text;
 }
+
+/// Text from outside (a name, a label, a path, a message that quotes them) that can do nothing to a terminal or a page: on one
+/// line, and with \x1b or \u{202e} for what is not printable: control characters, invisible ones, those that turn the direction of
+/// writing, and bytes that are no UTF-8. Of what has more than `longest` characters the middle is left out, "...".
+std::string shown(std::string_view text, std::size_t longest = 200);
+
+/// The same for a message of temper, which may be a list: line ends before two spaces are its own and stay. No name can thus write
+/// a line that looks like another message. Beginning and end of a line are kept: they say where, and what to do.
+std::string shown_message(std::string_view message);
+
+/// The same as a line on standard error: messages, warnings and notes leave temper here.
+void tell(const std::string& message);
+
+/// The first character of a text that is not empty; a byte that begins none stands alone.
+struct Character {
+  std::string_view bytes;
+  bool printable = false;
+};
+Character first_character(std::string_view text);
+
+/// Characters of UTF-8 text.
+std::size_t text_width(std::string_view text);
 
 }  // namespace temper

@@ -3,26 +3,45 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
+#include <system_error>
+
+#include "io/text.h"
 
 namespace temper {
 namespace {
 
-/// `text` with `instead` in place of each `character`.
-std::string replaced(std::string_view text, char character, std::string_view instead) {
+constexpr std::size_t whole = std::string::npos;  // nothing is left out
+
+/// `text` with `before` in front of each of these characters.
+std::string marked(std::string_view text, std::string_view characters, char before) {
   std::string result;
-  for (const char c : text) c == character ? result += instead : result += c;
+  for (const char c : text) {
+    if (characters.find(c) != std::string_view::npos) result += before;
+    result += c;
+  }
   return result;
 }
 
-std::string csv_cell(const std::string& text) {
-  return text.find_first_of(",\"\n\r") == std::string::npos ? text : fmt::format("\"{}\"", replaced(text, '"', "\"\""));
+bool is_number(std::string_view text) {
+  if (text.starts_with('+')) text.remove_prefix(1);
+  double number = 0.0;
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return failed != std::errc::invalid_argument && end == text.data() + text.size();
 }
 
-bool continues_character(char c) { return (c & 0xC0) == 0x80; }
+std::string csv_cell(const std::string& cell) {
+  std::string text = shown(cell, whole);
+  const bool is_formula = !text.empty() && std::string_view("=+-@").find(text[0]) != std::string_view::npos && !is_number(text);
+  if (is_formula) text = fmt::format("'{}", text);
+  return text.find_first_of(",\"") == std::string::npos ? text : fmt::format("\"{}\"", marked(text, "\"", '"'));
+}
 
 }  // namespace
 
-std::string aligned_table(const TextRows& rows, std::string_view alignment, bool underlined) {
+std::string aligned_table(const TextRows& cells, std::string_view alignment, bool underlined) {
+  TextRows rows = cells;
+  for (auto& row : rows) std::transform(row.begin(), row.end(), row.begin(), terminal_text);
   std::vector<std::size_t> widths(rows.front().size(), 0);
   for (const auto& row : rows) {
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], text_width(row[i]));
@@ -51,7 +70,7 @@ std::string markdown_table(const TextRows& rows) {
   std::string text;
   const auto add_line = [&](const std::vector<std::string>& row) {
     text += "|";
-    for (const std::string& cell : row) text += fmt::format(" {} |", replaced(cell, '|', "\\|"));
+    for (const std::string& cell : row) text += fmt::format(" {} |", marked(shown(cell), "\\|`<&[*", '\\'));
     text += "\n";
   };
   add_line(rows.front());
@@ -69,22 +88,13 @@ std::string csv_table(const TextRows& rows) {
   return text;
 }
 
-std::size_t text_width(std::string_view text) {
-  return text.size() - static_cast<std::size_t>(std::count_if(text.begin(), text.end(), continues_character));
-}
-
 std::string pad_left(std::string_view text, std::size_t width) {
   return std::string(width - std::min(width, text_width(text)), ' ') + std::string(text);
 }
 
 std::string terminal_text(std::string_view text) {
-  constexpr std::size_t longest = 32;
-  std::string result;
-  for (const char c : text) {
-    if (!continues_character(c) && text_width(result) == longest) return result + "…";
-    result += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? '?' : c;
-  }
-  return result;
+  constexpr std::size_t longest = 40;
+  return shown(text, longest);
 }
 
 }  // namespace temper

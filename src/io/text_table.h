@@ -1,4 +1,5 @@
-// Tables as text: aligned columns for a terminal, Markdown, CSV.
+// Tables as text: aligned columns for a terminal, Markdown, CSV. Cells may hold anything: each form makes them harmless for whoever
+// reads it, with shown() of io/text.h.
 #pragma once
 
 #include <cstddef>
@@ -15,14 +16,12 @@ using TextRows = std::vector<std::vector<std::string>>;
 /// for all further ones. A row may have fewer cells than the first.
 std::string aligned_table(const TextRows& rows, std::string_view alignment, bool underlined = false);
 std::string markdown_table(const TextRows& rows);
-/// As RFC 4180 has it, with line feeds.
+/// As RFC 4180 has it, with line feeds. Text that a spreadsheet would take for a formula stands behind an apostrophe.
 std::string csv_table(const TextRows& rows);
 
-/// Characters of UTF-8 text.
-std::size_t text_width(std::string_view text);
 /// The text behind as many spaces as make it that wide.
 std::string pad_left(std::string_view text, std::size_t width);
-/// Text from a file for a terminal: without control characters, which could do anything to it, and not too long for a table.
+/// Text from a file as a table for a terminal has it: shown(), and not too long for a column.
 std::string terminal_text(std::string_view text);
 
 }  // namespace temper

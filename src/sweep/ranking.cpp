@@ -232,23 +232,22 @@ std::string RankingTable::csv() const {
   return csv_table(rows);
 }
 
-TextRows RankingTable::rows_for_people(std::size_t most, std::string (*shown)(std::string_view)) const {
+TextRows RankingTable::rows_for_people(std::size_t most) const {
   TextRows rows(std::min(most, results_.size()) + 1);
   for (const Column& column : columns_) {
     if (!column.heading) continue;
-    rows[0].push_back(shown(*column.heading));
-    for (std::size_t i = 1; i < rows.size(); ++i) rows[i].push_back(shown(column.cells[i - 1].text));
+    rows[0].push_back(*column.heading);
+    for (std::size_t i = 1; i < rows.size(); ++i) rows[i].push_back(column.cells[i - 1].text);
   }
   return rows;
 }
 
 std::string RankingTable::markdown() const {
-  const TextRows rows = rows_for_people(results_.size(), [](std::string_view text) { return std::string(text); });
-  return markdown_table(rows) + (verdict_.empty() ? "" : "\n") + verdict_;
+  return markdown_table(rows_for_people(results_.size())) + (verdict_.empty() ? "" : "\n") + verdict_;
 }
 
 std::string RankingTable::text(std::size_t most) const {
-  const TextRows rows = rows_for_people(most, terminal_text);
+  const TextRows rows = rows_for_people(most);
   const std::size_t more = results_.size() + 1 - rows.size();
   return aligned_table(rows, std::string(rows[0].size() - 1, 'r') + "l") +
          (more > 0 ? "... and " + std::to_string(more) + " more in results.md\n" : "") + verdict_;

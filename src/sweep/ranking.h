@@ -91,7 +91,7 @@ class RankingTable {
   };
 
   static Cell number(const std::optional<double>& value);
-  TextRows rows_for_people(std::size_t most, std::string (*shown)(std::string_view)) const;
+  TextRows rows_for_people(std::size_t most) const;
 
   std::vector<SweepResult> results_;
   std::string verdict_;

@@ -10,6 +10,7 @@
 #include "io/error.h"
 #include "io/json.h"
 #include "io/process.h"
+#include "io/text.h"
 #include "io/text_table.h"
 #include "sweep/metric.h"
 #include "sweep/ranking.h"
@@ -143,10 +144,10 @@ Json states_json(const SweepPlan& plan) {
 constexpr std::size_t most_columns = 12, most_rows = 30;  // of a map; what is larger is a picture
 
 /// A value as a chart shows it.
-std::string shown(const Value& value) { return terminal_text(label_text(value)); }
+std::string value_text(const Value& value) { return terminal_text(label_text(value)); }
 
 std::size_t widest(const std::vector<Value>& values, std::size_t least) {
-  for (const Value& value : values) least = std::max(least, text_width(shown(value)));
+  for (const Value& value : values) least = std::max(least, text_width(value_text(value)));
   return least;
 }
 
@@ -228,10 +229,10 @@ std::string map_text(const Sweep& sweep, const std::vector<SweepResult>& results
   const std::size_t left = widest(rows, text_width(corner)), cell = widest(tops, 7);
 
   std::string text = std::string(left + 2, ' ') + terminal_text(names[across]) + "\n" + pad_left(corner, left);
-  for (const Value& value : tops) text += "  " + pad_left(shown(value), cell) + " ";
+  for (const Value& value : tops) text += "  " + pad_left(value_text(value), cell) + " ";
   text += "\n";
   for (const Value& row : rows) {
-    text += pad_left(shown(row), left);
+    text += pad_left(value_text(row), left);
     for (const Value& top : tops) {
       const SweepResult* result = find_result(sweep, results, {{down, &row}, {across, &top}});
       const bool known = result != nullptr && result->metric;
@@ -258,7 +259,7 @@ std::string dots_text(const Sweep& sweep, const std::vector<SweepResult>& result
   std::string text = pad_left(name, left) + "  " + pad_left(sweep.file.metric.name, 8) + "   better ─── worse\n";
   for (const Value& value : values) {
     const SweepResult* result = find_result(sweep, results, {{column, &value}});
-    text += pad_left(shown(value), left) + "  ";
+    text += pad_left(value_text(value), left) + "  ";
     text += pad_left(figure(result), 8);
     if (result == nullptr || !result->metric) {
       text += "\n";

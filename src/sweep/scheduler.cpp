@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "io/error.h"
+#include "io/text.h"
 #include "train/progress.h"
 #include "train/signals.h"
 
@@ -45,7 +46,7 @@ class SweepProgress {
   void show(const SweepPlan& plan, std::size_t running);
   /// A trial finished or failed.
   void ended(const Sweep& sweep, const SweepPlan& plan, const PlannedTrial& trial);
-  void note(const std::string& text) { line_.note(text); }
+  void note(const std::string& text) { line_.note(shown_message(text)); }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -99,7 +100,7 @@ void SweepProgress::ended(const Sweep& sweep, const SweepPlan& plan, const Plann
   } else {
     text += ": finished without " + sweep.file.metric.name;
   }
-  line_.note(text + "  (" + summary(plan) + ")");
+  note(text + "  (" + summary(plan) + ")");
 }
 
 class Scheduler {

@@ -76,10 +76,11 @@ Answer ask(const std::vector<std::string>& command, const std::vector<std::strin
   return {code, written(out), written(err)};
 }
 
-/// What a program said of its failure, without the line ends.
+/// What a program said of its failure, as lines of a message.
 std::string complaint(const std::vector<std::string>& command, const Answer& answer) {
-  std::string text = answer.err.empty() ? answer.out : answer.err;
-  while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+  std::istringstream said(answer.err.empty() ? answer.out : answer.err);
+  std::string text;
+  for (std::string line; std::getline(said, line);) text += (text.empty() || line.empty() ? "" : "\n  ") + line;
   return text.empty() ? command[0] + " ended with exit code " + std::to_string(answer.exit_code) : text;
 }
 

@@ -11,6 +11,7 @@
 #include "io/error.h"
 #include "io/file.h"
 #include "io/process.h"
+#include "io/text.h"
 
 namespace temper {
 namespace {
@@ -18,7 +19,9 @@ namespace {
 namespace fs = std::filesystem;
 
 /// A line on stderr that stays, in place of the one that rewrites itself on a terminal.
-void note(const std::string& text) { std::fprintf(stderr, "%s%s\n", ::isatty(STDERR_FILENO) == 1 ? "\r\033[K" : "", text.c_str()); }
+void note(const std::string& text) {
+  std::fprintf(stderr, "%s%s\n", ::isatty(STDERR_FILENO) == 1 ? "\r\033[K" : "", shown_message(text).c_str());
+}
 
 /// A path in which sbatch sees no placeholders.
 std::string literal(const fs::path& path) {

@@ -7,6 +7,7 @@
 #include "config/validate.h"
 #include "io/file.h"
 #include "io/json.h"
+#include "io/text.h"
 #include "io/text_table.h"
 #include "sweep/ranking.h"
 #include "sweep/scheduler.h"
@@ -73,9 +74,9 @@ std::string best_config(const Sweep& sweep, const std::vector<SweepResult>& resu
 
 }  // namespace
 
-void write_tables(const Sweep& sweep, const SweepPlan& plan) {
+void write_tables(const Sweep& sweep, const SweepPlan& plan, const fs::path& folder) {
   const RankingTable ranking(sweep, plan);
-  const auto write = [&](const char* name, const std::string& text) { write_file_atomically(sweep.folder / name, text); };
+  const auto write = [&](const char* name, const std::string& text) { write_file_atomically(folder / name, text); };
   write("results.csv", ranking.csv());
   write("results.md", ranking.markdown());
   write("results.json", results_json(sweep, ranking));
@@ -84,7 +85,7 @@ void write_tables(const Sweep& sweep, const SweepPlan& plan) {
   if (ranking.results().front().metric) {
     write("best.json", best_config(sweep, ranking.results()));
   } else {
-    fs::remove(sweep.folder / "best.json");
+    fs::remove(folder / "best.json");
   }
 }
 
@@ -127,8 +128,8 @@ std::string cost_text(const Sweep& sweep, const SweepPlan& plan,
     std::snprintf(line, sizeof(line), "%s  %-11s  %-10s  %-8.2e  %-8s  %-8s  ", trial->id.c_str(),
                   std::string(to_string(status.state)).c_str(), format_count(trial_tokens).c_str(), trial->flops,
                   memory ? format_bytes(*memory).c_str() : "-", time.c_str());
-    text +=
-        line + describe(sweep.file, sweep.configurations[trial->configuration]) + ", seed " + std::to_string(trial->seed) + "\n";
+    const std::string name = describe(sweep.file, sweep.configurations[trial->configuration]);
+    text += line + shown(name) + ", seed " + std::to_string(trial->seed) + "\n";
     tokens += trial_tokens;
     flops += trial->flops;
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <string>
@@ -10,11 +11,11 @@
 
 namespace temper {
 
-/// Writes into the sweep's folder: results.csv, results.md and results.json (a row per configuration, ranked), trials.csv,
-/// best.json (the best configuration, ready to train, or the first of those that tie; not there before a trial has finished) and
-/// timing.csv. All but timing.csv depend on the sweep file and the trials' results alone: two sweeps with equal trials have them
-/// byte for byte.
-void write_tables(const Sweep& sweep, const SweepPlan& plan);
+/// Writes into a folder, usually the sweep's: results.csv, results.md and results.json (a row per configuration, ranked),
+/// trials.csv, best.json (the best configuration, ready to train, or the first of those that tie; not there before a trial has
+/// finished) and timing.csv. All but timing.csv depend on the sweep file and the trials' results alone: two sweeps with equal
+/// trials have them byte for byte.
+void write_tables(const Sweep& sweep, const SweepPlan& plan, const std::filesystem::path& folder);
 
 /// How the trials shared the machine; empty before one has been measured.
 std::string timing_text(const Sweep& sweep, const SweepPlan& plan);

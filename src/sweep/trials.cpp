@@ -204,9 +204,9 @@ class Refusals {
     constexpr std::size_t shown = 10;
     if (messages_.empty()) return;
     std::string all =
-        messages_.size() == 1 ? "" : std::to_string(messages_.size()) + " problems with the trials, none was started:\n";
-    for (std::size_t i = 0; i < std::min(shown, messages_.size()); ++i) all += (i == 0 ? "" : "\n") + messages_[i];
-    refuse(all + (messages_.size() > shown ? "\n..." : ""));
+        messages_.size() == 1 ? "" : std::to_string(messages_.size()) + " problems with the trials, none was started:\n  ";
+    for (std::size_t i = 0; i < std::min(shown, messages_.size()); ++i) all += (i == 0 ? "" : "\n  ") + messages_[i];
+    refuse(all + (messages_.size() > shown ? "\n  ..." : ""));
   }
 
  private:

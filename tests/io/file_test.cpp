@@ -198,7 +198,7 @@ TEST(FolderLock, ShowsNoControlCharactersOfAForeignFile) {
   const FolderLock lock(folder.path());
   std::ofstream(folder / "run.lock") << "\x1b[31mred";
   const std::string message = io_error([&] { FolderLock second(folder.path()); });
-  EXPECT_TRUE(mentions(message, "?[31mred")) << message;
+  EXPECT_TRUE(mentions(message, "\\x1b[31mred")) << message;
 }
 
 }  // namespace

@@ -79,6 +79,9 @@ TEST(ShellWord, ReadsBackAsItself) {
   EXPECT_EQ(shell_word("runs/a-1_b=2"), "runs/a-1_b=2");
   EXPECT_EQ(shell_word(""), "''");
   EXPECT_EQ(shell_word("it's $HOME"), "'it'\\''s $HOME'");
+  EXPECT_EQ(shell_word("b [1]\u00fc"), "'b [1]\u00fc'");
+  // On one line, whatever it is: a name must not leave the comment that it stands in.
+  EXPECT_EQ(shell_word("it's\na\\b\u202e\xff"), "$'it\\'s\\012a\\\\b\\342\\200\\256\\377'");
 }
 
 }  // namespace

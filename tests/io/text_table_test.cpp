@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "io/text.h"
+
 namespace temper {
 namespace {
 
@@ -26,16 +28,17 @@ TEST(TextTable, CharactersAreCountedAndNotBytes) {
 }
 
 TEST(TextTable, MarkdownAndCsvEscapeWhatTheirFormsUse) {
-  const TextRows rows = {{"a|b", "c"}, {"1, \"2\"", "line\nbreak"}};
+  const TextRows rows = {{"a|b", "c"}, {"1, \"2\"", "line\nbreak"}, {"=HYPERLINK(\"x\")", "@a"}, {"-1.5e-3", "+ 2"}};
   EXPECT_EQ(markdown_table({{"a|b", "c"}, {"1", "2"}}), "| a\\|b | c |\n| --- | --- |\n| 1 | 2 |\n");
-  EXPECT_EQ(csv_table(rows), "a|b,c\n\"1, \"\"2\"\"\",\"line\nbreak\"\n");
+  EXPECT_EQ(markdown_table({{"`<b>\n![x]", "*"}}), "| \\`\\<b>\\\\x0a!\\[x] | \\* |\n| --- | --- |\n");
+  EXPECT_EQ(csv_table(rows), "a|b,c\n\"1, \"\"2\"\"\",line\\x0abreak\n\"'=HYPERLINK(\"\"x\"\")\",'@a\n-1.5e-3,'+ 2\n");
 }
 
 TEST(TextTable, TextFromFilesCannotCommandATerminal) {
-  EXPECT_EQ(terminal_text("a\033[31mb\x7f\n"), "a?[31mb??");
-  const std::string longest = "a text of thirty-two characters.";
-  EXPECT_EQ(terminal_text(longest), longest);
-  EXPECT_EQ(terminal_text(longest + "."), "a text of thirty-two characters.…");
+  EXPECT_EQ(aligned_table({{"a\033[31mb\x7f\n", "c"}}, "l"), "a\\x1b[31mb\\x7f\\x0a  c\n");
+  const std::string longest = "a text that has just forty characters ...";
+  EXPECT_EQ(terminal_text(longest.substr(1)), longest.substr(1));
+  EXPECT_EQ(terminal_text(longest), "a text that has just fort...aracters ...");
 }
 
 }  // namespace

@@ -288,9 +288,9 @@ TEST_F(ReportTest, TheRankingStandsInColumns) {
   finish(sweep, 1, 0, 3.2);
   finish(sweep, 1, 1, 3.4);
   EXPECT_EQ(RankingTable(sweep, read_plan(sweep)).text(2),
-            "rank                               kind  val_loss      sd  n            behind\n"
-            "  1=  a?[31m long one that no line of …    3.2500  0.3536  2                    tied for the best\n"
-            "  1=                             ümlaut    3.3000  0.1414  2  +0.0500 ± 1.9059  tied for the best\n"
+            "rank                                      kind  val_loss      sd  n            behind\n"
+            "  1=  a\\x1b[31m long one that n...has room for    3.2500  0.3536  2                    tied for the best\n"
+            "  1=                                    ümlaut    3.3000  0.1414  2  +0.0500 ± 1.9059  tied for the best\n"
             "... and 1 more in results.md\n"
             "2 configurations tie for the best: what sets them apart is inside the noise. best.json is the first of them, and no "
             "winner.\n"

@@ -131,7 +131,7 @@ TEST_F(ResultsTest, EqualMetricsAreATie) {
   EXPECT_EQ(order(results), (std::vector<std::size_t>{0, 1, 2, 3}));
   EXPECT_EQ(places(results), (std::vector<std::string>{"1=", "1=", "1=", "1="}));
   const SweepPlan plan = read_plan(sweep);
-  write_tables(sweep, plan);
+  write_tables(sweep, plan, sweep.folder);
   const std::string says = "4 configurations tie for the best: their val_loss is the same within 1e-5";
   EXPECT_NE(read(sweep, "results.md").find("| 1= | 8 | 3.0000 |  | 1 | +0.0000 | tied for the best |\n\n" + says),
             std::string::npos);
@@ -173,7 +173,7 @@ TEST_F(ResultsTest, TablesSayItInFull) {
   finish(sweep, 0, 1, 0, 3.0);
   fail(sweep, 1, 1);
   const SweepPlan plan = read_plan(sweep);
-  write_tables(sweep, plan);
+  write_tables(sweep, plan, sweep.folder);
   const std::string interval = nlohmann::json(*estimate({3.5, 3.25}).interval).dump();
   EXPECT_EQ(read(sweep, "results.csv"),
             "rank,kind,val_loss,val_loss_sd,val_loss_ci95,n,failed,behind_best,behind_best_ci95,tied_for_best\n"

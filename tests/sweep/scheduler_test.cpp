@@ -80,7 +80,7 @@ class SchedulerTest : public SweepTest {
     testing::internal::CaptureStderr();
     const SweepOutcome outcome = run_sweep(sweep, executor, retry_failed);
     progress_ = testing::internal::GetCapturedStderr();
-    write_tables(sweep, read_plan(sweep));
+    write_tables(sweep, read_plan(sweep), sweep.folder);
     return outcome;
   }
 
@@ -250,7 +250,7 @@ TEST_F(SchedulerTest, KilledAgainAndAgainItEndsAsIfItHadNeverBeen) {
     });
   }
   EXPECT_EQ(run(killed).left, 0u);
-  write_tables(killed, read_plan(killed));
+  write_tables(killed, read_plan(killed), killed.folder);
   EXPECT_FALSE(ran_twice(killed));
   EXPECT_EQ(tables(killed), tables(straight));
 }

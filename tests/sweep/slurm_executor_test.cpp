@@ -195,7 +195,7 @@ TEST_F(SlurmTest, TheTablesAreThoseOfLocalProcesses) {
     testing::internal::CaptureStderr();
     EXPECT_EQ(run_sweep(sweep, executor, false).failed, 2u);
     testing::internal::GetCapturedStderr();
-    write_tables(sweep, read_plan(sweep));
+    write_tables(sweep, read_plan(sweep), sweep.folder);
     std::string all;
     for (const char* name : {"results.csv", "results.md", "results.json", "trials.csv", "best.json"})
       all += read_file(sweep.folder / name);
@@ -221,6 +221,20 @@ TEST_F(SlurmTest, TheTablesAreThoseOfLocalProcesses) {
   EXPECT_NE(calls().find("100%%/slurm.log"), std::string::npos) << calls();
   LocalExecutor local({TEMPER_FAKE, {"OMP_NUM_THREADS=1"}, 4, {}}, SweepResources{});
   EXPECT_EQ(through_slurm, tables(local, "local"));
+}
+
+// As a comment of the script has the command, and as its variables have the paths.
+TEST_F(SlurmTest, AFoldersNameIsNoneOfTheScriptsCommands) {
+  const Sweep sweep = make_sweep(load(R"("slurm": {"poll_seconds": 0.001}, "seeds": 2)"),
+                                 folder_ / "b [1] 'x\ntouch harm\n#SBATCH --nodes=9\n\xff");
+  SlurmExecutor slurm = executor(sweep);
+  const std::vector<TrialLaunch> all = submit_all(slurm, sweep);
+  EXPECT_EQ(run_task("1_0"), 0);
+  EXPECT_EQ(poll(slurm, 1).at(all[0].id).end.exit_code, 0);
+  EXPECT_FALSE(fs::exists(folder_ / "harm") || fs::exists("harm"));
+  const std::string script = read_file(sweep.folder / "slurm.sh");
+  EXPECT_EQ(script.find("\n#SBATCH"), std::string::npos) << script;
+  EXPECT_EQ(script.find("\ntouch"), std::string::npos) << script;
 }
 
 TEST_F(SlurmTest, HowATrialEndedStandsInItsFolder) {

@@ -57,8 +57,8 @@ struct LocalMachine {
   std::filesystem::path program;         ///< temper itself
   std::vector<std::string> environment;  ///< NAME=VALUE
   std::int64_t cores = 1;
-  std::int64_t threads_per_process = cores;  ///< at most, where nobody says how many
-  std::vector<std::string> gpus;  ///< names that CUDA_VISIBLE_DEVICES understands
+  std::vector<std::string> gpus;             ///< names that CUDA_VISIBLE_DEVICES understands
+  std::int64_t threads_per_process = cores;  ///< at most, where resources.threads_per_trial does not say
 };
 
 /// Trials as processes of this machine, each in a process group of its own.

@@ -249,11 +249,10 @@ struct ElementUpdate {
     float kept_out = 0.0f;
     if (settings.decay_form == DecayForm::multiplicative) kept_out = decay;
     if (settings.decay_form == DecayForm::cautious) kept_out = u * weight >= 0.0f ? decay : 0.0f;
-    if constexpr (requires { rule.average(u, state, scalars); }) {
+    if constexpr (requires { rule.average(u, state, scalars); })
       return rule.average(rate * u + kept_out * weight, state, scalars);
-    } else {
+    else
       return weight - kept_out * weight - rate * u;
-    }
   }
 };
 

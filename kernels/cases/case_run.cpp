@@ -216,12 +216,11 @@ const CaseRun::Tensor& CaseRun::tensor(const std::string& name) const {
 
 Numbers CaseRun::filled() const {
   Numbers numbers(activation_);
-  for (const Tensor& each : tensors_) {
+  for (const Tensor& each : tensors_)
     if (each.spec->role == Role::output || each.spec->role == Role::scratch)
       numbers[each.spec->name].assign(static_cast<std::size_t>(each.spec->shape.numel()), 0.0);
     else
       numbers[each.spec->name] = decode(*each.spec, activation_, contents(each).data());
-  }
   return numbers;
 }
 

@@ -127,11 +127,10 @@ void pack_of(const Strip& strip, bool transposed, char* panel) {
 }
 
 void pack(const Strip& strip, bool transposed, void* panel) {
-  if (strip.dtype == DType::bf16) {
+  if (strip.dtype == DType::bf16)
     pack_of<bfloat16>(strip, transposed, static_cast<char*>(panel));
-  } else {
+  else
     pack_of<float>(strip, transposed, static_cast<char*>(panel));
-  }
 }
 
 // A tile of B is the transpose, in 32-bit pairs, of a tile of A.

@@ -54,11 +54,10 @@ __device__ __forceinline__ Elements<width> applied(const Function& function, con
 template <int width, typename Function, typename To, typename... From>
 __global__ void __launch_bounds__(threads) map_kernel(Function function, std::int64_t count, To* to, const From*... from) {
   const std::int64_t first = (static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x) * width;
-  if (first + width <= count) {
+  if (first + width <= count)
     store_elements<width>(to + first, applied<width>(function, loaded<width>(from + first)...).values);
-  } else {
+  else
     for (std::int64_t i = first; i < count; ++i) store_element(to + i, function(to_float(from[i])...));
-  }
 }
 
 template <int width, typename Function, typename To, typename... From>

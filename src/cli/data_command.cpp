@@ -58,9 +58,8 @@ std::string describe(const std::vector<SourceRecord>& sources) {
                                           : fmt::format("if it ends documents, split there with --separator '{}'", kEndOfText)));
     }
   }
-  if (sources.size() > most_listed) {
+  if (sources.size() > most_listed)
     for (const auto& [kind, count] : kinds) text += fmt::format("{}: {}\n", counted(count, "file"), kind);
-  }
   if (notes > most_listed)
     text += fmt::format("and {} like these\n", counted(static_cast<std::int64_t>(notes - most_listed), "note"));
   return text;

@@ -32,9 +32,8 @@ int fail(temper::ExitCode code, const std::string& what) {
 /// Descriptors 0 to 2 that the program was started without are /dev/null: the first file opened, such as a run's log, would get one
 /// of their numbers, and whatever is printed.
 void fill_standard_streams() {
-  for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; ++stream) {
+  for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; ++stream)
     if (::fcntl(stream, F_GETFD) < 0 && ::open("/dev/null", O_RDWR) != stream) ::_exit(static_cast<int>(temper::ExitCode::io));
-  }
 }
 
 /// Its place in a launch, where the environment makes sense; the command that needs it says what does not.

@@ -61,9 +61,8 @@ fs::path find_plots(const std::string& given) {
   const fs::path program = fs::read_symlink("/proc/self/exe").parent_path();
   const fs::path built = (program / "../../scripts/plots").lexically_normal();
   const fs::path installed = (program / "../share/temper/plots").lexically_normal();
-  for (const fs::path& folder : {built, installed}) {
+  for (const fs::path& folder : {built, installed})
     if (fs::exists(folder / "sweep.py")) return folder;
-  }
   throw Error(ExitCode::usage,
               "no pictures: sweep.py is neither in {} nor in {}; name scripts/plots of temper's sources with --plots",
               built.string(), installed.string());

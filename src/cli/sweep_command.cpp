@@ -42,9 +42,8 @@ std::vector<std::string> visible_gpus() {
   std::vector<std::string> gpus;
   if (const char* listed = std::getenv("CUDA_VISIBLE_DEVICES")) {
     std::istringstream names(listed);
-    for (std::string name; std::getline(names, name, ',');) {
+    for (std::string name; std::getline(names, name, ',');)
       if (!name.empty()) gpus.push_back(name);
-    }
     return gpus;
   }
   while (fs::exists("/dev/nvidia" + std::to_string(gpus.size()))) gpus.push_back(std::to_string(gpus.size()));
@@ -71,9 +70,8 @@ std::unique_ptr<Executor> make_executor(const SweepArguments& arguments, const S
 void check_data(const Sweep& sweep) {
   std::set<std::vector<std::string>> looked_for;
   for (const Trial& trial : sweep.rungs.back()) {
-    for (const auto* files : {&trial.config.data.train, &trial.config.data.val}) {
+    for (const auto* files : {&trial.config.data.train, &trial.config.data.val})
       if (looked_for.insert(*files).second) expand_globs(*files);
-    }
   }
 }
 
@@ -140,14 +138,12 @@ void report_end(const Sweep& sweep, const SweepOutcome& outcome, ExitCode& exit_
 /// Folders of trials that the sweep file no longer asks for, or never did.
 std::size_t others(const Sweep& sweep) {
   std::set<std::string> known;
-  for (const auto& rung : sweep.rungs) {
+  for (const auto& rung : sweep.rungs)
     for (const Trial& trial : rung) known.insert(trial.id);
-  }
   std::size_t count = 0;
   std::error_code absent;
-  for (const fs::directory_entry& entry : fs::directory_iterator(sweep.folder / "trials", absent)) {
+  for (const fs::directory_entry& entry : fs::directory_iterator(sweep.folder / "trials", absent))
     count += !known.contains(entry.path().filename().string());
-  }
   return count;
 }
 

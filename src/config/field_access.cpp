@@ -139,9 +139,8 @@ std::string Field::set(const std::any& root, const Value& value) const {
   const std::string problem = path + " is " + to_text(value) + "; ";
   const auto* text = std::get_if<std::string>(&value.data);
   if (text == nullptr) return problem + "allowed: " + allowed_values(*this);
-  for (const row::Instead& other : instead) {
+  for (const row::Instead& other : instead)
     if (other.value == *text) return problem + std::string(other.why);
-  }
   const auto names_of = [](const auto& each) {
     if constexpr (requires { each.names; }) return each.names;
     return Names{};

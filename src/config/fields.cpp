@@ -62,17 +62,15 @@ const Section* FieldTable::find_section(std::string_view name) const {
 
 std::string FieldTable::keys_of(std::string_view section) const {
   std::string keys;
-  for (const Field& field : fields) {
+  for (const Field& field : fields)
     if (field.section() == section) keys += (keys.empty() ? "" : ", ") + std::string(field.key());
-  }
   return keys;
 }
 
 std::vector<const Field*> alternatives(const Field& field, const FieldTable& table) {
   std::vector<const Field*> others;
-  for (const Field& other : table.fields) {
+  for (const Field& other : table.fields)
     if (!field.group.empty() && other.group == field.group && other.path != field.path) others.push_back(&other);
-  }
   return others;
 }
 

@@ -160,9 +160,8 @@ JsonNode read_json_tree(std::string_view text, const std::string& label, std::ve
 std::string to_json_text(const JsonNode& node) {
   if (node.kind == JsonNode::Kind::value) return to_text(node.value);
   std::string text;
-  for (const JsonNode& child : node.children) {
+  for (const JsonNode& child : node.children)
     text += (text.empty() ? "" : ", ") + (node.is_object() ? to_text(Value{child.key}) + ": " : "") + to_json_text(child);
-  }
   return node.is_object() ? "{" + text + "}" : "[" + text + "]";
 }
 

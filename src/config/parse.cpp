@@ -66,9 +66,8 @@ void add_layer(const std::vector<Entry>& entries, Layers& layers) {
   const OptimizerName name_below = config.optimizer.name;
   set_entries(config_table(), entries, &config, problems);
   std::map<std::string_view, const Entry*> given;
-  for (const Entry& entry : entries) {
+  for (const Entry& entry : entries)
     if (!entry.value.is_null()) given[entry.path] = &entry;
-  }
   settle_alternatives(given, config, problems);
   for (const char* path : {"optimizer.learning_rate", "optimizer.weight_decay"}) {
     if (given.contains(path)) given_for[path] = config.optimizer.name;
@@ -107,11 +106,10 @@ std::vector<std::string> take_extends(std::vector<Entry>& entries, std::string& 
     const auto* list = std::get_if<std::vector<Value>>(&entry.value.data);
     for (const Value& element : list != nullptr ? *list : std::vector<Value>{entry.value}) {
       const auto* base = std::get_if<std::string>(&element.data);
-      if (base != nullptr && !base->empty()) {
+      if (base != nullptr && !base->empty())
         bases.push_back(*base);
-      } else {
+      else
         problems.push_back(entry.where + ": extends is " + to_text(entry.value) + "; allowed: a file or a list of files");
-      }
     }
   }
   std::erase_if(entries, [](const Entry& entry) {
@@ -128,12 +126,10 @@ void apply_file(const fs::path& path, const std::string& named_at, std::vector<f
   constexpr std::size_t longest_chain = 32;
   const std::string text = read_config_file(path, named_at, "a configuration file, such as configs/quickstart.json");
   const fs::path canonical = fs::weakly_canonical(path);
-  if (std::find(open.begin(), open.end(), canonical) != open.end()) {
+  if (std::find(open.begin(), open.end(), canonical) != open.end())
     throw Error(ExitCode::usage, named_at + path.string() + " extends itself, directly or through others; break the circle");
-  }
-  if (open.size() >= longest_chain) {
+  if (open.size() >= longest_chain)
     throw Error(ExitCode::usage, named_at + "more than " + std::to_string(longest_chain) + " files extend one another in a chain");
-  }
   open.push_back(canonical);
   apply_entries(read_entries(text, path.string(), layers.problems), path.parent_path(), open, layers);
   open.pop_back();
@@ -141,9 +137,8 @@ void apply_file(const fs::path& path, const std::string& named_at, std::vector<f
 
 void apply_entries(std::vector<Entry> entries, const fs::path& folder, std::vector<fs::path>& open, Layers& layers) {
   std::string where;
-  for (const std::string& base : take_extends(entries, where, layers.problems)) {
+  for (const std::string& base : take_extends(entries, where, layers.problems))
     apply_file((folder / base).lexically_normal(), where + ": extends: ", open, layers);
-  }
   add_layer(entries, layers);
 }
 
@@ -176,9 +171,8 @@ std::vector<Entry> read_overrides(const std::vector<std::string>& overrides, std
 
 /// Cross-field problems are worth telling only once every value is right by itself.
 RunConfig checked(Layers layers, const std::string& label) {
-  if (layers.problems.empty()) {
+  if (layers.problems.empty())
     for (const std::string& problem : config_problems(layers.config)) layers.problems.push_back(label + ": " + problem);
-  }
   refuse_problems(layers.problems);
   return layers.config;
 }
@@ -193,12 +187,9 @@ RunConfig resolved_and_told(const Layers& layers, const std::string& label, std:
 
 std::string read_config_file(const fs::path& path, const std::string& named_at, std::string_view wanted) {
   std::error_code ignored;
-  if (fs::is_directory(path, ignored)) {
-    throw Error(ExitCode::usage, named_at + path.string() + " is a folder; name the file in it");
-  }
-  if (!fs::exists(path, ignored)) {
+  if (fs::is_directory(path, ignored)) throw Error(ExitCode::usage, named_at + path.string() + " is a folder; name the file in it");
+  if (!fs::exists(path, ignored))
     throw Error(ExitCode::usage, named_at + path.string() + " does not exist; name " + std::string(wanted));
-  }
   if (fs::is_regular_file(path, ignored) && fs::file_size(path, ignored) > largest_file) {
     throw Error(ExitCode::usage, named_at + path.string() + " has " + std::to_string(fs::file_size(path, ignored)) +
                                      " bytes, too many for a configuration (at most " + std::to_string(largest_file) + ")");
@@ -266,9 +257,8 @@ RunConfig config_from_json(std::string_view text, const std::string& label) {
   Layers layers;
   std::vector<Entry> entries = read_entries(text, label, layers.problems);
   std::string where;
-  if (!take_extends(entries, where, layers.problems).empty()) {
+  if (!take_extends(entries, where, layers.problems).empty())
     layers.problems.push_back(where + ": extends has no meaning here; a resolved configuration stands by itself");
-  }
   add_layer(entries, layers);
   // A key that is read and does not stand there is younger than the text.
   const RunConfig whole = resolved(layers.config);

@@ -64,9 +64,8 @@ std::vector<FieldDifference> compare(const RunConfig& before, const RunConfig& a
   const RunConfig first = resolved(before), second = resolved(after);
   for (const Field& field : config_fields()) {
     const Value old_value = get_field(field, first), new_value = get_field(field, second);
-    if (old_value != new_value && (field.is_read(first) || field.is_read(second))) {
+    if (old_value != new_value && (field.is_read(first) || field.is_read(second)))
       differences.push_back({field.path, field.resume, text_or_not_given(old_value), text_or_not_given(new_value)});
-    }
   }
   return differences;
 }

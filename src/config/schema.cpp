@@ -81,9 +81,8 @@ Json object_of(const FieldTable& table, std::string_view section) {
   for (const Field& field : table.fields) {
     if (field.section() != section) continue;
     object["properties"][std::string(field.key())] = property_of(field);
-    for (const Field* other : alternatives(field, table)) {
+    for (const Field* other : alternatives(field, table))
       if (other > &field) object["allOf"].push_back({{"not", {{"required", {field.key(), other->key()}}}}});
-    }
   }
   return object;
 }

@@ -27,9 +27,8 @@ Paths nearest(std::string_view unknown, const FieldTable& table) {
   if (!same_key.empty()) return same_key;
 
   Paths best;
-  for (const Field& field : table.fields) {
+  for (const Field& field : table.fields)
     if (has_word(field.also_called, key)) best.push_back(field.path);
-  }
   if (!best.empty()) return best;
 
   std::size_t best_distance = std::numeric_limits<std::size_t>::max();
@@ -51,9 +50,8 @@ std::string suggestion_for(std::string_view unknown_path, const FieldTable& tabl
   const Paths near = unknown_path.size() <= longest_name ? nearest(unknown_path, table) : Paths{};
   std::string text;
   if (!near.empty()) {
-    for (std::size_t i = 0; i < std::min<std::size_t>(near.size(), 3); ++i) {
+    for (std::size_t i = 0; i < std::min<std::size_t>(near.size(), 3); ++i)
       text += (i == 0 ? "did you mean \"" : " or \"") + std::string(near[i]) + '"';
-    }
     return text + "?";
   }
   const std::size_t dot = unknown_path.find('.');

@@ -56,9 +56,8 @@ void check_alternatives(const RunConfig& config, Problems& problems) {
       }
     }
   }
-  if (!config.train.steps && !config.train.tokens) {
+  if (!config.train.steps && !config.train.tokens)
     problems.push_back("the length of the run is not given; set train.steps or train.tokens");
-  }
 }
 
 void check_batch(const RunConfig& config, Problems& problems) {

@@ -56,9 +56,7 @@ namespace {
 
 void check_settings(const BatchSettings& settings) {
   if (settings.n_ctx < 1) throw Error(ExitCode::usage, "n_ctx is {}; allowed is 1 or more", settings.n_ctx);
-  if (settings.vocab_size < 1) {
-    throw Error(ExitCode::usage, "vocab_size is {}; allowed is 1 or more", settings.vocab_size);
-  }
+  if (settings.vocab_size < 1) throw Error(ExitCode::usage, "vocab_size is {}; allowed is 1 or more", settings.vocab_size);
   if (settings.files.empty())
     throw Error(ExitCode::usage, "no token shards are named; set data.train (and data.val) to shard files");
 }
@@ -125,9 +123,8 @@ struct BatchSource::State {
   void read(std::int64_t first, std::int64_t count, Batch& batch) const {
     const std::int64_t n_ctx = settings.n_ctx;
     constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
-    if (first < 0 || count < 0 || count > most - first || count > most / 4 / n_ctx) {
+    if (first < 0 || count < 0 || count > most - first || count > most / 4 / n_ctx)
       throw std::invalid_argument(fmt::format("BatchSource: windows {} + {} out of range", first, count));
-    }
     batch.inputs.resize(static_cast<std::size_t>(count * n_ctx));
     batch.targets.resize(batch.inputs.size());
     std::vector<std::uint16_t> tokens_of_window(static_cast<std::size_t>(n_ctx) + 1);
@@ -138,9 +135,8 @@ struct BatchSource::State {
       std::int64_t window = (first + row) % windows;
       if (settings.shuffle) {
         if (epoch != order_epoch) {
-          if (epoch > std::numeric_limits<std::uint32_t>::max()) {
+          if (epoch > std::numeric_limits<std::uint32_t>::max())
             throw Error(ExitCode::data, "epoch {} of shuffled data: at most 2^32 are possible; add data", epoch);
-          }
           order.emplace(static_cast<std::uint64_t>(windows), settings.seed, static_cast<std::uint32_t>(epoch));
           order_epoch = epoch;
         }

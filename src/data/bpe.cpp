@@ -99,15 +99,13 @@ void BpeMerger::merge_long(std::string_view piece, std::vector<std::uint32_t>& t
   };
   const auto count = static_cast<std::uint32_t>(piece.size());
   std::vector<Symbol> symbols(count);
-  for (std::uint32_t i = 0; i < count; ++i) {
+  for (std::uint32_t i = 0; i < count; ++i)
     symbols[i] = {byte_tokens_[static_cast<unsigned char>(piece[i])], i > 0 ? i - 1 : kNone, i + 1 < count ? i + 1 : kNone};
-  }
   // Lowest rank first, then leftmost, as rank << 32 | place. Entries are never removed: one whose pair is gone is skipped.
   std::vector<std::uint64_t> start;
   start.reserve(count);
-  for (std::uint32_t i = 0; i + 1 < count; ++i) {
+  for (std::uint32_t i = 0; i + 1 < count; ++i)
     if (const Pair* pair = find(symbols[i].token, symbols[i + 1].token)) start.push_back(pair_key(pair->rank, i));
-  }
   std::priority_queue<std::uint64_t, std::vector<std::uint64_t>, std::greater<>> queue(std::greater<>(), std::move(start));
   const auto push = [&](std::uint32_t i) {
     if (i == kNone || symbols[i].next == kNone) return;
@@ -165,12 +163,10 @@ WordCounts count_words_in_parallel(std::string_view text) {
     begin = end;
   }
   threads.clear();  // joins them
-  for (const std::exception_ptr& failure : failures) {
+  for (const std::exception_ptr& failure : failures)
     if (failure) std::rethrow_exception(failure);
-  }
-  for (std::size_t part = 1; part < parts; ++part) {
+  for (std::size_t part = 1; part < parts; ++part)
     for (const auto& [word, count] : counts[part]) counts[0][word] += count;
-  }
   return std::move(counts[0]);
 }
 
@@ -193,9 +189,8 @@ class PairTable {
       }
       counts_.push_back(count);
     }
-    for (std::uint32_t i = 0; i < symbols_.size(); ++i) {
+    for (std::uint32_t i = 0; i < symbols_.size(); ++i)
       if (symbols_[i].next != kNone) add(symbols_[i].token, symbols_[i + 1].token, i);
-    }
     for (std::uint32_t pair = 0; pair < pairs_.size(); ++pair) push(pair);
   }
 
@@ -281,9 +276,8 @@ class PairTable {
 
 Vocabulary train_bpe(std::string_view text, std::int64_t vocab_size,
                      const std::function<void(std::int64_t, std::int64_t)>& progress) {
-  if (vocab_size < 257 || vocab_size > kMaxTokens) {
+  if (vocab_size < 257 || vocab_size > kMaxTokens)
     throw Error(ExitCode::data, "vocab_size {}: allowed are 257 (bytes and {} only) to {}", vocab_size, kEndOfText, kMaxTokens);
-  }
   Vocabulary vocabulary;
   std::array<std::uint32_t, 256> byte_ids{};
   for (const unsigned char byte : byte_order()) {

@@ -120,9 +120,8 @@ InspectReport inspect_shards(const InspectSettings& settings) {
     report.documents += row.documents;
     for (std::size_t token = 0; token < total->size(); ++token) (*total)[token] += (*counts)[token];
   }
-  for (std::size_t token = 0; token < total->size(); ++token) {
+  for (std::size_t token = 0; token < total->size(); ++token)
     if ((*total)[token] > 0) report.top.push_back({static_cast<std::uint16_t>(token), (*total)[token]});
-  }
   report.distinct = static_cast<std::int64_t>(report.top.size());
   std::stable_sort(report.top.begin(), report.top.end(),
                    [](const TokenCount& a, const TokenCount& b) { return a.count > b.count; });

@@ -33,9 +33,8 @@ std::vector<std::string_view> split_lines(std::string_view contents) {
 bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n") == std::string_view::npos; }
 
 std::int64_t parse_label(std::string_view text, const std::string& label, std::size_t line) {
-  if (text.size() != 1 || text[0] < '0' || text[0] > '3') {
+  if (text.size() != 1 || text[0] < '0' || text[0] > '3')
     refuse(label, line, "the right ending is \"" + std::string(text.substr(0, 40)) + "\"; allowed is 0, 1, 2 or 3");
-  }
   return text[0] - '0';
 }
 
@@ -50,9 +49,8 @@ std::vector<MultipleChoiceItem> parse_six_lines(std::string_view contents, const
   std::vector<MultipleChoiceItem> items;
   for (std::size_t first = 0; first < lines.size(); first += lines_per_item) {
     MultipleChoiceItem& item = items.emplace_back();
-    for (std::size_t offset = 0; offset < lines_per_item; ++offset) {
+    for (std::size_t offset = 0; offset < lines_per_item; ++offset)
       if (is_blank(lines[first + offset])) refuse(label, first + offset + 1, "is empty");
-    }
     item.context = lines[first];
     item.label = parse_label(lines[first + 1], label, first + 2);
     for (std::size_t ending = 0; ending < item.endings.size(); ++ending) item.endings[ending] = lines[first + 2 + ending];
@@ -80,9 +78,8 @@ MultipleChoiceItem parse_object(std::string_view text, const std::string& label,
   item.context = text_field(field(object, "ctx", label, line), "ctx", label, line);
   const Json& endings = field(object, "endings", label, line);
   if (!endings.is_array() || endings.size() != item.endings.size()) refuse(label, line, "endings is not a list of four strings");
-  for (std::size_t index = 0; index < item.endings.size(); ++index) {
+  for (std::size_t index = 0; index < item.endings.size(); ++index)
     item.endings[index] = text_field(endings[index], "endings[" + std::to_string(index) + "]", label, line);
-  }
   if (!object.contains("label")) refuse(label, line, "has no label, as in HellaSwag's test set; use the validation set");
   const Json& right = object["label"];
   item.label = parse_label(right.is_string() ? right.get<std::string>() : right.dump(-1, ' ', true), label, line);

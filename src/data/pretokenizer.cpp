@@ -111,19 +111,16 @@ const CharClasses& CharClasses::get() {
 
 CharClasses::CharClasses() : classes_(kClassified, CharClass::other) {
   std::string all;
-  for (char32_t code_point = 0; code_point < kClassified; ++code_point) {
+  for (char32_t code_point = 0; code_point < kClassified; ++code_point)
     if (!is_surrogate(code_point)) append_utf8(code_point, all);
-  }
   mark("\\p{L}+", all, CharClass::letter, classes_);
   mark("\\p{N}+", all, CharClass::number, classes_);
   // Not \s: PCRE2 counts U+180E among white space, Unicode (since 6.3) and GPT-2's own implementation do not.
   mark("\\p{White_Space}+", all, CharClass::space, classes_);
-  for (const Range& range : kLettersSince14) {
+  for (const Range& range : kLettersSince14)
     for (char32_t c = range.first; c <= range.last; ++c) classes_[c] = CharClass::letter;
-  }
-  for (const Range& range : kNumbersSince14) {
+  for (const Range& range : kNumbersSince14)
     for (char32_t c = range.first; c <= range.last; ++c) classes_[c] = CharClass::number;
-  }
 }
 
 bool Pretokenizer::next(std::string_view& piece) {

@@ -79,9 +79,8 @@ constexpr auto other_files = std::to_array<KnownPrefix>({
 }  // namespace
 
 std::optional<std::string> known_format(std::span<const std::byte> file) {
-  for (const KnownPrefix& known : other_files) {
+  for (const KnownPrefix& known : other_files)
     if (starts_with(file, known.prefix)) return std::string(known.meaning);
-  }
   return std::nullopt;
 }
 
@@ -100,18 +99,15 @@ std::string diagnose_foreign_file(std::span<const std::byte> start, std::int64_t
   std::uint32_t magic = 0;
   if (start.size() >= sizeof magic) {
     std::memcpy(&magic, start.data(), sizeof magic);
-    for (const KnownMagic& known : llmc_files) {
+    for (const KnownMagic& known : llmc_files)
       if (magic == known.magic) return std::string(known.meaning);
-    }
-    if (__builtin_bswap32(magic) == static_cast<std::uint32_t>(shard_magic)) {
+    if (__builtin_bswap32(magic) == static_cast<std::uint32_t>(shard_magic))
       return "is a shard in big-endian byte order; write it again on a little-endian machine";
-    }
   }
   if (looks_like_text(start)) return "is a text, not tokens; make shards of it with `temper data tokenize`";
   std::string message = fmt::format("is not an llm.c shard: the magic number at offset 0 is {}, expected {}", magic, shard_magic);
-  if (file_bytes % 2 == 0) {
+  if (file_bytes % 2 == 0)
     message += "; if these are uint16 tokens without a header, as nanoGPT writes them, set data.format to raw_u16";
-  }
   return message;
 }
 
@@ -133,9 +129,8 @@ std::int32_t word(std::span<const std::byte> file, std::size_t index) {
 }
 
 ShardLayout check_raw(std::span<const std::byte> start, std::int64_t file_bytes, const std::string& label) {
-  if (file_bytes >= shard_header_bytes && word(start, 0) == shard_magic && word(start, 1) == shard_version) {
+  if (file_bytes >= shard_header_bytes && word(start, 0) == shard_magic && word(start, 1) == shard_version)
     refuse(label, "data.format is raw_u16, but the file has the header of an llm.c shard; set data.format to auto");
-  }
   if (file_bytes % 2 != 0) {
     refuse(label,
            fmt::format("has {} bytes, but raw_u16 has two bytes for each token; the file is cut short or holds something else",
@@ -152,9 +147,8 @@ ShardLayout check_llmc(std::span<const std::byte> start, std::int64_t file_bytes
     refuse(label, fmt::format("is cut short: {} bytes, and the header alone has {}; copy or make the file again", file_bytes,
                               shard_header_bytes));
   }
-  if (word(start, 1) != shard_version) {
+  if (word(start, 1) != shard_version)
     refuse(label, fmt::format("has version {} at offset 4; known is version 1 (uint16 tokens)", word(start, 1)));
-  }
   const std::int64_t count = word(start, 2);
   if (count < 0) {
     refuse(label,
@@ -282,9 +276,8 @@ struct ShardWriter::State {
     std::array<std::int32_t, 3> words = {shard_magic, shard_version, static_cast<std::int32_t>(tokens)};
     const Descriptor descriptor = open_descriptor(temporary, O_WRONLY);
     if (!descriptor) throw_failure("open", temporary, errno);
-    if (const int error_number = write_all(descriptor.get(), words.data(), sizeof words)) {
+    if (const int error_number = write_all(descriptor.get(), words.data(), sizeof words))
       throw_failure("write", temporary, error_number);
-    }
     if (::fsync(descriptor.get()) != 0) throw_failure("synchronise", temporary, errno);
   }
 };
@@ -371,9 +364,8 @@ std::vector<std::filesystem::path> expand_globs(const std::vector<std::string>& 
   std::map<std::filesystem::path, std::string> seen;
   for (const std::string& pattern : patterns) {
     const std::set<std::string> matches = pattern.empty() ? std::set<std::string>() : matches_of(pattern);
-    if (matches.empty()) {
+    if (matches.empty())
       throw Error(ExitCode::data, "no file matches \"{}\"; give a path or a pattern such as data/*.bin or data/**/*.bin", pattern);
-    }
     for (const std::string& match : matches) {
       if (std::filesystem::is_directory(match)) {
         throw Error(ExitCode::data, "{}: is a folder; name its files, for instance {}", match,
@@ -382,9 +374,8 @@ std::vector<std::filesystem::path> expand_globs(const std::vector<std::string>& 
       std::error_code is_pipe;  // which has no name of its own
       const std::filesystem::path place = std::filesystem::canonical(match, is_pipe);
       const auto [earlier, is_new] = seen.emplace(is_pipe ? std::filesystem::path(match) : place, match);
-      if (!is_new) {
+      if (!is_new)
         throw Error(ExitCode::data, "{}: the same file is named twice (first as {}); name it once", match, earlier->second);
-      }
       files.emplace_back(match);
     }
   }

@@ -105,9 +105,8 @@ Sidecar parse_sidecar(const std::string& text, const std::string& label) {
   refuse_incomplete(text, label, ExitCode::data);
   try {
     const Json json = parse_json(text, label, ExitCode::data);
-    if (json.at("format") != format_name || json.at("version") != format_version) {
+    if (json.at("format") != format_name || json.at("version") != format_version)
       throw std::domain_error(fmt::format("format or version is not {} {}", format_name, format_version));
-    }
     Sidecar sidecar;
     const Json& tokenizer = json.at("tokenizer");
     sidecar.tokenizer_hash = tokenizer.at("hash").get<std::string>();
@@ -190,16 +189,14 @@ std::optional<double> ShardOrigins::bytes_per_token() const {
 
 ShardSeries::ShardSeries(std::filesystem::path folder, std::string name, Split split, std::int64_t shard_tokens)
     : folder_(std::move(folder)), name_(std::move(name)), split_(split), shard_tokens_(shard_tokens) {
-  if (shard_tokens < 1 || shard_tokens > max_shard_tokens) {
+  if (shard_tokens < 1 || shard_tokens > max_shard_tokens)
     throw Error(ExitCode::usage, "the shard size is {} tokens; allowed is 1 to {}", shard_tokens, max_shard_tokens);
-  }
 }
 
 void ShardSeries::append(std::span<const std::uint16_t> tokens) {
   while (!tokens.empty()) {
-    if (!writer_) {
+    if (!writer_)
       writer_ = std::make_unique<ShardWriter>(shard_path(folder_, name_, split_, static_cast<std::int64_t>(shards_.size())));
-    }
     const auto room = static_cast<std::size_t>(shard_tokens_ - writer_->token_count());
     const auto part = tokens.first(std::min(tokens.size(), room));
     writer_->append(part);

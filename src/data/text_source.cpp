@@ -321,9 +321,8 @@ std::size_t validation_cut(std::string_view text, double fraction) {
     const std::size_t found = text.substr(0, furthest).find(end, from);
     return found == std::string_view::npos ? std::string_view::npos : found + end.size();
   };
-  for (const std::string_view end : {"\n\n"sv, "\n"sv}) {
+  for (const std::string_view end : {"\n\n"sv, "\n"sv})
     if (const std::size_t cut = after(end, std::min(limit, text.size())); cut != std::string_view::npos) return cut;
-  }
   if (const std::size_t cut = after("\n"sv, text.size()); cut < text.size()) return cut;
   return token_border(text, target);
 }

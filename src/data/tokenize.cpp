@@ -211,9 +211,8 @@ class Encoder {
 class EncoderPool {
  public:
   EncoderPool(int threads, const TokenizeSettings& settings, const Tokenizer& tokenizer) {
-    for (int index = 0; index < threads; ++index) {
+    for (int index = 0; index < threads; ++index)
       threads_.emplace_back([this, encoder = Encoder(settings, tokenizer)]() mutable { run(encoder); });
-    }
   }
   ~EncoderPool() {
     {
@@ -283,12 +282,10 @@ void check_settings(const TokenizeSettings& settings, const Tokenizer& tokenizer
     throw Error(ExitCode::usage, "the name of the shards is \"" + settings.name +
                                      "\"; it must be part of a file name: not empty, no slash, no dot at its start");
   }
-  if (!(settings.validation_fraction >= 0.0 && settings.validation_fraction <= 0.5)) {
+  if (!(settings.validation_fraction >= 0.0 && settings.validation_fraction <= 0.5))
     throw Error(ExitCode::usage, "the validation fraction is {:f}; allowed is 0 to 0.5", settings.validation_fraction);
-  }
-  if (settings.validation_fraction > 0.0 && !settings.validation_inputs.empty()) {
+  if (settings.validation_fraction > 0.0 && !settings.validation_inputs.empty())
     throw Error(ExitCode::usage, "both a validation fraction and validation files are given; give one of them");
-  }
 }
 
 std::vector<CorpusFile> corpus_files(const TokenizeSettings& settings) {
@@ -400,9 +397,8 @@ Sidecar tokenize_files(const TokenizeSettings& settings, const Tokenizer& tokeni
   }
 
   check_split(sidecar, Split::train, "name other files, or a smaller validation fraction");
-  if (settings.validation_fraction > 0.0 || !settings.validation_inputs.empty()) {
+  if (settings.validation_fraction > 0.0 || !settings.validation_inputs.empty())
     check_split(sidecar, Split::validation, "name more text, or a larger validation fraction");
-  }
   sidecar.sources = reader.sources();
   for (std::size_t source = 0; source < found.size(); ++source) sidecar.sources[source].found.add(found[source]);
   for (std::size_t split = 0; split < series.size(); ++split) {

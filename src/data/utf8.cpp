@@ -37,9 +37,8 @@ Sequence sequence_at(std::string_view text) {
     return {1, false};
   }
   if (text.size() < 2 || byte(1) < low || byte(1) > high) return {1, false};
-  for (std::size_t i = 2; i < length; ++i) {
+  for (std::size_t i = 2; i < length; ++i)
     if (i >= text.size() || !is_continuation(byte(i))) return {i, false};
-  }
   return {length, true};
 }
 
@@ -112,9 +111,8 @@ constexpr std::array<unsigned char, 256> kByteOrder = [] {
   std::array<unsigned char, 256> order{};
   std::size_t at = 0;
   for (const bool printable : {true, false}) {
-    for (unsigned byte = 0; byte < 256; ++byte) {
+    for (unsigned byte = 0; byte < 256; ++byte)
       if (stands_for_itself(byte) == printable) order[at++] = static_cast<unsigned char>(byte);
-    }
   }
   return order;
 }();
@@ -147,13 +145,12 @@ std::optional<std::string> from_alphabet(std::string_view text) {
       if (character >= 0xE0 || at + 1 >= text.size()) return std::nullopt;
       character = (character & 0x1F) << 6 | (static_cast<unsigned char>(text[++at]) & 0x3F);
     }
-    if (character >= 256 && character < 256 + 256 - kFirstShifted) {
+    if (character >= 256 && character < 256 + 256 - kFirstShifted)
       bytes.push_back(static_cast<char>(kByteOrder[kFirstShifted + character - 256]));
-    } else if (character < 256 && stands_for_itself(character)) {
+    else if (character < 256 && stands_for_itself(character))
       bytes.push_back(static_cast<char>(static_cast<unsigned char>(character)));
-    } else {
+    else
       return std::nullopt;
-    }
   }
   return bytes;
 }

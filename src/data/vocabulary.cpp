@@ -24,9 +24,8 @@ namespace temper {
 void check_vocabulary(const Vocabulary& vocabulary, const std::string& label) {
   const auto fail = [&](const std::string& what) { throw Error(ExitCode::data, label + ": " + what); };
   const std::size_t size = vocabulary.tokens.size();
-  if (size < 257 || size > static_cast<std::size_t>(kMaxTokens)) {
+  if (size < 257 || size > static_cast<std::size_t>(kMaxTokens))
     fail(fmt::format("{} tokens; a byte-level vocabulary has 257 (256 bytes and <|endoftext|>) to {}", size, kMaxTokens));
-  }
   std::unordered_set<std::string_view> seen;
   seen.reserve(size);
   for (std::size_t id = 0; id < size; ++id) {
@@ -35,13 +34,11 @@ void check_vocabulary(const Vocabulary& vocabulary, const std::string& label) {
   }
   for (int byte = 0; byte < 256; ++byte) {
     const char text = static_cast<char>(byte);
-    if (!seen.contains(std::string_view(&text, 1))) {
+    if (!seen.contains(std::string_view(&text, 1)))
       fail(fmt::format("no token for byte {}; byte-level BPE needs one for each of the 256 bytes", byte));
-    }
   }
-  if (vocabulary.end_of_text >= size || vocabulary.tokens[vocabulary.end_of_text] != kEndOfText) {
+  if (vocabulary.end_of_text >= size || vocabulary.tokens[vocabulary.end_of_text] != kEndOfText)
     fail(fmt::format("no token {}; documents are separated by it, so the vocabulary must have it", kEndOfText));
-  }
   const auto is_special = [&](std::uint32_t id) {
     return std::binary_search(vocabulary.special.begin(), vocabulary.special.end(), id);
   };
@@ -51,12 +48,10 @@ void check_vocabulary(const Vocabulary& vocabulary, const std::string& label) {
     const Merge& merge = vocabulary.merges[rank];
     const std::string name = fmt::format("merge {}", rank);
     if (merge.left >= size || merge.right >= size || merge.result >= size) fail(name + " names an id outside the vocabulary");
-    if (is_special(merge.left) || is_special(merge.right) || is_special(merge.result)) {
+    if (is_special(merge.left) || is_special(merge.right) || is_special(merge.result))
       fail(name + " has a special token in it; ordinary text would then be able to yield that token");
-    }
-    if (vocabulary.tokens[merge.left] + vocabulary.tokens[merge.right] != vocabulary.tokens[merge.result]) {
+    if (vocabulary.tokens[merge.left] + vocabulary.tokens[merge.right] != vocabulary.tokens[merge.result])
       fail(name + ": its result is not its two parts joined");
-    }
     if (!pairs.insert(std::uint64_t{merge.left} << 32 | merge.right).second) fail(name + " repeats an earlier pair");
   }
 }
@@ -90,16 +85,14 @@ std::string read_limited(const fs::path& path) {
   std::error_code error;
   if (!fs::is_regular_file(path, error)) fail(path.string(), "no such file; a tokenizer needs it");
   const std::uintmax_t size = fs::file_size(path, error);
-  if (!error && size > kMaxFileBytes) {
+  if (!error && size > kMaxFileBytes)
     fail(path.string(), fmt::format("{} bytes; a tokenizer's files have at most {}", size, kMaxFileBytes));
-  }
   return read_file(path);
 }
 
 std::int64_t token_id(const json& value, const std::string& token, const std::string& label) {
-  if (!value.is_number_unsigned() || value.get<std::uint64_t>() >= static_cast<std::uint64_t>(kMaxTokens)) {
+  if (!value.is_number_unsigned() || value.get<std::uint64_t>() >= static_cast<std::uint64_t>(kMaxTokens))
     fail(label, fmt::format("the id of {} must be an integer from 0 to {}", quoted(token), kMaxTokens - 1));
-  }
   return value.get<std::int64_t>();
 }
 
@@ -111,9 +104,8 @@ void read_tokens(const json& object, const std::string& label, Spelled& spelled)
 void read_merge(std::string_view text, const std::string& place, Spelled& spelled) {
   const std::size_t space = text.find(' ');
   if (space == std::string_view::npos || space == 0 || space + 1 == text.size() ||
-      text.find(' ', space + 1) != std::string_view::npos) {
+      text.find(' ', space + 1) != std::string_view::npos)
     fail(place, quoted(std::string(text)) + " is no merge; expected two tokens with one space between them");
-  }
   spelled.merges.emplace_back(text.substr(0, space), text.substr(space + 1));
 }
 
@@ -161,17 +153,15 @@ void check_pipeline(const json& document, const json& model, const std::string& 
   if (!decoder.is_null() && member(decoder, "type") != "ByteLevel") refuse("the decoder is of type " + type_of(decoder));
   if (adds_tokens(document["post_processor"]))
     refuse("the post_processor of type " + type_of(document["post_processor"]) + " adds tokens");
-  for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges"}) {
+  for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges"})
     if (!is_absent(member(model, key))) refuse(fmt::format("the model has {} {}", key, member(model, key).dump()));
-  }
 }
 
 Spelled read_tokenizer_json(const fs::path& path) {
   const std::string label = path.string();
   json document = parse_json<json>(read_limited(path), label, ExitCode::data);
-  if (!document.is_object() || !member(document, "model").is_object()) {
+  if (!document.is_object() || !member(document, "model").is_object())
     fail(label, "no object \"model\" in it; expected Hugging Face's tokenizer.json");
-  }
   for (const char* key : {"normalizer", "pre_tokenizer", "post_processor", "decoder", "added_tokens"}) {
     const json& part = document[key];
     const bool fits = std::string_view(key) == "added_tokens" ? part.is_array() : part.is_object();
@@ -186,13 +176,12 @@ Spelled read_tokenizer_json(const fs::path& path) {
   for (std::size_t i = 0; i < merges.size(); ++i) {
     const json& merge = merges[i];
     const std::string place = fmt::format("{}: merge {}", label, i);
-    if (merge.is_string()) {
+    if (merge.is_string())
       read_merge(merge.get_ref<const std::string&>(), place, spelled);
-    } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
+    else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string())
       spelled.merges.emplace_back(merge[0], merge[1]);
-    } else {
+    else
       fail(place, "expected \"left right\" or [\"left\", \"right\"]");
-    }
   }
   for (const json& added : document["added_tokens"]) {
     if (!added.is_object() || !member(added, "content").is_string()) fail(label, "an added token has no \"content\"");
@@ -217,20 +206,18 @@ Vocabulary resolve(const Spelled& spelled, const std::string& label) {
   std::vector<std::pair<std::string_view, std::int64_t>> added_only;
   for (const auto& [content, id] : spelled.added) {
     const auto [found, is_new] = ids.emplace(content, static_cast<std::uint32_t>(id));
-    if (is_new) {
+    if (is_new)
       added_only.emplace_back(content, id);
-    } else if (found->second != id) {
+    else if (found->second != id)
       fail(label, fmt::format("the added token {} has the ids {} and {}", quoted(content), found->second, id));
-    }
     vocabulary.special.push_back(static_cast<std::uint32_t>(id));
   }
   vocabulary.tokens.resize(ids.size());
   std::vector<bool> filled(ids.size());
   const auto place = [&](std::string_view token, std::int64_t id, std::string bytes) {
-    if (static_cast<std::size_t>(id) >= filled.size() || filled[static_cast<std::size_t>(id)]) {
+    if (static_cast<std::size_t>(id) >= filled.size() || filled[static_cast<std::size_t>(id)])
       fail(label, fmt::format("the id {} of {} is taken or beyond the end; {} tokens must have the ids 0 to {}, each once", id,
                               quoted(std::string(token)), filled.size(), filled.size() - 1));
-    }
     filled[static_cast<std::size_t>(id)] = true;
     vocabulary.tokens[static_cast<std::size_t>(id)] = std::move(bytes);
   };
@@ -245,9 +232,8 @@ Vocabulary resolve(const Spelled& spelled, const std::string& label) {
     place(token, id, std::move(*bytes));
   }
   const auto end_of_text = ids.find(kEndOfText);
-  if (end_of_text == ids.end()) {
+  if (end_of_text == ids.end())
     fail(label, fmt::format("no token {}; documents are separated by it, so the vocabulary must have it", kEndOfText));
-  }
   vocabulary.end_of_text = end_of_text->second;
   vocabulary.special.push_back(vocabulary.end_of_text);
   std::sort(vocabulary.special.begin(), vocabulary.special.end());
@@ -283,16 +269,14 @@ Vocabulary load_vocabulary(const fs::path& path) {
   if (is_incomplete(key)) refuse_incomplete(read_file(key), key.string(), ExitCode::data);
   if (fs::is_directory(path, error)) {
     if (fs::exists(path / "tokenizer.json", error)) return load_vocabulary(path / "tokenizer.json");
-    for (const auto& [tokens, merges] : kPairs) {
+    for (const auto& [tokens, merges] : kPairs)
       if (fs::exists(path / tokens, error)) return load_pair(path / tokens, path / merges);
-    }
     fail(path.string(),
          "no tokenizer in this folder; expected tokenizer.json, encoder.json and vocab.bpe, or vocab.json and merges.txt");
   }
-  for (const auto& [tokens, merges] : kPairs) {
+  for (const auto& [tokens, merges] : kPairs)
     if (path.filename() == tokens || path.filename() == merges)
       return load_pair(path.parent_path() / tokens, path.parent_path() / merges);
-  }
   if (path.extension() == ".json") return resolve(read_tokenizer_json(path), path.string());
   fail(path.string(), fs::exists(path, error)
                           ? "not a tokenizer's file; expected a folder, encoder.json, vocab.bpe, vocab.json, merges.txt, or "

@@ -151,15 +151,14 @@ void read_slurm(const Environment& environment, Launch& launch) {
 Launch read_launch(const std::function<const char*(const char*)>& variable) {
   const Environment environment(variable);
   Launch launch;
-  if (environment.has("RANK") || environment.has("WORLD_SIZE")) {
+  if (environment.has("RANK") || environment.has("WORLD_SIZE"))
     read_torchrun(environment, launch);
-  } else if (environment.has("OMPI_COMM_WORLD_RANK") || environment.has("OMPI_COMM_WORLD_SIZE")) {
+  else if (environment.has("OMPI_COMM_WORLD_RANK") || environment.has("OMPI_COMM_WORLD_SIZE"))
     read_open_mpi(environment, launch);
-  } else if (environment.has("SLURM_STEP_NODELIST")) {
+  else if (environment.has("SLURM_STEP_NODELIST"))
     read_slurm(environment, launch);
-  } else {
+  else
     launch.launcher = "none";
-  }
   if (environment.has("TEMPER_SECRET")) {
     launch.secret = environment.text("TEMPER_SECRET");
     // The value is no part of the message.

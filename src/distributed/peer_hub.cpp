@@ -36,11 +36,10 @@ class PeerHub final : public PeerNetwork {
       if (!member.connection || !member.connection->open()) continue;
       if (beat) member.connection->beat();
       if (member.connection->add_silence(passed) < limit || over_) continue;
-      if (met_) {
+      if (met_)
         lose(member.connection->rank, silent_);
-      } else {
+      else
         member.connection->close(silent_);
-      }
     }
     for (const Connection& stranger : strangers_)
       if ((stranger->age += passed) >= std::min(limit, greeting_limit)) stranger->close("it did not say who it is");

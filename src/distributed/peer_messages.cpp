@@ -26,11 +26,10 @@ std::uint64_t number_at(std::string_view bytes) {
 }  // namespace
 
 PeerFields& PeerFields::number(std::uint64_t& value) {
-  if (reads_) {
+  if (reads_)
     value = number_at(take(8));
-  } else {
+  else
     put_number(bytes_, value);
-  }
   return *this;
 }
 
@@ -46,11 +45,10 @@ PeerFields& PeerFields::text(std::size_t limit, std::string& value) {
   std::uint64_t bytes = value.size();
   number(bytes);
   if (reads_ && bytes > limit) throw BrokenMessage("a text that is too long");
-  if (reads_) {
+  if (reads_)
     value = take(static_cast<std::size_t>(bytes));
-  } else {
+  else
     bytes_ += value;
-  }
   return *this;
 }
 

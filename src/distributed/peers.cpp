@@ -217,11 +217,10 @@ std::vector<std::string> Peers::exchange(const std::string& mine, const std::str
   const auto whole = [&] { return board.result && board.result->number == number; };
   const auto settled = [&] { return whole() || board.lost; };
   // The clock cannot count to milliseconds::max() from now.
-  if (timeout > std::chrono::hours(24 * 365)) {
+  if (timeout > std::chrono::hours(24 * 365))
     board.changed.wait(lock, settled);
-  } else {
+  else
     board.changed.wait_for(lock, timeout, settled);
-  }
   if (whole()) return std::move(board.result->values);
   if (board.lost) state_->throw_lost(*board.lost, what);
   state_->throw_late(number, what, timeout, lock);

@@ -234,9 +234,8 @@ std::string hash_file(const std::filesystem::path& path) {
   const Descriptor file = open_regular(path);
   const HashState state = new_hash_state();
   std::vector<char> piece(read_piece);
-  while (const std::size_t count = read_some(file, piece.data(), piece.size(), path)) {
+  while (const std::size_t count = read_some(file, piece.data(), piece.size(), path))
     XXH3_128bits_update(state.get(), piece.data(), count);
-  }
   return hex(XXH3_128bits_digest(state.get()));
 }
 

@@ -101,9 +101,8 @@ void SafetensorsWriter::write(const void* data, std::size_t bytes) {
 }
 
 std::string SafetensorsWriter::close() {
-  if (written_ != declared_) {
+  if (written_ != declared_)
     throw std::logic_error("safetensors: " + std::to_string(written_) + " bytes written of " + std::to_string(declared_));
-  }
   return file_.close();
 }
 

@@ -38,9 +38,8 @@ bool multiply(std::uint64_t& product, std::uint64_t factor) { return !__builtin_
 // Empty when the dtype is unknown, a dimension is negative or the product does not fit.
 std::optional<std::uint64_t> byte_size(const TensorEntry& entry) {
   std::uint64_t size = 1;
-  for (const std::int64_t dimension : entry.shape) {
+  for (const std::int64_t dimension : entry.shape)
     if (dimension < 0 || !multiply(size, static_cast<std::uint64_t>(dimension))) return std::nullopt;
-  }
   const int element = safetensors_dtype_size(entry.dtype);
   if (element == 0 || size > std::uint64_t{std::numeric_limits<std::int64_t>::max()}) return std::nullopt;
   if (!multiply(size, static_cast<std::uint64_t>(element))) return std::nullopt;
@@ -250,14 +249,12 @@ void check_layout(const std::vector<TensorEntry>& entries, std::uint64_t data_by
     }
     const std::optional<std::uint64_t> size = byte_size(entry);
     if (!size) refuse(label, "the size of " + tensor + " overflows");
-    if (*size != entry.end - entry.begin) {
+    if (*size != entry.end - entry.begin)
       refuse(label, tensor + " needs " + number(*size) + " bytes by its shape and dtype, but its data_offsets are " + range);
-    }
     position = entry.end;
   }
-  if (position != data_bytes) {
+  if (position != data_bytes)
     refuse(label, "its tensors take " + number(position) + " bytes, but " + number(data_bytes) + " bytes follow the header");
-  }
 }
 
 }  // namespace
@@ -269,35 +266,28 @@ std::int64_t TensorEntry::numel() const {
 }
 
 int safetensors_dtype_size(std::string_view dtype) {
-  for (const std::string_view name : {"BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"}) {
+  for (const std::string_view name : {"BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"})
     if (dtype == name) return 1;
-  }
-  for (const std::string_view name : {"F16", "BF16", "I16", "U16"}) {
+  for (const std::string_view name : {"F16", "BF16", "I16", "U16"})
     if (dtype == name) return 2;
-  }
-  for (const std::string_view name : {"F32", "I32", "U32"}) {
+  for (const std::string_view name : {"F32", "I32", "U32"})
     if (dtype == name) return 4;
-  }
-  for (const std::string_view name : {"F64", "I64", "U64"}) {
+  for (const std::string_view name : {"F64", "I64", "U64"})
     if (dtype == name) return 8;
-  }
   return 0;
 }
 
 std::vector<TensorEntry> parse_safetensors(std::span<const std::byte> file, const std::string& label,
                                            std::map<std::string, std::string>* metadata) {
   std::uint64_t header_bytes = 0;
-  if (file.size() < sizeof(header_bytes)) {
+  if (file.size() < sizeof(header_bytes))
     refuse(label, "it has " + number(file.size()) + " bytes, fewer than the 8 of the header's length");
-  }
   std::memcpy(&header_bytes, file.data(), sizeof(header_bytes));
   const std::uint64_t following = file.size() - sizeof(header_bytes);
-  if (header_bytes > max_header_bytes) {
+  if (header_bytes > max_header_bytes)
     refuse(label, "its header claims " + number(header_bytes) + " bytes; at most " + number(max_header_bytes) + " are allowed");
-  }
-  if (header_bytes > following) {
+  if (header_bytes > following)
     refuse(label, "its header claims " + number(header_bytes) + " bytes, but only " + number(following) + " follow");
-  }
   const std::string_view header(reinterpret_cast<const char*>(file.data()) + sizeof(header_bytes), header_bytes);
   // The JSON library would skip a byte order mark and stop at a NUL as if the text ended there.
   const std::size_t first = header.find_first_not_of(" \t\r\n");
@@ -320,9 +310,7 @@ std::vector<TensorEntry> parse_safetensors(std::span<const std::byte> file, cons
 std::string format_safetensors_head(std::vector<TensorEntry>& entries, const std::map<std::string, std::string>& metadata) {
   const auto json = [](const std::string& text) { return nlohmann::json(text).dump(); };
   std::string header = "{";
-  if (!metadata.empty()) {
-    header += json(std::string(reserved_name)) + ":" + nlohmann::json(metadata).dump();
-  }
+  if (!metadata.empty()) header += json(std::string(reserved_name)) + ":" + nlohmann::json(metadata).dump();
   std::vector<std::string_view> names;
   std::uint64_t position = 0;
   for (TensorEntry& entry : entries) {

@@ -39,9 +39,8 @@ StagedFiles::StagedFiles(fs::path folder, std::string key, std::function<bool(co
   lock_.emplace(staging_);
   const bool interrupted = is_incomplete(folder_ / key_);
   if (interrupted && fs::exists(staging_ / key_)) put_in_place();
-  for (const fs::directory_entry& left : fs::directory_iterator(staging_)) {
+  for (const fs::directory_entry& left : fs::directory_iterator(staging_))
     if (left.path().filename() != "run.lock") fs::remove_all(left.path());
-  }
   for (const std::string& name : names(folder_)) {
     const bool is_folder = fs::is_directory(folder_ / name);
     if (!is_folder && (overwrite || interrupted)) continue;
@@ -107,9 +106,8 @@ void StagedFiles::put_in_place() const {
       if (::unlink((folder_ / name).c_str()) != 0) throw_failure("remove", folder_ / name, errno);
     }
   }
-  for (const std::string& name : names(staging_)) {
+  for (const std::string& name : names(staging_))
     if (name != key_) move_file(staging_ / name, folder_ / name);
-  }
   sync_folder(folder_);
   move_file(staging_ / key_, folder_ / key_);
   sync_folder(folder_);

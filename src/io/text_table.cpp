@@ -43,9 +43,8 @@ std::string aligned_table(const TextRows& cells, std::string_view alignment, boo
   TextRows rows = cells;
   for (auto& row : rows) std::transform(row.begin(), row.end(), row.begin(), terminal_text);
   std::vector<std::size_t> widths(rows.front().size(), 0);
-  for (const auto& row : rows) {
+  for (const auto& row : rows)
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], text_width(row[i]));
-  }
   std::string text;
   const auto add_line = [&](const std::vector<std::string>& row) {
     std::string line;

@@ -24,11 +24,10 @@ std::uint32_t sample_token(std::span<const float> logits, const SamplingSettings
 
   std::size_t kept = order.size();
   if (settings.top_k > 0) kept = std::min(kept, static_cast<std::size_t>(settings.top_k));
-  if (kept < order.size()) {
+  if (kept < order.size())
     std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept), order.end(), likelier);
-  } else {
+  else
     std::sort(order.begin(), order.end(), likelier);
-  }
 
   std::vector<double> weights(kept);
   double total = 0.0;

@@ -357,11 +357,10 @@ void load_hf_model(const std::filesystem::path& folder, Weights& weights) {
 
   weights.upload([&](const Parameter& parameter, std::span<float> values) {
     const std::vector<float> read = tensors.read(parameter.name);
-    if (is_conv1d(parameter)) {
+    if (is_conv1d(parameter))
       transpose(read, parameter.shape[1], parameter.shape[0], values);
-    } else {
+    else
       std::copy(read.begin(), read.end(), values.begin());  // padded vocabulary rows stay zero
-    }
   });
 }
 

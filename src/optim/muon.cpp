@@ -40,11 +40,10 @@ void NewtonSchulz::orthogonalize(TensorView matrix) {
     }
     ops_->linear_forward({.x = gram, .weight = gram, .y = square});
     ops_->linear_combination({.a = b, .x = gram, .b = c, .y = square, .out = square});
-    if (rows <= columns) {
+    if (rows <= columns)
       ops_->linear_backward_input({.dy = square, .weight = x, .dx = product});
-    } else {
+    else
       ops_->linear_forward({.x = x, .weight = square, .y = product});
-    }
     ops_->linear_combination({.a = a, .x = x, .b = 1.0f, .y = product, .out = x});
   }
   ops_->cast({.from = x, .to = matrix});

@@ -120,11 +120,10 @@ double Schedule::decay_multiplier(DecaySchedule shape, std::int64_t k) const {
 double Schedule::momentum(double value, std::int64_t k) const {
   const std::int64_t cooldown_begin = total_ - config_.momentum_cooldown_steps;
   double held = 1.0;
-  if (k < config_.momentum_warmup_steps) {
+  if (k < config_.momentum_warmup_steps)
     held = share_done(k, 0, config_.momentum_warmup_steps);
-  } else if (k >= cooldown_begin && config_.momentum_cooldown_steps > 0) {
+  else if (k >= cooldown_begin && config_.momentum_cooldown_steps > 0)
     held = 1.0 - share_done(k, cooldown_begin, total_);
-  }
   return held * value + (1.0 - held) * config_.momentum_start;
 }
 

@@ -51,9 +51,9 @@ void check(const LocalMachine& machine, const SweepResources& resources) {
 
 LocalExecutor::LocalExecutor(LocalMachine machine, const SweepResources& resources) : program_(std::move(machine.program)) {
   check(machine, resources);
-  const std::int64_t threads = resources.threads_per_trial > 0
-                                   ? resources.threads_per_trial
-                                   : std::clamp<std::int64_t>(machine.cores / resources.trials_at_once, 1, machine.threads_per_process);
+  const std::int64_t threads = resources.threads_per_trial > 0 ? resources.threads_per_trial
+                                                               : std::clamp<std::int64_t>(machine.cores / resources.trials_at_once,
+                                                                                          1, machine.threads_per_process);
   for (std::size_t i = 0; i < static_cast<std::size_t>(resources.trials_at_once); ++i) {
     Slot slot;
     slot.environment = with(machine.environment, "OMP_NUM_THREADS", std::to_string(threads));
@@ -67,9 +67,8 @@ LocalExecutor::LocalExecutor(LocalMachine machine, const SweepResources& resourc
 
 LocalExecutor::~LocalExecutor() {
   cancel();
-  for (const Slot& slot : slots_) {
+  for (const Slot& slot : slots_)
     while (slot.process != 0 && ::waitpid(slot.process, nullptr, 0) < 0 && errno == EINTR) continue;
-  }
 }
 
 bool LocalExecutor::has_room() const {

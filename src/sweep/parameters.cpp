@@ -61,14 +61,12 @@ Entry read_setting(const std::string& key, const JsonNode& node, Problems& probl
 Choice read_moving_together(const JsonNode& node, Problems& problems) {
   Choice choice;
   const JsonNode* label = node.find("label");
-  if (label == nullptr || label->kind != JsonNode::Kind::value || label->value.is_null()) {
+  if (label == nullptr || label->kind != JsonNode::Kind::value || label->value.is_null())
     problems.push_back(node.where + ": " + to_json_text(node) + " needs a \"label\" for the tables, a text or a number");
-  } else {
+  else
     choice.label = label->value;
-  }
-  for (const JsonNode& member : node.children) {
+  for (const JsonNode& member : node.children)
     if (member.key != "label") choice.settings.push_back(read_setting(member.key, member, problems));
-  }
   return choice;
 }
 
@@ -153,9 +151,8 @@ std::vector<std::string> keys_of(const SweptParameter& parameter) {
   if (parameter.distribution) return {parameter.name};
   std::vector<std::string> keys;
   for (const Choice& choice : parameter.choices) {
-    for (const Entry& setting : choice.settings) {
+    for (const Entry& setting : choice.settings)
       if (std::find(keys.begin(), keys.end(), setting.path) == keys.end()) keys.push_back(setting.path);
-    }
   }
   return keys;
 }
@@ -189,9 +186,8 @@ std::vector<SweptParameter> read_parameters(const JsonNode& node, Problems& prob
 
 std::vector<std::string> swept_keys(const SweepFile& sweep) {
   std::vector<std::string> keys;
-  for (const SweptParameter& parameter : sweep.parameters) {
+  for (const SweptParameter& parameter : sweep.parameters)
     for (const std::string& key : keys_of(parameter)) keys.push_back(key);
-  }
   for (const Tie& tie : sweep.ties) keys.push_back(tie.key);
   return keys;
 }

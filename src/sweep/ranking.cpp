@@ -46,9 +46,8 @@ bool comparable(const SweepResult& a, const SweepResult& b) {
 
 std::optional<Estimate> difference(const SweepResult& a, const SweepResult& b) {
   std::vector<double> differences;
-  for (const auto& [seed, metric] : a.metrics) {
+  for (const auto& [seed, metric] : a.metrics)
     if (const auto other = b.metrics.find(seed); other != b.metrics.end()) differences.push_back(metric - other->second);
-  }
   return differences.empty() ? std::nullopt : std::optional(estimate(differences));
 }
 
@@ -112,9 +111,8 @@ std::vector<SweepResult> rank_configurations(const Sweep& sweep, const SweepPlan
   std::map<std::size_t, std::size_t> sharing;
   for (SweepResult& result : results) {
     if (&result != &best && result.metric && result.rung == best.rung) result.behind = difference(result, best);
-    if (result.behind && comparable(result, best)) {
+    if (result.behind && comparable(result, best))
       result.tied_for_best = std::abs(result.behind->mean) <= std::max(equal_metrics, result.behind->interval.value_or(0.0));
-    }
     if (result.tied_for_best) result.place = best.place;
     best.tied_for_best |= result.tied_for_best;
     ++sharing[result.place];

@@ -68,9 +68,8 @@ std::vector<Value> column_values(const Sweep& sweep, std::size_t column) {
     const Value& label = configuration.labels[column];
     if (std::find(values.begin(), values.end(), label) == values.end()) values.push_back(label);
   }
-  if (std::all_of(values.begin(), values.end(), [](const Value& value) { return as_number(value).has_value(); })) {
+  if (std::all_of(values.begin(), values.end(), [](const Value& value) { return as_number(value).has_value(); }))
     std::sort(values.begin(), values.end(), [](const Value& a, const Value& b) { return *as_number(a) < *as_number(b); });
-  }
   return values;
 }
 
@@ -93,9 +92,8 @@ Json parameters_json(const Sweep& sweep) {
 /// What a configuration has otherwise than the base, its seed aside.
 Json changes_json(const RunConfig& base, const RunConfig& config) {
   Json changes = Json::array();
-  for (const FieldDifference& field : compare(base, config)) {
+  for (const FieldDifference& field : compare(base, config))
     if (field.path != "seed") changes.push_back({{"key", field.path}, {"base", field.before}, {"value", field.after}});
-  }
   return changes;
 }
 
@@ -104,9 +102,8 @@ Json failure_log(const fs::path& folder) {
   const Json failure = read_json_if_whole(folder / "failure.json");
   Json lines = Json::array();
   if (!failure.is_object() || !failure.contains("log")) return lines;
-  for (const Json& line : failure["log"]) {
+  for (const Json& line : failure["log"])
     if (line.is_string()) lines.push_back(line);
-  }
   return lines;
 }
 
@@ -123,9 +120,8 @@ Json trial_json(const ReportSource& source, const PlannedTrial& planned, const C
   json["failure"] = planned.status.failure;
   json["log"] = planned.status.state == TrialState::failed ? failure_log(folder) : Json::array();
   json["command"] = "";
-  if (fs::exists(folder / "config.json")) {
+  if (fs::exists(folder / "config.json"))
     json["command"] = "temper train " + shell_word((folder / "config.json").string()) + " --out runs/" + trial.id;
-  }
   json["training"] = training_curve(folder, trial.config, limits);
   json["validation"] = validation_curve(folder, trial.config, limits);
   json["diagnostics"] = diagnostics_curves(folder, trial.config, limits);
@@ -134,9 +130,8 @@ Json trial_json(const ReportSource& source, const PlannedTrial& planned, const C
 
 Json states_json(const SweepPlan& plan) {
   Json states;
-  for (const TrialState state : {TrialState::finished, TrialState::failed, TrialState::interrupted, TrialState::waiting}) {
+  for (const TrialState state : {TrialState::finished, TrialState::failed, TrialState::interrupted, TrialState::waiting})
     states[std::string(to_string(state))] = plan.count(state);
-  }
   states["to be chosen"] = plan.trials_to_come;
   return states;
 }
@@ -170,9 +165,8 @@ std::string legend(const std::vector<SweepResult>& results) {
 /// The parameters that vary, as columns of columns(); ties follow from them.
 std::vector<std::size_t> varying(const Sweep& sweep) {
   std::vector<std::size_t> found;
-  for (std::size_t i = 0; i < sweep.file.parameters.size(); ++i) {
+  for (std::size_t i = 0; i < sweep.file.parameters.size(); ++i)
     if (column_values(sweep, i).size() > 1) found.push_back(i);
-  }
   return found;
 }
 
@@ -202,14 +196,12 @@ class Scale {
   Scale(const std::vector<SweepResult>& results, bool maximize)
       : best_(results.front().metric->mean), sign_(maximize ? -1.0 : 1.0) {
     std::vector<double> behind;
-    for (const SweepResult& result : results) {
+    for (const SweepResult& result : results)
       if (result.metric) behind.push_back(sign_ * (result.metric->mean - best_));
-    }
     std::sort(behind.begin(), behind.end());
     const double usual = behind[behind.size() / 2];
-    for (const double one : behind) {
+    for (const double one : behind)
       if (one <= 10.0 * usual) worst_ = one;
-    }
   }
   /// Below 0 is what is ranked behind the best for another reason, as trials that failed.
   double place(double mean) const { return worst_ > 0 ? sign_ * (mean - best_) / worst_ : 0.0; }
@@ -324,9 +316,8 @@ std::string report_json(const ReportSource& source) {
     Json one = ranking.json(i);
     one["changes"] = changes_json(sweep.file.base, sweep.trial(result.rung, result.configuration, 0).config);
     one["trials"] = Json::array();
-    for (const PlannedTrial& planned : source.plan.rungs[result.rung]) {
+    for (const PlannedTrial& planned : source.plan.rungs[result.rung])
       if (planned.trial->configuration == result.configuration) one["trials"].push_back(trial_json(source, planned, limits));
-    }
     json["configurations"].push_back(one);
   }
   return json_text(json) + "\n";

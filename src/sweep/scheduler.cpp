@@ -66,9 +66,7 @@ std::string SweepProgress::summary(const SweepPlan& plan) const {
   if (failed > 0) text += ", " + std::to_string(failed) + " failed";
   const double elapsed = std::chrono::duration<double>(Clock::now() - begin_).count();
   const double worked = spent(plan).flops - flops_before_;
-  if (worked > 0 && elapsed > 0) {
-    text += ", " + format_duration(plan.flops_left() * elapsed / worked) + " left";
-  }
+  if (worked > 0 && elapsed > 0) text += ", " + format_duration(plan.flops_left() * elapsed / worked) + " left";
   return text;
 }
 
@@ -117,9 +115,8 @@ class Scheduler {
       for (const EndedTrial& ended : executor_.poll()) handle(ended);
       if (!queue_.empty() && executor_.has_room()) start_what_fits();
       if (progress_.due()) {
-        for (auto& [id, trial] : running_) {
+        for (auto& [id, trial] : running_)
           if (!executor_.waits(id)) read_status(*trial);
-        }
         progress_.show(plan_, at_work());
       }
       std::this_thread::sleep_for(pause_between_polls);
@@ -152,9 +149,8 @@ class Scheduler {
   /// What an earlier process of this sweep started somewhere that outlived it. A failure that it has recorded is told already.
   void adopt() {
     std::vector<TrialLaunch> perhaps;
-    for (const PlannedTrial* planned : queue_) {
+    for (const PlannedTrial* planned : queue_)
       if (planned->status.state != TrialState::failed) perhaps.push_back(launch(*planned));
-    }
     const std::vector<std::string> adopted = executor_.adopt(perhaps);
     if (adopted.empty()) return;
     const std::set<std::string> ids(adopted.begin(), adopted.end());

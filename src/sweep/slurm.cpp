@@ -55,9 +55,8 @@ struct Answer {
 Answer ask(const std::vector<std::string>& command, const std::vector<std::string>& environment) {
   const Descriptor out = memory_file(), err = memory_file();
   std::string path;
-  for (const std::string& entry : environment) {
+  for (const std::string& entry : environment)
     if (entry.starts_with("PATH=")) path = entry.substr(5);
-  }
   std::vector<std::string> words = command;
   words.front() = find_program(command.front(), path).string();
   if (words.front().empty())
@@ -169,18 +168,15 @@ exit "$code"
 
 std::string why_refused(std::string_view option) {
   const std::string_view name = option.substr(std::min<std::size_t>(2, option.size()));
-  if (!option.starts_with("--") || name.empty() || name.front() == '=' || name.front() == '-') {
+  if (!option.starts_with("--") || name.empty() || name.front() == '=' || name.front() == '-')
     return "write the long form, --name=value";
-  }
   const std::string_view word = name.substr(0, name.find('='));
   const auto control = [](char character) { return static_cast<unsigned char>(character) < ' '; };
-  if (word.find(' ') != std::string_view::npos || std::any_of(option.begin(), option.end(), control)) {
+  if (word.find(' ') != std::string_view::npos || std::any_of(option.begin(), option.end(), control))
     return "write --name=value, one option in each text";
-  }
   // sbatch takes abbreviations too.
-  for (const Reserved& each : reserved) {
+  for (const Reserved& each : reserved)
     if (each.option.starts_with(word)) return "--" + std::string(each.option) + " cannot be given; " + std::string(each.why);
-  }
   return "";
 }
 
@@ -285,9 +281,8 @@ std::string SlurmRecord::trial_of(const std::string& job, std::size_t task) cons
 
 std::vector<std::string> SlurmRecord::assigned() const {
   std::vector<std::string> trials;
-  for (const auto& [trial, job] : job_of_) {
+  for (const auto& [trial, job] : job_of_)
     if (!job.empty()) trials.push_back(trial);
-  }
   return trials;
 }
 
@@ -307,9 +302,8 @@ std::string batch_script(const ArrayJob& job) {
 std::optional<EndedTrial> read_task_end(const fs::path& trial_folder, const std::string& job) {
   const Json json = read_json_if_whole(trial_folder / "slurm_end.json");
   const auto number = [&](const char* key) { return json.is_object() && json.contains(key) && json[key].is_number(); };
-  if (!number("exit_code") || !number("started") || !number("ended") || !json.contains("job") || json["job"] != job) {
+  if (!number("exit_code") || !number("started") || !number("ended") || !json.contains("job") || json["job"] != job)
     return std::nullopt;
-  }
   EndedTrial task{trial_folder.filename().string(), {}, {}};
   // A shell's way to say which signal ended the process; temper itself ends so when a second signal comes.
   const auto code = json["exit_code"].get<std::int64_t>();

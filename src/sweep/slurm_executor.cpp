@@ -57,9 +57,8 @@ bool SlurmExecutor::has_room() const {
 /// Of the array jobs in the queue.
 std::set<std::int64_t> SlurmExecutor::numbers() const {
   std::set<std::int64_t> all;
-  for (const auto& [trial, task] : tasks_) {
+  for (const auto& [trial, task] : tasks_)
     if (task.number > 0) all.insert(task.number);
-  }
   return all;
 }
 
@@ -150,9 +149,8 @@ void SlurmExecutor::submit() {
       "--ntasks=1",
   };
   if (resources_.threads_per_trial > 0) arguments.push_back("--cpus-per-task=" + std::to_string(resources_.threads_per_trial));
-  if (resources_.gpus_per_trial > 0) {
+  if (resources_.gpus_per_trial > 0)
     arguments.push_back("--gpus-per-task=" + std::to_string(std::llround(resources_.gpus_per_trial)));
-  }
   std::string others;
   for (const std::int64_t number : numbers()) others += ":" + std::to_string(number);
   const bool too_many = static_cast<std::int64_t>(tasks_.size() + started_.size()) > resources_.trials_at_once;
@@ -194,9 +192,8 @@ std::vector<EndedTrial> SlurmExecutor::poll() {
   const std::optional<Queue> queue = look(tasks_, problem);
   if (queue && stopping_) problem = stop(*queue);
   tell(problem);
-  for (auto& [trial, task] : tasks_) {
+  for (auto& [trial, task] : tasks_)
     if (const std::optional<EndedTrial> end = end_of(trial, task, queue ? &*queue : nullptr)) ended.push_back(*end);
-  }
   for (const EndedTrial& trial : ended) tasks_.erase(trial.id);
   return ended;
 }

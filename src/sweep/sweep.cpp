@@ -90,9 +90,8 @@ SweepPlan read_plan(const Sweep& sweep) {
 
 std::vector<const PlannedTrial*> SweepPlan::trials() const {
   std::vector<const PlannedTrial*> all;
-  for (const auto& rung : rungs) {
+  for (const auto& rung : rungs)
     for (const PlannedTrial& planned : rung) all.push_back(&planned);
-  }
   return all;
 }
 
@@ -106,9 +105,8 @@ bool SweepPlan::ended() const { return count(TrialState::finished) + count(Trial
 
 double SweepPlan::flops_left() const {
   double flops = flops_to_come;
-  for (const PlannedTrial* planned : trials()) {
+  for (const PlannedTrial* planned : trials())
     if (!planned->ended()) flops += (1.0 - planned->done()) * planned->trial->flops;
-  }
   return flops;
 }
 

@@ -28,9 +28,8 @@ constexpr std::pair<std::string_view, std::string_view> done_otherwise[] = {
 };
 
 std::string why_no_key(std::string_view key) {
-  for (const auto& [others, instead] : done_otherwise) {
+  for (const auto& [others, instead] : done_otherwise)
     if (has_word(others, key)) return std::string(instead);
-  }
   const bool of_a_run = find_field(key) != nullptr || config_table().find_section(key) != nullptr;
   return of_a_run ? "a key of a run belongs into parameters, or into base" : "";
 }
@@ -64,9 +63,8 @@ RunConfig read_base(const JsonNode& root, const fs::path& path, Problems& proble
 void read_formula(const std::string& text, const std::string& where, Problems& problems, const auto& add) {
   try {
     Formula formula(text, where);
-    for (const std::string& key : formula.keys()) {
+    for (const std::string& key : formula.keys())
       if (find_field(key) == nullptr) problems.push_back(where + ": \"" + text + "\": " + unknown_key(key));
-    }
     add(std::move(formula));
   } catch (const Error& error) {
     problems.push_back(error.what());
@@ -78,13 +76,12 @@ std::vector<Tie> read_ties(const JsonNode& node, Problems& problems) {
   if (!node.is_object()) problems.push_back(node.where + ": ties is an object of formulas: {\"key\": \"0.06 / other.key\"}");
   for (const JsonNode& member : node.children) {
     const auto* text = std::get_if<std::string>(&member.value.data);
-    if (find_field(member.key) == nullptr) {
+    if (find_field(member.key) == nullptr)
       problems.push_back(member.where + ": " + unknown_key(member.key));
-    } else if (text == nullptr) {
+    else if (text == nullptr)
       problems.push_back(member.where + ": " + member.key + " is " + to_json_text(member) + "; a tie is a formula in quotes");
-    } else {
+    else
       read_formula(*text, member.where, problems, [&](Formula formula) { ties.push_back({member.key, std::move(formula)}); });
-    }
   }
   return ties;
 }
@@ -118,9 +115,8 @@ void check_values(const std::vector<Entry>& entries, SweepFile& sweep, Problems&
     refuse("resources.gpus_per_trial",
            "is " + to_text({gpus}) + "; allowed: a whole number, or 0.5, 0.25 and so on for trials that share one");
   }
-  for (const std::string& option : sweep.slurm.options) {
+  for (const std::string& option : sweep.slurm.options)
     if (const std::string why = why_refused(option); !why.empty()) refuse("slurm.options", "has " + to_text({option}) + ": " + why);
-  }
   std::vector<double>& rungs = sweep.halving.rungs;
   const double eta = sweep.halving.eta;
   if (rungs.empty()) rungs = {1 / (eta * eta), 1 / eta, 1.0};
@@ -144,9 +140,8 @@ void check_method(const std::vector<Entry>& entries, const SweepFile& sweep, Pro
                        std::string(to_string(sweep.method)) + "; remove it or choose another method");
   }
   const bool drawn = sweep.method == SweepMethod::random || sweep.count > 0;
-  if (sweep.method == SweepMethod::random && sweep.count == 0) {
+  if (sweep.method == SweepMethod::random && sweep.count == 0)
     problems.push_back("method random needs \"count\": how many configurations to draw");
-  }
   for (const SweptParameter& parameter : sweep.parameters) {
     const bool endless = parameter.distribution && parameter.distribution->shape != Distribution::Shape::int_uniform;
     if (endless && !drawn) {
@@ -154,17 +149,15 @@ void check_method(const std::vector<Entry>& entries, const SweepFile& sweep, Pro
                          " has no end of values for a grid; give \"values\", or use method random with a count");
     }
   }
-  if (sweep.parameters.empty() && sweep.seeds.size() < 2) {
+  if (sweep.parameters.empty() && sweep.seeds.size() < 2)
     problems.push_back("the sweep is empty: no parameters and one seed; give \"parameters\" with values, or several \"seeds\"");
-  }
 }
 
 void check_contradictions(const SweepFile& sweep, Problems& problems) {
   const std::vector<std::string> keys = swept_keys(sweep);
   for (const Tie& tie : sweep.ties) {
-    if (std::count(keys.begin(), keys.end(), tie.key) > 1) {
+    if (std::count(keys.begin(), keys.end(), tie.key) > 1)
       problems.push_back(tie.formula.where() + ": " + tie.key + " is tied to others and a parameter sets it too; keep one");
-    }
     for (const std::string& key : tie.formula.keys()) {
       if (std::ranges::count(sweep.ties, key, &Tie::key) > 0) {
         problems.push_back(tie.formula.where() + ": \"" + tie.formula.text() + "\" uses " + key +
@@ -172,9 +165,8 @@ void check_contradictions(const SweepFile& sweep, Problems& problems) {
       }
     }
   }
-  if (sweep.seeds_given && std::find(keys.begin(), keys.end(), "seed") != keys.end()) {
+  if (sweep.seeds_given && std::find(keys.begin(), keys.end(), "seed") != keys.end())
     problems.push_back("the key seed is swept and \"seeds\" are given; keep \"seeds\"");
-  }
 }
 
 }  // namespace

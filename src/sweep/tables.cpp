@@ -26,9 +26,8 @@ std::string results_json(const Sweep& sweep, const RankingTable& ranking) {
   for (std::size_t i = 0; i < ranking.results().size(); ++i) {
     Json one = ranking.json(i);
     one["trials"] = Json::array();
-    for (std::size_t seed = 0; seed < sweep.file.seeds.size(); ++seed) {
+    for (std::size_t seed = 0; seed < sweep.file.seeds.size(); ++seed)
       one["trials"].push_back(sweep.trial(ranking.results()[i].rung, ranking.results()[i].configuration, seed).id);
-    }
     json["configurations"].push_back(one);
   }
   return json_text(json, 2) + "\n";
@@ -82,11 +81,10 @@ void write_tables(const Sweep& sweep, const SweepPlan& plan, const fs::path& fol
   write("results.json", results_json(sweep, ranking));
   write("trials.csv", trials_csv(sweep, plan));
   write("timing.csv", timing_csv(plan));
-  if (ranking.results().front().metric) {
+  if (ranking.results().front().metric)
     write("best.json", best_config(sweep, ranking.results()));
-  } else {
+  else
     fs::remove(folder / "best.json");
-  }
 }
 
 std::string timing_text(const Sweep& sweep, const SweepPlan& plan) {
@@ -137,18 +135,16 @@ std::string cost_text(const Sweep& sweep, const SweepPlan& plan,
   std::snprintf(sum, sizeof(sum), "%zu configurations x %zu seeds, %zu trials: %s tokens, %.2e FLOP\n", sweep.configurations.size(),
                 sweep.file.seeds.size(), plan.known() + plan.trials_to_come, format_count(tokens).c_str(), flops);
   text += sum;
-  if (plan.trials_to_come > 0) {
+  if (plan.trials_to_come > 0)
     text += std::to_string(plan.trials_to_come) + " of them are of later rungs, whose configurations the results will choose\n";
-  }
   return text + status_text(sweep, plan);
 }
 
 std::string status_text(const Sweep& sweep, const SweepPlan& plan) {
   std::string text;
-  for (const TrialState state : {TrialState::finished, TrialState::failed, TrialState::interrupted, TrialState::waiting}) {
+  for (const TrialState state : {TrialState::finished, TrialState::failed, TrialState::interrupted, TrialState::waiting})
     if (const std::size_t count = plan.count(state))
       text += (text.empty() ? "" : ", ") + std::to_string(count) + " " + std::string(to_string(state));
-  }
   if (plan.trials_to_come > 0) text += ", " + std::to_string(plan.trials_to_come) + " to be chosen";
   if (const std::optional<double> left = seconds_left(plan); left && !plan.ended()) {
     const double at_once = static_cast<double>(sweep.file.resources.trials_at_once);

@@ -56,12 +56,10 @@ Choice choice_of(const SweptParameter& parameter, double number) {
 std::vector<Choice> all_choices(const SweptParameter& parameter) {
   if (!parameter.distribution) return parameter.choices;
   std::vector<Choice> choices;
-  if (parameter.distribution->max - parameter.distribution->min > most_points) {
+  if (parameter.distribution->max - parameter.distribution->min > most_points)
     refuse(parameter.where + ": " + parameter.name + " has too many whole numbers for a grid; give \"values\"");
-  }
-  for (double number = parameter.distribution->min; number <= parameter.distribution->max; number += 1.0) {
+  for (double number = parameter.distribution->min; number <= parameter.distribution->max; number += 1.0)
     choices.push_back(choice_of(parameter, number));
-  }
   return choices;
 }
 
@@ -75,9 +73,8 @@ Choice draw(const SweptParameter& parameter, std::uint64_t seed, std::uint64_t n
     return parameter.choices[std::min(parameter.choices.size() - 1, static_cast<std::size_t>(share * count))];
   }
   const Distribution& from = *parameter.distribution;
-  if (from.shape == Shape::int_uniform) {
+  if (from.shape == Shape::int_uniform)
     return choice_of(parameter, std::min(from.max, from.min + std::floor(share * (from.max - from.min + 1.0))));
-  }
   const bool logarithmic = from.shape == Shape::log_uniform_values || from.shape == Shape::q_log_uniform_values;
   double drawn =
       logarithmic ? from.min * std::exp(share * std::log(from.max / from.min)) : from.min + share * (from.max - from.min);
@@ -93,15 +90,13 @@ std::optional<Configuration> join(const SweepFile& sweep, const std::vector<cons
     configuration.settings.insert(configuration.settings.end(), choice->settings.begin(), choice->settings.end());
   }
   const auto value_of = [&](const std::string& key) {
-    for (const Entry& setting : configuration.settings) {
+    for (const Entry& setting : configuration.settings)
       if (setting.path == key) return setting.value;
-    }
     const Field& wanted = *find_field(key);
     if (Value value = get_field(wanted, sweep.base); !value.is_null()) return value;
     RunConfig config = sweep.base;  // it may follow from a name
-    for (const Entry& setting : configuration.settings) {
+    for (const Entry& setting : configuration.settings)
       if (const Field* field = find_field(setting.path)) set_field(*field, config, setting.value);
-    }
     return get_field(wanted, resolved(config));
   };
   for (const Tie& tie : sweep.ties) {
@@ -109,9 +104,8 @@ std::optional<Configuration> join(const SweepFile& sweep, const std::vector<cons
     configuration.labels.push_back(value);
     configuration.settings.push_back({tie.formula.where(), tie.key, value, false});
   }
-  for (const Formula& condition : sweep.conditions) {
+  for (const Formula& condition : sweep.conditions)
     if (!condition.holds(value_of)) return std::nullopt;
-  }
   return configuration;
 }
 
@@ -184,9 +178,8 @@ Trial make_trial(const SweepFile& sweep, const Configuration& configuration, std
   trial.config = full_config(sweep, configuration, seed);
   trial.seed = trial.config.seed;
   shorten(trial.config, share);
-  for (const std::string& problem : config_problems(trial.config)) {
+  for (const std::string& problem : config_problems(trial.config))
     refuse(describe(sweep, configuration) + ", a rung of " + std::to_string(*trial.config.train.steps) + " steps: " + problem);
-  }
   const std::string problem = metric_problem(find_metric(sweep.metric.name), trial.config);
   if (!problem.empty()) refuse(problem);
   trial.flops = training_flops_per_token(trial.config.model) * static_cast<double>(tokens_of(trial.config));
@@ -300,9 +293,8 @@ std::string label_text(const Value& label) {
 std::string describe(const SweepFile& sweep, const Configuration& configuration) {
   const std::vector<std::string> names = columns(sweep);
   std::string text;
-  for (std::size_t i = 0; i < names.size(); ++i) {
+  for (std::size_t i = 0; i < names.size(); ++i)
     text += (i == 0 ? "" : ", ") + names[i] + " " + label_text(configuration.labels[i]);
-  }
   return text.empty() ? "the base configuration" : text;
 }
 

@@ -277,13 +277,12 @@ void CheckpointFolder::remove_leftovers() const {
   const std::string suffix = temporary_suffix;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder_)) {
     std::string name = entry.path().filename().string();
-    if (name.starts_with(trash_prefix)) {
+    if (name.starts_with(trash_prefix))
       name.erase(0, std::string(trash_prefix).size());
-    } else if (name.ends_with(suffix)) {
+    else if (name.ends_with(suffix))
       name.erase(name.size() - suffix.size());
-    } else {
+    else
       continue;
-    }
     if (is_checkpoint_name(name)) remove_all_or_throw(entry.path());
   }
 }

@@ -79,11 +79,10 @@ void pack_columns(const Strip& strip, float* panel) {
 template <int width>
 void pack(const Strip& strip, void* to) {
   float* panel = static_cast<float*>(to);
-  if (strip.dtype == DType::bf16) {
+  if (strip.dtype == DType::bf16)
     strip.depth_contiguous ? pack_rows<width, bfloat16>(strip, panel) : pack_columns<width, bfloat16>(strip, panel);
-  } else {
+  else
     strip.depth_contiguous ? pack_rows<width, float>(strip, panel) : pack_columns<width, float>(strip, panel);
-  }
 }
 
 void multiply(std::int64_t depth, const void* a_panel, const void* b_panel, float* c, std::int64_t c_stride, bool accumulate) {

@@ -2,7 +2,7 @@
 
 #include "io/error.h"
 #include "io/json.h"
-#include "model/weights.h"
+#include "model/parameters.h"
 
 namespace temper {
 

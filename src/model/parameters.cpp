@@ -1,5 +1,7 @@
 #include "model/parameters.h"
 
+#include "io/error.h"
+
 namespace temper {
 
 namespace {
@@ -7,6 +9,22 @@ namespace {
 constexpr std::int64_t alignment = 64;  // elements: 256 bytes in f32, 128 in bf16
 
 std::int64_t round_up(std::int64_t value, std::int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+struct SizeLimit {
+  const char* name;
+  std::int64_t ModelConfig::*size;
+  std::int64_t largest;
+};
+
+constexpr SizeLimit size_limits[] = {
+    {"n_layer", &ModelConfig::n_layer, 1024},
+    {"n_head", &ModelConfig::n_head, 1024},
+    {"n_embd", &ModelConfig::n_embd, std::int64_t{1} << 16},
+    {"n_ctx (n_positions)", &ModelConfig::n_ctx, std::int64_t{1} << 20},
+    {"vocab_size", &ModelConfig::vocab_size, std::int64_t{1} << 24},
+};
+
+constexpr std::int64_t largest_head = 256;
 
 }  // namespace
 
@@ -58,6 +76,30 @@ double training_flops_per_token(const ModelConfig& config) {
   const double attention =
       static_cast<double>(config.n_layer) * static_cast<double>(config.n_ctx) * static_cast<double>(config.n_embd);
   return 6.0 * weights + 6.0 * attention;
+}
+
+void check_model_sizes(const ModelConfig& config, const std::string& label) {
+  for (const SizeLimit& limit : size_limits) {
+    const std::int64_t value = config.*limit.size;
+    if (value < 1 || value > limit.largest)
+      throw Error(ExitCode::checkpoint, "{}: {} is {}; allowed is 1 to {}. The file is damaged or not a GPT-2", label, limit.name,
+                  value, limit.largest);
+  }
+  if (config.n_embd % (2 * config.n_head) != 0 || config.n_embd / config.n_head > largest_head)
+    throw Error(ExitCode::checkpoint,
+                "{}: n_embd is {} with n_head {}; n_embd / n_head, the size of a head, must be an even whole number, at most {}",
+                label, config.n_embd, config.n_head, largest_head);
+}
+
+void check_same_model(const ModelConfig& file, const ModelConfig& model, const std::string& label) {
+  for (const SizeLimit& limit : size_limits) {
+    if (file.*limit.size != model.*limit.size)
+      throw Error(ExitCode::checkpoint, "{}: {} is {}, but the model has {}; load it into a model of its own sizes", label,
+                  limit.name, file.*limit.size, model.*limit.size);
+  }
+  if (file.bias != model.bias)
+    throw Error(ExitCode::checkpoint, "{}: it is a model with{} biases, and cannot be loaded into one with{}", label,
+                file.bias ? "" : "out", model.bias ? "" : "out");
 }
 
 }  // namespace temper

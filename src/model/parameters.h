@@ -41,6 +41,13 @@ class ParameterLayout {
   std::int64_t parameter_count_ = 0;
 };
 
+/// Refuses sizes that temper does not compute with (n_embd / n_head must be even and at most 256), or so large that products
+/// of them would not fit in 64 bits. `label` names the file.
+void check_model_sizes(const ModelConfig& config, const std::string& label);
+
+/// Refuses the weights of a file for a model of other sizes, or with biases for one without or the other way round.
+void check_same_model(const ModelConfig& file, const ModelConfig& model, const std::string& label);
+
 /// Operations of one training step per token, forward and backward, as llm.c counts them: 6 N + 6 L C T with N the padded
 /// parameters and attention counted causally.
 double training_flops_per_token(const ModelConfig& config);

@@ -56,6 +56,12 @@ int main(int argc, char** argv) {
   put("shard", "negative", shard(20240520, 1, -1, 4));
   put("shard", "version", shard(20240520, 2, 4, 4));
   put("shard", "raw", std::string("\1\0\2\0\3\0", 6));
+  put("json", "sidecar",
+      R"({"format": "temper shards", "version": 1, "tokenizer": {"hash": "a", "vocab_size": 9, "end_of_text": 8}, "sources": []})");
+  put("json", "model",
+      R"({"model_type": "gpt2", "n_layer": 2, "n_head": 2, "n_embd": 8, "n_ctx": 16, "vocab_size": 99, "n_inner": null})");
+  put("json", "run", "{\"a\": [1, -2.5e3, true, null, \"\\ud83d\\ude00\"], // said\n \"b\": {\"c\": {}}}");
+  put("json", "deep", std::string(99, '[') + std::string(99, ']'));
   put("peer_messages", "greeting", *temper::frame_of(temper::Greeting{std::string(32, 'n')}));
   put("peer_messages", "challenge", *temper::frame_of(temper::Challenge{std::string(32, 'n'), std::string(32, 'p')}));
   put("peer_messages", "hello", *temper::frame_of(temper::Hello{1, 3, "key", "host", std::string(32, 'p')}));

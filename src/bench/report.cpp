@@ -57,7 +57,7 @@ double seconds_of_unit(const std::string& unit) {
   return unit == "s" ? 1.0 : 0.0;
 }
 
-std::string string_at(const nlohmann::json& object, const char* key) {
+std::string string_at(const Json& object, const char* key) {
   const auto found = object.find(key);
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
@@ -77,7 +77,7 @@ SavedReport::Benchmark& benchmark_named(SavedReport& report, const std::string& 
   throw Error(ExitCode::data, source + ": " + what + "; expected a file that `temper bench ... --json` or Google Benchmark wrote");
 }
 
-double real_seconds(const nlohmann::json& json, const std::string& name, const std::string& source) {
+double real_seconds(const Json& json, const std::string& name, const std::string& source) {
   const auto time = json.find("real_time");
   const double unit = seconds_of_unit(string_at(json, "time_unit"));
   const double seconds = time != json.end() && time->is_number() ? time->get<double>() * unit : 0.0;
@@ -179,10 +179,10 @@ SavedReport parse_report(const std::string& text, const std::string& source) {
   const auto context = json.find("context");
   if (context != json.end() && context->is_object()) report.device = string_at(*context, "device");
   SavedReport medians;
-  for (const nlohmann::json& each : *benchmarks) {
+  for (const Json& each : *benchmarks) {
     const std::string name = each.is_object() ? string_at(each, "name") : "";
     if (name.empty()) fail(source, "a benchmark without a name");
-    if (each.value("error_occurred", nlohmann::json(false)) == true) continue;
+    if (each.value("error_occurred", Json(false)) == true) continue;
     const std::string run_name = string_at(each, "run_name");
     const bool aggregate = string_at(each, "run_type") == "aggregate";
     if (aggregate && string_at(each, "aggregate_name") != "median") continue;

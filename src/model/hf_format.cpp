@@ -67,7 +67,7 @@ std::string list(const std::vector<std::string>& names) {
 }
 
 /// File names of an index come from strangers: they must not lead out of the folder.
-void check_shard_name(const json& name, const std::string& label) {
+void check_shard_name(const Json& name, const std::string& label) {
   if (!name.is_string())
     throw Error(ExitCode::checkpoint, label + ": a file name in \"weight_map\" is a " + name.type_name() + "; it must be a string");
   const std::string text = name.get<std::string>();

@@ -17,12 +17,12 @@ void fail_together(Communicator& ranks, ExitCode code, const std::string& messag
 
 void compare_fingerprints(Communicator& ranks, const std::vector<Fingerprint>& mine) {
   if (ranks.size() == 1) return;
-  nlohmann::json values = nlohmann::json::array({host_name()});
+  Json values = Json::array({host_name()});
   for (const Fingerprint& fingerprint : mine) values.push_back(fingerprint.value);
   const std::string text = json_text(values);
   std::vector<std::vector<std::string>> all;
   for (const std::string& said : ranks.exchange(text, "the comparison of what ranks have"))
-    all.push_back(nlohmann::json::parse(said).get<std::vector<std::string>>());
+    all.push_back(parse_json(said, "what a rank said", ExitCode::distributed).get<std::vector<std::string>>());
   // Another program may have said fewer things.
   const auto value = [&](std::size_t r, std::size_t i) { return i < all[r].size() ? all[r][i] : "nothing"; };
   std::string differences;

@@ -67,7 +67,7 @@ class Fields {
 };
 
 json parse_object(std::string_view text, const std::string& label) {
-  const json object = parse_json<json>(text, label, ExitCode::checkpoint);
+  json object = parse_json<json>(text, label, ExitCode::checkpoint);
   if (!object.is_object()) throw Error(ExitCode::checkpoint, label + ": must be a JSON object, is " + object.type_name());
   return object;
 }

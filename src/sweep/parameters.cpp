@@ -111,7 +111,7 @@ std::string distribution_of(const Range& range, bool are_whole, SweptParameter& 
   if (field == nullptr) return unknown_key(parameter.name);
   RunConfig scratch;
   for (const double end : {min, max}) {
-    if (const std::string problem = set_field(*field, scratch, {end}); !problem.empty()) return problem;
+    if (std::string problem = set_field(*field, scratch, {end}); !problem.empty()) return problem;
     const bool only_wholes = shape != Shape::int_uniform && type_name(*field) == "integer" && !(rounded && q >= 1.0);
     if (only_wholes) return "takes whole numbers; use int_uniform, or q_uniform with a whole q";
   }

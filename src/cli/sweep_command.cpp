@@ -20,7 +20,7 @@
 #include "sweep/scheduler.h"
 #include "sweep/slurm_executor.h"
 #include "sweep/tables.h"
-#include "train/engine.h"
+#include "train/trainer.h"
 
 namespace temper {
 
@@ -84,11 +84,7 @@ std::int64_t sharing_a_device(const SweepResources& resources, const Ops& ops) {
 /// What the trials need of this machine's devices, which are opened to ask them, and given back.
 class Needs {
  public:
-  std::size_t memory_of(const RunConfig& config) {
-    Engine plan(config, nullptr);
-    plan.count_backend_memory(config, device(config));
-    return plan.memory.total_bytes();
-  }
+  std::size_t memory_of(const RunConfig& config) { return planned_bytes(config, device(config), *alone_); }
 
   /// Refuses trials without their device, or without room side by side.
   void check(const Sweep& sweep) {
@@ -113,6 +109,7 @@ class Needs {
     return *ops;
   }
 
+  const std::unique_ptr<Communicator> alone_ = make_self_communicator();  // a trial has no other ranks
   std::map<std::pair<DeviceChoice, Precision>, std::unique_ptr<Ops>> devices_;
 };
 

@@ -129,7 +129,11 @@ Value to_value(const T& held, const Names& names = {}) {
 }
 template <class T>
 Value to_value(const std::vector<T>& held, const Names& = {}) {
-  return {std::vector<Value>(held.begin(), held.end())};
+  std::vector<Value> values;
+  values.reserve(held.size());
+  for (const T& element : held)
+    values.push_back({element});
+  return {std::move(values)};
 }
 template <class T>
 Value to_value(const std::optional<T>& held, const Names& names = {}) {

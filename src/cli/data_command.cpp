@@ -35,14 +35,14 @@ std::string describe(const std::vector<SourceRecord>& sources) {
   std::map<std::string, std::int64_t> kinds;
   std::size_t notes = 0;
   const auto note = [&](const SourceRecord& source, const std::string& what) {
-    if (++notes <= most_listed) text += fmt::format("{}: {}\n", source.file, what);
+    if (++notes <= most_listed) text += fmt::format("{}: {}\n", shown(source.file), shown_message(what));
   };
   for (const SourceRecord& source : sources) {
     const TextFindings& found = source.found;
     const bool json_lines = source.kind.starts_with("JSON lines");
     ++kinds[source.kind];
     if (sources.size() <= most_listed)
-      text += fmt::format("{}: {}, {}\n", source.file, source.kind, counted(found.documents, "document"));
+      text += fmt::format("{}: {}, {}\n", shown(source.file), source.kind, counted(found.documents, "document"));
     if (found.invalid_bytes > 0) {
       note(source,
            fmt::format("{} not UTF-8, the first in {}; the character U+FFFD stands in their place",
@@ -112,7 +112,7 @@ void run_tokenize(TokenizeArguments arguments) {
   const std::string line = fmt::format("{} of text in {:.1f} s, {:.1f} MB/s\n", format_bytes(static_cast<std::size_t>(bytes)),
                                        seconds, static_cast<double>(bytes) / 1e6 / seconds);
   write_output(describe(sidecar.sources) + text + line + "sidecar " +
-               sidecar_path(arguments.settings.output, arguments.settings.name).string() + "\n");
+               shown(sidecar_path(arguments.settings.output, arguments.settings.name).string()) + "\n");
 }
 
 void add_tokenize(CLI::App& command) {
@@ -173,7 +173,7 @@ void run_train_tokenizer(const TrainTokenizerArguments& arguments) {
   staged.commit();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   write_output(describe(sources) + fmt::format("{} tokens learnt from {} in {:.1f} s, written to {}\n", tokenizer.vocab_size(),
-                                               format_bytes(bytes), seconds, arguments.output));
+                                               format_bytes(bytes), seconds, shown(arguments.output)));
 }
 
 void add_train_tokenizer(CLI::App& command) {

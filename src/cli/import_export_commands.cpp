@@ -6,6 +6,7 @@
 #include "data/vocabulary.h"
 #include "io/staging.h"
 #include "io/text.h"
+#include "model/hf_config.h"
 #include "model/hf_format.h"
 #include "model/llmc_format.h"
 
@@ -38,7 +39,8 @@ StagedFiles stage_folder(const ModelFiles& arguments) {
         throw Error(ExitCode::usage, arguments.to + ": holds " + name + ", which is no file of a model; name a new folder");
     }
   }
-  return {arguments.to, key, is_model_file, arguments.overwrite};
+  const auto check_old = [](const fs::path& old) { parse_hf_config(read_file(old), old.string()); };
+  return {arguments.to, key, is_model_file, arguments.overwrite, check_old};
 }
 
 StagedFiles stage_file(const ModelFiles& arguments) {
@@ -46,7 +48,8 @@ StagedFiles stage_file(const ModelFiles& arguments) {
   if (!path.has_filename() || fs::is_directory(path))
     throw Error(ExitCode::usage, arguments.to + ": is a folder; name the file to make");
   const std::string key = path.filename().string();
-  return {path.parent_path(), key, [key](const std::string& name) { return name == key; }, arguments.overwrite};
+  const auto belongs = [key](const std::string& name) { return name == key; };
+  return {path.has_parent_path() ? path.parent_path() : ".", key, belongs, arguments.overwrite, read_llmc_config};
 }
 
 /// The tokenizer named on the command line, or the one that lies beside the model; none is allowed.

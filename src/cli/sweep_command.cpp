@@ -11,7 +11,6 @@
 #include <sstream>
 
 #include "cli/commands.h"
-#include "data/shard.h"
 #include "io/file.h"
 #include "io/text.h"
 #include "kernels/machine.h"
@@ -20,6 +19,7 @@
 #include "sweep/scheduler.h"
 #include "sweep/slurm_executor.h"
 #include "sweep/tables.h"
+#include "train/start.h"
 #include "train/trainer.h"
 
 namespace temper {
@@ -66,12 +66,19 @@ std::unique_ptr<Executor> make_executor(const SweepArguments& arguments, const S
   return std::make_unique<SlurmExecutor>(site, sweep.file, sweep.folder);
 }
 
-/// Refuses trials without data.
-void check_data(const Sweep& sweep) {
-  std::set<std::vector<std::string>> looked_for;
-  for (const Trial& trial : sweep.rungs.back()) {
-    for (const auto* files : {&trial.config.data.train, &trial.config.data.val})
-      if (looked_for.insert(*files).second) expand_globs(*files);
+/// Refuses trials to come without data, or with other data than the finished ones had under the same names.
+void check_data(const SweepPlan& plan) {
+  SeenInputs seen = inputs_of(plan);
+  std::set<std::string> looked_at;
+  for (const PlannedTrial* planned : plan.trials()) {
+    const RunConfig& config = planned->trial->config;
+    std::string reads;  // all that opening it depends on
+    for (const Field& field : config_fields())
+      if (field.path.starts_with("data.") || field.path.starts_with("model.") || field.path.starts_with("eval."))
+        reads += to_text(get_field(field, config)) + "\n";
+    if (planned->ended() || !looked_at.insert(reads).second) continue;
+    seen.add(*planned->trial, RunData(config).inputs, "now there is");
+    seen.add(*planned->trial, model_to_start_from(config.train), "now there is");
   }
 }
 
@@ -169,7 +176,7 @@ void run(const SweepArguments& arguments, ExitCode& exit_code) {
       }));
       return;
     }
-    check_data(sweep);
+    check_data(read_plan(sweep));
     if (here) needs.check(sweep);
   }
   const std::unique_ptr<Executor> executor = make_executor(arguments, sweep);
@@ -207,7 +214,7 @@ void add_sweep_command(CLI::App& app, ExitCode& exit_code) {
       "  temper sweep sweeps/decay --status\n"
       "  temper sweep configs/sweeps/quickstart-decay-warmup.json --executor slurm\n"
       "The same command goes on with a sweep that was stopped or whose file has grown. docs/sweeps.md has the format.\n"
-      "Exit codes: 0 all trials finished, 1 some failed, 2 sweep file or budget, 8 disk, 75 stopped by a signal, run again to go "
+      "Exit codes: 0 all trials finished, 1 some failed, 2 sweep file or budget, 3 data, 8 disk, 75 stopped by a signal, run again to go "
       "on.");
   command->callback([arguments, &exit_code] { run(*arguments, exit_code); });
 }

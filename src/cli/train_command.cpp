@@ -9,6 +9,7 @@
 #include "config/resolved.h"
 #include "distributed/communicator.h"
 #include "io/file.h"
+#include "io/text.h"
 #include "train/agreement.h"
 #include "train/trainer.h"
 
@@ -88,7 +89,7 @@ void run(const TrainArguments& arguments, ExitCode& exit_code) {
   const std::unique_ptr<Ops> ops = open_device(options.config.device, options.config.precision, launch.local_rank);
   const std::unique_ptr<Communicator> ranks = join(launch, options, *ops);
   std::string plan = describe_run(options.config, *ops, describe_device(ops->device()), *ranks);
-  for (const std::string& note : notes) plan += "warning     " + note + "\n";
+  for (const std::string& note : notes) plan += "warning     " + shown_message(note) + "\n";
   if (arguments.dry_run) {
     if (launch.rank == 0) write_output(plan);
     return;

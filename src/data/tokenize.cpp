@@ -314,19 +314,10 @@ bool is_shard_of(const std::string& file, const std::string& name) {
   return false;
 }
 
-// What --overwrite must not replace all the same.
-void check_replaceable(const TokenizeSettings& settings, const std::vector<CorpusFile>& inputs,
-                       const std::function<bool(const std::string&)>& belongs) {
+// What is to be read must not be replaced.
+void check_inputs(const TokenizeSettings& settings, const std::vector<CorpusFile>& inputs,
+                  const std::function<bool(const std::string&)>& belongs) {
   if (!std::filesystem::is_directory(settings.output)) return;
-  const std::filesystem::path sidecar = sidecar_path(settings.output, settings.name);
-  if (std::filesystem::exists(sidecar) && !is_incomplete(sidecar)) {
-    try {
-      parse_sidecar(read_file(sidecar), sidecar.string());
-    } catch (const Error&) {
-      throw Error(ExitCode::usage,
-                  sidecar.string() + ": exists already and is no sidecar of shards; choose another --name, or remove it");
-    }
-  }
   for (const auto& entry : std::filesystem::directory_iterator(settings.output)) {
     if (!belongs(entry.path().filename().string())) continue;
     for (const CorpusFile& input : inputs) {
@@ -351,8 +342,9 @@ Sidecar tokenize_files(const TokenizeSettings& settings, const Tokenizer& tokeni
   check_settings(settings, tokenizer);
   const std::vector<CorpusFile> files = corpus_files(settings);
   const auto belongs = [&](const std::string& file) { return file == settings.name + ".json" || is_shard_of(file, settings.name); };
-  check_replaceable(settings, files, belongs);
-  StagedFiles staged(settings.output, settings.name + ".json", belongs, settings.overwrite);
+  check_inputs(settings, files, belongs);
+  const auto check_old = [](const std::filesystem::path& old) { parse_sidecar(read_file(old), old.string()); };
+  StagedFiles staged(settings.output, settings.name + ".json", belongs, settings.overwrite, check_old);
   CorpusReader reader(files, settings.text, settings.validation_fraction, staged.path());
   ShardSeries train(staged.path(), settings.name, Split::train, settings.shard_tokens);
   ShardSeries validation(staged.path(), settings.name, Split::validation, settings.shard_tokens);

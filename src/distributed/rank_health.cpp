@@ -11,6 +11,7 @@
 
 #include "distributed/stacks.h"
 #include "io/error.h"
+#include "io/text.h"
 
 namespace temper {
 
@@ -108,11 +109,7 @@ void RankHealth::raise(const std::exception_ptr& error) {
 }
 
 void RankHealth::report(const std::exception_ptr& error) {
-  if (!failed()) {
-    const std::string line = "temper: " + message_of(error) + "\n";
-    std::fputs(line.c_str(), stderr);
-    std::fflush(stderr);
-  }
+  if (!failed()) tell("temper: " + message_of(error));
   raise(error);
 }
 

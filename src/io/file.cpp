@@ -144,6 +144,7 @@ void sync_folder(const std::filesystem::path& folder) {
 }
 
 bool make_folder(const std::filesystem::path& folder) {
+  if (folder.empty()) throw Error(ExitCode::usage, "the name of the folder to write into is empty; \".\" is the current one");
   std::error_code error;
   const bool made = std::filesystem::create_directories(folder, error);
   if (error) throw_failure("make the folder", folder, error.value());

@@ -29,8 +29,9 @@ void move_file(const fs::path& from, const fs::path& to) {
 
 }  // namespace
 
-StagedFiles::StagedFiles(fs::path folder, std::string key, std::function<bool(const std::string&)> belongs, bool overwrite)
-    : folder_(folder.empty() ? "." : std::move(folder)),
+StagedFiles::StagedFiles(fs::path folder, std::string key, std::function<bool(const std::string&)> belongs, bool overwrite,
+                         const std::function<void(const fs::path&)>& check_old)
+    : folder_(std::move(folder)),
       key_(std::move(key)),
       belongs_(std::move(belongs)),
       staging_(folder_ / ("." + key_ + ".partial")) {
@@ -41,13 +42,31 @@ StagedFiles::StagedFiles(fs::path folder, std::string key, std::function<bool(co
   if (interrupted && fs::exists(staging_ / key_)) put_in_place();
   for (const fs::directory_entry& left : fs::directory_iterator(staging_))
     if (left.path().filename() != "run.lock") fs::remove_all(left.path());
-  for (const std::string& name : names(folder_)) {
-    const bool is_folder = fs::is_directory(folder_ / name);
-    if (!is_folder && (overwrite || interrupted)) continue;
+  try {
+    check_replaceable(overwrite || interrupted, interrupted ? nullptr : check_old);
+  } catch (const Error&) {
     remove_staging();
-    throw Error(ExitCode::usage, (folder_ / name).string() +
-                                     (is_folder ? ": is a folder where a file is to be; choose another name or folder"
-                                                : ": exists already; --overwrite replaces it, another name or folder keeps it"));
+    throw;
+  }
+}
+
+void StagedFiles::check_replaceable(bool overwrite, const std::function<void(const fs::path&)>& check_old) const {
+  if (fs::exists(folder_ / "trainer.json"))
+    throw Error(ExitCode::usage, "{}: is a checkpoint, which stays as it was saved; name another folder", folder_.string());
+  for (const std::string& name : names(folder_)) {
+    const fs::path old = folder_ / name;
+    if (!fs::is_regular_file(old))
+      throw Error(ExitCode::usage, "{}: is {} where a file is to be; choose another name or folder", old.string(),
+                  fs::is_directory(old) ? "a folder" : "no regular file");
+    if (!overwrite)
+      throw Error(ExitCode::usage, "{}: exists already; --overwrite replaces it, another name or folder keeps it", old.string());
+    if (name != key_ || !check_old) continue;
+    try {
+      check_old(old);
+    } catch (const Error& error) {
+      throw Error(ExitCode::usage, "{}; --overwrite replaces only what this command writes: choose another name or folder",
+                  error.what());
+    }
   }
 }
 

@@ -24,9 +24,12 @@ namespace temper {
 /// was whole, and removes what was not.
 class StagedFiles {
  public:
-  /// Makes `folder` where it is missing. `belongs`: whether a file's name is one of the set, as `key` is. A set that is there
-  /// without `overwrite`: Error(ExitCode::usage). One that another process is writing: Error(ExitCode::io).
-  StagedFiles(std::filesystem::path folder, std::string key, std::function<bool(const std::string&)> belongs, bool overwrite);
+  /// Makes `folder` where it is missing. `belongs`: whether a file's name is one of the set, as `key` is. `check_old` throws what
+  /// is wrong with a key that is to be replaced and is none of such a set. Error(ExitCode::usage): a set that is there without
+  /// `overwrite`; with it, something else under its names, or in a checkpoint. One that another process is writing:
+  /// Error(ExitCode::io).
+  StagedFiles(std::filesystem::path folder, std::string key, std::function<bool(const std::string&)> belongs, bool overwrite,
+              const std::function<void(const std::filesystem::path&)>& check_old = {});
   /// Without commit() nothing has happened.
   ~StagedFiles();
   StagedFiles(const StagedFiles&) = delete;
@@ -39,6 +42,7 @@ class StagedFiles {
 
  private:
   std::vector<std::string> names(const std::filesystem::path& folder) const;
+  void check_replaceable(bool overwrite, const std::function<void(const std::filesystem::path&)>& check_old) const;
   void put_in_place() const;
   void remove_staging();
 

@@ -46,7 +46,7 @@ class SweepProgress {
   void show(const SweepPlan& plan, std::size_t running);
   /// A trial finished or failed.
   void ended(const Sweep& sweep, const SweepPlan& plan, const PlannedTrial& trial);
-  void note(const std::string& text) { line_.note(shown_message(text)); }
+  void note(const std::string& text) { line_.note(text); }
 
  private:
   using Clock = std::chrono::steady_clock;

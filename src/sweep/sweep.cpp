@@ -15,7 +15,9 @@ std::vector<PlannedTrial> read_rung(const Sweep& sweep, std::size_t rung, const 
   for (const std::size_t configuration : configurations) {
     for (std::size_t seed = 0; seed < sweep.file.seeds.size(); ++seed) {
       const Trial& trial = sweep.trial(rung, configuration, seed);
-      trials.push_back({&trial, read_trial(trial_folder(sweep.folder, trial), trial, sweep.file.metric)});
+      const std::filesystem::path folder = trial_folder(sweep.folder, trial);
+      check_trial_folder(folder, trial);
+      trials.push_back({&trial, read_trial(folder, trial, sweep.file.metric)});
     }
   }
   return trials;
@@ -65,6 +67,27 @@ Sweep make_sweep(SweepFile file, std::filesystem::path folder) {
 
 double PlannedTrial::done() const { return static_cast<double>(status.steps) / static_cast<double>(total_steps(trial->config)); }
 
+void SeenInputs::add(const Trial& trial, const std::map<std::string, std::string>& inputs, const std::string& who) {
+  for (const auto& [key, fingerprint] : inputs) {
+    const Field* field = find_field(key);
+    if (field == nullptr) continue;
+    const std::string name = key + " " + to_text(get_field(*field, trial.config));
+    const auto [first, is_new] = seen_.emplace(name, Seen{fingerprint, who});
+    if (is_new || first->second.fingerprint == fingerprint) continue;
+    throw Error(ExitCode::data,
+                "{} is not the same for all trials: {} found {} there, {} {}. Their results cannot be compared: put back what was "
+                "there, or remove the folders of the trials that ran on what is not wanted, and run the sweep again",
+                name, first->second.who, first->second.fingerprint, who, fingerprint);
+  }
+}
+
+SeenInputs inputs_of(const SweepPlan& plan) {
+  SeenInputs seen;
+  for (const PlannedTrial* planned : plan.trials())
+    seen.add(*planned->trial, planned->status.inputs, "trial " + planned->trial->id);
+  return seen;
+}
+
 SweepPlan read_plan(const Sweep& sweep) {
   SweepPlan plan;
   std::vector<std::size_t> configurations(sweep.configurations.size());
@@ -77,6 +100,7 @@ SweepPlan read_plan(const Sweep& sweep) {
     if (configurations.empty()) break;  // everything failed
     ++rung;
   }
+  inputs_of(plan);
   if (has_ended(plan.rungs.back())) return plan;
   for (++rung; rung < sweep.rungs.size(); ++rung) {
     const std::size_t trials = rung_size(sweep.file, rung, sweep.configurations.size()) * sweep.file.seeds.size();

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -49,7 +50,24 @@ struct SweepPlan {
   double flops_left() const;  ///< at most, failed trials aside
 };
 
+/// Error(ExitCode::usage): a trial's folder is another's; Error(ExitCode::data): see SeenInputs.
 SweepPlan read_plan(const Sweep& sweep);
+
+/// What trials found under the names of files in their configurations. Results of different data under one name are not to be
+/// ranked: add() throws Error(ExitCode::data), which names both.
+class SeenInputs {
+ public:
+  /// `inputs` as TrialStatus has them; `who` names them in messages.
+  void add(const Trial& trial, const std::map<std::string, std::string>& inputs, const std::string& who);
+
+ private:
+  struct Seen {
+    std::string fingerprint, who;
+  };
+  std::map<std::string, Seen> seen_;  // by key and value
+};
+/// Of the finished trials.
+SeenInputs inputs_of(const SweepPlan& plan);
 
 /// What trials took so far.
 struct Spent {

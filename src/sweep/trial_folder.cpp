@@ -4,6 +4,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "config/parse.h"
 #include "config/resolved.h"
 #include "config/validate.h"
 #include "io/error.h"
@@ -62,6 +63,9 @@ TrialStatus read_trial(const fs::path& folder, const Trial& trial, const Metric&
     status.steps = steps;
     status.train_seconds = member_or(summary, "train_seconds", 0.0);
     status.metric = read_metric(find_metric(metric.name), folder);
+    if (const auto inputs = summary.find("inputs"); inputs != summary.end() && inputs->is_object())
+      for (const auto& [key, fingerprint] : inputs->items())
+        if (fingerprint.is_string()) status.inputs[key] = fingerprint.get<std::string>();
     return status;
   }
   constexpr std::streamoff enough = 16384;  // a line of metrics is a few hundred bytes, and the last may be torn
@@ -79,6 +83,19 @@ TrialStatus read_trial(const fs::path& folder, const Trial& trial, const Metric&
     status.failure = describe_end(member_or(failure, "exit_code", 0), member_or(failure, "signal", 0));
   }
   return status;
+}
+
+void check_trial_folder(const fs::path& folder, const Trial& trial) {
+  const fs::path path = folder / "config.json";
+  if (!fs::exists(path)) return;
+  constexpr const char* advice = "folders of trials are called by what they train; put it back, or remove the folder";
+  std::string found;
+  try {
+    found = config_identity(config_from_json(read_config_file(path, "", "a file"), path.string()));
+  } catch (const Error& error) {
+    throw Error(ExitCode::usage, "{}; {}", error.what(), advice);
+  }
+  if (found != trial.id) throw Error(ExitCode::usage, "{}: is the configuration of trial {}: {}", path.string(), found, advice);
 }
 
 void prepare_trial(const fs::path& folder, const Trial& trial, const SweepFile& sweep, const Configuration& configuration) {

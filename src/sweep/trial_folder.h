@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,12 +32,17 @@ struct TrialStatus {
   double train_seconds = 0.0;    ///< spent on them
   std::optional<double> metric;  ///< of a finished trial
   std::string failure;           ///< of a failed one: "exit code 6"
+  /// Of a finished one: the keys that name files, each with a fingerprint of what the run found there.
+  std::map<std::string, std::string> inputs;
 };
 
 /// DIR/trials/ID
 std::filesystem::path trial_folder(const std::filesystem::path& sweep_folder, const Trial& trial);
 
 TrialStatus read_trial(const std::filesystem::path& folder, const Trial& trial, const Metric& metric);
+
+/// Refuses a folder whose config.json is that of another trial, Error(ExitCode::usage): it was renamed or exchanged.
+void check_trial_folder(const std::filesystem::path& folder, const Trial& trial);
 
 /// Makes the folder ready for a process to start in, and forgets an earlier failure.
 void prepare_trial(const std::filesystem::path& folder, const Trial& trial, const SweepFile& sweep,

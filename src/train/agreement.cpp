@@ -1,11 +1,13 @@
 #include "train/agreement.h"
 
 #include <algorithm>
+#include <map>
 #include <string_view>
 
 #include "io/descriptor.h"
 #include "io/file.h"
 #include "io/json.h"
+#include "io/text.h"
 #include "train/signals.h"
 
 namespace temper {
@@ -21,6 +23,7 @@ void compare_fingerprints(Communicator& ranks, const std::vector<Fingerprint>& m
   for (const Fingerprint& fingerprint : mine) values.push_back(fingerprint.value);
   const std::string text = json_text(values);
   std::vector<std::vector<std::string>> all;
+  ranks.meet("the comparison of what ranks have");  // reading it may take long on some
   for (const std::string& said : ranks.exchange(text, "the comparison of what ranks have"))
     all.push_back(parse_json(said, "what a rank said", ExitCode::distributed).get<std::vector<std::string>>());
   // Another program may have said fewer things.
@@ -47,6 +50,7 @@ bool asked_to_stop(Communicator& ranks, bool reason_here) {
 }
 
 std::string text_of_first(Communicator& ranks, const std::string& mine, const std::string& what) {
+  ranks.meet(what);  // which has no time limit: rank 0 may have had long to find it
   return ranks.exchange(ranks.rank() == 0 ? mine : "", what).front();
 }
 
@@ -66,14 +70,23 @@ std::string hash_of(const Weights& weights, Ops& ops) {
 
 void compare_weights(Communicator& ranks, const Weights& weights, Ops& ops, std::int64_t step) {
   const std::vector<std::string> all = ranks.exchange(hash_of(weights, ops), "the comparison of weights");
-  std::string differ;
-  for (std::size_t r = 1; r < all.size(); ++r)
-    if (all[r] != all[0]) differ += (differ.empty() ? "" : ", ") + std::to_string(r);
-  if (differ.empty()) return;
+  std::map<std::string, std::vector<std::size_t>> holders;
+  for (std::size_t rank = 0; rank < all.size(); ++rank) holders[all[rank]].push_back(rank);
+  if (holders.size() <= 1) return;
+  // Most are right, as long as there are most.
+  std::vector<std::string> groups;
+  const auto largest = std::ranges::max_element(holders, {}, [](const auto& each) { return each.second.size(); });
+  bool told_apart = true;
+  for (const auto& [hash, ranks_with_it] : holders) {
+    if (hash == largest->first) continue;
+    groups.push_back(joined(ranks_with_it));
+    told_apart &= ranks_with_it.size() < largest->second.size();
+  }
   throw Error(ExitCode::distributed,
-              "after step {} the weights of rank {} differ from those of rank 0, though all made the same updates: a machine "
+              "after step {} the weights of rank {} differ from those of rank {}{}, though all made the same updates: a machine "
               "computes wrongly (memory, processor or GPU), or machines differ in kind; resume from a checkpoint without it",
-              step, differ);
+              step, joined(groups, " and of rank "), joined(largest->second),
+              told_apart ? "" : " (which are right cannot be told)");
 }
 
 }  // namespace temper

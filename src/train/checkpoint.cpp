@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <stdio.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -15,6 +14,7 @@
 #include "io/file.h"
 #include "io/json.h"
 #include "io/safetensors.h"
+#include "io/text.h"
 #include "kernels/check.h"
 #include "model/hf_format.h"
 
@@ -23,7 +23,6 @@ namespace temper {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char* state_file = "trainer.json";
 constexpr const char* optimizer_file = "optimizer.safetensors";
 constexpr const char* trash_prefix = ".trash-";
 constexpr const char* temporary_suffix = ".tmp";
@@ -32,6 +31,8 @@ constexpr const char* temporary_suffix = ".tmp";
 bool is_checkpoint_name(const std::string& name) {
   return name.size() >= 13 && name.starts_with("step-") && name.find_first_not_of("0123456789", 5) == std::string::npos;
 }
+
+std::string checkpoint_name(std::int64_t step) { return fmt::format("step-{:08}", step); }
 
 /// By step: numbers of equal length sort as text.
 bool older(const fs::path& a, const fs::path& b) {
@@ -76,6 +77,7 @@ void for_each_younger_field(State& state, Field field) {
   field("/recent_losses/losses", state.recent_losses.losses);
   field("/recent_losses/spikes_in_row", state.recent_losses.spikes_in_row);
   field("/incidents", state.incidents);
+  field("/started_from", state.started_from);
   if (!state.pending) return;
   field("/pending/spike", state.pending->spike);
   field("/pending/incidents", state.pending->incidents);
@@ -101,6 +103,23 @@ TrainerState from_json(const Json& json) {
   });
   state.config_json = json_text(json.at("config"), 2);
   return state;
+}
+
+/// What no run comes to would be worked out for hours, or overflow.
+template <typename Damaged>
+void check_ranges(const TrainerState& state, Damaged damaged) {
+  const auto check = [&]<typename Value>(std::string_view place, const Value& value) {
+    if constexpr (std::is_arithmetic_v<Value>) {
+      constexpr std::int64_t most_windows = std::int64_t{1} << 42;  // times the longest context fits an integer
+      const bool steps = place == "/step" || place == "/earlier_updates" || place == "/pending/step";
+      const std::int64_t most = steps ? most_steps : place == "/next_window" ? most_windows : most_tokens;
+      const bool is_count = std::is_integral_v<Value> || place == "/train_seconds";
+      if (is_count && (value < Value{0} || static_cast<double>(value) > static_cast<double>(most)))
+        throw damaged(fmt::format("{}: {} is {}; allowed are 0 to {}", state_file_name, place, value, most));
+    }
+  };
+  for_each_field(state, check);
+  for_each_younger_field(state, check);
 }
 
 std::size_t bytes_of(const Optimizer::State& state) { return static_cast<std::size_t>(state.shape.numel()) * sizeof(float); }
@@ -172,7 +191,7 @@ void write_files(const fs::path& folder, const TrainerState& state, const Weight
   }
   Json json = to_json(state, hashes);
   json["hash"] = hash_bytes(json_text(json));
-  write_file_atomically(folder / state_file, json_text(json, 2) + "\n");
+  write_file_atomically(folder / state_file_name, json_text(json, 2) + "\n");
   sync_folder(folder);
 }
 
@@ -209,7 +228,7 @@ CheckpointBytes checkpoint_bytes(const Weights& weights, const Optimizer& optimi
 fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weights, Optimizer& optimizer, Ops& ops,
                                 const Tokenizer* tokenizer, const WholeState& whole) {
   optimizer.average().show();
-  fs::path target = folder_ / fmt::format("step-{:08}", state.step);
+  fs::path target = folder_ / checkpoint_name(state.step);
   if (!writes_) {
     walk(
         weights, optimizer, whole, [](ConstTensorView) {}, [](std::size_t, ConstTensorView) {});
@@ -262,7 +281,7 @@ std::optional<fs::path> CheckpointFolder::newest_good() const {
       verify_checkpoint(*it);
       return *it;
     } catch (const Error& error) {
-      std::fprintf(stderr, "warning: skipping %s\n", error.what());
+      tell(std::string("warning: skipping ") + error.what());
     }
   }
   if (!found.empty())
@@ -299,45 +318,47 @@ void CheckpointFolder::remove_old(const fs::path& newest) const {
     std::error_code error;
     fs::rename(victim, trash, error);
     if (!error) fs::remove_all(trash, error);
-    if (error)
-      std::fprintf(stderr, "warning: %s: old checkpoint could not be removed: %s\n", victim.c_str(), error.message().c_str());
+    if (error) tell(fmt::format("warning: {}: old checkpoint could not be removed: {}", victim.string(), error.message()));
   }
 }
 
 TrainerState verify_checkpoint(const fs::path& checkpoint, bool with_files) {
   const auto damaged = [&](const std::string& what) { return Error(ExitCode::checkpoint, checkpoint.string() + ": " + what); };
-  if (!fs::is_regular_file(checkpoint / state_file))
-    throw damaged(std::string("no ") + state_file + " in it: not a checkpoint of a training run");
+  if (!fs::is_regular_file(checkpoint / state_file_name))
+    throw damaged(std::string("no ") + state_file_name + " in it: not a checkpoint of a training run");
   try {
-    Json json = read_json(checkpoint / state_file, ExitCode::checkpoint);
+    Json json = read_json(checkpoint / state_file_name, ExitCode::checkpoint);
     if (const std::string problem = format_problem(json.at("format_version").get<std::int64_t>()); !problem.empty())
       throw damaged("format_version: it " + problem);
     const std::string expected = json.at("hash").get<std::string>();
     json.erase("hash");
     if (hash_bytes(json_text(json)) != expected)
-      throw damaged(std::string(state_file) + " does not match its own hash: it was altered");
+      throw damaged(std::string(state_file_name) + " does not match its own hash: it was altered");
     for (const char* name : {"config.json", "model.safetensors", optimizer_file})
-      if (!json.at("files").contains(name)) throw damaged(std::string(state_file) + " has no hash of " + name);
+      if (!json.at("files").contains(name)) throw damaged(std::string(state_file_name) + " has no hash of " + name);
     for (const auto& [name, hash] : json.at("files").items()) {
       if (!with_files) break;
       if (fs::path(name).filename() != name)
-        throw damaged(fmt::format("{} lists \"{}\", which is no file of its own", state_file, name));
+        throw damaged(fmt::format("{} lists \"{}\", which is no file of its own", state_file_name, name));
       const fs::path file = checkpoint / name;
       if (!fs::is_regular_file(file)) throw damaged(name + " is missing");
       if (hash_file(file) != hash.get<std::string>())
         throw damaged(name + " does not match its hash in trainer.json: damaged or altered");
     }
     TrainerState state = from_json(json);
-    if (state.step < 0 || state.next_window < 0)
-      throw damaged(fmt::format("{}: step {}, next_window {}: neither may be negative", state_file, state.step, state.next_window));
+    check_ranges(state, damaged);
+    const std::string name = checkpoint.filename().string(), own_name = checkpoint_name(state.step);
+    if (is_checkpoint_name(name) && name != own_name)
+      throw damaged("holds step " + std::to_string(state.step) + ": it was renamed or copied; in a run it must be called " +
+                    own_name);
     return state;
   } catch (const Json::exception& error) {
-    throw damaged(std::string(state_file) + " is damaged: " + error.what());
+    throw damaged(std::string(state_file_name) + " is damaged: " + error.what());
   }
 }
 
 std::string tokenizer_of_model(const fs::path& folder) {
-  if (fs::exists(folder / state_file)) {
+  if (fs::exists(folder / state_file_name)) {
     if (std::string hash = verify_checkpoint(folder, false).tokenizer_hash; !hash.empty()) return hash;
   }
   if (!fs::exists(folder / "tokenizer.json") && !fs::exists(folder / "merges.txt") && !fs::exists(folder / "vocab.bpe")) return "";

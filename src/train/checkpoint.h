@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +20,12 @@
 #include "train/step_record.h"
 
 namespace temper {
+
+/// Of a checkpoint's files the one with the hashes of the others.
+constexpr const char* state_file_name = "trainer.json";
+
+/// What a run's result depends on beside its configuration: the keys that name files, each with a fingerprint of what it found there.
+using RunInputs = std::map<std::string, std::string>;
 
 /// All of a run's state that is not a tensor.
 struct TrainerState {
@@ -37,6 +44,7 @@ struct TrainerState {
   std::optional<StepRecord> pending;  ///< a step whose evaluation was interrupted: done again before anything else
   std::string config_json;            ///< resolved configuration
   std::string data_fingerprint;
+  RunInputs started_from;      ///< train.init_from or train.branch_from, where it is given
   std::string tokenizer_hash;  ///< of data.tokenizer, or as the shards' sidecars have it; empty where neither is known
 };
 

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "io/error.h"
+#include "io/text.h"
 
 namespace temper {
 
@@ -60,7 +61,9 @@ void Progress::clear() {
   shown_ = false;
 }
 
-void Progress::note(const std::string& text) {
+void Progress::note(const std::string& message) { print(shown_message(message)); }
+
+void Progress::print(const std::string& text) {
   clear();
   if (log_) log_->append(text + "\n");
   if (speaks_) std::fprintf(stderr, "%s\n", text.c_str());

@@ -44,8 +44,10 @@ class Progress {
   void activity(const std::string& what, double share);
   /// Takes the progress line off the terminal.
   void clear();
-  /// A line of its own that stays.
-  void note(const std::string& text);
+  /// A line of its own that stays, made harmless: a note may quote names.
+  void note(const std::string& message);
+  /// Lines that stay, as they are.
+  void print(const std::string& text);
 
  private:
   void rewrite(const std::string& line);

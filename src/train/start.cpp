@@ -1,9 +1,11 @@
 #include "train/start.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "config/parse.h"
 #include "config/resolved.h"
@@ -31,20 +33,14 @@ BatchSettings batch_settings(const RunConfig& config, const std::vector<std::str
 void compare_ranks(const TrainOptions& options, const RunData& data, const TrainerState& state, const fs::path& checkpoint,
                    Communicator& ranks) {
   if (ranks.size() == 1) return;
-  const RunConfig& config = options.config;
-  const auto hash_of_file = [](const fs::path& file) { return file.empty() ? "none" : hash_file(file); };
-  const auto hash_of_state = [&](const fs::path& folder) {
-    return hash_of_file(folder.empty() ? folder : folder / "trainer.json");
-  };
-  std::vector<Fingerprint> rows = {{"the program", options.program},
-                                   {"the run directory (--out)", fs::absolute(options.run_directory).lexically_normal().string()},
-                                   {"the training data (data.train)", data.train.fingerprint()},
-                                   {"the validation data (data.val)", data.val ? data.val->fingerprint() : "none"},
-                                   {"the tokenizer", state.tokenizer_hash.empty() ? "none" : state.tokenizer_hash},
-                                   {"the HellaSwag items (eval.hellaswag)", hash_of_file(config.eval.hellaswag)},
-                                   {"the checkpoint to branch from", hash_of_state(config.train.branch_from.value_or(""))},
-                                   {"the checkpoint to resume", hash_of_state(checkpoint)}};
-  for (const Field& field : config_fields()) rows.push_back({field.path, to_text(get_field(field, config))});
+  std::vector<Fingerprint> rows = {
+      {"the program", options.program},
+      {"the run directory (--out)", fs::absolute(options.run_directory).lexically_normal().string()},
+      {"the tokenizer", state.tokenizer_hash.empty() ? "none" : state.tokenizer_hash},
+      {"the checkpoint to resume", checkpoint.empty() ? "none" : hash_file(checkpoint / state_file_name)}};
+  for (const Field& field : config_fields()) rows.push_back({field.path, to_text(get_field(field, options.config))});
+  for (const RunInputs& inputs : {data.inputs, state.started_from})
+    for (const auto& [key, fingerprint] : inputs) rows.push_back({"what " + key + " names", fingerprint});
   compare_fingerprints(ranks, rows);
 }
 
@@ -86,7 +82,8 @@ std::string text_of(const ValidationSample& sample) {
 TrainerState resume(const fs::path& checkpoint, const TrainerState& fresh, const TrainOptions& options, const RunData& data,
                     Engine& engine, Progress& progress) {
   TrainerState saved = verify_checkpoint(checkpoint);
-  check_resumable(saved, fresh, options.allowed_changes, checkpoint);
+  for (const std::string& change : check_resumable(saved, fresh, options.allowed_changes, checkpoint))
+    progress.note("another course from step " + std::to_string(saved.step) + " on, by --allow-change: " + change);
   if (const std::int64_t steps = total_steps(options.config); steps < saved.step)
     throw Error(
         ExitCode::checkpoint,
@@ -172,8 +169,9 @@ std::unique_ptr<FolderLock> open_run_directory(const fs::path& path, bool resume
   return lock;
 }
 
-void check_resumable(const TrainerState& saved, const TrainerState& now, const std::vector<std::string>& allowed_changes,
-                     const fs::path& checkpoint) {
+std::vector<std::string> check_resumable(const TrainerState& saved, const TrainerState& now,
+                                         const std::vector<std::string>& allowed_changes, const fs::path& checkpoint) {
+  std::vector<std::string> changes;
   std::string problems;
   if (saved.data_fingerprint != now.data_fingerprint)
     problems += "\n  the training data differs: fingerprint " + saved.data_fingerprint + " then, " + now.data_fingerprint + " now";
@@ -185,9 +183,13 @@ void check_resumable(const TrainerState& saved, const TrainerState& now, const s
   for (const FieldDifference& difference : compare(before, after)) {
     if (difference.resume == ResumeClass::topology || difference.resume == ResumeClass::free) continue;
     const std::string path(difference.path);
+    const std::string change = path + ": " + difference.before + " then, " + difference.after + " now";
     const bool allowed = std::find(allowed_changes.begin(), allowed_changes.end(), path) != allowed_changes.end();
-    if (difference.resume == ResumeClass::trajectory && allowed) continue;
-    problems += "\n  " + path + ": " + difference.before + " then, " + difference.after + " now";
+    if (difference.resume == ResumeClass::trajectory && allowed) {
+      changes.push_back(change);
+      continue;
+    }
+    problems += "\n  " + change;
     problems += difference.resume == ResumeClass::trajectory ? " (--allow-change " + path + " permits it)" : " (cannot change)";
   }
   if (!problems.empty())
@@ -195,6 +197,7 @@ void check_resumable(const TrainerState& saved, const TrainerState& now, const s
         ExitCode::checkpoint,
         "{} was saved by another run:{}\nGive the configuration it was started with, or start a new run with another --out.",
         checkpoint.string(), problems);
+  return changes;
 }
 
 RunData::RunData(const RunConfig& config)
@@ -216,10 +219,24 @@ RunData::RunData(const RunConfig& config)
     throw Error(ExitCode::usage, "{} has {} tokens, model.vocab_size is {}; set model.vocab_size to at least the tokenizer's size",
                 config.data.tokenizer, tokenizer->vocab_size(), config.model.vocab_size);
   if (tokenizer) identity.add("data.tokenizer (" + config.data.tokenizer + ")", tokenizer->hash());
+  inputs["data.train"] = train.fingerprint();
+  if (val) inputs["data.val"] = val->fingerprint();
+  if (!config.eval.hellaswag.empty()) inputs["eval.hellaswag"] = hash_file(config.eval.hellaswag);
   for (const auto* folder : {&config.train.init_from, &config.train.branch_from})
     if (*folder) identity.add("the model to start from (" + **folder + ")", tokenizer_of_model(**folder));
   identity.add_shards("data.train", train.origins());
   if (val) identity.add_shards("data.val", val->origins());
+}
+
+RunInputs model_to_start_from(const TrainConfig& config) {
+  if (config.branch_from) return {{"train.branch_from", hash_file(fs::path(*config.branch_from) / state_file_name)}};
+  if (!config.init_from) return {};
+  std::set<std::string> hashes;  // of one file or, in larger models, of several
+  for (const fs::directory_entry& entry : fs::directory_iterator(*config.init_from)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("model") && name.ends_with(".safetensors")) hashes.insert(hash_file(entry.path()));
+  }
+  return {{"train.init_from", hash_bytes(fmt::format("{}", fmt::join(hashes, "\n")))}};
 }
 
 StartedRun start_run(const TrainOptions& options, const RunData& data, const CheckpointFolder& checkpoints, Engine& engine,
@@ -242,6 +259,7 @@ StartedRun start_run(const TrainOptions& options, const RunData& data, const Che
   state.config_json = config_to_json(config);
   state.data_fingerprint = data.train.fingerprint();
   state.tokenizer_hash = data.identity.hash();
+  if (checkpoint.empty()) state.started_from = model_to_start_from(config.train);
   compare_ranks(options, data, state, checkpoint, ranks);
   if (!checkpoint.empty()) {
     state = resume(checkpoint, state, options, data, engine, progress);

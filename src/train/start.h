@@ -31,9 +31,9 @@ void note_saved(const std::filesystem::path& run_directory);
 
 /// Refuses to continue `saved` as `now` when data, tokenizer or configuration differ in a way that changes the run. Fields that
 /// set the course (rates, batch, schedule) may differ when named in `allowed_changes`; model, seed and data may not.
-/// Throws Error(ExitCode::checkpoint) listing every difference with both values.
-void check_resumable(const TrainerState& saved, const TrainerState& now, const std::vector<std::string>& allowed_changes,
-                     const std::filesystem::path& checkpoint);
+/// Throws Error(ExitCode::checkpoint) listing every difference with both values. Returns those that were allowed, a line each.
+std::vector<std::string> check_resumable(const TrainerState& saved, const TrainerState& now,
+                                         const std::vector<std::string>& allowed_changes, const std::filesystem::path& checkpoint);
 
 /// What a run reads.
 struct RunData {
@@ -46,7 +46,11 @@ struct RunData {
   ValidationSample sample;  ///< of val
   std::vector<MultipleChoiceItem> hellaswag;
   TokenizerIdentity identity;  ///< of tokenizer, shards and the model to start from
+  RunInputs inputs;            ///< all but the model to start from
 };
+
+/// The model that a run of this configuration would start from, if not from a new one.
+RunInputs model_to_start_from(const TrainConfig& config);
 
 struct StartedRun {
   TrainerState state;

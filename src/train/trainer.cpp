@@ -32,7 +32,7 @@ std::unique_ptr<FolderLock> open_directory(const TrainOptions& options, Communic
     lock = open_run_directory(options.run_directory, options.resume, options.start_over);
     if (ranks.size() > 1) make_inner_folder(options.run_directory / "logs");
   }
-  ranks.exchange("", "the run directory");
+  ranks.meet("the run directory");
   return lock;
 }
 
@@ -415,11 +415,13 @@ TrainSummary Trainer::finish(Ending ending) {
   }
   if (!first()) return summary;
   write_summary(summary);
-  progress_.note(draw_chart(read_loss_curves(path_ / "metrics.jsonl"), 72, 16, "steps"));
+  progress_.print(draw_chart(read_loss_curves(path_ / "metrics.jsonl"), 72, 16, "steps"));
   return summary;
 }
 
 void Trainer::write_summary(const TrainSummary& summary) const {
+  RunInputs inputs = data_.inputs;
+  inputs.insert(state_.started_from.begin(), state_.started_from.end());
   const nlohmann::ordered_json json = {
       {"name", config_.name},
       {"steps", state_.step},
@@ -432,6 +434,7 @@ void Trainer::write_summary(const TrainSummary& summary) const {
       {"val_fingerprint", summary.val_loss ? nlohmann::ordered_json(state_.val_sample.fingerprint) : nullptr},
       {"bits_per_byte", summary.bits_per_byte},
       {"train_seconds", state_.train_seconds},
+      {"inputs", inputs},
       {"checkpoint", fs::relative(last_checkpoint_, path_).string()}};
   write_file_atomically(path_ / "summary.json", json_text(json, 2) + "\n");
 }

@@ -1,5 +1,6 @@
 #include "config/resolved.h"
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -271,6 +272,28 @@ TEST(Compare, ClassesFollowWhatAFieldDoesToTheWeights) {
         field.section() == "diagnostics") {
       EXPECT_EQ(field.resume, ResumeClass::free) << field.path;
     }
+  }
+  const std::map<std::string, ResumeClass> others = {{"name", ResumeClass::free},
+                                                     {"seed", ResumeClass::must_match},
+                                                     {"device", ResumeClass::topology},
+                                                     {"precision", ResumeClass::trajectory},
+                                                     {"data.train", ResumeClass::free},  // what is there must match
+                                                     {"data.val", ResumeClass::free},
+                                                     {"data.tokenizer", ResumeClass::free},
+                                                     {"data.format", ResumeClass::must_match},
+                                                     {"data.shuffle", ResumeClass::must_match},
+                                                     {"batch.tokens_per_step", ResumeClass::trajectory},
+                                                     {"batch.micro_batch", ResumeClass::topology},
+                                                     {"parallel.zero_stage", ResumeClass::topology},
+                                                     {"parallel.deterministic", ResumeClass::topology},
+                                                     {"parallel.bucket_mib", ResumeClass::topology},
+                                                     {"parallel.timeout_seconds", ResumeClass::free},
+                                                     {"parallel.check_every", ResumeClass::free}};
+  for (const auto& [path, expected] : others) EXPECT_EQ(find_field(path)->resume, expected) << path;
+  for (const Field& field : config_fields()) {
+    const bool by_section = !others.contains(field.path) && field.section() != "" && field.section() != "data" &&
+                            field.section() != "batch" && field.section() != "parallel";
+    EXPECT_TRUE(by_section || others.contains(field.path)) << field.path << " has no expected class here";
   }
 }
 

@@ -92,6 +92,20 @@ def identity(work: Workspace) -> None:
     work.fails(3, "import", "exported", "imported", "--tokenizer", "b", says=said)
     done = work.ok("data", "inspect", "data/t_val_000000.bin", "b/u_val_000000.bin")
     check("2 tokenizers" in done.stdout, f"inspect does not tell of two tokenizers:\n{done.stdout}")
+
+    # A sweep's trials are ranked if they had the same data, whatever is there by now.
+    sweep = {"base": "unnamed.json", "parameters": {"optimizer.weight_decay": {"values": [0]}}}
+    work.ok("data", "tokenize", "text.txt", "--tokenizer", "b", "--out", "c", "--name", "t", "--val-fraction", "0.1")
+    work.write_config("unnamed.json", {"data": {"tokenizer": "", "train": ["c/t_train_*.bin"], "val": ["c/t_val_*.bin"]}, "train": {"steps": 6}})
+    (work.folder / "data.json").write_text(json.dumps(sweep))
+    work.ok("sweep", "data.json", "--out", "swept")
+    work.ok("data", "tokenize", "text2.txt", "--tokenizer", "b", "--out", "c", "--name", "t", "--val-fraction", "0.1", "--overwrite")
+    work.ok("sweep", "swept")  # nothing is left to train
+    sweep["parameters"]["optimizer.weight_decay"]["values"] = [0, 0.1]
+    (work.folder / "data.json").write_text(json.dumps(sweep))
+    work.fails(3, "sweep", "data.json", "--out", "swept", says=("data.train", "c/t_train_*.bin", "cannot be compared"))
+    check(len(list((work.folder / "swept/trials").iterdir())) == 1, "a trial began on other data than the others'")
+
     work.ok("data", "verify", "data/*.bin")
     work.fails(3, "data", "verify", "data/*.bin", "text.txt", says=("1 of these shards",))
 
@@ -310,7 +324,25 @@ def what_exists(work: Workspace) -> None:
     (work.folder / "out-2" / "notes.txt").write_text("mine")
     work.fails(2, "export", "exists", "out-2", "--overwrite", says=("notes.txt", "new folder"))
     work.fails(2, "export", "exists", "data", "--format", "llmc-fp32", "--overwrite", says=("is a folder",))
-    work.fails(2, "data", "tokenize", "text.txt", "--tokenizer", "data", "--out", "data", "--name", "vocab", "--overwrite", says=("vocab.json", "--name"))
+    work.fails(2, "data", "tokenize", "text.txt", "--tokenizer", "data", "--out", "data", "--name", "vocab", "--overwrite", says=("vocab.json", "another name"))
+    # --overwrite replaces what the command itself would write, and nothing else.
+    exists = work.folder / "exists"
+    before = state(exists / "checkpoints/step-00000005")
+    work.fails(2, "data", "tokenize", "text.txt", "--tokenizer", "data", "--out", "exists", "--name", "config", "--overwrite", says=("config.json", "another name"))
+    llmc = ("--format", "llmc-fp32", "--overwrite")
+    work.fails(2, "export", "exists", "exists/checkpoints/step-00000005/model.safetensors", *llmc, says=("is a checkpoint",))
+    work.fails(2, "data", "train-tokenizer", "text.txt", "--vocab-size", "300", "--out", "exists/checkpoints/step-00000005", "--overwrite", says=("is a checkpoint",))
+    check(state(exists / "checkpoints/step-00000005") == before, "a checkpoint was written to")
+    work.fails(2, "export", "exists", "out-2/notes.txt", *llmc, says=("notes.txt", "another name"))
+    os.mkfifo(work.folder / "pipe")
+    work.fails(2, "export", "exists", "pipe", *llmc, says=("no regular file",))
+    (work.folder / "here").mkdir()
+    (work.folder / "here" / "config.json").write_text("mine")
+    for arguments in (("export", str(exists), "", "--overwrite"), ("import", str(exists / "checkpoints/step-00000005"), "", "--overwrite"),
+                      ("data", "train-tokenizer", "../text.txt", "--vocab-size", "300", "--out", "", "--overwrite")):
+        done = work.run(*arguments, cwd=work.folder / "here")
+        check(done.returncode == 2 and "is empty" in done.stderr, f"an empty name for a folder: {done}")
+    check([path.name for path in (work.folder / "here").iterdir()] == ["config.json"], "an empty name was taken for this folder")
     work.fails(2, "train", "config.json", "--out", "exists", says=("exists", "--resume"))
     (work.folder / "one.json").write_text(json.dumps({"base": "config.json", "parameters": {"seed": {"values": [1]}}, "metric": {"name": "loss"}}))
     work.fails(2, "sweep", "one.json", "--out", "exists", says=("exists", "--out"))

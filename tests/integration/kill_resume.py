@@ -44,6 +44,10 @@ def main() -> None:
             point = place(draw, step)
             resume = ["--resume"] if (work.folder / "killed" / "config.json").exists() else []
             work.killed_at(point, *run, *resume)
+            # At most what came after the last interval's end is lost; this kill may lie inside the save of `step` itself.
+            newest = work.checkpoints("killed")[-1:] if (work.folder / "killed" / "checkpoints").exists() else []
+            saved = int(newest[0].name.removeprefix("step-")) if newest else 0
+            check(saved >= (step - 1) // SAVE * SAVE, f"killed at step {step}: the newest checkpoint is of step {saved}")
             if "FAIL_TEXT" in point and draw.random() < 0.2:
                 work.killed_at(point, *run, "--resume")  # once more at the same line
         work.ok(*run, "--resume")

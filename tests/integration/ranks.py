@@ -11,9 +11,10 @@ import os
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
-from harness import Workspace, at_line, check, final_bytes, metrics, text
+from harness import Workspace, at_call, at_line, check, final_bytes, metrics, text
 from mpi_launch import MpiLaunch
 
 STEPS = 12
@@ -120,7 +121,7 @@ def different(work: Workspace, launch: MpiLaunch) -> None:
             check(part in said, f"the message lacks {part!r}:\n{said}")
         check("is gone" not in said, f"a rank took another's end for its reason:\n{said}")
 
-    data = ("training data (data.train): rank 1 on ", "validation data (data.val): rank 1 on ", "nothing was trained")
+    data = ("what data.train names: rank 1 on ", "what data.val names: rank 1 on ", "nothing was trained")
     refused("apart", "apart", elsewhere, *data)
     check(not (work.folder / "apart" / "metrics.jsonl").exists(), "a run began on different data")
     refused("apart-2", "apart-3", work.folder, "run directory (--out): rank 1 on ")
@@ -152,6 +153,24 @@ def lost(work: Workspace, launch: MpiLaunch) -> None:
     check(metrics(work.folder / "lost") == metrics(work.folder / "kept"), "another curve than of a run that lost nothing")
     check(final_bytes(work.folder / "lost") == final_bytes(work.folder / "kept"), "other weights than of a run that lost nothing")
     print("a shard cut short under 3 ranks: saved, exit 3, resumed to the same bits", flush=True)
+
+
+def slow(work: Workspace, launch: MpiLaunch) -> None:
+    """What takes rank 0 longer than a collective may wait (clearing away, saving) is waited for."""
+    shutil.copytree(work.folder / "stopped", work.folder / "slow")
+    leftover = work.folder / "slow" / "checkpoints" / "step-00000001.tmp"
+    leftover.mkdir()
+    (leftover / "model.safetensors").write_text("left by a kill")
+    hold = work.hold({**at_call("unlink", "model.safetensors"), "FAIL_AT": "1+"})
+    process = launch.start(3, "train", "adamw.json", "train.steps=40", "eval.every=0", "parallel.timeout_seconds=5", "--out", "slow", "--resume", env=hold.environment)
+    for _ in ("the leftover", "the oldest checkpoint, in a save"):
+        hold.wait(process)
+        time.sleep(8)
+        hold.release()
+    hold.release_until(lambda: process.poll() is not None, "three ranks to end")
+    said = launch.end(process)
+    check(process.returncode == 0, f"a slow disk under rank 0: exit {process.returncode}\n{said}")
+    print("a disk that is slower than parallel.timeout_seconds: all waited", flush=True)
 
 
 def diverged(work: Workspace, launch: MpiLaunch) -> None:
@@ -189,6 +208,7 @@ def main() -> None:
         close_losses(work, launch)
         idle(work, launch)
         stopped(work, launch)
+        slow(work, launch)
         different(work, launch)
         lost(work, launch)
         diverged(work, launch)

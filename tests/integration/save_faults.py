@@ -6,10 +6,28 @@ and end with the bits of an undisturbed run.
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
+from pathlib import Path
 
 from harness import Workspace, check, final_bytes, metrics, preload
+
+
+def in_order(said: str) -> None:
+    """What a save did: every file is durable before the name says that the checkpoint is whole, and the name before an older one goes."""
+    calls = [re.match(r"failing_write: (\w+) \d+ on (.*): trace", line) for line in said.splitlines()]
+    calls = [(found[1], found[2]) for found in calls if found]
+    new = "step-00000004"
+    named = next(i for i, (call, path) in enumerate(calls) if call == "rename" and path.endswith(f"{new}.tmp -> {path.split(' -> ')[1]}") and path.endswith(new))
+    folder = calls[named][1].split(" -> ")[0]
+    written = {path for call, path in calls[:named] if call == "write" and path.startswith(folder)}
+    check(len(written) >= 5, f"a checkpoint of {len(written)} files: {written}")
+    for path in written | {folder}:
+        last = max(i for i, (call, other) in enumerate(calls[:named]) if call in ("write", "rename", "mkdir") and path in other)
+        check(("fsync", path) in calls[last:named], f"{path} is not synced between its last change and the checkpoint's name")
+    gone = next(i for i, (call, path) in enumerate(calls) if ".trash-" in path)
+    check(("fsync", str(Path(folder).parent)) in calls[named:gone], "an old checkpoint goes before the new one's name is durable")
 
 
 def main() -> None:
@@ -21,6 +39,9 @@ def main() -> None:
         work.ok("train", "half.json", "--out", "straight")
         expected = final_bytes(work.folder / "straight")
 
+        done = work.ok("train", "half.json", "--out", "traced", env={**preload(work.temper), "FAIL_CALL": "any", "FAIL_AT": "1+", "FAIL_PATH": "checkpoints", "FAIL_MODE": "trace"})
+        in_order(done.stderr)
+
         # The run up to its first checkpoint, from which every case starts.
         failing = {**preload(work.temper), "FAIL_PATH": "step-00000004"}
         work.fails(8, "train", "half.json", "--out", "half", env={**failing, "FAIL_CALL": "mkdir"}, says=("step-00000004",))
@@ -30,7 +51,7 @@ def main() -> None:
         cases = 0
         for mode, errno, call, stride in (
             ("error", "ENOSPC", "write", 1), ("error", "ENOSPC", "rename", 1), ("error", "EIO", "fsync", 1),
-            ("short", "ENOSPC", "write", 7), ("kill", "ENOSPC", "write", 2), ("kill", "ENOSPC", "fsync", 1), ("kill", "ENOSPC", "rename", 1),
+            ("error", "EDQUOT", "write", 5), ("short", "ENOSPC", "write", 7), ("kill", "ENOSPC", "write", 2), ("kill", "ENOSPC", "fsync", 1), ("kill", "ENOSPC", "rename", 1),
         ):
             at = 1 - stride
             while True:
@@ -48,6 +69,7 @@ def main() -> None:
                 if mode == "error":
                     check(done.returncode == 8, f"{where}: exit {done.returncode} instead of 8:\n{done.stderr}")
                     check("step-00000002" in names or "step-00000004" in names, f"{where}: checkpoints left: {names}")
+                    check(not list((work.folder / "case" / "checkpoints").glob("*.tmp")), f"{where}: the part that was written stayed")
                 elif mode == "short":
                     check(done.returncode == 0, f"{where}: a short write must be continued, got {done.returncode}:\n{done.stderr}")
                 else:
@@ -58,6 +80,16 @@ def main() -> None:
                 check(final_bytes(work.folder / "case") == expected, f"{where}: the resumed run's tensors differ")
                 check(metrics(work.folder / "case") == metrics(work.folder / "straight"), f"{where}: the metrics differ")
                 check(not list((work.folder / "case" / "checkpoints").glob("*.tmp")), f"{where}: a temporary folder was left")
+        # A kill while an older checkpoint goes: what is left of it is none, and the newest stands.
+        for call in ("rename", "unlink"):
+            shutil.rmtree(work.folder / "case", ignore_errors=True)
+            shutil.copytree(work.folder / "half", work.folder / "case")
+            work.killed_at({"FAIL_CALL": call, "FAIL_PATH": ".trash-", "FAIL_AT": "1" if call == "rename" else "2"}, "train", "half.json", "--out", "case", "--resume")
+            check(work.checkpoints("case")[-1].name == "step-00000004", f"killed at a {call} of retention: {work.checkpoints('case')}")
+            work.ok("train", "half.json", "--out", "case", "--resume")
+            check(final_bytes(work.folder / "case") == expected, f"killed at a {call} of retention: the tensors differ")
+            left = [path.name for path in (work.folder / "case" / "checkpoints").iterdir()]
+            check(left == ["step-00000004"] or call == "rename" and sorted(left) == ["step-00000002", "step-00000004"], f"killed at a {call} of retention: left {left}")
         # A log on a full disk does not stop a run.
         done = work.ok("train", "half.json", "--out", "logged", env={**failing, "FAIL_PATH": "metrics.jsonl", "FAIL_CALL": "write", "FAIL_AT": "1+"})
         check("metrics.jsonl" in done.stderr and "failing_write:" in done.stderr, f"a full log was not told:\n{done.stderr}")

@@ -2,6 +2,7 @@
 #include "io/staging.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 #include <map>
@@ -52,6 +53,30 @@ TEST_F(Staging, TheNewSetTakesThePlaceOfAllOfTheOldOne) {
   EXPECT_EQ(read_file(out() / "x1"), "old 1") << "before commit() nothing changes";
   staged.commit();
   EXPECT_EQ(seen(), (Files{{"x.json", "new"}, {"x2", "new 2"}, {"x3", "new 3"}, {"other", "stays"}}));
+}
+
+TEST_F(Staging, WhatItWouldNotWriteIsNotReplaced) {
+  const auto stage_checked = [&](const std::string& key) {
+    const auto check_old = [](const fs::path& old) {
+      if (read_file(old) != "old") throw Error(ExitCode::checkpoint, "{}: is no x", old.string());
+    };
+    StagedFiles(
+        out(), key, [&](const std::string& name) { return name == key; }, true, check_old);
+  };
+  put(out(), {{"x.json", "old"}, {"y.json", "a user's"}});
+  stage_checked("x.json");
+  expect_error(ExitCode::usage, "y.json: is no x; --overwrite replaces only", [&] { stage_checked("y.json"); });
+  ASSERT_EQ(::mkfifo((out() / "pipe").c_str(), 0600), 0);
+  expect_error(ExitCode::usage, "pipe: is no regular file", [&] { stage_checked("pipe"); });
+  fs::create_symlink("/dev/null", out() / "link");
+  expect_error(ExitCode::usage, "link: is no regular file", [&] { stage_checked("link"); });
+  fs::create_symlink("absent", out() / "dangling");
+  expect_error(ExitCode::usage, "dangling: is no regular file", [&] { stage_checked("dangling"); });
+  expect_error(ExitCode::usage, "is empty", [&] { StagedFiles("", "x.json", belongs, true); });
+  put(out(), {{"trainer.json", "{}"}});
+  expect_error(ExitCode::usage, "is a checkpoint", [&] { stage_checked("z.json"); });
+  EXPECT_TRUE(fs::is_symlink(out() / "link") && fs::is_fifo(out() / "pipe"));
+  EXPECT_EQ(read_file(out() / "y.json"), "a user's");
 }
 
 TEST_F(Staging, WithoutCommitNothingHasHappened) {

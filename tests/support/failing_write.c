@@ -4,12 +4,13 @@
 //   FAIL_CALL=write FAIL_AT=3 FAIL_PATH=/checkpoints/ LD_PRELOAD=libfailing_write.so temper train ...
 //
 //   FAIL_CALL   write (write, pwrite), fsync (fsync, fdatasync), rename, unlink (unlink, unlinkat, remove) or mkdir. Unset: nothing
-//               ever fails.
+//               ever fails. any: each of them.
 //   FAIL_AT     N: the N-th such call, from 1. "N+": the N-th and every later one, as on a disk that stays full. Default 1.
 //   FAIL_PATH   counts only calls on paths that contain this text. Default: every regular file and folder.
 //   FAIL_TEXT   counts only writes of data that contain this text. Default: all.
 //   FAIL_MODE   error: -1 and errno. short: half of the bytes are written, as when a signal comes. kill: _exit(137), a write
-//               after half of its bytes, another call before it does anything. hold: the call waits to be told. Default error.
+//               after half of its bytes, another call before it does anything. hold: the call waits to be told. trace: nothing
+//               but the line. Default error.
 //   FAIL_HOLD   the folder for mode hold: the process makes a file there, named by its number, and waits until the test moves it into
 //               the folder of that name with ".released" behind it. Meanwhile each signal that the program handles, on whatever
 //               thread, adds a byte to the file. Is the file gone otherwise, the test is over: _exit(137).
@@ -73,7 +74,9 @@ static void hold(void) {
 
 // Decides what becomes of this call. `path` is what FAIL_PATH is looked for in, `data` what FAIL_TEXT is.
 static enum outcome decide(const char* call, const char* path, const void* data, size_t bytes) {
-  if (strcmp(setting("FAIL_CALL", ""), call) != 0 || strstr(path, setting("FAIL_PATH", "")) == NULL) return PASS;
+  const char* wanted = setting("FAIL_CALL", "");
+  if (strcmp(wanted, call) != 0 && strcmp(wanted, "any") != 0) return PASS;
+  if (strstr(path, setting("FAIL_PATH", "")) == NULL) return PASS;
   const char* text = setting("FAIL_TEXT", "");
   if (text[0] != '\0' && (data == NULL || memmem(data, bytes, text, strlen(text)) == NULL)) return PASS;
   const long seen = atomic_fetch_add(&calls_seen, 1) + 1;
@@ -84,6 +87,7 @@ static enum outcome decide(const char* call, const char* path, const void* data,
   char line[512];
   const int length = snprintf(line, sizeof line, "failing_write: %s %ld on %.300s: %s\n", call, seen, path, mode);
   if (length > 0) syscall(SYS_write, STDERR_FILENO, line, (size_t)length);
+  if (strcmp(mode, "trace") == 0) return PASS;
   if (strcmp(mode, "short") == 0) return SHORT;
   if (strcmp(mode, "kill") == 0) return KILL;
   if (strcmp(mode, "hold") != 0) return ERROR;

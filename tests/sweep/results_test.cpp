@@ -22,6 +22,13 @@ class ResultsTest : public SweepTest {
     std::ofstream(here / "summary.json") << std::setprecision(17) << "{\"steps\": " << *trial.config.train.steps
                                          << ", \"val_loss\": " << loss << ", \"train_seconds\": 2.0}";
   }
+  /// That it found this data.
+  void finish_on(const Sweep& sweep, std::size_t configuration, const std::string& data) const {
+    const Trial& trial = sweep.trial(0, configuration, 0);
+    finish(sweep, 0, configuration, 0, 3.0);
+    std::ofstream(trial_folder(sweep.folder, trial) / "summary.json")
+        << "{\"steps\": " << *trial.config.train.steps << R"(, "val_loss": 3, "inputs": {"data.train": ")" << data << "\"}}";
+  }
   void fail(const Sweep& sweep, std::size_t configuration, std::size_t seed) const {
     const Trial& trial = sweep.trial(0, configuration, seed);
     const std::filesystem::path here = trial_folder(sweep.folder, trial);
@@ -43,6 +50,54 @@ class ResultsTest : public SweepTest {
 
   const std::string four = R"("parameters": {"optimizer.weight_decay": {"values": [0, 0.1, 0.2, 0.3]}})";
 };
+
+TEST_F(ResultsTest, TrialsOfDifferentDataAreNotRanked) {
+  const Sweep sweep = make(four);
+  finish_on(sweep, 0, "one");
+  finish_on(sweep, 1, "one");
+  EXPECT_EQ(read_plan(sweep).count(TrialState::finished), 2u);
+  finish_on(sweep, 2, "another");
+  try {
+    read_plan(sweep);
+    ADD_FAILURE() << "ranked";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::data);
+    for (const std::string& part : {std::string("data.train [\"train.bin\"]"), sweep.trial(0, 0, 0).id, sweep.trial(0, 2, 0).id,
+                                    std::string("one"), std::string("another")})
+      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+  }
+  // Under different names there may be different things.
+  const Sweep data = make(R"("parameters": {"data.train": {"values": [["train.bin"], ["more.bin"]]}})");
+  finish_on(data, 0, "one");
+  finish_on(data, 1, "another");
+  EXPECT_EQ(read_plan(data).count(TrialState::finished), 2u);
+}
+
+TEST_F(ResultsTest, AFolderOfAnotherTrialIsRefused) {
+  const Sweep sweep = make(four);
+  for (const std::size_t i : {0, 1}) finish(sweep, 0, i, 0, 3.0 + static_cast<double>(i));
+  const auto folder = [&](std::size_t i) { return trial_folder(sweep.folder, sweep.trial(0, i, 0)); };
+  const auto refused = [&](const std::string& part) {
+    try {
+      read_plan(sweep);
+      ADD_FAILURE() << "not refused: " << part;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::usage);
+      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+    }
+  };
+  const auto exchange = [&] {
+    std::filesystem::rename(folder(0), folder_ / "aside");
+    std::filesystem::rename(folder(1), folder(0));
+    std::filesystem::rename(folder_ / "aside", folder(1));
+  };
+  exchange();
+  refused("is the configuration of trial " + sweep.trial(0, 1, 0).id);
+  exchange();
+  EXPECT_EQ(rank_configurations(sweep, read_plan(sweep)).front().configuration, 0u);
+  std::ofstream(folder(0) / "config.json") << "";
+  refused("config.json");
+}
 
 TEST_F(ResultsTest, SeedsAreTakenTogether) {
   const Sweep sweep = make(four + R"(, "seeds": 3)");

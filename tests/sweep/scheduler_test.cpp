@@ -69,6 +69,8 @@ void wait_until(const std::function<bool()>& condition) {
 
 class SchedulerTest : public SweepTest {
  protected:
+  void expect_kills_change_nothing(const std::string& members, std::int64_t times, std::int64_t last_step);
+
   LocalMachine machine(std::vector<std::string> environment = {}) const {
     environment.emplace_back("OMP_NUM_THREADS=99");
     environment.emplace_back("PATH=/usr/bin");
@@ -214,20 +216,23 @@ TEST_F(SchedulerTest, ASignalSavesTheTrialsAndTheSweepGoesOn) {
   EXPECT_FALSE(ran_twice(sweep));
 }
 
-TEST_F(SchedulerTest, KilledAgainAndAgainItEndsAsIfItHadNeverBeen) {
-  const Sweep straight = make_sweep(load(three_by_three), folder_ / "straight");
+TEST_F(SchedulerTest, KilledAgainAndAgainItEndsAsIfItHadNeverBeen) { expect_kills_change_nothing(three_by_three, 7, 19); }
+
+/// Each kill comes when two more trials have finished and another one is at a drawn step up to `last_step`.
+void SchedulerTest::expect_kills_change_nothing(const std::string& members, std::int64_t times, std::int64_t last_step) {
+  const Sweep straight = make_sweep(load(members), folder_ / "straight");
   run(straight);
   const unsigned seed = std::random_device{}();
   std::mt19937 draw(seed);
   SCOPED_TRACE("seed " + std::to_string(seed));
-  const Sweep killed = make_sweep(load(three_by_three), folder_ / "killed");
+  const Sweep killed = make_sweep(load(members), folder_ / "killed");
   const auto is_there = [&](const char* name) {
     return [&killed, name](const Trial& trial) { return fs::exists(trial_folder(killed.folder, trial) / name); };
   };
-  const std::vector<Trial>& trials = killed.rungs[0];
-  // Each kill comes when two more trials have finished and another one is at a drawn step.
-  for (std::int64_t kills = 0; kills < 7; ++kills) {
-    const Hold hold(folder_ / ("hold-" + std::to_string(kills)), std::uniform_int_distribution<std::int64_t>(1, 19)(draw));
+  std::vector<Trial> trials;
+  for (const std::vector<Trial>& rung : killed.rungs) trials.insert(trials.end(), rung.begin(), rung.end());
+  for (std::int64_t kills = 0; kills < times; ++kills) {
+    const Hold hold(folder_ / ("hold-" + std::to_string(kills)), std::uniform_int_distribution<std::int64_t>(1, last_step)(draw));
     const pid_t child = ::fork();
     if (child == 0) {
       if (std::freopen("/dev/null", "w", stderr) == nullptr) ::_exit(2);
@@ -294,10 +299,13 @@ TEST_F(SchedulerTest, AProcessThatIsStillSavingIsWaitedFor) {
   EXPECT_EQ(read_plan(sweep).count(TrialState::finished), 2u);
 }
 
-TEST_F(SchedulerTest, HalvingRunsItsRungsAndKilledSweepsPromoteTheSame) {
-  const std::string members = R"("method": "halving", "halving": {"eta": 2, "rungs": [0.25, 0.5, 1]}, "seeds": 2,
-      "parameters": {"optimizer.weight_decay": {"values": [0, 0.1, 0.2, 0.3]}}, "resources": {"trials_at_once": 4})";
-  const Sweep sweep = make(members);
+const std::string halving = R"("method": "halving", "halving": {"eta": 2, "rungs": [0.25, 0.5, 1]}, "seeds": 2,
+    "parameters": {"optimizer.weight_decay": {"values": [0, 0.1, 0.2, 0.3]}}, "resources": {"trials_at_once": 4})";
+
+TEST_F(SchedulerTest, AKilledHalvingPromotesTheSame) { expect_kills_change_nothing(halving, 5, 4); }
+
+TEST_F(SchedulerTest, HalvingRunsItsRungs) {
+  const Sweep sweep = make(halving);
   const SweepOutcome outcome = run(sweep);
   EXPECT_EQ(outcome.left, 0u);
   EXPECT_EQ(all_starts(sweep), 8u + 4u + 2u);

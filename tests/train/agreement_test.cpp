@@ -68,8 +68,14 @@ TEST(Agreement, WeightsThatDifferInOneBitAreFound) {
       EXPECT_NE(mine, before);
       return Strings{before, mine, before};
     });
-    expect_error(ExitCode::distributed, {"after step 7", "rank 1 differ"},
+    expect_error(ExitCode::distributed, {"after step 7", "rank 1 differ from those of rank 0, 2,"},
                  [&] { compare_weights(drifted, tiny.engine.weights, *tiny.ops, 7); });
+    // Rank 0 is no better than others.
+    ScriptedRanks first([&](const std::string& mine) { return Strings{before, mine, mine}; });
+    expect_error(ExitCode::distributed, {"rank 0 differ from those of rank 1, 2,"},
+                 [&] { compare_weights(first, tiny.engine.weights, *tiny.ops, 7); });
+    ScriptedRanks two([&](const std::string& mine) { return Strings{before, mine}; }, 1, 2);
+    expect_error(ExitCode::distributed, {"cannot be told"}, [&] { compare_weights(two, tiny.engine.weights, *tiny.ops, 7); });
   }
 }
 

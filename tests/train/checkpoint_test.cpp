@@ -30,6 +30,7 @@ TrainerState tiny_state(std::int64_t step) {
   state.config_json = config_to_json(tiny_config());
   state.data_fingerprint = "0123456789abcdef0123456789abcdef";
   state.tokenizer_hash = "fedcba9876543210fedcba9876543210";
+  state.started_from = {{"train.init_from", "00ff00ff00ff00ff00ff00ff00ff00ff"}};
   return state;
 }
 
@@ -67,6 +68,7 @@ void expect_equal(const TrainerState& a, const TrainerState& b) {
   EXPECT_EQ(Json::parse(a.config_json), Json::parse(b.config_json));
   EXPECT_EQ(a.data_fingerprint, b.data_fingerprint);
   EXPECT_EQ(a.tokenizer_hash, b.tokenizer_hash);
+  EXPECT_EQ(a.started_from, b.started_from);
 }
 
 class CheckpointTest : public testing::Test {
@@ -164,6 +166,38 @@ TEST_F(CheckpointTest, KeepsTheNewest) {
   CheckpointFolder one(folder / "checkpoints", 1);
   save(one, 11);
   EXPECT_EQ(names(), std::vector<std::string>{"step-00000011"});
+}
+
+TEST_F(CheckpointTest, WhatWasRenamedIsPassedOver) {
+  save(1);
+  save(2);
+  fs::copy(folder / "checkpoints" / "step-00000001", folder / "checkpoints" / "step-00000099", fs::copy_options::recursive);
+  expect_error(ExitCode::checkpoint, {"step-00000099", "holds step 1", "step-00000001"},
+               [&] { verify_checkpoint(folder / "checkpoints" / "step-00000099"); });
+  EXPECT_EQ(checkpoints.newest_good()->filename(), "step-00000002");
+  fs::rename(folder / "checkpoints" / "step-00000099", folder / "best");  // a name that says nothing of the step
+  EXPECT_EQ(verify_checkpoint(folder / "best").step, 1);
+}
+
+TEST_F(CheckpointTest, NumbersThatNoRunComesToAreRefused) {
+  const fs::path path = save(3);
+  const std::pair<const char*, Json> forged[] = {{"step", -1},
+                                                 {"next_window", -1},
+                                                 {"next_window", INT64_MAX},
+                                                 {"earlier_updates", -5},
+                                                 {"earlier_updates", std::int64_t{1} << 62},
+                                                 {"incidents", -1},
+                                                 {"incidents", INT64_MAX},
+                                                 {"val_tokens", -1},
+                                                 {"train_seconds", -0.5},
+                                                 {"train_seconds", 1e300}};
+  for (const auto& [key, value] : forged) {
+    const Json before = Json::parse(read_file(path / "trainer.json"));
+    forge(path, [&](Json& json) { json[key] = value; });
+    expect_error(ExitCode::checkpoint, {path.string(), key, "allowed are 0 to"}, [&] { verify_checkpoint(path); });
+    overwrite(path / "trainer.json", before.dump(2));
+  }
+  expect_equal(verify_checkpoint(path), tiny_state(3));
 }
 
 TEST_F(CheckpointTest, NothingThatIsNotFiniteIsSaved) {

@@ -151,6 +151,13 @@ TEST_F(ValidationTest, CanBeAbandoned) {
   ASSERT_EQ(shares.size(), 5u);
   EXPECT_EQ(shares.front(), 0.0);
   EXPECT_DOUBLE_EQ(shares.back(), 8.0 / 13.0);
+
+  // One rank alone was asked to stop: all abandon it.
+  const auto loss = of_last_rank(3, [&](Communicator& ranks) {
+    return validation_loss(on.model, source, 2, config.n_ctx, all, on.batch, *on.ops, ranks,
+                           [&](double) { return ranks.rank() != 0; });
+  });
+  EXPECT_FALSE(loss.has_value());
 }
 
 /// The embedding of token x is 3 in coordinate x mod 31 and -3 in the last: every token finds itself and those that share its
@@ -339,6 +346,11 @@ TEST_F(ChoiceTest, CanBeAbandoned) {
   EXPECT_FALSE(multiple_choice_score(on.model, {item("x", {"a", "b", "c", "d"}, 0)}, 0, tokenizer, n_ctx, 4, on.batch, *on.ops,
                                      *by_itself, [](double) { return false; })
                    .has_value());
+  const auto score = of_last_rank(3, [&](Communicator& ranks) {
+    return multiple_choice_score(on.model, {item("x", {"a", "b", "c", "d"}, 0)}, 0, tokenizer, n_ctx, 4, on.batch, *on.ops, ranks,
+                                 [&](double) { return ranks.rank() != 0; });
+  });
+  EXPECT_FALSE(score.has_value());
 }
 
 }  // namespace

@@ -281,7 +281,7 @@ TEST(Compare, ClassesFollowWhatAFieldDoesToTheWeights) {
                                                      {"data.val", ResumeClass::free},
                                                      {"data.tokenizer", ResumeClass::free},
                                                      {"data.format", ResumeClass::must_match},
-                                                     {"data.shuffle", ResumeClass::must_match},
+                                                     {"data.shuffle", ResumeClass::trajectory},
                                                      {"batch.tokens_per_step", ResumeClass::trajectory},
                                                      {"batch.micro_batch", ResumeClass::topology},
                                                      {"parallel.zero_stage", ResumeClass::topology},

@@ -125,7 +125,7 @@ class Workspace:
         self.folder = Path(self._temporary.name)
         (self.folder / "text.txt").write_text(text(20000, 1))
         self.ok("data", "train-tokenizer", "text.txt", "--vocab-size", "300", "--out", "data")
-        self.ok("data", "tokenize", "text.txt", "--tokenizer", "data", "--out", "data", "--name", "t", "--val-fraction", "0.1", "--shard-tokens", "5000")
+        self.ok("data", "tokenize", "text.txt", "--tokenizer", "data", "--out", "data", "--name", "t", "--val-fraction", "0.1")
         self.write_config("config.json", {})
 
     def __enter__(self) -> "Workspace":

@@ -35,6 +35,8 @@ def main() -> None:
         # Evaluations and saves all through the run, so that kills fall into them too.
         config = {"train": {"steps": steps}, "eval": {"every": 7, "tokens": 256}, "checkpoint": {"every": SAVE}, "diagnostics": {"every": 1}}
         work.write_config("config.json", config)
+        # Several shards, so that kills fall around their ends too.
+        work.ok("data", "tokenize", "text.txt", "--tokenizer", "data", "--out", "data", "--name", "t", "--val-fraction", "0.1", "--shard-tokens", "5000", "--overwrite")
         run = ("train", "config.json", "--out", "killed")
         work.ok("train", "config.json", "--out", "straight")
 

@@ -9,25 +9,27 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from pathlib import Path
 
 from harness import Workspace, check, final_bytes, metrics, preload
 
 
 def in_order(said: str) -> None:
     """What a save did: every file is durable before the name says that the checkpoint is whole, and the name before an older one goes."""
-    calls = [re.match(r"failing_write: (\w+) \d+ on (.*): trace", line) for line in said.splitlines()]
-    calls = [(found[1], found[2]) for found in calls if found]
-    new = "step-00000004"
-    named = next(i for i, (call, path) in enumerate(calls) if call == "rename" and path.endswith(f"{new}.tmp -> {path.split(' -> ')[1]}") and path.endswith(new))
-    folder = calls[named][1].split(" -> ")[0]
-    written = {path for call, path in calls[:named] if call == "write" and path.startswith(folder)}
+    found = re.findall(r"^failing_write: (\w+) \d+ on (.*): trace$", said, re.MULTILINE)
+    # Paths from the checkpoints' folder on: some calls have them relative, some absolute.
+    calls = [(call, tuple(path[path.rindex("checkpoints"):] for path in paths.split(" -> "))) for call, paths in found]
+    new, folder = "checkpoints/step-00000004", "checkpoints/step-00000004.tmp"
+    named = calls.index(("rename", (folder, new)))
+    before = calls[:named]
+    written = {paths[0] for call, paths in before if call == "write" and paths[0].startswith(folder)}
     check(len(written) >= 5, f"a checkpoint of {len(written)} files: {written}")
     for path in written | {folder}:
-        last = max(i for i, (call, other) in enumerate(calls[:named]) if call in ("write", "rename", "mkdir") and path in other)
-        check(("fsync", path) in calls[last:named], f"{path} is not synced between its last change and the checkpoint's name")
-    gone = next(i for i, (call, path) in enumerate(calls) if ".trash-" in path)
-    check(("fsync", str(Path(folder).parent)) in calls[named:gone], "an old checkpoint goes before the new one's name is durable")
+        last = max(i for i, (call, paths) in enumerate(before) if call in ("write", "rename", "mkdir") and any(one.startswith(path) for one in paths))
+        if path.endswith(".tmp") and path != folder:  # of a file that was renamed when it was whole
+            last = max(i for i, (call, paths) in enumerate(before) if call == "write" and paths[0] == path)
+        check(("fsync", (path,)) in before[last:], f"{path} is not synced between its last change and the checkpoint's name")
+    gone = next(i for i, (call, paths) in enumerate(calls) if ".trash-" in paths[-1])
+    check(("fsync", ("checkpoints",)) in calls[named:gone], "an old checkpoint goes before the new one's name is durable")
 
 
 def main() -> None:

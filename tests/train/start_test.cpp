@@ -56,7 +56,7 @@ TEST(Resumable, TrajectoryMayChangeOnlyWhenAllowed) {
   expect_refused(now, {"train.steps: 6 then"}, {"optimizer.learning_rate"});
   expect_resumable(now, {"train.steps", "optimizer.learning_rate"});
   EXPECT_EQ(check_resumable(state_of(tiny_config()), state_of(now), {"train.steps", "optimizer.learning_rate"}, checkpoint),
-            (std::vector<std::string>{"optimizer.learning_rate: 0.01 then, 0.5 now", "train.steps: 6 then, 8 now"}));
+            (std::vector<std::string>{"train.steps: 6 then, 8 now", "optimizer.learning_rate: 0.01 then, 0.5 now"}));
 }
 
 TEST(Resumable, ModelAndSeedMayNeverChange) {

@@ -154,6 +154,19 @@ TEST_F(Extends, CyclesAndAbsentBasesAreRefusedWithThePlace) {
   expect_parts(usage_error([&] { load_config(folder_ / "wrong.json"); }), {"extends is 3"});
 }
 
+// Two files that each extend the same two, again and again, would be 2^30 of them.
+TEST_F(Extends, AsManyFilesAsAPersonWrites) {
+  write("0.json", R"({"data": {"train": "a.bin"}, "train": {"steps": 7}})");
+  for (int i = 1; i <= 64; ++i) write(std::to_string(i) + ".json", "{\"extends\": \"" + std::to_string(i - 1) + ".json\"}");
+  EXPECT_EQ(load_config(folder_ / "63.json").train.steps, 7);
+  expect_parts(usage_error([&] { load_config(folder_ / "64.json"); }), {"1.json:1:2: extends: ", "at most 64 files"});
+  for (int i = 1; i <= 30; ++i) {
+    const std::string below = "\"" + std::to_string(i - 1) + ".json\"";
+    write(std::to_string(i) + ".json", "{\"extends\": [" + below + ", " + below + "]}");
+  }
+  expect_parts(usage_error([&] { load_config(folder_ / "30.json"); }), {"at most 64 files, each counted as often"});
+}
+
 // A rate is right for one optimizer; a later layer that names another gets it all the same, and says so.
 TEST_F(Extends, ARateThatWasGivenForAnotherOptimizerIsTold) {
   const auto notes_of = [&](const std::string& text, const std::vector<std::string>& overrides) {

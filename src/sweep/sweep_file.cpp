@@ -111,7 +111,7 @@ void check_values(const std::vector<Entry>& entries, SweepFile& sweep, Problems&
     problems.push_back(where_of(entries, path) + ": " + std::string(path) + " " + why);
   };
   const double gpus = sweep.resources.gpus_per_trial;
-  if (gpus > 0 && std::round(gpus) != gpus && (gpus > 1 || std::abs(1 / gpus - std::round(1 / gpus)) > 1e-9)) {
+  if (gpus > 0 && std::round(gpus) != gpus && (gpus > 1 || gpus < 0.001 || std::abs(1 / gpus - std::round(1 / gpus)) > 1e-9)) {
     refuse("resources.gpus_per_trial",
            "is " + to_text({gpus}) + "; allowed: a whole number, or 0.5, 0.25 and so on for trials that share one");
   }

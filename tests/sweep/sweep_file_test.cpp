@@ -123,7 +123,7 @@ TEST_F(SweepTest, KeysSpeakAsThoseOfARunDo) {
   refused(std::string(decay) + ",\n\"resources\": {\"trials_at_onse\": 2}",
           {"sweep.json:4:15: unknown key \"resources.trials_at_onse\"; did you mean \"resources.trials_at_once\"?"});
   refused(std::string(decay) + ",\n\"resources\": {\"trials_at_once\": 0}",
-          {"sweep.json:4:15: resources.trials_at_once is 0; allowed: an integer from 1 to 1000000000"});
+          {"sweep.json:4:15: resources.trials_at_once is 0; allowed: an integer from 1 to 10000"});
   refused(R"("method": "halving", "halving": {"eta": 1}, )" + std::string(decay),
           {"sweep.json:3:34: halving.eta is 1; allowed: a number above 1"});
   refused(R"("parameters": {"optimizer.beta2": {"min": 0.5, "max": "much"}})",

@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uintmax_t largest_file = 1 << 20;
+constexpr std::uint64_t largest_file = 1 << 20;
 
 bool is_inside(std::string_view path, std::string_view section) {
   return path.size() > section.size() && path.starts_with(section) && path[section.size()] == '.';
@@ -193,12 +193,8 @@ std::string read_config_file(const fs::path& path, const std::string& named_at, 
   if (fs::is_directory(path, ignored)) throw Error(ExitCode::usage, named_at + path.string() + " is a folder; name the file in it");
   if (!fs::exists(path, ignored))
     throw Error(ExitCode::usage, named_at + path.string() + " does not exist; name " + std::string(wanted));
-  if (fs::is_regular_file(path, ignored) && fs::file_size(path, ignored) > largest_file) {
-    throw Error(ExitCode::usage, named_at + path.string() + " has " + std::to_string(fs::file_size(path, ignored)) +
-                                     " bytes, too many for a configuration (at most " + std::to_string(largest_file) + ")");
-  }
   try {
-    return read_file(path);
+    return read_file(path, largest_file);
   } catch (const Error& error) {
     throw Error(ExitCode::usage, named_at + error.what());
   }

@@ -205,7 +205,7 @@ SweepFile load_sweep(const fs::path& path) {
 void check_sweep_format(const fs::path& folder) {
   const fs::path path = folder / "sweep.json";
   Problems problems;
-  const JsonNode root = read_json_tree(read_file(path), path.string(), problems);
+  const JsonNode root = read_json_tree(read_config_file(path, "", "the folder of a sweep"), path.string(), problems);
   const JsonNode* format = root.find("format");
   const std::int64_t found = format != nullptr ? as_integer(format->value).value_or(0) : 0;
   if (const std::string problem = format_problem(found); !problem.empty())

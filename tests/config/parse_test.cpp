@@ -1,5 +1,7 @@
 #include "config/parse.h"
 
+#include <sys/stat.h>
+
 #include "config_files.h"
 
 namespace temper {
@@ -165,6 +167,17 @@ TEST_F(Extends, AsManyFilesAsAPersonWrites) {
     write(std::to_string(i) + ".json", "{\"extends\": [" + below + ", " + below + "]}");
   }
   expect_parts(usage_error([&] { load_config(folder_ / "30.json"); }), {"at most 64 files, each counted as often"});
+}
+
+TEST_F(Extends, PipesAndDevicesAreNoConfigurations) {
+  ASSERT_EQ(::mkfifo((folder_ / "pipe.json").c_str(), 0600), 0);
+  expect_parts(usage_error([&] { load_config(folder_ / "pipe.json"); }), {"pipe.json is a pipe; a regular file"});
+  expect_parts(usage_error([&] { load_config(write("a.json", R"({"extends": "pipe.json"})")); }),
+               {"a.json:1:2: extends: ", "pipe.json is a pipe"});
+  expect_parts(usage_error([&] { load_config(write("a.json", R"({"extends": "/dev/zero"})")); }), {"/dev/zero is a device"});
+  std::filesystem::resize_file(write("large.json", "{}"), std::uintmax_t{3} << 40);
+  expect_parts(usage_error([&] { load_config(folder_ / "large.json"); }),
+               {"large.json has 3298534883328 bytes", "at most 1048576"});
 }
 
 // A rate is right for one optimizer; a later layer that names another gets it all the same, and says so.

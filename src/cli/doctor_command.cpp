@@ -22,12 +22,13 @@ constexpr const char* first_line = "temper gpu checks 1\n";
 
 // The file's lines, each with its end; only the first one where there is no such file yet.
 std::string recorded(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text(largest_file, '\0');
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(std::max<std::streamsize>(file.gcount(), 0)));
-  text.resize(text.rfind('\n') + 1);  // a line that was cut off is none
-  return text.rfind(first_line, 0) == 0 ? text : first_line;
+  try {
+    std::string text = read_file(path, largest_file);
+    text.resize(text.rfind('\n') + 1);  // a line that was cut off is none
+    return text.starts_with(first_line) ? text : first_line;
+  } catch (const Error&) {
+    return first_line;
+  }
 }
 
 std::string rates(const char* source, double bf16, double f32, double bytes) {

@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uintmax_t largest_file = 1 << 20;
+constexpr std::uint64_t largest_file = 1 << 20;
 
 bool is_inside(std::string_view path, std::string_view section) {
   return path.size() > section.size() && path.starts_with(section) && path[section.size()] == '.';
@@ -58,11 +58,12 @@ struct Layers {
   std::vector<std::string> problems = {};
   /// Keys whose right value depends on optimizer.name, and the name that they were given for.
   std::map<std::string_view, OptimizerName> given_for = {};
+  std::size_t files = 0;
 };
 
 /// One layer on top of what is there.
 void add_layer(const std::vector<Entry>& entries, Layers& layers) {
-  auto& [config, problems, given_for] = layers;
+  auto& [config, problems, given_for, files] = layers;
   const OptimizerName name_below = config.optimizer.name;
   set_entries(config_table(), entries, &config, problems);
   std::map<std::string_view, const Entry*> given;
@@ -123,13 +124,15 @@ void apply_entries(std::vector<Entry> entries, const fs::path& folder, std::vect
 
 /// Applies what `path` extends, then `path`. `open` holds the files on the way here, to refuse cycles.
 void apply_file(const fs::path& path, const std::string& named_at, std::vector<fs::path>& open, Layers& layers) {
-  constexpr std::size_t longest_chain = 32;
+  constexpr std::size_t most_files = 64;  // which may be one file many times: two that each extend the same two ...
   const std::string text = read_config_file(path, named_at, "a configuration file, such as configs/quickstart.json");
   const fs::path canonical = fs::weakly_canonical(path);
   if (std::find(open.begin(), open.end(), canonical) != open.end())
     throw Error(ExitCode::usage, named_at + path.string() + " extends itself, directly or through others; break the circle");
-  if (open.size() >= longest_chain)
-    throw Error(ExitCode::usage, named_at + "more than " + std::to_string(longest_chain) + " files extend one another in a chain");
+  if (++layers.files > most_files) {
+    throw Error(ExitCode::usage, named_at + "a configuration is put together from at most " + std::to_string(most_files) +
+                                     " files, each counted as often as it is extended; extend fewer");
+  }
   open.push_back(canonical);
   apply_entries(read_entries(text, path.string(), layers.problems), path.parent_path(), open, layers);
   open.pop_back();
@@ -190,12 +193,8 @@ std::string read_config_file(const fs::path& path, const std::string& named_at, 
   if (fs::is_directory(path, ignored)) throw Error(ExitCode::usage, named_at + path.string() + " is a folder; name the file in it");
   if (!fs::exists(path, ignored))
     throw Error(ExitCode::usage, named_at + path.string() + " does not exist; name " + std::string(wanted));
-  if (fs::is_regular_file(path, ignored) && fs::file_size(path, ignored) > largest_file) {
-    throw Error(ExitCode::usage, named_at + path.string() + " has " + std::to_string(fs::file_size(path, ignored)) +
-                                     " bytes, too many for a configuration (at most " + std::to_string(largest_file) + ")");
-  }
   try {
-    return read_file(path);
+    return read_file(path, largest_file);
   } catch (const Error& error) {
     throw Error(ExitCode::usage, named_at + error.what());
   }

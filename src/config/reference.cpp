@@ -22,8 +22,8 @@ A run is described by one JSON file: `temper train configs/quickstart.json`. `co
 }
 ```
 
-- **Layers.** Defaults, then the files that `extends` names (in their order), then the file, then the command line. A later layer replaces
-  single keys; a list is replaced whole, and `null` takes a key back, as if no layer had given it.
+- **Layers.** Defaults, then the files that `extends` names (in their order, at most 64 in all), then the file, then the command line. A later layer
+  replaces single keys; a list is replaced whole, and `null` takes a key back, as if no layer had given it.
 - **Overrides.** `temper train FILE optimizer.learning_rate=3e-4 data.train='["a.bin", "b.bin"]'`. A value is JSON; where text is expected it
   can be bare (`device=cpu`). The last of several overrides of a key wins.
 - **Either, or.** `train.steps` and `train.tokens` exclude one another, as do `train.init_from` and `train.branch_from`, and

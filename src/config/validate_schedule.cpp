@@ -111,6 +111,15 @@ void check_cycles(const ScheduleConfig& schedule, std::int64_t steps, std::int64
   } else if (warmup + *schedule.cycle_steps > steps) {
     problems.push_back("schedule.cycle_steps is " + text(*schedule.cycle_steps) + ", but after a warmup of " + text(warmup) +
                        " steps the run has " + text(steps - warmup) + " left; shorten the cycle or lengthen the run");
+  } else {
+    constexpr std::int64_t most_cycles = 100'000;  // which every step counts through
+    const double first_cycles = static_cast<double>(steps - warmup) / static_cast<double>(*schedule.cycle_steps);
+    const double growth = schedule.cycle_growth - 1.0;
+    const double cycles = growth > 0.0 ? std::log1p(first_cycles * growth) / std::log1p(growth) : first_cycles;
+    if (cycles > static_cast<double>(most_cycles))
+      problems.push_back("schedule.cycle_steps is " + text(*schedule.cycle_steps) + " with schedule.cycle_growth " +
+                         text(schedule.cycle_growth) + ", which makes about " + text(static_cast<std::int64_t>(cycles)) +
+                         " cycles of the run; at most " + text(most_cycles) + " are allowed, so lengthen the cycle");
   }
 }
 
@@ -134,6 +143,10 @@ void check_schedule(const RunConfig& config, Problems& problems) {
 
   const ScheduleConfig& schedule = config.schedule;
   const std::int64_t steps = total_steps(config), warmup = warmup_steps(config);
+  if (steps > most_steps) {
+    problems.push_back("train.tokens is " + text(*config.train.tokens) + " = " + text(steps) + " steps, and a run has at most " +
+                       text(most_steps) + "; lower it or raise batch.tokens_per_step");
+  }
   check_warmups(config, steps, warmup, problems);
   if (warmup > steps) return;
   switch (schedule.name) {

@@ -201,7 +201,7 @@ ShardLayout check_shard(std::span<const std::byte> start, std::int64_t file_byte
 }
 
 Shard::Shard(const std::filesystem::path& path, ShardFormat format, const Look& look)
-    : path_(path), file_(open_descriptor(path, O_RDONLY)) {
+    : path_(path), file_(open_descriptor(path, O_RDONLY | O_NONBLOCK)) {  // of a pipe that nobody writes to, open() would wait
   if (!file_) throw_failure("open", path, errno);
   const struct stat status = status_of(file_, path);
   if (!S_ISREG(status.st_mode)) refuse(path.string(), "is no regular file; name files that hold tokens");

@@ -62,8 +62,8 @@ std::string mended_json(std::string_view line, bool replace) {
 }
 
 nlohmann::json parse_line(std::string_view line, const std::string& label, bool replace) {
-  if (line.size() > most_json_bytes)
-    throw Error(ExitCode::data, "{}: has {} bytes; at most {} are read of a line", label, line.size(), most_json_bytes);
+  if (line.size() > most_file_bytes)
+    throw Error(ExitCode::data, "{}: has {} bytes; at most {} are read of a line", label, line.size(), most_file_bytes);
   try {
     return parse_json<json>(line, label, ExitCode::data);
   } catch (const Error&) {

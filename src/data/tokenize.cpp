@@ -45,8 +45,9 @@ CorpusReader::CorpusReader(std::vector<CorpusFile> files, TextOptions options, d
     if (!is_pipe) total_bytes_ += static_cast<std::int64_t>(bytes);
   }
   if (validation_fraction_ > 0.0) {
-    std::int64_t wanted = std::llround(std::min(1.0 / validation_fraction_, 1e15));
-    while (validation_share(wanted, validation_fraction_) == 0) ++wanted;
+    constexpr double most = 1e15;  // documents, which no corpus has
+    std::int64_t wanted = std::llround(std::min(1.0 / validation_fraction_, most));
+    while (static_cast<double>(wanted) < most && validation_share(wanted, validation_fraction_) == 0) ++wanted;
     cut_documents_ = !has_documents(wanted);
   }
 }

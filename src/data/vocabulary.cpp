@@ -87,7 +87,7 @@ std::string read_limited(const fs::path& path) {
   const std::uintmax_t size = fs::file_size(path, error);
   if (!error && size > kMaxFileBytes)
     fail(path.string(), fmt::format("{} bytes; a tokenizer's files have at most {}", size, kMaxFileBytes));
-  return read_file(path);
+  return read_file(path, kMaxFileBytes);
 }
 
 std::int64_t token_id(const json& value, const std::string& token, const std::string& label) {

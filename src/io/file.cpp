@@ -23,12 +23,6 @@ namespace {
 
 constexpr std::size_t read_piece = std::size_t{1} << 20;
 
-Descriptor open_for_reading(const std::filesystem::path& path) {
-  Descriptor file = open_descriptor(path, O_RDONLY);
-  if (!file) throw_failure("open", path, errno);
-  return file;
-}
-
 struct stat status_of(const Descriptor& file, const std::filesystem::path& path) {
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) throw_failure("examine", path, errno);
@@ -42,7 +36,8 @@ Descriptor open_regular(const std::filesystem::path& path) {
   const struct stat status = status_of(file, path);
   if (S_ISDIR(status.st_mode)) throw_failure("read", path, EISDIR);
   if (!S_ISREG(status.st_mode))
-    throw Error(ExitCode::io, path.string() + " is a pipe or a device; a regular file is expected there");
+    throw Error(ExitCode::io, "{} is a {}; a regular file is expected there", path.string(),
+                S_ISFIFO(status.st_mode) ? "pipe" : "device");
   return file;
 }
 
@@ -62,23 +57,6 @@ int synchronise(int descriptor) {
     if (errno != EINTR) return errno;
   }
   return 0;
-}
-
-std::string read_to_end(const Descriptor& file, const std::filesystem::path& path) {
-  const struct stat status = status_of(file, path);
-  std::string contents;
-  // One byte more than the size, so that the read which finds the end needs no second allocation.
-  std::size_t room = S_ISREG(status.st_mode) ? static_cast<std::size_t>(status.st_size) + 1 : read_piece;
-  std::size_t length = 0;
-  while (true) {
-    contents.resize(length + room);
-    const std::size_t count = read_some(file, contents.data() + length, room, path);
-    if (count == 0) break;
-    length += count;
-    room = room > count ? room - count : read_piece;
-  }
-  contents.resize(length);
-  return contents;
 }
 
 std::string hex(XXH128_hash_t hash) {
@@ -107,18 +85,46 @@ HashState new_hash_state() {
 
 }  // namespace
 
-std::string read_file(const std::filesystem::path& path) {
-  const Descriptor file = open_for_reading(path);
-  return read_to_end(file, path);
+std::string read_file(const std::filesystem::path& path, std::uint64_t most_bytes) {
+  const Descriptor file = open_regular(path);
+  const auto check = [&](std::uint64_t bytes) {
+    if (bytes > most_bytes)
+      throw Error(ExitCode::io, "{} has {} bytes or more; at most {} are read of such a file", path.string(), bytes, most_bytes);
+  };
+  const auto bytes = static_cast<std::uint64_t>(status_of(file, path).st_size);
+  check(bytes);
+  // One byte more than the size, so that the read which finds the end needs no second allocation. Files in /proc say that they have
+  // none and hold more.
+  std::string contents(bytes + 1, '\0');
+  std::size_t length = 0;
+  while (const std::size_t count = read_some(file, contents.data() + length, contents.size() - length, path)) {
+    check(length += count);
+    if (length == contents.size()) contents.resize(length + read_piece);
+  }
+  contents.resize(length);
+  return contents;
 }
 
-std::string read_regular_file(const std::filesystem::path& path, std::uint64_t most_bytes) {
+void for_lines(const std::filesystem::path& path, const std::function<void(const std::string&)>& look, std::uint64_t last_bytes) {
+  std::error_code absent;
+  if (!std::filesystem::is_regular_file(path, absent)) return;
   const Descriptor file = open_regular(path);
   const auto bytes = static_cast<std::uint64_t>(status_of(file, path).st_size);
-  if (bytes > most_bytes)
-    throw Error(ExitCode::io, path.string() + " has " + std::to_string(bytes) + " bytes; at most " + std::to_string(most_bytes) +
-                                  " are read of such a file");
-  return read_to_end(file, path);
+  bool within_line = bytes > last_bytes;
+  if (within_line && ::lseek(file.get(), static_cast<off_t>(bytes - last_bytes), SEEK_SET) < 0) throw_failure("read", path, errno);
+  std::string rest, piece(read_piece, '\0');
+  const auto take = [&](const std::string& line) {
+    if (!std::exchange(within_line, false)) look(line);
+  };
+  while (const std::size_t count = read_some(file, piece.data(), piece.size(), path)) {
+    rest.append(piece, 0, count);
+    std::size_t begin = 0;
+    for (std::size_t end = 0; (end = rest.find('\n', begin)) != std::string::npos; begin = end + 1)
+      take(rest.substr(begin, end - begin));
+    rest.erase(0, begin);
+    if (rest.size() > most_file_bytes) return;
+  }
+  if (!rest.empty()) take(rest);
 }
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view contents) {

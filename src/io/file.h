@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,10 +15,14 @@ namespace temper {
 
 class Descriptor;
 
-/// The whole file as bytes, or what a pipe brings.
-std::string read_file(const std::filesystem::path& path);
-/// For files that were found and not named by the user: refused at once where it is a pipe, a device or larger than `most_bytes`.
-std::string read_regular_file(const std::filesystem::path& path, std::uint64_t most_bytes);
+/// What is read at most of a file at once. Nobody's configuration, sidecar or summary comes near; a vocabulary is allowed more.
+inline constexpr std::uint64_t most_file_bytes = std::uint64_t{64} << 20;
+/// The whole file as bytes; a pipe, a device, or what is larger than `most_bytes` is refused, since it might never end.
+std::string read_file(const std::filesystem::path& path, std::uint64_t most_bytes = most_file_bytes);
+/// Each line of a log, of those that begin in its last bytes; none where `path` is no regular file. A line of more than
+/// most_file_bytes, which no log has, ends it.
+void for_lines(const std::filesystem::path& path, const std::function<void(const std::string&)>& look,
+               std::uint64_t last_bytes = std::numeric_limits<std::uint64_t>::max());
 
 /// Writes `contents` to `path` so that a crash leaves either the old file or the new one: temporary sibling, write, fsync,
 /// rename, fsync of the folder.

@@ -1,7 +1,6 @@
 #include "io/json.h"
 
 #include <algorithm>
-#include <fstream>
 #include <set>
 #include <stdexcept>
 #include <vector>
@@ -69,12 +68,10 @@ Value parse_json(std::string_view text, const std::string& label, ExitCode code)
 template Json parse_json<Json>(std::string_view, const std::string&, ExitCode);
 template nlohmann::json parse_json<nlohmann::json>(std::string_view, const std::string&, ExitCode);
 
-Json read_json(const std::filesystem::path& path, ExitCode code, std::size_t most_bytes) {
-  return parse_json(read_regular_file(path, most_bytes), path.string(), code);
-}
+Json read_json(const std::filesystem::path& path, ExitCode code) { return parse_json(read_file(path), path.string(), code); }
 
 std::optional<Json> parse_json_if_whole(std::string_view text) {
-  if (text.size() > most_json_bytes) return std::nullopt;
+  if (text.size() > most_file_bytes) return std::nullopt;
   try {
     return parse_within_bounds<Json>(text);
   } catch (const NotJson&) {
@@ -84,20 +81,17 @@ std::optional<Json> parse_json_if_whole(std::string_view text) {
 
 Json read_json_if_whole(const std::filesystem::path& path) {
   try {
-    return parse_json_if_whole(read_regular_file(path, most_json_bytes)).value_or(Json());
+    return parse_json_if_whole(read_file(path)).value_or(Json());
   } catch (const Error&) {
     return {};
   }
 }
 
 void for_json_lines(const std::filesystem::path& path, const std::function<void(const Json&)>& look, std::string_view mentioning) {
-  std::error_code missing;
-  if (!std::filesystem::is_regular_file(path, missing)) return;  // a pipe or device in its place may never end
-  std::ifstream file(path);
-  for (std::string line; std::getline(file, line);) {
-    if (line.find(mentioning) == std::string::npos) continue;
+  for_lines(path, [&](const std::string& line) {
+    if (line.find(mentioning) == std::string::npos) return;
     if (const std::optional<Json> json = parse_json_if_whole(line)) look(*json);
-  }
+  });
 }
 
 std::string json_text(const Json& json, int indent) { return json.dump(indent, ' ', false, Json::error_handler_t::replace); }

@@ -16,8 +16,6 @@ namespace temper {
 
 using Json = nlohmann::ordered_json;
 
-/// What is read at most. Nobody's configuration, sidecar or summary comes near; a vocabulary is allowed more.
-inline constexpr std::size_t most_json_bytes = std::size_t{64} << 20;
 inline constexpr int most_json_depth = 100;
 
 /// `Value` is Json, or nlohmann::json where an object may have so many keys that one must be found quickly.
@@ -28,8 +26,8 @@ Value parse_json(std::string_view text, const std::string& label, ExitCode code)
 extern template Json parse_json<Json>(std::string_view, const std::string&, ExitCode);
 extern template nlohmann::json parse_json<nlohmann::json>(std::string_view, const std::string&, ExitCode);
 
-/// The same from a regular file of at most `most_bytes`.
-Json read_json(const std::filesystem::path& path, ExitCode code, std::size_t most_bytes = most_json_bytes);
+/// The same from a file, as read_file() reads it.
+Json read_json(const std::filesystem::path& path, ExitCode code);
 
 /// For lines of a log, of which the last may be torn: nothing where `text` is not one JSON value within those bounds.
 std::optional<Json> parse_json_if_whole(std::string_view text);

@@ -18,7 +18,7 @@ JsonLinesFile::JsonLinesFile(const std::filesystem::path& path, std::uint64_t ke
   // Shorter after a power cut, or edited: the last line may be torn, and the next must not be glued to it.
   tell(fmt::format("warning: {} has {} bytes where the checkpoint recorded {}; earlier lines are missing", path.string(),
                    log_.size(), keep_bytes));
-  const std::string contents = read_file(path);
+  const std::string contents = read_file(path, keep_bytes);
   log_.truncate(contents.rfind('\n') + 1);  // npos + 1 is 0: not one whole line
 }
 

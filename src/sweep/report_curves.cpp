@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <limits>
 #include <map>
 #include <string>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "config/validate.h"
+#include "io/file.h"
 #include "io/json.h"
 #include "optim/measurements.h"
 
@@ -96,20 +96,17 @@ class Thinning {
 /// Calls visit(line, step) for each line of a run's log whose step is in the run and behind the one before.
 template <class Visit>
 void for_each_line(const fs::path& path, const RunConfig& config, Visit visit) {
-  std::error_code ignored;
-  if (!fs::is_regular_file(path, ignored)) return;  // a device in its place may never end
   const std::int64_t total = total_steps(config);
-  std::ifstream file(path, std::ios::binary);
   std::int64_t before = -1;
-  for (std::string line; std::getline(file, line);) {
+  for_lines(path, [&](const std::string& line) {
     // Looked at before the line is parsed: diagnostics have tens of kilobytes a line, and most are thinned away.
     constexpr std::string_view begin = "{\"step\":";
-    if (!line.starts_with(begin)) continue;
+    if (!line.starts_with(begin)) return;
     const std::int64_t step = std::strtoll(line.c_str() + begin.size(), nullptr, 10);
-    if (step <= before || step > total) continue;
+    if (step <= before || step > total) return;
     before = step;
     visit(line, step);
-  }
+  });
 }
 
 struct MeanAround {

@@ -111,7 +111,7 @@ void check_values(const std::vector<Entry>& entries, SweepFile& sweep, Problems&
     problems.push_back(where_of(entries, path) + ": " + std::string(path) + " " + why);
   };
   const double gpus = sweep.resources.gpus_per_trial;
-  if (gpus > 0 && std::round(gpus) != gpus && (gpus > 1 || std::abs(1 / gpus - std::round(1 / gpus)) > 1e-9)) {
+  if (gpus > 0 && std::round(gpus) != gpus && (gpus > 1 || gpus < 0.001 || std::abs(1 / gpus - std::round(1 / gpus)) > 1e-9)) {
     refuse("resources.gpus_per_trial",
            "is " + to_text({gpus}) + "; allowed: a whole number, or 0.5, 0.25 and so on for trials that share one");
   }
@@ -205,7 +205,7 @@ SweepFile load_sweep(const fs::path& path) {
 void check_sweep_format(const fs::path& folder) {
   const fs::path path = folder / "sweep.json";
   Problems problems;
-  const JsonNode root = read_json_tree(read_file(path), path.string(), problems);
+  const JsonNode root = read_json_tree(read_config_file(path, "", "the folder of a sweep"), path.string(), problems);
   const JsonNode* format = root.find("format");
   const std::int64_t found = format != nullptr ? as_integer(format->value).value_or(0) : 0;
   if (const std::string problem = format_problem(found); !problem.empty())

@@ -102,10 +102,10 @@ struct SweepResources {
   static void declare(auto& rows) {
     using Self = SweepResources;
     using namespace row;
-    rows("trials_at_once", &Self::trials_at_once, from(1), "trials side by side");
+    rows("trials_at_once", &Self::trials_at_once, from(1), to(10'000), "trials side by side");
     rows("threads_per_trial", &Self::threads_per_trial, from(0),
          "threads of each (OMP_NUM_THREADS); 0: the machine's processors divided by the trials");
-    rows("gpus_per_trial", &Self::gpus_per_trial, from(0),
+    rows("gpus_per_trial", &Self::gpus_per_trial, from(0), to(1024),
          "GPUs of each (CUDA_VISIBLE_DEVICES): a whole number, or 0.5, 0.25 and so on for trials that share one; a trial computes "
          "on one GPU, and more stay idle; 0: every trial sees all");
   }

@@ -1,8 +1,6 @@
 #include "sweep/trial_folder.h"
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
 
 #include "config/parse.h"
 #include "config/resolved.h"
@@ -18,23 +16,6 @@ namespace temper {
 namespace fs = std::filesystem;
 
 namespace {
-
-/// The last `most` bytes of a file, from a line's begin on; empty where there is no file.
-std::string tail(const fs::path& path, std::streamoff most) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file) return "";
-  const std::streamoff size = file.tellg();
-  file.seekg(std::max<std::streamoff>(0, size - most));
-  std::string text(std::istreambuf_iterator<char>(file), {});
-  return size > most ? text.substr(std::min(text.size(), text.find('\n') + 1)) : text;
-}
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream stream(text);
-  for (std::string line; std::getline(stream, line);) lines.push_back(line);
-  return lines;
-}
 
 template <class T>
 T member_or(const Json& object, const char* key, T otherwise) {
@@ -68,13 +49,13 @@ TrialStatus read_trial(const fs::path& folder, const Trial& trial, const Metric&
         if (fingerprint.is_string()) status.inputs[key] = fingerprint.get<std::string>();
     return status;
   }
-  constexpr std::streamoff enough = 16384;  // a line of metrics is a few hundred bytes, and the last may be torn
-  for (const std::string& line : lines_of(tail(folder / "metrics.jsonl", enough))) {
+  constexpr std::uint64_t enough = 16384;  // a line of metrics is a few hundred bytes, and the last may be torn
+  const auto look = [&](const std::string& line) {
     const Json json = parse_json_if_whole(line).value_or(Json());
-    if (!json.is_object()) continue;
     status.steps = member_or(json, "step", status.steps);
     status.train_seconds = member_or(json, "seconds", status.train_seconds);
-  }
+  };
+  for_lines(folder / "metrics.jsonl", look, enough);
   std::error_code ignored;
   if (fs::exists(folder / "metrics.jsonl", ignored)) status.state = TrialState::interrupted;
   const Json failure = read_json_if_whole(folder / "failure.json");
@@ -123,9 +104,11 @@ bool is_in_use(const fs::path& folder) {
 }
 
 void record_failure(const fs::path& folder, const ProcessEnd& end) {
-  constexpr std::streamoff most_bytes = 8192;
+  constexpr std::uint64_t most_bytes = 8192;
   constexpr std::size_t most_lines = 20;
-  std::vector<std::string> log = lines_of(tail(folder / "trial.log", most_bytes));
+  std::vector<std::string> log;
+  const auto look = [&](const std::string& line) { log.push_back(line); };
+  for_lines(folder / "trial.log", look, most_bytes);
   if (log.size() > most_lines) log.erase(log.begin(), log.end() - most_lines);
   Json json;
   json["exit_code"] = end.signal != 0 ? Json() : Json(end.exit_code);

@@ -1,5 +1,7 @@
 #include "sweep/trials.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -53,14 +55,14 @@ Choice choice_of(const SweptParameter& parameter, double number) {
   return {value, {{parameter.where, parameter.name, value, false}}};
 }
 
-std::vector<Choice> all_choices(const SweptParameter& parameter) {
-  if (!parameter.distribution) return parameter.choices;
-  std::vector<Choice> choices;
-  if (parameter.distribution->max - parameter.distribution->min > most_points)
-    refuse(parameter.where + ": " + parameter.name + " has too many whole numbers for a grid; give \"values\"");
-  for (double number = parameter.distribution->min; number <= parameter.distribution->max; number += 1.0)
-    choices.push_back(choice_of(parameter, number));
-  return choices;
+/// How many values a grid takes of a parameter, and one of them.
+double values_of(const SweptParameter& parameter) {
+  if (!parameter.distribution) return static_cast<double>(parameter.choices.size());
+  return parameter.distribution->max - parameter.distribution->min + 1.0;
+}
+Choice value_at(const SweptParameter& parameter, std::size_t index) {
+  if (!parameter.distribution) return parameter.choices[index];
+  return choice_of(parameter, parameter.distribution->min + static_cast<double>(index));
 }
 
 Choice draw(const SweptParameter& parameter, std::uint64_t seed, std::uint64_t number) {
@@ -82,12 +84,22 @@ Choice draw(const SweptParameter& parameter, std::uint64_t seed, std::uint64_t n
   return choice_of(parameter, std::clamp(rounded(drawn, 6), from.min, from.max));
 }
 
+/// Refuses more than most_trials before they are made.
+void check_count(const SweepFile& sweep, std::size_t configurations) {
+  const std::size_t rungs = rung_shares(sweep).size();
+  if (configurations <= most_trials / (sweep.seeds.size() * rungs)) return;
+  refuse(
+      fmt::format("the sweep has {} configurations or more x {} seeds x {} rungs; at most {} trials are allowed: use method random "
+                  "with a smaller count",
+                  configurations, sweep.seeds.size(), rungs, most_trials));
+}
+
 /// The settings of a choice for each parameter, with the ties computed; none where a condition does not hold.
-std::optional<Configuration> join(const SweepFile& sweep, const std::vector<const Choice*>& chosen) {
+std::optional<Configuration> join(const SweepFile& sweep, const std::vector<Choice>& chosen) {
   Configuration configuration;
-  for (const Choice* choice : chosen) {
-    configuration.labels.push_back(choice->label);
-    configuration.settings.insert(configuration.settings.end(), choice->settings.begin(), choice->settings.end());
+  for (const Choice& choice : chosen) {
+    configuration.labels.push_back(choice.label);
+    configuration.settings.insert(configuration.settings.end(), choice.settings.begin(), choice.settings.end());
   }
   const auto value_of = [&](const std::string& key) {
     for (const Entry& setting : configuration.settings)
@@ -110,23 +122,26 @@ std::optional<Configuration> join(const SweepFile& sweep, const std::vector<cons
 }
 
 std::vector<Configuration> grid(const SweepFile& sweep) {
-  std::vector<std::vector<Choice>> choices;
+  std::vector<std::size_t> sizes;
   double points = 1.0;
   for (const SweptParameter& parameter : sweep.parameters) {
-    choices.push_back(all_choices(parameter));
-    points *= static_cast<double>(choices.back().size());
+    points *= values_of(parameter);
+    if (points > most_points)
+      refuse("the grid has " + to_text({points}) + " points or more, too many; use method random with a count");
+    sizes.push_back(static_cast<std::size_t>(values_of(parameter)));
   }
-  if (points > most_points) refuse("the grid has " + to_text({points}) + " points, too many; use method random with a count");
   std::vector<Configuration> all;
-  std::vector<std::size_t> at(choices.size(), 0);
-  while (true) {
-    std::vector<const Choice*> chosen;
-    chosen.reserve(choices.size());
-    for (std::size_t i = 0; i < at.size(); ++i) chosen.push_back(&choices[i][at[i]]);
-    if (std::optional<Configuration> configuration = join(sweep, chosen)) all.push_back(std::move(*configuration));
-    std::size_t i = at.size();
-    while (i > 0 && ++at[i - 1] == choices[i - 1].size()) at[--i] = 0;
-    if (i == 0) break;
+  std::vector<Choice> chosen(sizes.size());
+  for (std::size_t point = 0; point < static_cast<std::size_t>(points); ++point) {
+    std::size_t rest = point;
+    for (std::size_t i = sizes.size(); i-- > 0; rest /= sizes[i]) {
+      chosen[i] = value_at(sweep.parameters[i], rest % sizes[i]);
+      if (rest % sizes[i] != 0) break;  // the parameters before have the values that they had
+    }
+    std::optional<Configuration> configuration = join(sweep, chosen);
+    if (!configuration) continue;
+    all.push_back(std::move(*configuration));
+    check_count(sweep, all.size());
   }
   if (all.empty()) refuse("the grid is empty: no combination of the values satisfies \"where\"; loosen a condition");
   return all;
@@ -134,6 +149,7 @@ std::vector<Configuration> grid(const SweepFile& sweep) {
 
 std::vector<Configuration> draws(const SweepFile& sweep) {
   constexpr std::uint64_t attempts_each = 1000;  // then the space is taken for exhausted
+  check_count(sweep, static_cast<std::size_t>(sweep.count));
   std::vector<Configuration> all;
   std::set<std::string> known;
   const auto wanted = static_cast<std::size_t>(sweep.count);
@@ -147,10 +163,7 @@ std::vector<Configuration> draws(const SweepFile& sweep) {
     std::vector<Choice> choices;
     choices.reserve(sweep.parameters.size());
     for (const SweptParameter& parameter : sweep.parameters) choices.push_back(draw(parameter, sweep.seed, number));
-    std::vector<const Choice*> chosen;
-    chosen.reserve(choices.size());
-    for (const Choice& choice : choices) chosen.push_back(&choice);
-    std::optional<Configuration> configuration = join(sweep, chosen);
+    std::optional<Configuration> configuration = join(sweep, choices);
     if (!configuration || !known.insert(describe(sweep, *configuration)).second) continue;
     last_new = number;
     all.push_back(std::move(*configuration));
@@ -216,14 +229,7 @@ std::vector<std::string> columns(const SweepFile& sweep) {
   return names;
 }
 
-std::vector<Configuration> configurations(const SweepFile& sweep) {
-  std::vector<Configuration> all = sweep.count > 0 ? draws(sweep) : grid(sweep);
-  if (all.size() * sweep.seeds.size() > most_trials) {
-    refuse("the sweep has " + std::to_string(all.size()) + " configurations x " + std::to_string(sweep.seeds.size()) +
-           " seeds; at most " + std::to_string(most_trials) + " trials are allowed: use method random with a smaller count");
-  }
-  return all;
-}
+std::vector<Configuration> configurations(const SweepFile& sweep) { return sweep.count > 0 ? draws(sweep) : grid(sweep); }
 
 std::vector<std::string> drop_repeated(const SweepFile& sweep, std::vector<Configuration>& all) {
   std::map<std::string, std::string> first_of;  // a run's id, what the first configuration with it is called

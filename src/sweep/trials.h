@@ -33,7 +33,8 @@ std::vector<std::string> columns(const SweepFile& sweep);
 /// The configurations in their order: of a grid the last parameter varies fastest; of random draws the first `count` that differ,
 /// each a function of (sweep.seed, its number, the parameter's name), so that a larger count keeps the earlier ones. Numbers that
 /// were drawn are rounded to 6 digits and tied ones to 12, so that no library's last bit decides what a trial is. Refused,
-/// Error(ExitCode::usage): a search space without any configuration or with fewer than `count`, more than 100,000 trials.
+/// Error(ExitCode::usage): a search space without any configuration or with fewer than `count`, more than 100,000
+/// trials, seeds and rungs counted.
 std::vector<Configuration> configurations(const SweepFile& sweep);
 
 /// Of configurations that resolve to one run the first stays. Returns what people should know, a line each: which are one run, and

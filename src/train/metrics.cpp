@@ -2,7 +2,6 @@
 #include "io/json.h"
 
 #include <cmath>
-#include <fstream>
 #include <type_traits>
 
 namespace temper {
@@ -143,19 +142,15 @@ LogBytes Metrics::bytes() const { return {lines_.size(), diagnostics_ ? diagnost
 
 std::vector<ChartSeries> read_loss_curves(const std::filesystem::path& metrics) {
   std::vector<ChartSeries> curves = {{"training loss", '.', {}}, {"validation loss", 'o', {}}};
-  std::error_code ignored;
-  if (!std::filesystem::is_regular_file(metrics, ignored)) return curves;  // a device in its place may never end
-  std::ifstream file(metrics);
-  for (std::string text; std::getline(file, text);) {
-    const Json line = parse_json_if_whole(text).value_or(Json());
-    if (!line.is_object() || !line.contains("step") || !line["step"].is_number()) continue;
+  for_json_lines(metrics, [&](const Json& line) {
+    if (!line.is_object() || !line.contains("step") || !line["step"].is_number()) return;
     const auto point = [&](const char* key, ChartSeries& curve) {
       if (line.contains(key) && line[key].is_number())
         curve.points.emplace_back(line["step"].get<double>(), line[key].get<double>());
     };
     point("loss", curves[0]);
     point("val_loss", curves[1]);
-  }
+  });
   return curves;
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <limits>
 
 #include "io/error.h"
@@ -76,10 +77,12 @@ void Progress::rewrite(const std::string& line) {
 }
 
 std::string draw_chart(const std::vector<ChartSeries>& series, int columns, int rows, const std::string& x_label) {
+  // Sums and differences of what is shown stay finite and exact enough to place it; a run's floats and steps are all within.
+  const auto fits = [](double x, double y) { return std::abs(x) < 1e15 && std::abs(y) < 1e100; };
   double x_low = std::numeric_limits<double>::max(), x_high = -x_low, y_low = x_low, y_high = -x_low;
   for (const ChartSeries& one : series) {
     for (const auto& [x, y] : one.points) {
-      if (!std::isfinite(y)) continue;
+      if (!fits(x, y)) continue;
       x_low = std::min(x_low, x);
       x_high = std::max(x_high, x);
       y_low = std::min(y_low, y);
@@ -96,7 +99,7 @@ std::string draw_chart(const std::vector<ChartSeries>& series, int columns, int 
     std::vector<double> total(static_cast<std::size_t>(columns), 0.0);
     std::vector<int> count(static_cast<std::size_t>(columns), 0);
     for (const auto& [x, y] : one.points) {
-      if (!std::isfinite(y)) continue;
+      if (!fits(x, y)) continue;
       const auto column = static_cast<std::size_t>(std::lround((x - x_low) / (x_high - x_low) * (columns - 1)));
       total[column] += y;
       ++count[column];

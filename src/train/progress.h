@@ -5,11 +5,9 @@
 
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <filesystem>
 #include <optional>
 #include <string>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -18,20 +16,6 @@
 #include "train/step_record.h"
 
 namespace temper {
-
-/// As std::printf has it; every integer is %lld.
-template <typename... Values>
-std::string formatted(const char* pattern, const Values&... values) {
-  const auto argument = [](const auto& value) {
-    if constexpr (std::is_integral_v<std::decay_t<decltype(value)>>)
-      return static_cast<long long>(value);
-    else
-      return value;
-  };
-  char text[512];
-  std::snprintf(text, sizeof(text), pattern, argument(values)...);
-  return text;
-}
 
 class Progress {
  public:
@@ -61,7 +45,8 @@ class Progress {
   std::chrono::steady_clock::time_point last_rewrite_{};
 };
 
-/// A chart of one or two series over the same axis in block characters: `columns` x `rows` characters plus axes and legend.
+/// A chart of one or two series over the same axis in block characters: `columns` x `rows` characters plus axes and legend. Points
+/// that are not finite are left out.
 struct ChartSeries {
   std::string name;
   char mark;

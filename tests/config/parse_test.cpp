@@ -1,5 +1,7 @@
 #include "config/parse.h"
 
+#include <sys/stat.h>
+
 #include "config_files.h"
 
 namespace temper {
@@ -152,6 +154,30 @@ TEST_F(Extends, CyclesAndAbsentBasesAreRefusedWithThePlace) {
                {"lost.json:1:2: extends: ", "nowhere.json does not exist"});
   write("wrong.json", "{\"extends\": 3}");
   expect_parts(usage_error([&] { load_config(folder_ / "wrong.json"); }), {"extends is 3"});
+}
+
+// Two files that each extend the same two, again and again, would be 2^30 of them.
+TEST_F(Extends, AsManyFilesAsAPersonWrites) {
+  write("0.json", R"({"data": {"train": "a.bin"}, "train": {"steps": 7}})");
+  for (int i = 1; i <= 64; ++i) write(std::to_string(i) + ".json", "{\"extends\": \"" + std::to_string(i - 1) + ".json\"}");
+  EXPECT_EQ(load_config(folder_ / "63.json").train.steps, 7);
+  expect_parts(usage_error([&] { load_config(folder_ / "64.json"); }), {"1.json:1:2: extends: ", "at most 64 files"});
+  for (int i = 1; i <= 30; ++i) {
+    const std::string below = "\"" + std::to_string(i - 1) + ".json\"";
+    write(std::to_string(i) + ".json", "{\"extends\": [" + below + ", " + below + "]}");
+  }
+  expect_parts(usage_error([&] { load_config(folder_ / "30.json"); }), {"at most 64 files, each counted as often"});
+}
+
+TEST_F(Extends, PipesAndDevicesAreNoConfigurations) {
+  ASSERT_EQ(::mkfifo((folder_ / "pipe.json").c_str(), 0600), 0);
+  expect_parts(usage_error([&] { load_config(folder_ / "pipe.json"); }), {"pipe.json is a pipe; a regular file"});
+  expect_parts(usage_error([&] { load_config(write("a.json", R"({"extends": "pipe.json"})")); }),
+               {"a.json:1:2: extends: ", "pipe.json is a pipe"});
+  expect_parts(usage_error([&] { load_config(write("a.json", R"({"extends": "/dev/zero"})")); }), {"/dev/zero is a device"});
+  std::filesystem::resize_file(write("large.json", "{}"), std::uintmax_t{3} << 40);
+  expect_parts(usage_error([&] { load_config(folder_ / "large.json"); }),
+               {"large.json has 3298534883328 bytes", "at most 1048576"});
 }
 
 // A rate is right for one optimizer; a later layer that names another gets it all the same, and says so.

@@ -120,6 +120,36 @@ TEST(ValidateSchedule, ACycleIsGivenAndFits) {
   });
 }
 
+// Every step counts through them.
+TEST(ValidateSchedule, CyclesAreNotWithoutNumber) {
+  const auto cycles = [](std::int64_t first, double growth, std::int64_t steps) {
+    return [=](RunConfig& c) {
+      c.schedule.name = ScheduleName::restarts, c.schedule.cycle_steps = first, c.schedule.cycle_growth = growth;
+      c.train.steps = steps;
+    };
+  };
+  expect_all({
+      {cycles(10, 1.0, 1'000'000), {}},
+      {cycles(10, 1.0, 1'000'010), {"cycle_steps is 10 with", "cycle_growth 1.0", "about 100001 cycles", "at most 100000"}},
+      {cycles(1, 1.0, 1'000'000'000), {"about 1000000000 cycles", "lengthen the cycle"}},
+      {cycles(1, 1.001, 1'000'000'000), {}},
+      {cycles(1, 1.0000001, 1'000'000'000), {"about 461512"}},  // log(1 + 1e9 x 1e-7) / log(1 + 1e-7)
+  });
+}
+
+TEST(ValidateSchedule, TokensComeToNoMoreStepsThanARunMayHave) {
+  const auto tokens = [](RunConfig& c, std::int64_t many) {
+    c.train.steps.reset(), c.train.tokens = many;
+    c.batch = {1, 1};
+    c.model.n_ctx = 1;
+  };
+  expect_all({
+      {[&](RunConfig& c) { tokens(c, 1'000'000'000); }, {}},
+      {[&](RunConfig& c) { tokens(c, 1'000'000'001); },
+       {"train.tokens is 1000000001 = 1000000001 steps", "at most 1000000000", "raise batch.tokens_per_step"}},
+  });
+}
+
 TEST(ValidateSchedule, APowerCurveReachesThePeak) {
   expect_all({
       {[](RunConfig& c) { c.schedule.name = ScheduleName::power; },

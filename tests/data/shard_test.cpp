@@ -1,5 +1,7 @@
 #include "data/shard.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <chrono>
 #include <random>
@@ -256,6 +258,12 @@ TEST(ExpandGlobs, NamesThatExistAreTakenAsTheyAre) {
   EXPECT_EQ(expand_globs({at("run[1]/*.bin")}), Paths({at("run[1]/a.bin")}));
   EXPECT_EQ(expand_globs({at("*.bin")}), Paths({at("*.bin")}));
   EXPECT_EQ(expand_globs({at("run?/*.bin")}), Paths({at("run1/b.bin")}));
+}
+
+TEST(Shard, APipeIsRefusedAtOnce) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(::mkfifo((folder / "a.bin").c_str(), 0600), 0);
+  expect_error(ExitCode::data, {"a.bin", "no regular file"}, [&] { const Shard shard(folder / "a.bin", ShardFormat::automatic); });
 }
 
 TEST(ExpandGlobs, RefusesNothingTwiceAndFolders) {

@@ -394,10 +394,12 @@ TEST_F(TokenizeFiles, BadSettings) {
     refused(ExitCode::usage, "shard size", [&](auto& made) { made.shard_tokens = tokens; });
   }
   refused(ExitCode::data, "training split is empty", [&](auto& made) { made.inputs = {put("blank.txt", " \n\n")}; });
-  refused(ExitCode::data, "validation split is empty", [&](auto& made) {
-    made.inputs = {put("word.txt", "word")};
-    made.validation_fraction = 0.1;
-  });
+  for (const double fraction : {0.1, 1e-300}) {
+    refused(ExitCode::data, "validation split is empty", [&](auto& made) {
+      made.inputs = {put("word.txt", "word")};
+      made.validation_fraction = fraction;
+    });
+  }
 }
 
 TEST_F(TokenizeFiles, VocabularyBeyond65536IsRefused) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -67,6 +68,44 @@ TEST(ReadFile, NamesPathAndReason) {
   EXPECT_TRUE(mentions(missing, "No such file")) << missing;
   EXPECT_TRUE(mentions(io_error([&] { read_file(folder.path()); }), "directory"));
   EXPECT_TRUE(mentions(io_error([&] { hash_file(folder / "missing"); }), "No such file"));
+}
+
+// What may never end is refused at once.
+TEST(ReadFile, TakesRegularFilesOfABoundedSize) {
+  const TemporaryFolder folder;
+  const fs::path pipe = folder / "pipe", sparse = folder / "sparse";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  write_file_atomically(sparse, "abc\nd");
+  EXPECT_EQ(read_file(sparse, 5), "abc\nd");
+  ASSERT_EQ(::truncate(sparse.c_str(), off_t{1} << 40), 0);
+  EXPECT_TRUE(mentions(io_error([&] { read_file(pipe); }), "pipe is a pipe; a regular file"));
+  EXPECT_TRUE(mentions(io_error([] { read_file("/dev/zero"); }), "/dev/zero is a device; a regular file"));
+  EXPECT_TRUE(mentions(io_error([&] { read_file(sparse); }), "has 1099511627776 bytes or more; at most 67108864 are read"));
+  EXPECT_TRUE(mentions(io_error([] { read_file("/proc/self/status", 20); }), "at most 20 are read"));  // says size 0
+  std::vector<std::string> lines;
+  const auto look = [&](const std::string& line) { lines.push_back(line); };
+  for_lines(pipe, look);
+  for_lines("/dev/zero", look);
+  for_lines(folder / "missing", look);
+  EXPECT_TRUE(lines.empty());
+  for_lines(sparse, look);
+  EXPECT_EQ(lines, std::vector<std::string>{"abc"}) << "the endless line after it";
+}
+
+TEST(ForLines, TakesAllOrThoseThatBeginInTheLastBytes) {
+  const TemporaryFolder folder;
+  const std::string text = "first\n\n" + std::string(3'000'000, 'x') + "\ntorn";
+  write_file_atomically(folder / "f", text);
+  const auto lines_of = [&](std::uint64_t last_bytes) {
+    std::vector<std::string> lines;
+    const auto look = [&](const std::string& line) { lines.push_back(line); };
+    for_lines(folder / "f", look, last_bytes);
+    return lines;
+  };
+  EXPECT_EQ(lines_of(text.size()), (std::vector<std::string>{"first", "", std::string(3'000'000, 'x'), "torn"}));
+  EXPECT_EQ(lines_of(text.size() - 1), (std::vector<std::string>{"", std::string(3'000'000, 'x'), "torn"}));
+  EXPECT_EQ(lines_of(6), std::vector<std::string>{"torn"});
+  EXPECT_TRUE(lines_of(4).empty());
 }
 
 TEST(WriteFileAtomically, ReplacesAndLeavesNothingBeside) {

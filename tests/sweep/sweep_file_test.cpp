@@ -1,5 +1,9 @@
 #include "sweep/sweep_file.h"
 
+#include <sys/stat.h>
+
+#include <functional>
+
 #include "model/parameters.h"
 #include "sweep_support.h"
 
@@ -52,6 +56,25 @@ TEST_F(SweepTest, DefaultsAreAGridOverTheBasesSeedByValidationLoss) {
   EXPECT_EQ(sweep.seeds, std::vector<std::uint64_t>{7});
   EXPECT_EQ(sweep.metric.name, "val_loss");
   EXPECT_FALSE(sweep.metric.maximize());
+}
+
+TEST_F(SweepTest, PipesAndDevicesAreNoSweeps) {
+  const std::filesystem::path pipe = folder_ / "sweep.json";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  write("based.json", R"({"base": "/dev/zero", )" + std::string(decay) + "}");
+  const std::pair<std::function<void()>, const char*> cases[] = {
+      {[&] { load_sweep(pipe); }, "sweep.json is a pipe"},
+      {[&] { open_sweep(folder_.path()); }, "sweep.json is a pipe"},
+      {[&] { load_sweep(folder_ / "based.json"); }, "based.json:1:2: base: /dev/zero is a device"}};
+  for (const auto& [act, says] : cases) {
+    try {
+      act();
+      ADD_FAILURE() << "not refused: " << says;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::usage);
+      EXPECT_NE(std::string(error.what()).find(says), std::string::npos) << error.what();
+    }
+  }
 }
 
 TEST_F(SweepTest, BaseMayStandInTheFile) {
@@ -123,7 +146,7 @@ TEST_F(SweepTest, KeysSpeakAsThoseOfARunDo) {
   refused(std::string(decay) + ",\n\"resources\": {\"trials_at_onse\": 2}",
           {"sweep.json:4:15: unknown key \"resources.trials_at_onse\"; did you mean \"resources.trials_at_once\"?"});
   refused(std::string(decay) + ",\n\"resources\": {\"trials_at_once\": 0}",
-          {"sweep.json:4:15: resources.trials_at_once is 0; allowed: an integer from 1 to 1000000000"});
+          {"sweep.json:4:15: resources.trials_at_once is 0; allowed: an integer from 1 to 10000"});
   refused(R"("method": "halving", "halving": {"eta": 1}, )" + std::string(decay),
           {"sweep.json:3:34: halving.eta is 1; allowed: a number above 1"});
   refused(R"("parameters": {"optimizer.beta2": {"min": 0.5, "max": "much"}})",

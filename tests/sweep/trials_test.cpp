@@ -166,6 +166,24 @@ TEST_F(SweepTest, RandomDrawsDifferAndEndWithTheSpace) {
   refused(R"("method": "random", "count": 4, )" + three, {"count is 4", "after 3 configurations", "lower count"});
 }
 
+// Refused before they are made: the draws and values of each of these would fill the memory.
+TEST_F(SweepTest, MoreTrialsThanASweepMayHave) {
+  const char* many = R"("parameters": {"seed": {"min": 0, "max": 200000}})";
+  refused(R"("method": "random", "count": 1000000000, )" + std::string(space),
+          {"1000000000 configurations", "at most 100000 trials"});
+  refused(R"("method": "random", "count": 60000, "seeds": 2, )" + std::string(space), {"60000 configurations", "x 2 seeds"});
+  refused(R"("method": "halving", "count": 40000, )" + std::string(space), {"40000 configurations", "x 3 rungs"});
+  refused(many, {"100001 configurations or more", "at most 100000 trials"});
+  refused(many + std::string(R"(, "where": ["seed > 2000000"])"), {"the grid is empty"});
+  refused(R"("parameters": {"seed": {"min": 0, "max": 1000000000}})", {"the grid has 1000000001", "too many"});
+  refused(
+      R"("parameters": {"train.steps": {"min": 1, "max": 100000}, "seed": {"min": 0, "max": 9000000000000000},
+             "schedule.warmup_steps": {"min": 0, "max": 9}})",
+      {"too many"});
+  refused(R"("parameters": {"seed": {"min": 0, "max": 1}}, "resources": {"trials_at_once": 1000000000})",
+          {"trials_at_once", "10000"});
+}
+
 TEST_F(SweepTest, RungsShortenRunsAndTheLastIsTheRunOfAGrid) {
   const std::string values = R"("parameters": {"optimizer.weight_decay": {"values": [0, 0.1, 0.2, 0.3]}})";
   const Sweep halving = make(R"("method": "halving", "halving": {"eta": 2, "rungs": [0.25, 0.5, 1]}, )" + values);

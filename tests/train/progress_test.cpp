@@ -75,6 +75,12 @@ TEST(Progress, ChartPassesOverWhatIsNotFinite) {
   EXPECT_EQ(draw_chart({{"loss", '.', {{0, 2}, {1, none}, {2, 1}}}}, 3, 2, "steps"),
             draw_chart({{"loss", '.', {{0, 2}, {2, 1}}}}, 3, 2, "steps"));
   EXPECT_EQ(draw_chart({{"loss", '.', {{0, none}}}}, 3, 2, "steps"), "");
+  // Nor what no float is, whose sums and differences would not be finite, and steps that no run has.
+  for (const auto& [x, y] : {std::pair(1.0, 1e308), std::pair(1.0, -1e308), std::pair(1e308, 1.5), std::pair(-1e20, 1.5)})
+    EXPECT_EQ(draw_chart({{"loss", '.', {{0, 2}, {x, y}, {2, 1}}}}, 3, 2, "steps"),
+              draw_chart({{"loss", '.', {{0, 2}, {2, 1}}}}, 3, 2, "steps"));
+  EXPECT_EQ(draw_chart({{"loss", '.', {{0, 1e308}, {1, -1e308}}}}, 3, 2, "steps"), "");
+  EXPECT_EQ(draw_chart({{"loss", '.', {{1e20, 1}}}}, 3, 2, "steps"), "");
   EXPECT_EQ(draw_chart({}, 3, 2, "steps"), "");
 }
 

@@ -36,6 +36,8 @@ std::string_view remedy(int error_number) {
     case EMFILE:
     case ENFILE:
       return "; raise the limit on open files (ulimit -n)";
+    case ENXIO:
+      return "; a pipe is in the file's place: remove it";
     case EIO:
       return "; the disk reports an error, see the system log";
     default:
@@ -60,7 +62,8 @@ void Descriptor::reset() {
 }
 
 Descriptor open_descriptor(const std::filesystem::path& path, int flags) {
-  if ((flags & O_ACCMODE) != O_RDONLY) flags |= O_NOFOLLOW;
+  // Of a pipe in the place of a file that is written, open() would wait for its reader.
+  if ((flags & O_ACCMODE) != O_RDONLY) flags |= O_NOFOLLOW | O_NONBLOCK;
   int descriptor = -1;
   do {
     descriptor = ::open(path.c_str(), flags | O_CLOEXEC, 0666);

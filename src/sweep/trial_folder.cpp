@@ -19,7 +19,9 @@ namespace {
 
 template <class T>
 T member_or(const Json& object, const char* key, T otherwise) {
-  return object.is_object() && object.contains(key) && object[key].is_number() ? object[key].get<T>() : otherwise;
+  if (!object.is_object() || !object.contains(key)) return otherwise;
+  const Json& value = object[key];
+  return (std::is_integral_v<T> ? value.is_number_integer() : value.is_number()) ? value.get<T>() : otherwise;
 }
 
 std::string describe_end(int exit_code, int signal) {

@@ -162,7 +162,7 @@ def slow(work: Workspace, launch: MpiLaunch) -> None:
     leftover.mkdir()
     (leftover / "model.safetensors").write_text("left by a kill")
     hold = work.hold({**at_call("unlink", "model.safetensors"), "FAIL_AT": "1+"})
-    process = launch.start(3, "train", "adamw.json", "train.steps=40", "eval.every=0", "parallel.timeout_seconds=5", "--out", "slow", "--resume", env=hold.environment)
+    process = launch.start(3, "train", "adamw.json", "train.steps=40", "eval.every=0", "checkpoint.keep=1", "parallel.timeout_seconds=5", "--out", "slow", "--resume", env=hold.environment)
     for _ in ("the leftover", "the oldest checkpoint, in a save"):
         hold.wait(process)
         time.sleep(8)

@@ -86,6 +86,8 @@ TEST(ReadFile, TakesRegularFilesOfABoundedSize) {
   const auto look = [&](const std::string& line) { lines.push_back(line); };
   for_lines(pipe, look);
   for_lines("/dev/zero", look);
+  EXPECT_TRUE(mentions(io_error([&] { FileWriter writer(pipe); }), "a pipe is in the file's place"));
+  EXPECT_TRUE(mentions(io_error([&] { AppendLog log(pipe, 0); }), "a pipe is in the file's place"));
   for_lines(folder / "missing", look);
   EXPECT_TRUE(lines.empty());
   for_lines(sparse, look);

@@ -347,7 +347,7 @@ void check_split(const Sidecar& sidecar, Split split, const char* remedy) {
 
 }  // namespace
 
-Sidecar tokenize_files(const TokenizeSettings& settings, const Tokenizer& tokenizer, const TokenizeProgress& progress) {
+Sidecar tokenize_files(const TokenizeSettings& settings, const Tokenizer& tokenizer, const BytesDone& progress) {
   check_settings(settings, tokenizer);
   const std::vector<CorpusFile> files = corpus_files(settings);
   const auto belongs = [&](const std::string& file) { return file == settings.name + ".json" || is_shard_of(file, settings.name); };

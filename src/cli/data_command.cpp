@@ -96,6 +96,7 @@ BytesDone shown_as(const char* what, Progress& progress) {
 
 void run_tokenize(TokenizeArguments arguments) {
   arguments.settings.output = arguments.output;
+  arguments.settings.threads = within_processors(arguments.settings.threads, "--threads");
   const Tokenizer tokenizer = Tokenizer::load(arguments.tokenizer);
   Progress progress(0, 1);
   const auto begin = std::chrono::steady_clock::now();

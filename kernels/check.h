@@ -12,7 +12,7 @@ class ContractViolation : public std::logic_error {
   using std::logic_error::logic_error;
 };
 
-/// An allocation failed. The message says how much was asked for and how much was there.
+/// An allocation failed, or a thread could not be made. The message says how much was asked for and how much was there.
 class OutOfMemory : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

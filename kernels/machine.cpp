@@ -4,13 +4,18 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <exception>
 #include <fstream>
 #include <limits>
 #include <optional>
 #include <sstream>
 #include <string_view>
+#include <thread>
 #include <vector>
+
+#include "kernels/check.h"
 
 namespace temper {
 
@@ -48,7 +53,7 @@ std::optional<double> number_in(const fs::path& path, int place = 0) {
   return text >> number ? std::optional(number) : std::nullopt;
 }
 
-std::size_t bytes_in(const fs::path& path) {
+std::size_t count_in(const fs::path& path) {
   const std::optional<double> number = number_in(path);
   return number && *number >= 0 && *number < 9e18 ? static_cast<std::size_t>(*number) : unlimited;
 }
@@ -113,7 +118,7 @@ struct MemoryFiles {
 void narrow_memory(GroupLimits& limits, const std::optional<Hierarchy>& at, const MemoryFiles& files) {
   if (!at) return;
   for (const fs::path& folder : folders_of(*at)) {
-    const std::size_t limit = bytes_in(folder / files.limit), usage = bytes_in(folder / files.usage);
+    const std::size_t limit = count_in(folder / files.limit), usage = count_in(folder / files.usage);
     limits.memory = std::min(limits.memory, limit);
     if (limit == unlimited || usage == unlimited) continue;
     const std::size_t cache = number_after(folder / "memory.stat", files.cache).value_or(0);
@@ -147,13 +152,16 @@ std::string processor_name() {
 }
 
 GroupLimits group_limits(const fs::path& root) {
-  GroupLimits limits = {unlimited, unlimited, std::numeric_limits<double>::infinity()};
+  GroupLimits limits = {unlimited, unlimited, std::numeric_limits<double>::infinity(), unlimited};
   narrow_memory(limits, hierarchy(root, true, ""), {"memory.max", "memory.current", "inactive_file"});
   narrow_memory(limits, hierarchy(root, false, "memory"),
                 {"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"});
   if (const auto all = hierarchy(root, true, ""))
     for (const fs::path& folder : folders_of(*all))
       narrow_processors(limits, number_in(folder / "cpu.max"), number_in(folder / "cpu.max", 1));
+  for (const auto& at : {hierarchy(root, true, ""), hierarchy(root, false, "pids")})
+    for (const fs::path& folder : at ? folders_of(*at) : std::vector<fs::path>())
+      limits.tasks = std::min(limits.tasks, count_in(folder / "pids.max"));
   if (const auto cpu = hierarchy(root, false, "cpu"))
     for (const fs::path& folder : folders_of(*cpu))
       narrow_processors(limits, number_in(folder / "cpu.cfs_quota_us"), number_in(folder / "cpu.cfs_period_us"));
@@ -166,9 +174,46 @@ int usable_processors() {
   return quota < affine ? static_cast<int>(quota) : std::max(1, affine);
 }
 
-int usable_threads() {
+int asked_threads() {
   static const int asked = omp_get_max_threads();  // what was set since the beginning does not count
-  return std::min(usable_processors(), std::max(1, asked));
+  return std::max(1, asked);
+}
+
+int usable_threads() { return std::min(usable_processors(), asked_threads()); }
+
+void require_threads(int count) {
+  std::atomic<bool> over = false;
+  std::vector<std::jthread> threads;
+  std::string why;
+  try {
+    while (static_cast<int>(threads.size()) < count) threads.emplace_back([&] { over.wait(false); });
+  } catch (const std::exception& error) {
+    why = error.what();
+  }
+  over = true;
+  over.notify_all();
+  if (!why.empty())
+    throw OutOfMemory("cannot start " + std::to_string(count) + " threads, only " + std::to_string(threads.size()) + " (" + why +
+                      "): " + thread_limits());
+}
+
+void start_threads(int count) {
+  require_threads(count);
+  omp_set_num_threads(count);
+#pragma omp parallel
+  {}
+}
+
+std::string thread_limits() {
+  const auto text = [](std::size_t limit) { return limit == unlimited ? "any number of" : "at most " + std::to_string(limit); };
+  rlimit user{};
+  const bool known = getrlimit(RLIMIT_NPROC, &user) == 0 && user.rlim_cur != RLIM_INFINITY;
+  return "the user may have " + text(known ? user.rlim_cur : unlimited) +
+         " processes and threads at once (ulimit -u), the control "
+         "group " +
+         text(group_limits().tasks) +
+         " (pids.max), and each thread takes address space for its stack (ulimit -v, -s). "
+         "Raise the limit that is reached, end other processes, or ask for fewer threads (OMP_NUM_THREADS)";
 }
 
 std::size_t resident_bytes() { return number_after("/proc/self/status", "VmRSS").value_or(0) * 1024; }

@@ -23,7 +23,7 @@ DeviceInfo describe_machine(const Linear& linear) {
   info.backend = "cpu";
   info.name = processor_name();
   info.features = std::string(name_of(current_isa())) + (amx_bf16_available() ? ", AMX bf16" : "") + ", " + linear.description();
-  info.threads = omp_get_max_threads();
+  info.threads = usable_threads();
   info.bf16 = bf16_available();
   info.memory = memory_limit();
   return info;

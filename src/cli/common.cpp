@@ -9,6 +9,8 @@
 #include "cli/commands.h"
 #include "data/shard_sidecar.h"
 #include "data/tokenizer.h"
+#include "io/text.h"
+#include "kernels/machine.h"
 #include "model/hf_format.h"
 #include "model/weights.h"
 #include "train/checkpoint.h"
@@ -53,7 +55,15 @@ std::string cache_file(const char* name) {
 
 std::string algorithm_cache() { return cache_file("matmul_algorithms"); }
 
+int within_processors(int threads, const char* asked) {
+  const int most = usable_processors();
+  if (threads <= most) return threads;
+  tell(fmt::format("note: {}={}: {} threads start, one for each processor that this process may use", asked, threads, most));
+  return most;
+}
+
 std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision, std::int64_t gpu) {
+  start_threads(within_processors(asked_threads(), "OMP_NUM_THREADS"));
   std::string reason;
   const bool on_gpu = choice == DeviceChoice::cuda || (choice == DeviceChoice::automatic && cuda_available(&reason));
   if (choice == DeviceChoice::cuda && !cuda_available(&reason))

@@ -86,16 +86,22 @@ void add_text_options(CLI::App& command, std::vector<std::string>& inputs, TextO
       ->check(CLI::IsMember({"few", "refuse", "skip", "replace"}));
 }
 
+BytesDone shown_as(const char* what, Progress& progress) {
+  return [what, &progress](std::int64_t done, std::int64_t all) {
+    progress.activity(fmt::format("{}, {} of {}", what, format_bytes(static_cast<std::size_t>(done)),
+                                  format_bytes(static_cast<std::size_t>(all))),
+                      static_cast<double>(done) / static_cast<double>(std::max<std::int64_t>(all, 1)));
+  };
+}
+
 void run_tokenize(TokenizeArguments arguments) {
   arguments.settings.output = arguments.output;
+  arguments.settings.threads = within_processors(arguments.settings.threads, "--threads");
   const Tokenizer tokenizer = Tokenizer::load(arguments.tokenizer);
   Progress progress(0, 1);
   const auto begin = std::chrono::steady_clock::now();
-  const Sidecar sidecar = tokenize_files(arguments.settings, tokenizer, [&](std::int64_t done, std::int64_t all) {
-    progress.activity(
-        "tokenizing, " + format_bytes(static_cast<std::size_t>(done)) + " of " + format_bytes(static_cast<std::size_t>(all)),
-        static_cast<double>(done) / static_cast<double>(std::max<std::int64_t>(all, 1)));
-  });
+  arguments.settings.text.decoding = shown_as("unpacking", progress);
+  const Sidecar sidecar = tokenize_files(arguments.settings, tokenizer, shown_as("tokenizing", progress));
   progress.clear();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 
@@ -147,15 +153,16 @@ struct TrainTokenizerArguments {
 };
 
 // The texts lie in `scratch` meanwhile, so that memory does not grow with them.
-Tokenizer learn(const TrainTokenizerArguments& arguments, const std::filesystem::path& scratch, std::vector<SourceRecord>& sources,
+Tokenizer learn(TrainTokenizerArguments arguments, const std::filesystem::path& scratch, std::vector<SourceRecord>& sources,
                 std::size_t& bytes) {
+  Progress progress(0, 1);
+  arguments.text.decoding = shown_as("unpacking", progress);
   UnnamedFile gathered(scratch);
   for (const std::filesystem::path& path : text_inputs(arguments.inputs))
     sources.push_back(read_text(path, arguments.text, scratch, [&](std::string_view piece) { gathered.write(piece); }));
   const MappedFile map = gathered.map();
   const std::string_view text(reinterpret_cast<const char*>(map.bytes().data()), map.bytes().size());
   bytes = text.size();
-  Progress progress(0, 1);
   Tokenizer tokenizer = Tokenizer::train(text, arguments.vocab_size, [&](std::int64_t done, std::int64_t all) {
     progress.activity("learning merges", static_cast<double>(done) / static_cast<double>(std::max<std::int64_t>(all, 1)));
   });

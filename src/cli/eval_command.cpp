@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <numbers>
 #include <optional>
 
@@ -42,6 +43,14 @@ void ask_the_run(const std::filesystem::path& folder, EvalArguments& arguments) 
   arguments.format = config.data.format;
 }
 
+void require_finite(double number, const char* what) {
+  if (!std::isfinite(number))
+    throw Error(ExitCode::numeric,
+                "{}: {:f}, which is not finite; the model's training diverged, or its numbers are too large for "
+                "--precision",
+                what, number);
+}
+
 void run(EvalArguments arguments) {
   const std::unique_ptr<Ops> ops = open_device(parse_device(arguments.device), parse_precision(arguments.precision));
   const std::filesystem::path folder = find_model_folder(arguments.checkpoint);
@@ -76,6 +85,7 @@ void run(EvalArguments arguments) {
           progress.activity("validating", share);
           return true;
         });
+    require_finite(*loss, "the validation loss");
     result["val_loss"] = *loss;
     result["val_tokens"] = sample.tokens;
     result["val_fingerprint"] = sample.fingerprint;
@@ -92,6 +102,7 @@ void run(EvalArguments arguments) {
                                 progress.activity("scoring HellaSwag", share);
                                 return true;
                               });
+    require_finite(score->accuracy, "the HellaSwag score");
     result["hellaswag_items"] = score->items;
     result["hellaswag_acc"] = score->accuracy;
     result["hellaswag_acc_norm"] = score->accuracy_normalized;

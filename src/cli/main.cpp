@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 #include "cli/commands.h"
 #include "distributed/launch.h"
@@ -116,6 +117,9 @@ int run(int argc, char** argv) {
   } catch (const std::filesystem::filesystem_error& error) {
     return fail(temper::ExitCode::io, error.what());
   } catch (const std::exception& error) {
+    const auto* system = dynamic_cast<const std::system_error*>(&error);
+    if (system != nullptr && system->code() == std::errc::resource_unavailable_try_again)  // of std::thread
+      return fail(temper::ExitCode::memory, "cannot start a thread: " + temper::thread_limits());
     return fail(temper::ExitCode::unexpected, std::string("unexpected error, please report it: ") + error.what());
   }
 }

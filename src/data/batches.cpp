@@ -181,9 +181,10 @@ void BatchSource::read_prefetched(const BatchPlan& wanted, const BatchPlan& next
   std::future<std::vector<Batch>> ahead = std::move(state_->ahead);
   batches = fetched ? ahead.get() : state_->read(wanted, {});
   state_->ahead_plan = next;
-  state_->ahead = std::async(std::launch::async, [state = state_.get(), next, room = std::move(room)]() mutable {
-    return state->read(next, std::move(room));
-  });
+  // Without a thread to be had it is read when it is wanted.
+  state_->ahead =
+      std::async(std::launch::async | std::launch::deferred,
+                 [state = state_.get(), next, room = std::move(room)]() mutable { return state->read(next, std::move(room)); });
 }
 
 }  // namespace temper

@@ -37,7 +37,8 @@ std::string_view as_text(std::span<const std::byte> bytes) { return {reinterpret
 }
 
 // One stream of gzip after another, as `cat a.gz b.gz` makes them.
-void decode_gzip(std::string_view bytes, const std::string& label, const ByteSink& sink) {
+void decode_gzip(std::string_view bytes, const std::string& label, const DecodedSink& sink) {
+  const std::size_t all = bytes.size();
   constexpr int gzip_only = 15 + 16;
   z_stream stream = {};
   if (::inflateInit2(&stream, gzip_only) != Z_OK) throw std::bad_alloc();
@@ -51,7 +52,7 @@ void decode_gzip(std::string_view bytes, const std::string& label, const ByteSin
     stream.avail_out = static_cast<uInt>(piece.size());
     const int status = ::inflate(&stream, Z_NO_FLUSH);
     bytes.remove_prefix(given - stream.avail_in);
-    if (stream.avail_out < piece.size()) sink({piece.data(), piece.size() - stream.avail_out});
+    if (stream.avail_out < piece.size()) sink({piece.data(), piece.size() - stream.avail_out}, all - bytes.size());
     if (status == Z_STREAM_END) {
       if (bytes.find_first_not_of('\0') == std::string_view::npos) return;  // tapes are filled up with zeros
       ::inflateReset(&stream);
@@ -64,7 +65,7 @@ void decode_gzip(std::string_view bytes, const std::string& label, const ByteSin
   cut_short(label, TextForm::gzip);
 }
 
-void decode_zstd(std::string_view bytes, const std::string& label, const ByteSink& sink) {
+void decode_zstd(std::string_view bytes, const std::string& label, const DecodedSink& sink) {
   const std::unique_ptr<ZSTD_DStream, std::size_t (*)(ZSTD_DStream*)> stream(::ZSTD_createDStream(), ::ZSTD_freeDStream);
   if (!stream) throw std::bad_alloc();
   std::vector<char> piece(piece_bytes);
@@ -74,13 +75,13 @@ void decode_zstd(std::string_view bytes, const std::string& label, const ByteSin
     ZSTD_outBuffer out = {piece.data(), piece.size(), 0};
     open = ::ZSTD_decompressStream(stream.get(), &out, &in);
     if (::ZSTD_isError(open) != 0) damaged(label, TextForm::zstd, ::ZSTD_getErrorName(open));
-    if (out.pos > 0) sink({piece.data(), out.pos});
+    if (out.pos > 0) sink({piece.data(), out.pos}, in.pos);
     if (in.pos == in.size && out.pos < out.size) break;
   }
   if (open != 0) cut_short(label, TextForm::zstd);
 }
 
-void decode_utf16(std::string_view bytes, bool big_endian, const ByteSink& sink) {
+void decode_utf16(std::string_view bytes, bool big_endian, const DecodedSink& sink) {
   const auto unit = [&](std::size_t at) {
     const auto first = static_cast<unsigned char>(bytes[at]);
     const auto second = static_cast<unsigned char>(bytes[at + 1]);
@@ -99,11 +100,11 @@ void decode_utf16(std::string_view bytes, bool big_endian, const ByteSink& sink)
       piece += broken;
     }
     if (piece.size() >= piece_bytes) {
-      sink(piece);
+      sink(piece, at);
       piece.clear();
     }
   }
-  sink(piece);
+  sink(piece, bytes.size());
 }
 
 // Refuses what is no text as soon as it is seen: the rest of a file of any size need not be decoded for it.
@@ -200,8 +201,8 @@ const char* form_name(TextForm form) {
   return form == TextForm::plain ? "text" : form == TextForm::gzip ? "gzip" : form == TextForm::zstd ? "zstd" : "UTF-16";
 }
 
-void decode_text(TextForm form, std::string_view bytes, const std::string& label, const ByteSink& sink) {
-  if (form == TextForm::plain) sink(bytes);
+void decode_text(TextForm form, std::string_view bytes, const std::string& label, const DecodedSink& sink) {
+  if (form == TextForm::plain) sink(bytes, bytes.size());
   if (form == TextForm::gzip) decode_gzip(bytes, label, sink);
   if (form == TextForm::zstd) decode_zstd(bytes, label, sink);
   if (form == TextForm::utf16_le || form == TextForm::utf16_be) decode_utf16(bytes, form == TextForm::utf16_be, sink);
@@ -231,7 +232,7 @@ MappedFile UnnamedFile::map() {
   return {file_, path_};
 }
 
-TextBytes::TextBytes(const std::filesystem::path& path, const std::filesystem::path& scratch) {
+TextBytes::TextBytes(const std::filesystem::path& path, const std::filesystem::path& scratch, const BytesDone& decoding) {
   std::error_code absent;
   const std::filesystem::file_type type = std::filesystem::status(path, absent).type();
   piped_ = type == std::filesystem::file_type::fifo || (path == "/dev/stdin" && type != std::filesystem::file_type::regular);
@@ -241,9 +242,10 @@ TextBytes::TextBytes(const std::filesystem::path& path, const std::filesystem::p
   for (TextForm form = text_form(text_); form != TextForm::plain; form = text_form(text_)) {
     UnnamedFile decoded(scratch);
     TextCheck check(path);
-    decode_text(form, text_, path.string(), [&](std::string_view piece) {
+    decode_text(form, text_, path.string(), [&](std::string_view piece, std::size_t read) {
       check.look(piece, false);
       decoded.write(piece);
+      if (decoding) decoding(static_cast<std::int64_t>(read), static_cast<std::int64_t>(text_.size()));
     });
     decoded_ = decoded.map();
     text_ = as_text(decoded_.bytes());

@@ -141,7 +141,7 @@ bool may_end_in_space(std::string_view text) {
 bool is_blank(std::string_view text) { return text.find_first_not_of(white_space) == std::string_view::npos; }
 
 TextFile::TextFile(const std::filesystem::path& path, const TextOptions& options, const std::filesystem::path& scratch)
-    : path_(path), options_(options), bytes_(path, scratch) {
+    : path_(path), options_(options), bytes_(path, scratch, options.decoding) {
   const std::string extension = inner_extension(path);
   const bool objects = begins_with_objects(contents());
   json_lines_ = extension == ".jsonl" || extension == ".ndjson" || (objects && extension != ".txt");

@@ -27,6 +27,7 @@ struct TextOptions {
   std::string separator;            ///< splits a text file into documents; empty: it is one
   std::string json_field = "text";  ///< of JSON lines
   BadText bad_text = BadText::few;
+  BytesDone decoding = {};  ///< of a file that comes packed
 };
 
 /// A document as it stands in its file: the text itself, or a line of JSON that holds it.
@@ -78,6 +79,8 @@ class TextFile {
 
 /// Files named by paths and globs as expand_globs takes them; "-" is standard input.
 std::vector<std::filesystem::path> text_inputs(std::vector<std::string> patterns);
+
+using ByteSink = std::function<void(std::string_view)>;
 
 /// The texts of all documents of a file, in pieces of bounded size that are valid UTF-8, a line feed after each document.
 SourceRecord read_text(const std::filesystem::path& path, const TextOptions& options, const std::filesystem::path& scratch,

@@ -213,19 +213,9 @@ class EncoderPool {
  public:
   EncoderPool(int threads, const TokenizeSettings& settings, const Tokenizer& tokenizer) {
     for (int index = 0; index < threads; ++index)
-      threads_.emplace_back([this, encoder = Encoder(settings, tokenizer)]() mutable { run(encoder); });
+      threads_.emplace_back(
+          [this, encoder = Encoder(settings, tokenizer)](const std::stop_token& stop) mutable { run(encoder, stop); });
   }
-  ~EncoderPool() {
-    {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    submitted_.notify_all();
-    for (std::thread& thread : threads_) thread.join();
-  }
-  EncoderPool(const EncoderPool&) = delete;
-  EncoderPool& operator=(const EncoderPool&) = delete;
-
   void submit(Work& work) {
     {
       const std::lock_guard lock(mutex_);
@@ -241,11 +231,11 @@ class EncoderPool {
   }
 
  private:
-  void run(Encoder& encoder) {
+  void run(Encoder& encoder, const std::stop_token& stop) {
     std::unique_lock lock(mutex_);
     while (true) {
-      submitted_.wait(lock, [this] { return stop_ || !waiting_.empty(); });
-      if (stop_) return;
+      submitted_.wait(lock, stop, [this] { return !waiting_.empty(); });
+      if (stop.stop_requested()) return;
       Work& work = *waiting_.front();
       waiting_.pop_front();
       lock.unlock();
@@ -263,11 +253,10 @@ class EncoderPool {
   }
 
   std::mutex mutex_;
-  std::condition_variable submitted_;
+  std::condition_variable_any submitted_;
   std::condition_variable finished_;
   std::deque<Work*> waiting_;
-  bool stop_ = false;
-  std::vector<std::thread> threads_;
+  std::vector<std::jthread> threads_;  // last, so that they end before what they use
 };
 
 void check_settings(const TokenizeSettings& settings, const Tokenizer& tokenizer) {
@@ -339,12 +328,14 @@ void check_split(const Sidecar& sidecar, Split split, const char* remedy) {
 
 }  // namespace
 
-Sidecar tokenize_files(const TokenizeSettings& settings, const Tokenizer& tokenizer, const TokenizeProgress& progress) {
+Sidecar tokenize_files(const TokenizeSettings& settings, const Tokenizer& tokenizer, const BytesDone& progress) {
   check_settings(settings, tokenizer);
   const std::vector<CorpusFile> files = corpus_files(settings);
   const auto belongs = [&](const std::string& file) { return file == settings.name + ".json" || is_shard_of(file, settings.name); };
   check_inputs(settings, files, belongs);
   const auto check_old = [](const std::filesystem::path& old) { parse_sidecar(read_file(old), old.string()); };
+  const int threads = settings.threads > 0 ? settings.threads : usable_threads();
+  require_threads(threads);  // before anything is written
   StagedFiles staged(settings.output, settings.name + ".json", belongs, settings.overwrite, check_old);
   CorpusReader reader(files, settings.text, settings.validation_fraction, staged.path());
   ShardSeries train(staged.path(), settings.name, Split::train, settings.shard_tokens);
@@ -356,7 +347,6 @@ Sidecar tokenize_files(const TokenizeSettings& settings, const Tokenizer& tokeni
   sidecar.vocab_size = tokenizer.vocab_size();
   sidecar.end_of_text = tokenizer.end_of_text();
 
-  const int threads = settings.threads > 0 ? settings.threads : usable_threads();
   // Enough that no encoder waits while the oldest job is a slow one; this bounds the memory.
   const std::size_t in_flight = 4 * static_cast<std::size_t>(threads);
   std::deque<std::unique_ptr<Work>> queue;

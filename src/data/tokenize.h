@@ -33,16 +33,13 @@ struct TokenizeSettings {
   int threads = 0;  ///< 0: one for each processor
 };
 
-/// Told the bytes of input done and in all, from the calling thread. May throw to give up.
-using TokenizeProgress = std::function<void(std::int64_t, std::int64_t)>;
-
 /// Writes the shards and, last, their sidecar, which is returned. <|endoftext|> stands before each document, as in llm.c's
 /// scripts; blank documents are left out. Memory does not grow with the input, but for a document without a single space or
 /// line feed, and a line of JSON, which are held whole, up to 64 MiB. What comes packed or through a pipe is on disk meanwhile, in
 /// the output folder, unpacked. Errors: a vocabulary above 65,536, damaged input, a split without a document: ExitCode::data;
 /// settings, or output that exists: ExitCode::usage. After an error or a throwing `progress` no file of the run is left, and old
 /// shards are as they were (io/staging.h).
-Sidecar tokenize_files(const TokenizeSettings& settings, const Tokenizer& tokenizer, const TokenizeProgress& progress);
+Sidecar tokenize_files(const TokenizeSettings& settings, const Tokenizer& tokenizer, const BytesDone& progress);
 
 // Reads a corpus as a sequence of jobs for encoders: about equal amounts of text, cut where tokens cannot change.
 

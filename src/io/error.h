@@ -15,8 +15,8 @@ enum class ExitCode : int {
   usage = 2,       ///< command line or configuration
   data = 3,        ///< texts, shards, tokenizers, tokens
   checkpoint = 4,  ///< missing, damaged, or does not fit the run
-  memory = 5,
-  numeric = 6,  ///< a loss or gradient that is not finite
+  memory = 5,      ///< memory or threads
+  numeric = 6,     ///< a loss or gradient that is not finite
   distributed = 7,
   io = 8,      ///< disk full, permission, read error
   saved = 75,  ///< stopped by a signal after a committed checkpoint; run again to go on

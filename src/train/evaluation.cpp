@@ -1,7 +1,9 @@
 #include "train/evaluation.h"
 
 #include <algorithm>
+#include <cmath>
 #include <exception>
+#include <limits>
 #include <numeric>
 
 #include "io/error.h"
@@ -147,6 +149,10 @@ std::optional<MultipleChoiceScore> multiple_choice_score(Gpt2& model, const std:
         for (std::size_t t = 0; t < longest; ++t) sums[first + r] += losses[r * longest + t];
     }
 
+    if (!std::all_of(sums.begin(), sums.end(), [](double sum) { return std::isfinite(sum); })) {
+      right.assign(2, std::numeric_limits<double>::quiet_NaN());  // which has no place in an order
+      continue;
+    }
     const auto best = [&] { return std::min_element(sums.begin(), sums.end()) - sums.begin(); };
     right[0] += best() == item.label ? 1.0 : 0.0;
     for (std::size_t r = 0; r < sums.size(); ++r) sums[r] /= static_cast<double>(ending_tokens[r]);

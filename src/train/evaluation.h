@@ -54,7 +54,7 @@ std::optional<double> validation_loss(Gpt2& model, const BatchSource& source, st
 
 struct MultipleChoiceScore {
   std::int64_t items = 0;
-  double accuracy = 0.0;             ///< the ending of smallest summed loss is the right one
+  double accuracy = 0.0;             ///< the ending of smallest summed loss is the right one; NaN where a loss is not finite
   double accuracy_normalized = 0.0;  ///< of smallest mean loss per token, as llm.c prints
 };
 

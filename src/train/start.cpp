@@ -113,20 +113,33 @@ void hold_batch(const RunConfig& config, const RunData& data, Engine& engine) {
 
 constexpr const char* saved_mark = "has_checkpoints";
 
-/// What a run leaves in its folder; config.json last, since it says that there is a run.
-constexpr std::array run_files = {"metrics.jsonl", "diagnostics.jsonl", "tensorboard",  "logs",
-                                  "checkpoints",   saved_mark,          "summary.json", "config.json"};
+/// What a run leaves in its folder, in the order in which it is moved aside. Whatever a kill leaves of that, nobody takes for a run or
+/// for a free folder: first goes config.json, without which nothing resumes, and last metrics.jsonl, beside which nothing starts.
+constexpr std::array run_files = {"config.json", "summary.json", saved_mark,          "checkpoints",
+                                  "logs",        "tensorboard",  "diagnostics.jsonl", "metrics.jsonl"};
 
 fs::path aside(const fs::path& path, std::int64_t number) { return path.string() + "." + std::to_string(number); }
 
-/// Renames alone: what is interrupted here is finished by doing it again.
+bool is_there(const fs::path& path) { return fs::exists(fs::symlink_status(path)); }
+
+/// Renames alone. What is interrupted after config.json is finished by doing it again, under the number that it had: the last one
+/// under which none of what is still here has its place taken.
 void move_aside(const fs::path& run) {
+  const auto any = [&](const auto& condition) { return std::any_of(run_files.begin(), run_files.end(), condition); };
   std::int64_t number = 1;
-  const auto taken = [&](const char* name) { return fs::exists(fs::symlink_status(aside(run / name, number))); };
-  while (std::any_of(run_files.begin(), run_files.end(), taken)) ++number;
-  for (const char* name : run_files)
-    if (fs::exists(fs::symlink_status(run / name))) fs::rename(run / name, aside(run / name, number));
-  sync_folder(run);
+  while (any([&](const char* name) { return is_there(aside(run / name, number)); })) ++number;
+  const auto clashes = [&](std::int64_t with) {
+    return any([&](const char* name) { return is_there(run / name) && is_there(aside(run / name, with)); });
+  };
+  if (std::int64_t begun = number - 1; !is_there(run / run_files.front())) {
+    while (begun > 0 && clashes(begun)) --begun;
+    if (begun > 0) number = begun;
+  }
+  for (const char* name : run_files) {
+    if (!is_there(run / name)) continue;
+    fs::rename(run / name, aside(run / name, number));
+    sync_folder(run);
+  }
 }
 
 /// The newest intact checkpoint to resume; none where the run was ended before its first.
@@ -153,7 +166,8 @@ std::unique_ptr<FolderLock> open_run_directory(const fs::path& path, bool resume
   const bool holds_history = fs::exists(path / "metrics.jsonl");
   if (resume && !holds_run)
     throw Error(ExitCode::checkpoint,
-                path.string() + ": there is no run to resume here; drop --resume to start one, or correct --out");
+                path.string() + ": there is no run to resume here; drop --resume to start one, or correct --out" +
+                    (is_there(path / run_files.back()) ? " (a run was being moved aside: --start-over finishes that)" : ""));
   const bool holds_sweep = fs::exists(path / "sweep.json");
   if (!resume && !start_over && holds_run)
     throw Error(ExitCode::usage,
@@ -162,7 +176,7 @@ std::unique_ptr<FolderLock> open_run_directory(const fs::path& path, bool resume
                 path.string());
   if (!resume && (holds_sweep || (holds_history && !start_over)))
     throw Error(ExitCode::usage, "{}: holds {}, which a new run would mix with its own; name another --out", path.string(),
-                holds_sweep ? "a sweep" : "the metrics.jsonl of a run");
+                holds_sweep ? "a sweep" : "the metrics.jsonl of a run (--start-over moves it aside)");
   make_folder(path);
   auto lock = std::make_unique<FolderLock>(path);
   if (start_over) move_aside(path);

@@ -22,7 +22,7 @@ namespace temper {
 
 /// Makes (or with `resume` opens) the folder of a run and locks it against a second process. Refuses a folder that holds a run
 /// unless resuming, and resuming where there is no run. `start_over`: a run's files get ".N" behind their names, the first N that
-/// is free, and the folder holds none any more.
+/// is free, and the folder holds none any more; what a kill left of that is finished.
 [[nodiscard]] std::unique_ptr<FolderLock> open_run_directory(const std::filesystem::path& path, bool resume,
                                                              bool start_over = false);
 

@@ -55,7 +55,8 @@ void for_each_metric(Visit visit) {
   visit("step", &StepRecord::step, Absent::null, "updates made; 0: the untrained model");
   visit("tokens", &StepRecord::tokens, Absent::null, "tokens trained on so far");
   visit("loss", &StepRecord::loss, Absent::null, "mean training loss of the step, nats per token; null where it was not finite");
-  visit("val_loss", &StepRecord::val_loss, Absent::nothing, "mean loss over the validation sample, nats per token");
+  visit("val_loss", &StepRecord::val_loss, Absent::nothing,
+        "mean loss over the validation sample, nats per token; null where it was not finite");
   visit("val_tokens", &StepRecord::val_tokens, Absent::nothing, "tokens of that sample");
   visit("hellaswag_acc", &StepRecord::hellaswag_acc, Absent::nothing, "share of items whose right ending has the smallest loss");
   visit("hellaswag_acc_norm", &StepRecord::hellaswag_acc_norm, Absent::nothing, "the same by loss per token");
@@ -66,7 +67,7 @@ void for_each_metric(Visit visit) {
   visit("spike", &StepRecord::spike, Absent::nothing,
         "standard deviations by which the loss is above the mean of those before, where that is more than train.spike_sigmas");
   visit("incidents", &StepRecord::incidents, Absent::nothing,
-        "steps so far that were skipped or rolled back; absent while there are none");
+        "steps and validations so far that were skipped or rolled back; absent while there are none");
   visit("tokens_per_second", &StepRecord::tokens_per_second, Absent::null, "of all ranks together");
   visit("mfu", &StepRecord::mfu, Absent::null, "model FLOPs utilisation, 0 to 1; null where the device's peak is not known");
   visit("seconds", &StepRecord::seconds, Absent::null, "time in steps since the run began");

@@ -61,7 +61,7 @@ class Trainer {
   }
   void start_training_step();
   [[nodiscard]] Ending finish_training_step();
-  [[nodiscard]] bool survive_nonfinite(StepRecord& record, const StepScalars& scalars);
+  [[nodiscard]] bool survive_nonfinite(const StepRecord& record, const std::string& what, const char* skipped);
   [[nodiscard]] bool pass_spike(StepRecord& record);
   void count_incident(const StepRecord& record, const std::string& what, const char* then);
   void roll_back(const StepRecord& bad);
@@ -156,8 +156,10 @@ void Trainer::open_metrics() {
 Ending Trainer::take_steps() {
   const std::size_t ahead = ops_.device().asynchronous ? 2 : 0;
   while (true) {
-    if (state_.pending && record_step(*std::exchange(state_.pending, std::nullopt)) == Ending::interrupted)
-      return Ending::interrupted;
+    if (state_.pending) {
+      if (record_step(*std::exchange(state_.pending, std::nullopt)) == Ending::interrupted) return Ending::interrupted;
+      continue;  // rolled back, it may be due once more
+    }
     if (state_.step >= steps_) return Ending::regular;
     const std::int64_t begun = state_.step;
     fetch_batches();
@@ -219,12 +221,17 @@ Ending Trainer::finish_training_step() {
   record.loss = scalars.loss;
   record.grad_norm = scalars.gradient_norm;
   // All ranks have the same numbers, and decide the same.
-  const bool goes_on = scalars.finite == 1 ? pass_spike(record) : survive_nonfinite(record, scalars);
+  const bool goes_on =
+      scalars.finite == 1
+          ? pass_spike(record)
+          : survive_nonfinite(record, fmt::format("loss {:f}, gradient norm {:f}: not finite", scalars.loss, scalars.gradient_norm),
+                              "no update was made");
   if (!goes_on) {
     roll_back(record);
     return Ending::regular;
   }
-  if (state_.incidents > 0) record.incidents = state_.incidents;
+  if (!std::isfinite(scalars.loss)) record.loss.reset();
+  if (!std::isfinite(scalars.gradient_norm)) record.grad_norm.reset();
   if (started.due.any() && scalars.finite == 1) diagnose(record, started.micro_batches, started.due);
 
   const auto now = std::chrono::steady_clock::now();
@@ -250,21 +257,21 @@ void Trainer::count_incident(const StepRecord& record, const std::string& what, 
                              state_.incidents, limit));
 }
 
-/// What the configuration says of a step that made no update. Returns whether to go on from here; else back to the checkpoint.
-bool Trainer::survive_nonfinite(StepRecord& record, const StepScalars& scalars) {
+/// What the configuration says of a loss that is not finite; `skipped`: what it means to go on. Returns whether to go on from
+/// here; else back to the checkpoint.
+bool Trainer::survive_nonfinite(const StepRecord& record, const std::string& what, const char* skipped) {
   const OnNonfinite policy = config_.train.on_nonfinite;
-  const std::string what = fmt::format("loss {:f}, gradient norm {:f}: not finite", scalars.loss, scalars.gradient_norm);
-  if (policy == OnNonfinite::stop || (policy == OnNonfinite::rollback && last_checkpoint_.empty()))
+  const bool result = record.val_loss && record.step == steps_;  // by which the run is judged
+  if (policy == OnNonfinite::stop || (policy == OnNonfinite::rollback && last_checkpoint_.empty()) ||
+      (policy == OnNonfinite::skip && result))
     fail_together(
         ranks_, ExitCode::numeric,
-        fmt::format("step {}: {}. The update was not made and nothing was saved; {}. Try a lower optimizer.learning_rate, a "
-                    "longer warmup or optimizer.grad_clip; train.on_nonfinite=skip goes on without the batch.",
-                    record.step, what, standing()));
-  count_incident(record, what, policy == OnNonfinite::skip ? "no update was made" : "going back");
-  if (policy == OnNonfinite::rollback) return false;
-  if (!std::isfinite(scalars.loss)) record.loss.reset();
-  if (!std::isfinite(scalars.gradient_norm)) record.grad_norm.reset();
-  return true;
+        fmt::format("step {}: {}. {}; {}. Try a lower optimizer.learning_rate, a longer warmup or "
+                    "optimizer.grad_clip{}.",
+                    record.step, what, record.val_loss ? "Nothing was saved" : "The update was not made and nothing was saved",
+                    standing(), result ? "" : "; train.on_nonfinite=skip goes on without it"));
+  count_incident(record, what, policy == OnNonfinite::skip ? skipped : "going back");
+  return policy == OnNonfinite::skip;
 }
 
 /// Notes where the loss is a spike. Returns whether to go on from here; else back to the checkpoint.
@@ -329,9 +336,16 @@ Ending Trainer::record_step(StepRecord record) {
                                 tokens_per_second_ * training_flops_per_token(config_.model) / static_cast<double>(ranks_.size()));
   }
   record.seconds = state_.train_seconds;
+  const bool finite = std::isfinite(record.val_loss.value_or(0.0)) && std::isfinite(record.hellaswag_acc.value_or(0.0));
+  if (!finite || state_.incidents > 0) record.incidents = state_.incidents + (finite ? 0 : 1);
   const bool written = record.step % config_.log.every == 0 || record.step == steps_ || record.val_loss;
   if (metrics_ && written) metrics_->write(record);
-  if (record.val_loss) note_validation(record);
+  if (finite && record.val_loss) note_validation(record);
+  if (!finite && !survive_nonfinite(record,
+                                    fmt::format("validation loss {:f}, HellaSwag {}: not finite", *record.val_loss,
+                                                record.hellaswag_acc ? fmt::format("{:f}", *record.hellaswag_acc) : "not scored"),
+                                    "it counts for nothing"))
+    roll_back(record);
   return Ending::regular;
 }
 

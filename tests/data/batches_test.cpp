@@ -1,9 +1,13 @@
 #include "data/batches.h"
 
+#include <pthread.h>
+
 #include <chrono>
 #include <numeric>
 #include <random>
 #include <set>
+#include <system_error>
+#include <thread>
 
 #include "data/shard_sidecar.h"
 #include "shard_support.h"
@@ -136,6 +140,22 @@ TEST_F(Batches, PrefetchedEqualsRead) {
       ASSERT_EQ(got[static_cast<std::size_t>(number)].targets, expected.targets) << position;
     }
   }
+}
+
+TEST_F(Batches, WithoutAThreadNothingIsReadAhead) {
+  pthread_attr_t before, large;
+  ASSERT_EQ(pthread_getattr_default_np(&before), 0);
+  pthread_attr_init(&large);
+  pthread_attr_setstacksize(&large, std::size_t{1} << 47);  // all of the address space
+  pthread_setattr_default_np(&large);
+  EXPECT_THROW(std::thread([] {}).join(), std::system_error);
+  BatchSource source(shards({500}, 8));
+  std::vector<Batch> got;
+  for (const std::int64_t window : {0, 2, 4}) {
+    EXPECT_NO_THROW(source.read_prefetched({window, 2}, {window + 2, 2}, got));
+    expect_sequential(got.at(0), window, 2, 62, 8);
+  }
+  pthread_setattr_default_np(&before);
 }
 
 TEST_F(Batches, PrefetcherEndsWhileFetching) {

@@ -127,7 +127,7 @@ TEST_F(Packed, ABombIsRefusedAtItsFirstPiece) {
   ASSERT_LT(bomb.size(), 100'000u);
   std::size_t largest = 0, all = 0;
   EXPECT_THROW(decode_text(TextForm::zstd, bomb, "a.zst",
-                           [&](std::string_view piece) {
+                           [&](std::string_view piece, std::size_t /*read*/) {
                              largest = std::max(largest, piece.size());
                              all += piece.size();
                              if (all > 10'000'000) throw Error(ExitCode::data, "enough");
@@ -136,6 +136,29 @@ TEST_F(Packed, ABombIsRefusedAtItsFirstPiece) {
   EXPECT_LE(largest, std::size_t{256} << 10);
   refused(bomb, "NUL byte at offset 0");
   refused(zstd(std::string(std::size_t{40} << 20, 'a')), "without a space");
+}
+
+TEST_F(Packed, HowFarDecodingIsIsTold) {
+  std::string text;
+  std::u16string wide;
+  for (unsigned line = 0; line < 300'000; ++line) {
+    text += "line " + std::to_string(line * 2654435761u) + "\n";
+    wide += u"wide ";
+  }
+  for (const std::string& packed : {gzip(text), zstd(text), utf16(wide, true)}) {
+    std::vector<std::int64_t> told = {0};
+    TextOptions options;
+    options.decoding = [&, size = static_cast<std::int64_t>(packed.size())](std::int64_t done, std::int64_t all) {
+      EXPECT_EQ(all, size);
+      told.push_back(done);
+    };
+    const TextFile file(put_file(folder_ / "a.txt", packed), options, folder_.path());
+    EXPECT_GT(told.size(), 5u);
+    EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
+    EXPECT_GT(told.back(), static_cast<std::int64_t>(packed.size() - 16));
+    EXPECT_LE(told.back(), static_cast<std::int64_t>(packed.size()));
+    EXPECT_GT(told[told.size() / 2], static_cast<std::int64_t>(packed.size() / 3));
+  }
 }
 
 TEST_F(Packed, PipesAreReadOnceAndKept) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shlex
 import shutil
 import struct
@@ -11,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness import PATIENCE, Workspace, at_line, check, metrics
+from harness import PATIENCE, Workspace, at_call, at_line, check, metrics
 
 
 def configuration(work: Workspace) -> None:
@@ -180,6 +181,29 @@ def checkpoints(work: Workspace) -> None:
         check((work.folder / "run" / f"checkpoints.{number}").is_dir(), "the old checkpoints were not moved")
         check([line["step"] for line in metrics(work.folder / "run")] == list(range(9)), "the new log is not the new run's")
 
+    # Killed before any of its renames (and before the new config.json), --start-over leaves nothing that is taken for a run, and its
+    # repetition has all of the old one under one number.
+    work.ok("train", "config.json", "train.steps=8", "diagnostics.every=4", "--out", "whole")
+    (work.folder / "whole" / "logs").mkdir()
+    names = {path.name for path in (work.folder / "whole").iterdir()} - {"run.lock"}
+    check(len(names) == 8, f"a run has left {names}")
+    over = ("train", "config.json", "train.steps=8", "--out", "over")
+    for rename in range(1, len(names) + 2):
+        shutil.rmtree(work.folder / "over", ignore_errors=True)
+        shutil.copytree(work.folder / "whole", work.folder / "over")
+        work.killed_at(at_call("rename", "over/", rename), *over, "--start-over")
+        if rename > 1:
+            work.fails(4, *over, "--resume", says=("no run to resume",))
+        if rename <= len(names):
+            work.fails(2, *over, says=("--start-over",))
+        work.ok(*over, "--start-over")
+        moved = {path.name for path in (work.folder / "over").iterdir()}
+        mixed = rename <= len(names) and any(name.endswith(".2") for name in moved)  # behind that, it is what the new run began
+        check({f"{name}.1" for name in names} <= moved and not mixed, f"killed at rename {rename}: {moved}")
+        for name in ("metrics.jsonl", "config.json", "checkpoints/step-00000008/model.safetensors"):
+            first, _, rest = name.partition("/")
+            check((work.folder / "over" / f"{first}.1" / rest).read_bytes() == (work.folder / "whole" / name).read_bytes(), f"{name} is another one")
+
     # Fewer steps than were made; nothing is changed.
     config = (work.folder / "run" / "config.json").read_bytes()
     work.fails(4, "train", "config.json", "train.steps=6", "--out", "run", "--resume", "--allow-change", "train.steps", says=("8 steps", "train.steps", "6"))
@@ -213,6 +237,20 @@ def numeric(work: Workspace) -> None:
     check(done.stderr.count("warning: step") == 3, f"not each skipped step is told:\n{done.stderr}")
     work.ok("train", "config.json", "train.steps=8", "train.on_nonfinite=rollback", "train.on_spike=rollback", "--out", "guarded")
     work.ok("train", "config.json", "train.steps=8", "train.on_nonfinite=skip", "--out", "guarded", "--resume")  # may change
+
+
+    # Weights that are finite and too large for what is made of them.
+    work.ok("export", "guarded", "blown")
+    model = work.folder / "blown" / "model.safetensors"
+    image = model.read_bytes()
+    begin = 8 + struct.unpack_from("<Q", image)[0]
+    model.write_bytes(image[:begin] + struct.pack("<f", 1e30) * ((len(image) - begin) // 4))
+    (work.folder / "items.txt").write_text("a the a the\n0\na\nthe\nold\nking\n")
+    work.fails(6, "eval", "blown", "--data", "data/t_val_*.bin", says=("validation loss", "not finite"))
+    work.fails(6, "eval", "blown", "--hellaswag", "items.txt", says=("HellaSwag", "not finite"))
+    work.fails(6, "sample", "blown", "--tokens", "1", says=("not finite",))
+    work.fails(6, "train", "config.json", "train.init_from=blown", "--out", "from-blown", says=("step 0: validation loss", "not finite"))
+    check(not (work.folder / "from-blown" / "summary.json").exists(), "a run without a result has a summary")
 
 
 def output_and_locks(work: Workspace) -> None:
@@ -366,6 +404,20 @@ def memory(work: Workspace) -> None:
     limited(work, "-v 900000", 5, *wide, says=("what fits: batch.micro_batch=", "MiB)"))
 
 
+def threads(work: Workspace) -> None:
+    """More than there are processors are not started, and one that cannot be is said before anything is written."""
+    tokenize = ("data", "tokenize", "text.txt", "--tokenizer", "data", "--name", "t")
+    done = work.ok("train", "config.json", "train.steps=6", "--out", "many", env={"OMP_NUM_THREADS": "999999"})
+    check("note: OMP_NUM_THREADS=999999: " in done.stderr, f"fewer threads than asked for are not told:\n{done.stderr}")
+    done = work.ok(*tokenize, "--threads", "100000", "--out", "many-tokens")
+    check("note: --threads=100000: " in done.stderr, f"fewer threads than asked for are not told:\n{done.stderr}")
+    if resource.getrlimit(resource.RLIMIT_STACK)[1] == resource.RLIM_INFINITY:
+        stacks = "-s 137438953472"  # KiB: all of the address space
+        limited(work, stacks, 5, "train", "config.json", says=("cannot start", "ulimit -u", "pids.max"))
+        limited(work, stacks, 5, *tokenize, says=("cannot start", "ulimit -u", "pids.max"))
+        limited(work, stacks, 5, "data", "train-tokenizer", "text.txt", "--vocab-size", "300", says=("cannot start", "ulimit -u"))
+
+
 def disk(work: Workspace) -> None:
     """What a save would find out is said before step 1."""
     limited(work, "-f 8", 8, "train", "config.json", says=("ulimit -f", "a checkpoint"))
@@ -375,7 +427,7 @@ def disk(work: Workspace) -> None:
 
 
 def main() -> None:
-    cases = (configuration, data, identity, texts, checkpoints, numeric, output_and_locks, links, what_exists, memory, disk)
+    cases = (configuration, data, identity, texts, checkpoints, numeric, output_and_locks, links, what_exists, memory, threads, disk)
     chosen = sys.argv[2:] or [case.__name__ for case in cases]
     with Workspace(sys.argv[1]) as work:
         for case in cases:

@@ -1,12 +1,17 @@
 #include "kernels/machine.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmath>
 #include <fstream>
 #include <limits>
 #include <map>
+
+#include "kernels/check.h"
 
 namespace temper {
 namespace {
@@ -44,11 +49,14 @@ TEST(GroupLimits, TheNarrowestOfTheGroupAndAllAboveIt) {
                    {"sys/fs/cgroup/system.slice/slurmstepd.scope/job_7/memory.stat", "anon 200\ninactive_file 500\n"},
                    {"sys/fs/cgroup/system.slice/slurmstepd.scope/job_7/step_0/memory.max", "5000\n"},
                    {"sys/fs/cgroup/system.slice/slurmstepd.scope/job_7/cpu.max", "150000 100000\n"},
+                   {"sys/fs/cgroup/system.slice/pids.max", "70\n"},
+                   {"sys/fs/cgroup/system.slice/slurmstepd.scope/pids.max", "max\n"},
                    {"sys/fs/cgroup/cpu.max", "max 100000\n"}});
   const GroupLimits limits = root.limits();
   EXPECT_EQ(limits.memory, 4000u);
   EXPECT_EQ(limits.available, 3000u);  // the page cache can be dropped
   EXPECT_EQ(limits.processors, 1.5);
+  EXPECT_EQ(limits.tasks, 70u);
 }
 
 TEST(GroupLimits, VersionOneHasAHierarchyPerController) {
@@ -87,6 +95,38 @@ TEST(GroupLimits, NothingLimitsWhereNothingIsSaid) {
     EXPECT_EQ(limits.available, unlimited);
     EXPECT_TRUE(std::isinf(limits.processors));
   }
+}
+
+// Threads whose stacks are larger than the address space cannot be made, and of those that are a third of what is left of it only two.
+TEST(Threads, ThatCannotBeMadeAreAnErrorThatSaysHowMany) {
+  if (mallinfo2().arena == 0) GTEST_SKIP() << "a sanitizer's own maps take address space, which is limited here";
+  pthread_attr_t before, large;
+  ASSERT_EQ(pthread_getattr_default_np(&before), 0);
+  pthread_attr_init(&large);
+  rlimit space{};
+  getrlimit(RLIMIT_AS, &space);
+  const auto count_error = [&](std::size_t stack, rlim_t most) {
+    pthread_attr_setstacksize(&large, stack);
+    pthread_setattr_default_np(&large);
+    rlimit less = space;
+    less.rlim_cur = most;
+    setrlimit(RLIMIT_AS, &less);
+    std::string said;
+    try {
+      require_threads(3);
+    } catch (const OutOfMemory& error) {
+      said = error.what();
+    }
+    setrlimit(RLIMIT_AS, &space);
+    return said;
+  };
+  std::size_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  const std::size_t stack = std::size_t{1} << 30;
+  EXPECT_EQ(count_error(std::size_t{1} << 47, space.rlim_cur).find("cannot start 3 threads, only 0 "), 0u);
+  EXPECT_EQ(count_error(stack, pages * 4096 + 5 * stack / 2).find("cannot start 3 threads, only 2 "), 0u);
+  EXPECT_EQ(count_error(stack, space.rlim_cur), "");
+  pthread_setattr_default_np(&before);
 }
 
 TEST(Machine, SaysSomethingOfThisOne) {

@@ -331,6 +331,14 @@ TEST_F(ChoiceTest, DependsOnTheItemsAlone) {
   }
 }
 
+TEST_F(ChoiceTest, LossesThatAreNotFiniteChooseNothing) {
+  ModelConfig blown = config();
+  blown.init_std = 1e38;
+  Evaluated on(blown, 4);
+  const MultipleChoiceScore none = score(on, {item("x", {"a", "b", "c", "d"}, 0), item("x", {"a", "b", "c", "d"}, 1)});
+  EXPECT_TRUE(std::isnan(none.accuracy) && std::isnan(none.accuracy_normalized));
+}
+
 TEST_F(ChoiceTest, AnEndingMustFit) {
   Evaluated on(config(), 4);
   teach_to_repeat(on);

@@ -23,7 +23,9 @@ class ScriptedRanks final : public Communicator {
   void all_reduce(TensorView values, const std::string& what) override {
     if (on_all_reduce) on_all_reduce(values, what);
   }
-  void all_reduce(double* /*values*/, std::int64_t /*count*/, const std::string& /*what*/) override {}
+  void all_reduce(double* values, std::int64_t /*count*/, const std::string& what) override {
+    if (on_sum) on_sum(values, what);
+  }
   void reduce_scatter(TensorView /*values*/, const Shards& /*shards*/, const std::string& /*what*/) override {}
   void accumulate(TensorView /*values*/, const Shards& /*shards*/, TensorView /*sum*/, const std::string& /*what*/) override {}
   void all_gather(TensorView /*values*/, const Shards& /*shards*/, const std::string& /*what*/) override {}
@@ -37,6 +39,7 @@ class ScriptedRanks final : public Communicator {
   void fail(const std::string& /*reason*/) noexcept override {}
 
   std::function<void(TensorView values, const std::string& what)> on_all_reduce;
+  std::function<void(double* values, const std::string& what)> on_sum;
   std::function<void()> on_check;  ///< at each check(): once a step, where a trainer asks
 
  private:

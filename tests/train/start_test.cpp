@@ -119,6 +119,18 @@ TEST(RunDirectory, StartingOverKeepsWhatWasThere) {
   expect_error(ExitCode::usage, {"a sweep", "--out"}, [&] { const auto mixed = open_run_directory(folder.path(), false, true); });
 }
 
+TEST(RunDirectory, WhatAKillLeftOfStartingOverIsFinished) {
+  const TemporaryFolder folder;
+  // The first run had not come to its metrics.jsonl; of the second, the moving was begun.
+  for (const char* name : {"config.json.1", "config.json.2", "summary.json", "metrics.jsonl"}) std::ofstream(folder / name) << name;
+  fs::create_directories(folder / "checkpoints.1");
+  fs::create_directories(folder / "checkpoints");
+  expect_error(ExitCode::checkpoint, {"--start-over"}, [&] { const auto none = open_run_directory(folder.path(), true); });
+  expect_error(ExitCode::usage, {"--start-over"}, [&] { const auto mixed = open_run_directory(folder.path(), false); });
+  { const auto lock = open_run_directory(folder.path(), false, true); }
+  for (const char* name : {"summary.json.2", "checkpoints.2", "metrics.jsonl.2"}) EXPECT_TRUE(fs::exists(folder / name)) << name;
+}
+
 TEST(RunDirectory, OneRunAtATime) {
   const TemporaryFolder folder;
   const auto first = open_run_directory(folder.path(), false);

@@ -65,12 +65,12 @@ class NcclCommunicator final : public PeerCommunicator {
     check_cuda(cudaStreamCreateWithPriority(&stream_, cudaStreamNonBlocking, greatest), "cudaStreamCreate");
     try {
       connect();
+      watcher_ = std::thread([this] { watch(); });
     } catch (const std::exception& error) {
       health_->fail(error.what());
       close(false);
       throw;
     }
-    watcher_ = std::thread([this] { watch(); });
   }
 
   ~NcclCommunicator() override {

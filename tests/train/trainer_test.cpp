@@ -1,6 +1,7 @@
 // Whole runs in the process.
 #include "data/shard_sidecar.h"
 #include "scripted_ranks.h"
+#include "train/start.h"
 #include "trainer_support.h"
 
 namespace temper {
@@ -219,6 +220,33 @@ TEST_P(TrainerTest, HellaSwagNeedsTokenizerAndValidation) {
   config.data.tokenizer = folder / "tokenizer";
   config.data.val = {};
   expect_error(ExitCode::usage, {"eval.hellaswag", "data.val"}, [&] { run(); });
+}
+
+TEST_P(TrainerTest, WeightsOfRanksAreComparedOnTheWay) {
+  config.parallel.check_every = 2;
+  ranks = std::make_unique<ScriptedRanks>(
+      [](const std::string& mine) {
+        const bool is_hash = mine.size() == 32 && mine.find_first_not_of("0123456789abcdef") == std::string::npos;
+        return std::vector<std::string>{mine, is_hash ? std::string(32, '0') : mine};
+      },
+      0, 2);
+  expect_error(ExitCode::distributed, {"after step 2", "rank 0", "rank 1"}, [&] { run(); });
+}
+
+TEST_P(TrainerTest, ASummaryTellsWhatTheRunRead) {
+  run();
+  const Json inputs = summary_file()["inputs"];
+  EXPECT_EQ(inputs["data.train"], RunData(config).train.fingerprint());
+  EXPECT_EQ(inputs["data.val"], RunData(config).val->fingerprint());
+  EXPECT_EQ(inputs.size(), 2u);
+  std::filesystem::rename(folder / "run", folder / "earlier");
+  config.train.init_from = folder / "earlier/checkpoints/step-00000006";
+  run();
+  const std::string started_from = summary_file()["inputs"]["train.init_from"];
+  std::filesystem::remove_all(folder / "earlier");
+  std::filesystem::remove(folder / "run/summary.json");
+  run(true);
+  EXPECT_EQ(summary_file()["inputs"]["train.init_from"], started_from) << "a resumed run still knows";
 }
 
 TEST_P(TrainerTest, RunsWithoutValidationData) {

@@ -373,7 +373,7 @@ TEST_F(TokenizeFiles, OldOutputIsKeptOrReplacedWhole) {
   expect_error(ExitCode::usage, {"x.json", "both an input"}, [&] { tokenize_files(made, tokenizer(), {}); });
   made.inputs = {path};
   put("out/x.json", "{\"a vocabulary\": 1}");
-  expect_error(ExitCode::usage, {"x.json", "no sidecar", "--name"}, [&] { tokenize_files(made, tokenizer(), {}); });
+  expect_error(ExitCode::usage, {"x.json", "not a sidecar", "another name"}, [&] { tokenize_files(made, tokenizer(), {}); });
 }
 
 TEST_F(TokenizeFiles, BadSettings) {

@@ -77,7 +77,7 @@ void for_each_younger_field(State& state, Field field) {
   field("/recent_losses/losses", state.recent_losses.losses);
   field("/recent_losses/spikes_in_row", state.recent_losses.spikes_in_row);
   field("/incidents", state.incidents);
-  field("/started_from", state.started_from);
+  field("/inputs", state.inputs);
   if (!state.pending) return;
   field("/pending/spike", state.pending->spike);
   field("/pending/incidents", state.pending->incidents);

@@ -44,7 +44,7 @@ struct TrainerState {
   std::optional<StepRecord> pending;  ///< a step whose evaluation was interrupted: done again before anything else
   std::string config_json;            ///< resolved configuration
   std::string data_fingerprint;
-  RunInputs started_from;      ///< train.init_from or train.branch_from, where it is given
+  RunInputs inputs;            ///< of what was measured so far
   std::string tokenizer_hash;  ///< of data.tokenizer, or as the shards' sidecars have it; empty where neither is known
 };
 

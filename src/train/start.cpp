@@ -39,8 +39,9 @@ void compare_ranks(const TrainOptions& options, const RunData& data, const Train
       {"the tokenizer", state.tokenizer_hash.empty() ? "none" : state.tokenizer_hash},
       {"the checkpoint to resume", checkpoint.empty() ? "none" : hash_file(checkpoint / state_file_name)}};
   for (const Field& field : config_fields()) rows.push_back({field.path, to_text(get_field(field, options.config))});
-  for (const RunInputs& inputs : {data.inputs, state.started_from})
-    for (const auto& [key, fingerprint] : inputs) rows.push_back({"what " + key + " names", fingerprint});
+  RunInputs inputs = data.inputs;
+  inputs.insert(state.inputs.begin(), state.inputs.end());
+  for (const auto& [key, fingerprint] : inputs) rows.push_back({"what " + key + " names", fingerprint});
   compare_fingerprints(ranks, rows);
 }
 
@@ -91,6 +92,7 @@ TrainerState resume(const fs::path& checkpoint, const TrainerState& fresh, const
         checkpoint.string(), saved.step, options.config.train.steps ? "steps" : "tokens", steps, saved.step);
   load_checkpoint(checkpoint, engine.weights, engine.optimizer, *engine.device);
   saved.config_json = fresh.config_json;
+  saved.inputs.insert(fresh.inputs.begin(), fresh.inputs.end());
   if (saved.tokenizer_hash.empty()) saved.tokenizer_hash = fresh.tokenizer_hash;
   progress.note(fmt::format("resuming {} at step {} of {}", checkpoint.string(), saved.step, total_steps(options.config)));
   if (data.val && saved.last_val_loss && saved.val_sample != data.sample)
@@ -273,7 +275,8 @@ StartedRun start_run(const TrainOptions& options, const RunData& data, const Che
   state.config_json = config_to_json(config);
   state.data_fingerprint = data.train.fingerprint();
   state.tokenizer_hash = data.identity.hash();
-  if (checkpoint.empty()) state.started_from = model_to_start_from(config.train);
+  if (checkpoint.empty()) state.inputs = model_to_start_from(config.train);
+  state.inputs["data.train"] = state.data_fingerprint;
   compare_ranks(options, data, state, checkpoint, ranks);
   if (!checkpoint.empty()) {
     state = resume(checkpoint, state, options, data, engine, progress);

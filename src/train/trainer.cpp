@@ -379,6 +379,7 @@ Ending Trainer::evaluate(StepRecord& record) {
 void Trainer::note_validation(const StepRecord& record) {
   if (state_.val_sample != data_.sample) state_.first_val_loss = state_.best_val_loss = std::nullopt;
   state_.val_sample = data_.sample;
+  for (const auto& [key, fingerprint] : data_.inputs) state_.inputs[key] = fingerprint;
   state_.last_val_loss = record.val_loss;
   if (!state_.first_val_loss) state_.first_val_loss = record.val_loss;
   if (!state_.best_val_loss || *record.val_loss < *state_.best_val_loss) state_.best_val_loss = record.val_loss;
@@ -434,8 +435,6 @@ TrainSummary Trainer::finish(Ending ending) {
 }
 
 void Trainer::write_summary(const TrainSummary& summary) const {
-  RunInputs inputs = data_.inputs;
-  inputs.insert(state_.started_from.begin(), state_.started_from.end());
   const nlohmann::ordered_json json = {
       {"name", config_.name},
       {"steps", state_.step},
@@ -448,7 +447,7 @@ void Trainer::write_summary(const TrainSummary& summary) const {
       {"val_fingerprint", summary.val_loss ? nlohmann::ordered_json(state_.val_sample.fingerprint) : nullptr},
       {"bits_per_byte", summary.bits_per_byte},
       {"train_seconds", state_.train_seconds},
-      {"inputs", inputs},
+      {"inputs", state_.inputs},
       {"checkpoint", fs::relative(last_checkpoint_, path_).string()}};
   write_file_atomically(path_ / "summary.json", json_text(json, 2) + "\n");
 }

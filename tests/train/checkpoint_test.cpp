@@ -30,7 +30,7 @@ TrainerState tiny_state(std::int64_t step) {
   state.config_json = config_to_json(tiny_config());
   state.data_fingerprint = "0123456789abcdef0123456789abcdef";
   state.tokenizer_hash = "fedcba9876543210fedcba9876543210";
-  state.started_from = {{"train.init_from", "00ff00ff00ff00ff00ff00ff00ff00ff"}};
+  state.inputs = {{"train.init_from", "00ff00ff00ff00ff00ff00ff00ff00ff"}};
   return state;
 }
 
@@ -68,7 +68,7 @@ void expect_equal(const TrainerState& a, const TrainerState& b) {
   EXPECT_EQ(Json::parse(a.config_json), Json::parse(b.config_json));
   EXPECT_EQ(a.data_fingerprint, b.data_fingerprint);
   EXPECT_EQ(a.tokenizer_hash, b.tokenizer_hash);
-  EXPECT_EQ(a.started_from, b.started_from);
+  EXPECT_EQ(a.inputs, b.inputs);
 }
 
 class CheckpointTest : public testing::Test {

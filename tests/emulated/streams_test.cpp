@@ -261,6 +261,25 @@ TEST(Graphs, ReplayWhatWasCaptured) {
   EXPECT_THROW(stream.end_capture(), DeviceError);
 }
 
+TEST(Graphs, WorkThatThrowsWhileItIsRecordedLeavesTheStreamAsItWas) {
+  const std::unique_ptr<Ops> ops = make_emulated_ops();
+  auto* const memory = static_cast<float*>(ops->allocate(sizeof(float)));
+  Recording recording;
+  ops->replay(recording, [&] { ops->zero(memory, sizeof(float)); });
+  EXPECT_THROW(ops->replay(recording,
+                           [&] {
+                             ops->zero(memory, sizeof(float));
+                             throw Unsupported("this");
+                           }),
+               Unsupported);
+  const float one = 1.0f;
+  ops->copy_to_device(memory, &one, sizeof(float));
+  for (int i = 0; i < 2; ++i) ops->replay(recording, [&] { ops->zero(memory, sizeof(float)); });
+  ops->synchronize();
+  EXPECT_EQ(*memory, 0.0f);
+  ops->release(memory);
+}
+
 TEST(Memory, IsNanAtFirstAndReleasedBehindTheWorkThatUsesIt) {
   Device device(fresh_gpu());
   Stream stream(device);

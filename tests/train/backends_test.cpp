@@ -159,6 +159,19 @@ TEST_P(Backends, ThePlanIsWhatIsTaken) {
   }
 }
 
+// What a step uploads (its numbers, tokens and targets) must find room while the steps before it are under way: otherwise the GPU
+// waits for the host.
+TEST(EmulatedBackend, TheHostIsTwoStepsAheadWithoutWaiting) {
+  RunConfig config = small_config(Precision::fp32);
+  config.batch.tokens_per_step = 80;
+  ShortRun run(config, make_emulated_ops(), 3);
+  const std::uint64_t before = host_waits(*run.ops);
+  for (int step = 3; step < 6; ++step) run.start(config, step);
+  EXPECT_EQ(host_waits(*run.ops), before);
+  while (!run.reads.empty()) run.finish_one();
+  EXPECT_GT(host_waits(*run.ops), before);
+}
+
 // The order in which CUDA threads, blocks and streams run is not the program's to choose.
 TEST(EmulatedBackend, NoOrderOfThreadsChangesABit) {
   ShortRun expected(small_config(Precision::bf16), make_emulated_ops({0, true, 1}), 2);

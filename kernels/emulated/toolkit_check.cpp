@@ -1,4 +1,4 @@
-// Holds our declarations of CUDA and cuBLASLt against NVIDIA's, whose headers this file alone of the emulation includes: a
+// Holds our declarations of CUDA, cuBLASLt and NCCL against NVIDIA's, whose headers this file alone of the emulation includes: a
 // function of another type, a constant of another value or a member of another type does not compile.
 #include <cublasLt.h>
 #include <cuda_runtime.h>
@@ -12,3 +12,9 @@
 #define TEMPER_FUNCTION(result, name, parameters) extern "C" result name parameters
 #include "kernels/emulated/toolkit/cublaslt_declarations.h"
 #include "kernels/emulated/toolkit/cuda_declarations.h"
+
+#if __has_include(<nccl.h>)
+#include <nccl.h>
+
+#include "kernels/emulated/toolkit/nccl_declarations.h"
+#endif

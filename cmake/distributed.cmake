@@ -70,6 +70,9 @@ function(temper_add_communicators target)
     target_link_libraries(${target} PRIVATE MPI::MPI_CXX)
   endif()
   if(TEMPER_HAS_NCCL)
+    set_property(SOURCE ${PROJECT_SOURCE_DIR}/src/distributed/nccl/nccl_communicator.cpp
+                        ${PROJECT_SOURCE_DIR}/src/distributed/nccl/make_nccl_communicator.cpp
+                 PROPERTY COMPILE_DEFINITIONS TEMPER_BACKEND=cuda)
     target_include_directories(${target} SYSTEM PRIVATE ${NCCL_INCLUDE_DIR})
     target_link_libraries(${target} PRIVATE ${NCCL_LIBRARY} CUDA::cudart_static)
   endif()

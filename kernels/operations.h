@@ -161,7 +161,7 @@ struct LinearBackwardWeight {
   void check() const;
 };
 
-/// y = gelu(pre): what bias_gelu wrote, once more.
+/// y = gelu(pre): what bias_gelu wrote, once more; where a GPU's product carries GELU out on the way, but for the last bits.
 struct Gelu {
   ConstTensorView pre;  ///< act, any shape
   TensorView y;         ///< the same

@@ -10,7 +10,7 @@
 namespace temper::TEMPER_BACKEND {
 
 namespace {
-constexpr std::size_t staging_bytes = std::size_t{4} << 20;
+constexpr std::size_t staging_bytes = std::size_t{1} << 20;  // more than the tokens of a micro-batch; large uploads are parts
 }
 
 CudaOps::Staging::Staging(Device& owner, std::size_t bytes) : device(owner), memory(owner.allocate_pinned(bytes)), done(owner) {}
@@ -81,7 +81,15 @@ void CudaOps::replay(Recording& recording, const std::function<void()>& work) {
   if (recording.runs++ == 0) return work();
   if (recording.graph == nullptr) {
     stream_.begin_capture();
-    work();
+    try {
+      work();
+    } catch (...) {
+      try {
+        stream_.end_capture();  // or the stream would stay in it; what was recorded is dropped
+      } catch (const DeviceError&) {
+      }
+      throw;
+    }
     recording.graph = std::make_shared<Graph>(stream_.end_capture());
   }
   stream_.launch(*static_cast<const Graph*>(recording.graph.get()));

@@ -70,7 +70,8 @@ class CudaOps final : public Ops {
   Workspace workspace_;
   Product product_;
   DeviceInfo info_;
-  std::array<std::unique_ptr<Staging>, 2> uploads_;
+  // Used in turn. The host is two steps ahead of the device, and a step uploads its numbers, tokens and targets.
+  std::array<std::unique_ptr<Staging>, 12> uploads_;
   std::size_t next_upload_ = 0;
   std::array<std::unique_ptr<Staging>, open_reads> reads_;
   std::unordered_map<void*, std::size_t> allocations_;  // bytes of each

@@ -3,6 +3,8 @@
 
 namespace temper {
 
+bool cuda_available(std::string* reason) { return cuda::gpu_is_there(reason); }
+
 std::unique_ptr<Ops> make_cuda_ops(const CudaOptions& options) {
   return std::make_unique<cuda::CudaOps>(std::make_unique<cuda::Device>(options));
 }

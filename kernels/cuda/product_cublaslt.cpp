@@ -1,9 +1,7 @@
 // Products through cuBLASLt. Its matrices are column-major: the memory of a row-major [R,C] is its [C,R], so d = op(a) op(b) is
 // asked for as d^T = op(b)^T op(a)^T. Its A is our b, its B our a; its rows of D are our columns (output features), its columns our
 // rows.
-#include <cublasLt.h>
 #include <device/product.h>
-#include <dlfcn.h>
 
 #include <algorithm>
 #include <array>
@@ -16,8 +14,9 @@
 #include <vector>
 
 #include "kernels/algorithm_cache.h"
+#include "kernels/cuda/cublaslt_library.h"
 
-namespace temper::cuda {
+namespace temper::TEMPER_BACKEND {
 
 namespace {
 
@@ -27,52 +26,6 @@ constexpr int timing_rounds = 9;
 constexpr float shortest_timing = 0.3f;  // milliseconds; shorter products are run several times in a row
 constexpr int most_repeats = 20;
 constexpr float noise = 1.01f;  // of two candidates this close the library's own order decides
-
-// Where the library's functions are. It is half a gigabyte, which takes a process longer to load than everything else: linked, it
-// would cost each of them a fifth of a second, with a GPU or without. So the first product loads it.
-struct Library {
-  void* file = open();
-  decltype(&cublasLtCreate) create = find("cublasLtCreate");
-  decltype(&cublasLtDestroy) destroy = find("cublasLtDestroy");
-  decltype(&cublasLtGetStatusString) status_string = find("cublasLtGetStatusString");
-  decltype(&cublasLtGetVersion) version = find("cublasLtGetVersion");
-  decltype(&cublasLtMatrixLayoutCreate) create_layout = find("cublasLtMatrixLayoutCreate");
-  decltype(&cublasLtMatrixLayoutDestroy) destroy_layout = find("cublasLtMatrixLayoutDestroy");
-  decltype(&cublasLtMatmulDescCreate) create_operation = find("cublasLtMatmulDescCreate");
-  decltype(&cublasLtMatmulDescDestroy) destroy_operation = find("cublasLtMatmulDescDestroy");
-  decltype(&cublasLtMatmulDescSetAttribute) set_operation = find("cublasLtMatmulDescSetAttribute");
-  decltype(&cublasLtMatmulPreferenceCreate) create_preference = find("cublasLtMatmulPreferenceCreate");
-  decltype(&cublasLtMatmulPreferenceDestroy) destroy_preference = find("cublasLtMatmulPreferenceDestroy");
-  decltype(&cublasLtMatmulPreferenceSetAttribute) set_preference = find("cublasLtMatmulPreferenceSetAttribute");
-  decltype(&cublasLtMatmulAlgoGetHeuristic) heuristic = find("cublasLtMatmulAlgoGetHeuristic");
-  decltype(&cublasLtMatmulAlgoCheck) check_algorithm = find("cublasLtMatmulAlgoCheck");
-  decltype(&cublasLtMatmul) multiply = find("cublasLtMatmul");
-
- private:
-  struct Symbol {
-    void* address;
-    template <typename Function>
-    operator Function*() const {
-      return reinterpret_cast<Function*>(address);
-    }
-  };
-
-  static void* open() {
-    const std::string name = "libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR);
-    for (const std::string& each : {name, std::string(TEMPER_CUBLASLT)})  // where the system looks, then where this was built
-      if (void* opened = dlopen(each.c_str(), RTLD_NOW | RTLD_LOCAL)) return opened;
-    throw Unsupported(name + " cannot be loaded: " + dlerror() + "; put its folder into LD_LIBRARY_PATH");
-  }
-  Symbol find(const char* name) const {
-    if (void* address = dlsym(file, name)) return {address};
-    throw Unsupported(std::string("cuBLASLt lacks a function: ") + dlerror());
-  }
-};
-
-const Library& cublaslt() {
-  static const Library library;
-  return library;
-}
 
 void check_cublas(cublasStatus_t status, const char* what) {
   if (status != CUBLAS_STATUS_SUCCESS) throw DeviceError(std::string(what) + ": " + cublaslt().status_string(status));
@@ -89,10 +42,10 @@ struct Destroy {
 template <typename Pointer, auto destroy>
 using Owned = std::unique_ptr<std::remove_pointer_t<Pointer>, Destroy<destroy>>;
 
-using Handle = Owned<cublasLtHandle_t, &Library::destroy>;
-using Operation = Owned<cublasLtMatmulDesc_t, &Library::destroy_operation>;
-using Layout = Owned<cublasLtMatrixLayout_t, &Library::destroy_layout>;
-using Preference = Owned<cublasLtMatmulPreference_t, &Library::destroy_preference>;
+using Handle = Owned<cublasLtHandle_t, &CublasLt::destroy>;
+using Operation = Owned<cublasLtMatmulDesc_t, &CublasLt::destroy_operation>;
+using Layout = Owned<cublasLtMatrixLayout_t, &CublasLt::destroy_layout>;
+using Preference = Owned<cublasLtMatmulPreference_t, &CublasLt::destroy_preference>;
 
 Handle make_handle() {
   cublasLtHandle_t handle = nullptr;
@@ -439,9 +392,13 @@ float Product::State::milliseconds(const Plan& plan, const ProductCall& call, co
 Product::Product(Device& device, Stream& stream) : state_(std::make_unique<State>(device, stream)) {}
 Product::~Product() = default;
 
-bool Product::supports(const ProductCall& call) { return !state_->plan_for(Key(call), call).candidates.empty(); }
+bool Product::supports(const ProductCall& call) {
+  state_->device.make_current();
+  return !state_->plan_for(Key(call), call).candidates.empty();
+}
 
 void Product::run(const ProductCall& call) {
+  state_->device.make_current();
   const Key key(call);
   Plan& plan = state_->plan_for(key, call);
   if (plan.candidates.empty()) throw Unsupported(library_version() + " has no algorithm for the product " + key.text());
@@ -459,4 +416,4 @@ std::string Product::description() const {
   return library_version() + (state_->cache.has_file() ? ", algorithms timed once and kept in " + state_->cache.path() : "");
 }
 
-}  // namespace temper::cuda
+}  // namespace temper::TEMPER_BACKEND

@@ -3,7 +3,13 @@
 #include <cstdio>
 #include <utility>
 
-namespace temper::cuda {
+namespace temper::TEMPER_BACKEND {
+
+namespace {
+#define TEMPER_TEXT_OF(name) #name
+#define TEMPER_TEXT(name) TEMPER_TEXT_OF(name)
+constexpr const char* backend_name = TEMPER_TEXT(TEMPER_BACKEND);  // "cuda", "emulated"
+}  // namespace
 
 void check(cudaError_t status, const char* what) {
   if (status == cudaSuccess) return;
@@ -18,6 +24,7 @@ void check(cudaError_t status, const char* what) {
 // ---- Stream, Event ---------------------------------------------------------------------------------------------------
 
 Stream::Stream(Device& device) : device_(device) {
+  device.make_current();
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
 }
 Stream::~Stream() { cudaStreamDestroy(stream_); }
@@ -46,67 +53,17 @@ Graph Stream::end_capture() {
 
 void Stream::launch(const Graph& graph) { check(cudaGraphLaunch(graph.get(), stream_), "cudaGraphLaunch"); }
 
-Event::Event(Device& /*device*/) { check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "cudaEventCreate"); }
+Event::Event(Device& device) {
+  device.make_current();
+  check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "cudaEventCreate");
+}
 Event::~Event() { cudaEventDestroy(event_); }
 void Event::record(Stream& stream) { check(cudaEventRecord(event_, stream.get()), "cudaEventRecord"); }
 void Event::synchronize() const { check(cudaEventSynchronize(event_), "cudaEventSynchronize"); }
 
 // ---- Device ----------------------------------------------------------------------------------------------------------
 
-Device::Device(CudaOptions options) : options_(std::move(options)) {
-  std::string reason;
-  if (!cuda_available(&reason)) throw Unsupported(reason);
-  int devices = 0;
-  check(cudaGetDeviceCount(&devices), "cudaGetDeviceCount");
-  const int ordinal = static_cast<int>(options_.device % devices);
-  check(cudaSetDevice(ordinal), "cudaSetDevice");
-  cudaDeviceProp properties{};
-  check(cudaGetDeviceProperties(&properties, ordinal), "cudaGetDeviceProperties");
-  int runtime = 0, driver = 0;
-  check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
-  check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
-  const auto version = [](int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); };
-  info_.backend = "cuda";
-  info_.name = properties.name;
-  info_.features = "compute capability " + std::to_string(properties.major) + "." + std::to_string(properties.minor) + ", CUDA " +
-                   version(runtime) + ", driver for CUDA " + version(driver);
-  info_.threads = properties.multiProcessorCount;
-  info_.bf16 = properties.major >= 8;
-  info_.tf32 = options_.tf32;
-  if (options_.tf32 && properties.major < 8) throw Unsupported(info_.name + " has no TF32 (compute capability 8.0 and newer have)");
-  info_.memory = properties.totalGlobalMem;
-  shared_bytes_per_block_ = properties.sharedMemPerBlockOptin;
-}
-
-void* Device::allocate(std::size_t bytes) {
-  void* memory = nullptr;
-  const cudaError_t status = cudaMalloc(&memory, bytes);
-  if (status == cudaErrorMemoryAllocation) {
-    cudaGetLastError();
-    std::size_t free = 0, total = 0;
-    check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
-    throw OutOfMemory("no " + std::to_string(bytes >> 20) + " MiB on the GPU: " + std::to_string(free >> 20) + " of " +
-                      std::to_string(total >> 20) + " MiB are free; a smaller batch.micro_batch needs less");
-  }
-  check(status, "cudaMalloc");
-  return memory;
-}
-
-void Device::release(void* memory) noexcept { cudaFree(memory); }
-
-void* Device::allocate_pinned(std::size_t bytes) {
-  void* memory = nullptr;
-  check(cudaMallocHost(&memory, bytes), "cudaMallocHost");
-  return memory;
-}
-
-void Device::release_pinned(void* memory) noexcept { cudaFreeHost(memory); }
-
-}  // namespace temper::cuda
-
-namespace temper {
-
-bool cuda_available(std::string* reason) {
+bool gpu_is_there(std::string* reason) {
   const auto no = [&](const std::string& why) {
     if (reason != nullptr) *reason = why;
     return false;
@@ -128,4 +85,57 @@ bool cuda_available(std::string* reason) {
   return true;
 }
 
-}  // namespace temper
+Device::Device(CudaOptions options) : options_(std::move(options)) {
+  std::string reason;
+  if (!gpu_is_there(&reason)) throw Unsupported(reason);
+  int devices = 0;
+  check(cudaGetDeviceCount(&devices), "cudaGetDeviceCount");
+  ordinal_ = static_cast<int>(options_.device % devices);
+  make_current();
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, ordinal_), "cudaGetDeviceProperties");
+  int runtime = 0, driver = 0;
+  check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
+  check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+  const auto version = [](int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); };
+  info_.backend = backend_name;
+  info_.name = properties.name;
+  info_.features = "compute capability " + std::to_string(properties.major) + "." + std::to_string(properties.minor) + ", CUDA " +
+                   version(runtime) + ", driver for CUDA " + version(driver);
+  info_.threads = properties.multiProcessorCount;
+  info_.bf16 = properties.major >= 8;
+  info_.tf32 = options_.tf32;
+  if (options_.tf32 && properties.major < 8) throw Unsupported(info_.name + " has no TF32 (compute capability 8.0 and newer have)");
+  info_.memory = properties.totalGlobalMem;
+  shared_bytes_per_block_ = properties.sharedMemPerBlockOptin;
+}
+
+void Device::make_current() const { check(cudaSetDevice(ordinal_), "cudaSetDevice"); }
+
+void* Device::allocate(std::size_t bytes) {
+  make_current();
+  void* memory = nullptr;
+  const cudaError_t status = cudaMalloc(&memory, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    std::size_t free = 0, total = 0;
+    check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+    throw OutOfMemory("no " + std::to_string(bytes >> 20) + " MiB on the GPU: " + std::to_string(free >> 20) + " of " +
+                      std::to_string(total >> 20) + " MiB are free; a smaller batch.micro_batch needs less");
+  }
+  check(status, "cudaMalloc");
+  return memory;
+}
+
+void Device::release(void* memory) noexcept { cudaFree(memory); }
+
+void* Device::allocate_pinned(std::size_t bytes) {
+  make_current();
+  void* memory = nullptr;
+  check(cudaMallocHost(&memory, bytes), "cudaMallocHost");
+  return memory;
+}
+
+void Device::release_pinned(void* memory) noexcept { cudaFreeHost(memory); }
+
+}  // namespace temper::TEMPER_BACKEND

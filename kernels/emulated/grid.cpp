@@ -14,20 +14,6 @@ namespace temper::emulated {
 
 namespace {
 
-// The limits of sm_80 and later.
-void check_shape(const std::string& kernel, Index3 grid, Index3 block, std::size_t shared_bytes) {
-  const auto limit = [&](bool holds, const std::string& what) {
-    if (!holds) throw KernelFault("kernel " + kernel + ": cannot be launched: " + what);
-  };
-  limit(grid.x > 0 && grid.y > 0 && grid.z > 0 && grid.x <= 0x7FFFFFFF && grid.y <= 65535 && grid.z <= 65535,
-        "grid " + to_string(grid));
-  limit(block.x > 0 && block.y > 0 && block.z > 0 && block.x <= 1024 && block.y <= 1024 && block.z <= 64 &&
-            block.x * block.y * block.z <= 1024,
-        "block " + to_string(block));
-  limit(shared_bytes <= SharedArena::capacity,
-        std::to_string(shared_bytes) + " bytes of shared memory, " + std::to_string(SharedArena::capacity) + " are there");
-}
-
 // What an OS thread needs to run blocks.
 struct Multiprocessor {
   StackPool stacks;
@@ -58,13 +44,22 @@ Multiprocessors multiprocessors;
 
 }  // namespace
 
-void GridRunner::run(const std::string& kernel, Index3 grid, Index3 block, std::size_t dynamic_shared_bytes,
-                     const std::function<void()>& body) {
-  check_shape(kernel, grid, block, dynamic_shared_bytes);
+std::string shape_problem(Index3 grid, Index3 block) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7FFFFFFF || grid.y > 65535 || grid.z > 65535)
+    return "grid " + to_string(grid);
+  if (block.x == 0 || block.y == 0 || block.z == 0 || block.x > 1024 || block.y > 1024 || block.z > 64 ||
+      block.x * block.y * block.z > 1024)
+    return "block " + to_string(block);
+  return "";
+}
+
+std::size_t GridRunner::run(const std::string& kernel, Index3 grid, Index3 block, std::size_t dynamic_shared_bytes,
+                            const std::function<void()>& body) {
   const std::uint64_t blocks = static_cast<std::uint64_t>(grid.x) * grid.y * grid.z;
   std::atomic<std::uint64_t> next{0};
   std::mutex mutex;
   std::string fault;
+  std::size_t declared_bytes = 0;
 
   const auto work = [&] {
     std::unique_ptr<Multiprocessor> multiprocessor = multiprocessors.take();
@@ -73,6 +68,8 @@ void GridRunner::run(const std::string& kernel, Index3 grid, Index3 block, std::
                          static_cast<unsigned>(i / grid.x / grid.y)};
       try {
         multiprocessor->block.run(kernel, grid, block, index, dynamic_shared_bytes, body, execution_);
+        const std::scoped_lock lock(mutex);
+        declared_bytes = std::max(declared_bytes, multiprocessor->arena.declared_bytes());
       } catch (const std::exception& error) {
         const std::scoped_lock lock(mutex);
         if (fault.empty()) fault = error.what();
@@ -88,6 +85,7 @@ void GridRunner::run(const std::string& kernel, Index3 grid, Index3 block, std::
     work();
   }
   if (!fault.empty()) throw KernelFault(fault);
+  return declared_bytes;
 }
 
 }  // namespace temper::emulated

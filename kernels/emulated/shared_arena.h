@@ -26,6 +26,13 @@ class SharedArena {
   /// The array declared at `site`: the same memory for every thread of a block. Null when it does not fit.
   std::byte* declared(const void* site, std::size_t bytes, std::size_t alignment);
 
+  /// Of all arrays that this block has declared.
+  std::size_t declared_bytes() const {
+    std::size_t bytes = 0;
+    for (const Array& array : arrays_) bytes += array.end - array.begin;
+    return bytes;
+  }
+
   bool contains(const void* address) const {
     const auto* byte = static_cast<const std::byte*>(address);
     return byte >= base_ && byte < base_ + capacity;

@@ -10,6 +10,8 @@
 #include <string>
 #include <utility>
 
+#include "kernels/emulated/gpu.h"
+
 namespace temper::emulated {
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -20,10 +22,17 @@ inline constexpr bool address_sanitizer = false;
 
 inline constexpr std::uint64_t seeds[] = {0, 1, 2, 3, 4, 5, 6, 7};
 
+/// An emulated GPU that nobody else uses.
+inline CudaOptions fresh_gpu(const Execution& execution = {}) {
+  CudaOptions options;
+  options.device = add_gpu(execution);
+  return options;
+}
+
 /// Launches `kernel` under the name "tested" and waits for it. Arguments may point anywhere: all memory is the host's.
 template <typename... Parameters, typename... Arguments>
 void run(const Execution& execution, const LaunchShape& shape, void (*kernel)(Parameters...), Arguments&&... arguments) {
-  Device device(execution);
+  Device device(fresh_gpu(execution));
   Stream stream(device);
   launch("tested", kernel, shape, stream, std::forward<Arguments>(arguments)...);
   stream.synchronize();
@@ -35,7 +44,7 @@ std::string fault_of(const Execution& execution, const LaunchShape& shape, void 
                      Arguments&&... arguments) {
   try {
     run(execution, shape, kernel, std::forward<Arguments>(arguments)...);
-  } catch (const KernelFault& fault) {
+  } catch (const DeviceError& fault) {
     return fault.what();
   }
   return "";

@@ -65,14 +65,48 @@ TEST(SharedMemory, MoreThanThereIsIsReported) {
   EXPECT_TRUE(contains(fault, line(too_large_line + 2)));
 }
 
-__global__ void declare_half() {
-  TEMPER_SHARED(float, half, [28 * 1024]);
-  half[threadIdx.x] = 1.0f;
+// Half of what there is without asking.
+__global__ void declare_some() {
+  TEMPER_SHARED(float, some, [6 * 1024]);
+  some[threadIdx.x] = 1.0f;
 }
 
 TEST(SharedMemory, DynamicAndDeclaredCountTogether) {
-  EXPECT_EQ(fault_of({}, {dim3(1), dim3(32), 115 * 1024}, declare_half), "");
-  EXPECT_TRUE(contains(fault_of({}, {dim3(1), dim3(32), 115 * 1024 + 16}, declare_half), "more than the 232448 bytes"));
+  const auto with_dynamic = [](std::size_t bytes) { return fault_of({}, {dim3(1), dim3(32), bytes}, declare_some); };
+  EXPECT_EQ(with_dynamic(203 * 1024), "");
+  EXPECT_TRUE(contains(with_dynamic(203 * 1024 + 16), "more than the 232448 bytes"));
+}
+
+TEST(SharedMemory, TogetherTheyAreAskedForWhenTheyAreMoreThanThereIs) {
+  for (const std::size_t bytes : {24 * 1024, 24 * 1024 + 16, 48 * 1024}) {
+    Device device(fresh_gpu());
+    Stream stream(device);
+    for (int again = 0; again < 2; ++again) {  // before it is known what the kernel declares, and after
+      launch("some", declare_some, {dim3(1), dim3(32), bytes}, stream);
+      stream.synchronize();
+    }
+  }
+}
+
+// As launch() without asking.
+std::string launch_directly(std::size_t bytes) {
+  Device device(fresh_gpu());
+  Stream stream(device);
+  const Range range("direct");
+  const cudaLaunchConfig_t config = {dim3(1), dim3(32), bytes, stream.get(), nullptr, 0};
+  try {
+    check(cudaLaunchKernelEx(&config, declare_some), "launch");
+    stream.synchronize();
+  } catch (const DeviceError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(SharedMemory, WhatIsNotAskedForIsRefused) {
+  EXPECT_EQ(launch_directly(24 * 1024), "");
+  EXPECT_TRUE(contains(launch_directly(24 * 1024 + 16), "kernel direct: cannot be launched: it declares 24576 bytes"));
+  EXPECT_TRUE(contains(launch_directly(48 * 1024 + 16), "49168 bytes of dynamic shared memory, 49152 are there"));
 }
 
 __global__ void write_declared(int index) {

@@ -51,10 +51,11 @@ def violations(root: Path) -> list[str]:
         if room not in ("cli", "distributed") and ENVIRONMENT.search(text):
             found.append(f"{name}: reads the environment; only cli and distributed do")
         folder = name.parts[:2]
-        if DEVICE_INCLUDE.search(text) and folder not in (("kernels", "cuda"), ("kernels", "emulated")):
+        executions = (("kernels", "cuda"), ("kernels", "emulated"))
+        if DEVICE_INCLUDE.search(text) and folder not in executions:
             found.append(f"{name}: <device/...> belongs to kernels/cuda and kernels/emulated")
-        if CUDA_INCLUDE.search(text) and folder != ("kernels", "cuda") and name.parts[:3] != ("src", "distributed", "nccl"):
-            found.append(f"{name}: only kernels/cuda and distributed/nccl include CUDA's own headers")
+        if CUDA_INCLUDE.search(text) and folder not in executions and name.parts[:3] != ("src", "distributed", "nccl"):
+            found.append(f"{name}: only kernels/cuda, kernels/emulated and distributed/nccl include CUDA's headers")
         if path.suffix in (".h", ".cpp") and "__global__" in text:
             found.append(f"{name}: device code belongs in a .cu or .cuh file")
     if not files:

@@ -44,26 +44,29 @@ RunConfig small_config(Precision precision) {
 struct ShortRun {
   ShortRun(const RunConfig& config, std::unique_ptr<Ops> backend, int steps) : ops(std::move(backend)), engine(config, ops.get()) {
     engine.weights.initialize(config.seed);
-    const auto count = static_cast<std::size_t>(config.batch.micro_batch * config.model.n_ctx);
-    const auto vocab = static_cast<std::uint32_t>(config.model.vocab_size);
-    Batch batch{std::vector<std::int32_t>(count), std::vector<std::int32_t>(count)};
-    std::uint32_t drawn = 0;
     for (int step = 0; step < steps; ++step) {
-      const std::uint64_t read = engine.start_step(step, 2, [&](std::int64_t) {
-        for (std::size_t i = 0; i < count; ++i) {
-          // Something to learn: mostly the successor of the token before.
-          const std::uint32_t random = random_block(7, RandomPurpose::benchmark, drawn, i).word[0];
-          batch.inputs[i] = static_cast<std::int32_t>(random % vocab);
-          batch.targets[i] = static_cast<std::int32_t>((random % vocab + 1) % vocab);
-        }
-        ++drawn;
-        engine.batch.upload(batch, config.batch.micro_batch, config.model.n_ctx);
-      });
+      start(config, step);
       // As the trainer does it: the host may fill the next batch before this step is done.
-      reads.push_back(read);
       if (reads.size() > 2) finish_one();
     }
     while (!reads.empty()) finish_one();
+  }
+
+  void start(const RunConfig& config, int step) {
+    const auto count = static_cast<std::size_t>(config.batch.micro_batch * config.model.n_ctx);
+    const auto vocab = static_cast<std::uint32_t>(config.model.vocab_size);
+    Batch batch{std::vector<std::int32_t>(count), std::vector<std::int32_t>(count)};
+    const std::int64_t micro_batches = config.batch.tokens_per_step / static_cast<std::int64_t>(count);
+    reads.push_back(engine.start_step(step, micro_batches, [&](std::int64_t) {
+      for (std::size_t i = 0; i < count; ++i) {
+        // Something to learn: mostly the successor of the token before.
+        const std::uint32_t random = random_block(7, RandomPurpose::benchmark, drawn, i).word[0];
+        batch.inputs[i] = static_cast<std::int32_t>(random % vocab);
+        batch.targets[i] = static_cast<std::int32_t>((random % vocab + 1) % vocab);
+      }
+      ++drawn;
+      engine.batch.upload(batch, config.batch.micro_batch, config.model.n_ctx);
+    }));
   }
 
   void finish_one() {
@@ -83,6 +86,7 @@ struct ShortRun {
   std::unique_ptr<Ops> ops;
   Engine engine;
   std::vector<std::uint64_t> reads;
+  std::uint32_t drawn = 0;
   std::vector<float> losses, norms;
 };
 
@@ -131,15 +135,20 @@ TEST_P(Backends, TheSameRunTwiceGivesTheSameBits) {
   EXPECT_EQ(first.download(first.engine.weights.master()), second.download(second.engine.weights.master()));
 }
 
-TEST_P(Backends, ComputingActivationsAgainChangesNothing) {
+// A block that runs again makes the same calls. GELU alone is another kernel than the product that carried it out on the way: equal
+// but for the last bits, which three updates amplify little.
+TEST_P(Backends, ComputingActivationsAgainChangesNoMoreThanRounding) {
   RunConfig config = small_config(Precision::fp32);
   ShortRun expected(config, GetParam().make(), 3);
-  for (const Recompute recompute : {Recompute::gelu_layernorm, Recompute::block}) {
-    config.train.recompute = recompute;
-    ShortRun run(config, GetParam().make(), 3);
-    EXPECT_EQ(run.losses, expected.losses);
-    EXPECT_EQ(run.download(run.engine.weights.master()), expected.download(expected.engine.weights.master()));
-  }
+  const std::vector<float> weights = expected.download(expected.engine.weights.master());
+  config.train.recompute = Recompute::block;
+  ShortRun whole(config, GetParam().make(), 3);
+  EXPECT_EQ(whole.losses, expected.losses);
+  EXPECT_EQ(whole.download(whole.engine.weights.master()), weights);
+  config.train.recompute = Recompute::gelu_layernorm;
+  ShortRun cheap(config, GetParam().make(), 3);
+  for (std::size_t step = 0; step < 3; ++step) EXPECT_NEAR(cheap.losses[step], expected.losses[step], 1e-5 * expected.losses[step]);
+  EXPECT_LT(relative_error(cheap.download(cheap.engine.weights.master()), weights), 1e-5);
 }
 
 TEST_P(Backends, ThePlanIsWhatIsTaken) {
@@ -148,6 +157,19 @@ TEST_P(Backends, ThePlanIsWhatIsTaken) {
     const auto planned = static_cast<double>(run.engine.memory.total_bytes());
     EXPECT_NEAR(static_cast<double>(run.ops->taken_bytes()), planned, 0.05 * planned);  // the project's bound
   }
+}
+
+// What a step uploads (its numbers, tokens and targets) must find room while the steps before it are under way: otherwise the GPU
+// waits for the host.
+TEST(EmulatedBackend, TheHostIsTwoStepsAheadWithoutWaiting) {
+  RunConfig config = small_config(Precision::fp32);
+  config.batch.tokens_per_step = 80;
+  ShortRun run(config, make_emulated_ops(), 3);
+  const std::uint64_t before = host_waits(*run.ops);
+  for (int step = 3; step < 6; ++step) run.start(config, step);
+  EXPECT_EQ(host_waits(*run.ops), before);
+  while (!run.reads.empty()) run.finish_one();
+  EXPECT_GT(host_waits(*run.ops), before);
 }
 
 // The order in which CUDA threads, blocks and streams run is not the program's to choose.

@@ -1,5 +1,4 @@
-// Matmuls through cuBLASLt. All matrices are row-major with contiguous rows. The counterpart for machines without a GPU is
-// kernels/emulated/device/product.h, which has the CPU backend multiply.
+// Matmuls through cuBLASLt. All matrices are row-major with contiguous rows.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +8,7 @@
 #include <device/runtime.h>
 #include "kernels/tensor.h"
 
-namespace temper::cuda {
+namespace temper::TEMPER_BACKEND {
 
 /// What a product may do with its result before writing it.
 enum class ProductEpilogue : std::uint8_t {
@@ -56,4 +55,4 @@ class Product {
   std::unique_ptr<State> state_;
 };
 
-}  // namespace temper::cuda
+}  // namespace temper::TEMPER_BACKEND

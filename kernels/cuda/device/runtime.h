@@ -1,5 +1,5 @@
-// What the host side of this backend needs of CUDA: memory, streams, events, graphs, launches. Its counterpart with the same
-// names is kernels/emulated/device/runtime.h. Every failing call throws, naming the call and CUDA's reason.
+// What the host side of this backend needs of CUDA: memory, streams, events, graphs, launches. Every failing call throws, naming
+// the call and CUDA's reason.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -7,11 +7,13 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <type_traits>
 
+#include <device/range.h>
 #include "kernels/check.h"
 #include "kernels/ops.h"
 
-namespace temper::cuda {
+namespace temper::TEMPER_BACKEND {
 
 /// Throws when `status` is an error; OutOfMemory for cudaErrorMemoryAllocation, else DeviceError. `what` names the call.
 void check(cudaError_t status, const char* what);
@@ -77,10 +79,16 @@ class Event {
   cudaEvent_t event_ = nullptr;
 };
 
+/// Whether there is a GPU that can run these kernels; otherwise `reason` says what is missing.
+bool gpu_is_there(std::string* reason);
+
 class Device {
  public:
-  /// The current CUDA device. Throws Unsupported with the reason when there is none, or it cannot do what `options` ask for.
+  /// The GPU that `options` name. Throws Unsupported with the reason when there is none, or it cannot do what they ask for.
   explicit Device(CudaOptions options = {});
+
+  /// CUDA works on the GPU that the calling thread chose last, which another Device may have done, or on the first one.
+  void make_current() const;
 
   /// On 256-byte boundaries, contents undefined.
   void* allocate(std::size_t bytes);
@@ -96,6 +104,7 @@ class Device {
   const CudaOptions& options() const { return options_; }
 
  private:
+  int ordinal_ = 0;
   DeviceInfo info_;
   std::size_t shared_bytes_per_block_ = 0;
   CudaOptions options_;
@@ -107,20 +116,22 @@ struct LaunchShape {
   std::size_t shared_bytes = 0;  ///< dynamic
 };
 
-/// Queues kernel(arguments...). `name` stands in error messages.
+/// Queues kernel(arguments...). `name` stands in error messages and in profilers.
 template <typename... Parameters, typename... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& shape, Stream& stream, Arguments&&... arguments) {
+  const Range range(name);
+  stream.device().make_current();
   constexpr std::size_t without_asking = 48 * 1024;
-  if (shape.shared_bytes > without_asking)
-    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(shape.shared_bytes)),
-          name);
-  cudaLaunchConfig_t config = {};
-  config.gridDim = shape.grid;
-  config.blockDim = shape.block;
-  config.dynamicSmemBytes = shape.shared_bytes;
-  config.stream = stream.get();
+  const auto* const function = reinterpret_cast<const void*>(kernel);
+  if (shape.shared_bytes > 0) {  // what a kernel declares never needs asking, but counts
+    cudaFuncAttributes attributes{};
+    check(cudaFuncGetAttributes(&attributes, function), name);
+    if (attributes.sharedSizeBytes + shape.shared_bytes > without_asking)
+      check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shape.shared_bytes)),
+            name);
+  }
+  const cudaLaunchConfig_t config = {shape.grid, shape.block, shape.shared_bytes, stream.get(), nullptr, 0};
   check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), name);
 }
 
-}  // namespace temper::cuda
+}  // namespace temper::TEMPER_BACKEND

@@ -2,6 +2,8 @@
 // comments say what each name does. Names and meanings are CUDA's; every wait is a fiber that is left.
 #pragma once
 
+#include <cuda_runtime.h>
+
 #include <atomic>
 #include <cmath>
 #include <cstdint>

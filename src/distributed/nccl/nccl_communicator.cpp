@@ -17,11 +17,12 @@
 
 #include "distributed/collective_arguments.h"
 #include "distributed/communicator.h"
+#include "distributed/nccl/nccl_communicator.h"
 #include "distributed/rank_health.h"
 #include "io/error.h"
 #include "kernels/check.h"
 
-namespace temper {
+namespace temper::TEMPER_BACKEND {
 namespace {
 
 void check_cuda(cudaError_t status, const char* call) {
@@ -308,17 +309,8 @@ class NcclCommunicator final : public PeerCommunicator {
 
 }  // namespace
 
-bool nccl_is_built() { return true; }
-
-std::unique_ptr<Communicator> make_nccl_communicator(const Launch& launch, const std::string& key,
-                                                     const CommunicatorSettings& settings, Ops& ops) {
-  void* const stream = cuda_stream(ops);
-  if (stream == nullptr) {
-    std::string reason;
-    throw Error(ExitCode::usage, "NCCL moves the memory of GPUs, and this run is on device " + ops.device().backend + " (" +
-                                     (cuda_available(&reason) ? "there is a GPU: use device=cuda" : reason) +
-                                     "); ranks on CPUs talk through MPI");
-  }
+std::unique_ptr<Communicator> make_communicator(const Launch& launch, const std::string& key, const CommunicatorSettings& settings,
+                                                void* stream) {
   if (launch.size > 1 && launch.address.empty())
     throw Error(ExitCode::usage, "NCCL needs to know where rank 0 is, and " + launch.launcher +
                                      " does not tell: set MASTER_ADDR to its host and MASTER_PORT to a free port there");
@@ -327,4 +319,4 @@ std::unique_ptr<Communicator> make_nccl_communicator(const Launch& launch, const
                                             static_cast<cudaStream_t>(stream));
 }
 
-}  // namespace temper
+}  // namespace temper::TEMPER_BACKEND

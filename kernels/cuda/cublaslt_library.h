@@ -1,0 +1,30 @@
+// The functions of cuBLASLt that products call. It is half a gigabyte, which takes a process longer to load than everything else:
+// linked, it would cost each of them a fifth of a second, with a GPU or without. So the first product loads it.
+#pragma once
+
+#include <cublasLt.h>
+
+namespace temper::TEMPER_BACKEND {
+
+struct CublasLt {
+  decltype(&cublasLtCreate) create;
+  decltype(&cublasLtDestroy) destroy;
+  decltype(&cublasLtGetStatusString) status_string;
+  decltype(&cublasLtGetVersion) version;
+  decltype(&cublasLtMatrixLayoutCreate) create_layout;
+  decltype(&cublasLtMatrixLayoutDestroy) destroy_layout;
+  decltype(&cublasLtMatmulDescCreate) create_operation;
+  decltype(&cublasLtMatmulDescDestroy) destroy_operation;
+  decltype(&cublasLtMatmulDescSetAttribute) set_operation;
+  decltype(&cublasLtMatmulPreferenceCreate) create_preference;
+  decltype(&cublasLtMatmulPreferenceDestroy) destroy_preference;
+  decltype(&cublasLtMatmulPreferenceSetAttribute) set_preference;
+  decltype(&cublasLtMatmulAlgoGetHeuristic) heuristic;
+  decltype(&cublasLtMatmulAlgoCheck) check_algorithm;
+  decltype(&cublasLtMatmul) multiply;
+};
+
+/// Throws Unsupported with the reason when the library is not there. kernels/emulated/cublaslt_library.cpp has one of its own.
+const CublasLt& cublaslt();
+
+}  // namespace temper::TEMPER_BACKEND

@@ -1,0 +1,76 @@
+// Launches, and what CUDA knows of kernels. How much shared memory one declares is known only when one of its blocks has run.
+#include <cuda_runtime.h>
+
+#include <string>
+#include <utility>
+
+#include <device/range.h>
+#include "kernels/emulated/gpu.h"
+
+using namespace temper::emulated;
+
+namespace temper::emulated {
+
+cudaError_t queue_kernel(const cudaLaunchConfig_t& config, const void* function, std::function<void()> body) {
+  return on(config.stream, [&](Gpu::Lock&) {
+    Gpu& gpu = *config.stream->gpu;
+    const std::string name = Range::innermost();
+    if (&gpu != &current_gpu())
+      return fail(cudaErrorInvalidResourceHandle,
+                  "kernel " + name + ": cannot be launched: its stream is another GPU's than the current one");
+    const Index3 grid{config.gridDim.x, config.gridDim.y, config.gridDim.z};
+    const Index3 block{config.blockDim.x, config.blockDim.y, config.blockDim.z};
+    if (const std::string problem = shape_problem(grid, block); !problem.empty())
+      return fail(cudaErrorInvalidConfiguration, "kernel " + name + ": cannot be launched: " + problem);
+    KernelFacts& facts = gpu.kernels[function];
+    const std::size_t dynamic = config.dynamicSmemBytes;
+    const bool asked = facts.most_dynamic_bytes.has_value();
+    const std::size_t most =
+        asked ? static_cast<std::size_t>(*facts.most_dynamic_bytes) : Gpu::shared_without_asking - facts.declared_bytes.value_or(0);
+    if (dynamic > most)
+      return fail(cudaErrorInvalidValue, "kernel " + name + ": cannot be launched: " + std::to_string(dynamic) +
+                                             " bytes of dynamic shared memory, " + std::to_string(most) +
+                                             (asked ? " were asked for" : " are there without asking"));
+    // What a kernel declares is known only when one of its blocks has run.
+    config.stream->push({[&gpu, &facts, name, grid, block, dynamic, asked, body = std::move(body)] {
+      const std::size_t declared = gpu.grids.run(name, grid, block, dynamic, body);
+      {
+        const Gpu::Lock lock(gpu.mutex);
+        facts.declared_bytes = declared;
+      }
+      const std::size_t counted = declared + (asked ? 0 : dynamic);
+      if (counted > Gpu::shared_without_asking)
+        throw KernelFault("kernel " + name + ": cannot be launched: it declares " + std::to_string(declared) +
+                          " bytes of shared memory beside " + std::to_string(dynamic) + " dynamic ones; " +
+                          std::to_string(Gpu::shared_without_asking) +
+                          (asked ? " may be declared" : " are there without cudaFuncSetAttribute"));
+    }});
+    return cudaSuccess;
+  });
+}
+
+}  // namespace temper::emulated
+
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* function) {
+  Gpu& gpu = current_gpu();
+  return on(gpu, [&](Gpu::Lock&) {
+    const KernelFacts& facts = gpu.kernels[function];
+    // Of a kernel that has not run yet the most that any may declare.
+    const std::size_t declared = facts.declared_bytes.value_or(Gpu::shared_without_asking);
+    *attributes = {declared, facts.most_dynamic_bytes.value_or(static_cast<int>(Gpu::shared_without_asking - declared))};
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribute, int value) {
+  Gpu& gpu = current_gpu();
+  return on(gpu, [&](Gpu::Lock&) {
+    KernelFacts& facts = gpu.kernels[function];
+    const auto most = static_cast<int>(SharedArena::capacity - facts.declared_bytes.value_or(0));
+    if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 || value > most)
+      return fail(cudaErrorInvalidValue,
+                  std::to_string(value) + " bytes of dynamic shared memory; at most " + std::to_string(most) + " can be asked for");
+    facts.most_dynamic_bytes = value;
+    return cudaSuccess;
+  });
+}

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/check.h"
+#include "kernels/emulated/audit/observer.h"
 
 namespace temper::emulated {
 
@@ -61,6 +62,7 @@ Multiprocessors multiprocessors;
 void GridRunner::run(const std::string& kernel, Index3 grid, Index3 block, std::size_t dynamic_shared_bytes,
                      const std::function<void()>& body) {
   check_shape(kernel, grid, block, dynamic_shared_bytes);
+  if (audit::Observer* const audit = audit::linked()) audit->launch_begins(kernel);
   const std::uint64_t blocks = static_cast<std::uint64_t>(grid.x) * grid.y * grid.z;
   std::atomic<std::uint64_t> next{0};
   std::mutex mutex;

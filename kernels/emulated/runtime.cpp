@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include <device/runtime.h>
+#include "kernels/emulated/audit/observer.h"
 #include "kernels/philox.h"
 
 namespace temper::emulated {
@@ -74,6 +75,7 @@ Device::Device(const Execution& execution) : execution_(execution), grids_(execu
 Device::~Device() = default;
 
 void* Device::allocate(std::size_t bytes) {
+  if (audit::Observer* const audit = audit::linked()) return audit->allocate(bytes);
   // Each allocation is a heap block of its own, so that AddressSanitizer sees what runs over its end.
   void* memory = nullptr;
   if (posix_memalign(&memory, boundary, std::max<std::size_t>(bytes, 1)) != 0)
@@ -89,6 +91,7 @@ void Device::release(void* memory) noexcept {
   } catch (...) {
     unreported_ = std::current_exception();
   }
+  if (audit::Observer* const audit = audit::linked()) return audit->release(memory);
   std::free(memory);
 }
 

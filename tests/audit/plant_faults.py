@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Plants faults in copies of the CUDA sources, one after another, and counts which of them the tests find.
 
-    tests/audit/plant_faults.py build/release [--sample 20] [--seed 1] [--seconds 7200]
+    tests/audit/plant_faults.py build/release [--sample 20] [--seed 1] [--seconds 7200] [--kind barrier]
 
 Each fault is one edit: a barrier, __syncwarp, wait or commit left out, an index or a bound off by one, a stride that conflicts, a
 store by every thread in place of one. The file is compiled as for the audit, linked in front of the rest, and run twice: the
@@ -179,9 +179,10 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=10**6, help="faults at most")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=7200, help="no fault is begun later")
+    parser.add_argument("--kind", default="", help="only kinds that contain this")
     parser.add_argument("--list", action="store_true", help="print every fault that could be planted")
     given = parser.parse_args()
-    by_kind = all_faults()
+    by_kind = {kind: faults for kind, faults in all_faults().items() if given.kind in kind}
     if given.list:
         for fault in (fault for faults in by_kind.values() for fault in faults):
             print(f"{fault.kind}: {fault.place((KERNELS / fault.file).read_text())}")

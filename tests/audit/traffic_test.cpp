@@ -40,13 +40,30 @@ const std::vector<Exception> exceptions = {
     {"count_digits", true, 32, by_data},
     {"scatter_tokens", true, 32, by_data},
     {"scatter_tokens", false, 8, by_data},
-    {"histogram", true, 8, by_data},
+    {"histogram", true, 4.2, by_data},
 };
 
 double allowed(const emulated::audit::Traffic& traffic) {
   for (const Exception& each : exceptions)
     if (traffic.kernel == each.kernel && traffic.shared == each.shared) return each.most;
   return traffic.shared ? most_wavefronts : most_sectors;
+}
+
+// A line for each kernel and kind of memory, as a profiler has it.
+void print_kernels(const emulated::audit::Report& report) {
+  std::map<std::pair<std::string, bool>, emulated::audit::Traffic> sums;
+  for (const emulated::audit::Traffic& each : report.traffic) {
+    emulated::audit::Traffic& sum = sums[{each.kernel, each.shared}];
+    sum.requests += each.requests;
+    sum.lanes += each.lanes;
+    sum.cost += each.cost;
+    sum.least += each.least;
+  }
+  for (const auto& [key, sum] : sums)
+    std::printf("  %-28s %-6s memory: %8llu requests of %4.1f lanes, %9llu %s, %.2f of the least\n", key.first.c_str(),
+                key.second ? "shared" : "global", static_cast<unsigned long long>(sum.requests),
+                static_cast<double>(sum.lanes) / static_cast<double>(sum.requests), static_cast<unsigned long long>(sum.cost),
+                key.second ? "wavefronts" : "sectors", sum.excess());
 }
 
 class StepCase : public testing::TestWithParam<OpCase> {};
@@ -60,8 +77,9 @@ TEST_P(StepCase, AsksForLittleMoreThanItNeeds) {
       EXPECT_LE(each.excess(), allowed(each))
           << each.kernel << " at " << each.place << (each.write ? " writes " : " reads ") << each.size << " bytes a lane of "
           << (each.shared ? "shared" : "global") << " memory, " << each.requests << " requests of " << each.lanes << " lanes";
-    std::printf("%s %s: %.2f times the bytes that it needs\n", GetParam().name().c_str(), name_of(activation),
+    std::printf("%s %s: %.2f times the bytes that must be moved\n", GetParam().name().c_str(), name_of(activation),
                 static_cast<double>(report.bytes_moved()) / GetParam().bytes(activation));
+    print_kernels(report);
   }
 }
 
@@ -69,7 +87,7 @@ const Dimensions small_step = {.batch = 2, .length = 128, .n_embd = 128, .n_head
 INSTANTIATE_TEST_SUITE_P(Small, StepCase, testing::ValuesIn(all_cases(Size::benchmark, small_step)), test_name);
 
 const Dimensions large_step = {
-    .batch = 2, .length = 512, .n_embd = 768, .n_head = 12, .vocab_size = 5000, .n_ctx = 512, .layers = 2};
+    .batch = 2, .length = 256, .n_embd = 256, .n_head = 4, .vocab_size = 2000, .n_ctx = 256, .layers = 1};
 INSTANTIATE_TEST_SUITE_P(DISABLED_Long, StepCase, testing::ValuesIn(all_cases(Size::benchmark, large_step)), test_name);
 
 }  // namespace

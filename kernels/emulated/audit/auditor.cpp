@@ -88,7 +88,7 @@ void Auditor::access_one(std::uintptr_t at, unsigned bytes, Access access, std::
   if (at % bytes != 0) report(Kind::misaligned, at, now, nullptr, access);
   if (!inside(at, bytes)) return report(Kind::outside, at, now, nullptr, access);
   for (std::uintptr_t each = at / cell_bytes * cell_bytes; each < at + bytes; each += cell_bytes) touch(each, bytes, now, access);
-  if (counts) requests_.add(now.thread / 32, now.thread % 32, site, at, bytes, access != Access::read);
+  if (counts) requests_.add(now.thread / 32, now.thread % 32, site, at, bytes, access);
 }
 
 bool Auditor::inside(std::uintptr_t at, unsigned bytes) {

@@ -17,8 +17,6 @@
 
 namespace temper::emulated::audit {
 
-enum class Access : std::uint8_t { read, write, atomic };
-
 class Auditor final : public Observer {
  public:
   void access(const void* address, std::size_t bytes, Access access, const void* place) {

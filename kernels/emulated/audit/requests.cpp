@@ -36,7 +36,7 @@ class Distinct {
 
 }  // namespace
 
-void Requests::add(unsigned warp, unsigned lane, std::uint32_t site, std::uintptr_t address, unsigned size, bool write) {
+void Requests::add(unsigned warp, unsigned lane, std::uint32_t site, std::uintptr_t address, unsigned size, Access access) {
   OfWarp& own = warps_[warp];
   if (own.sites.size() <= site) own.sites.resize(site + 64);
   AtSite& at = own.sites[site];
@@ -47,7 +47,7 @@ void Requests::add(unsigned warp, unsigned lane, std::uint32_t site, std::uintpt
     at.used = number + 1;
     at.open[number].lanes = 0;
     at.open[number].size = size;
-    at.open[number].write = write;
+    at.open[number].access = access;
   }
   at.open[number].lanes |= 1u << lane;
   at.open[number].address[lane] = address;
@@ -71,12 +71,12 @@ void Requests::drop() {
 }
 
 // Shared memory has 32 banks of 4 bytes. A wavefront takes from each bank one word, for as many lanes as want it; lanes of 8 bytes
-// are served by halves of the warp, those of 16 by quarters.
+// are served by halves of the warp, those of 16 by quarters. Atomic operations on one word are done one after the other.
 void Requests::add_cost(const Request& request, bool shared, Cost& cost) {
   ++cost.requests;
   cost.lanes += static_cast<std::uint64_t>(std::popcount(request.lanes));
   cost.size = request.size;
-  cost.write = request.write;
+  cost.write = request.access != Access::read;
   if (!shared) {
     Distinct sectors, asked;
     for (unsigned lane = 0; lane < 32; ++lane) {
@@ -93,15 +93,16 @@ void Requests::add_cost(const Request& request, bool shared, Cost& cost) {
   const unsigned parts = std::clamp(request.size / 4, 1u, 4u), lanes = 32 / parts;
   for (unsigned part = 0; part < parts; ++part) {
     Distinct words;
+    std::array<std::uint64_t, banks> of_bank{};
     for (unsigned lane = part * lanes; lane < (part + 1) * lanes; ++lane) {
       if ((request.lanes >> lane & 1) == 0) continue;
       const std::uintptr_t last = (request.address[lane] + request.size - 1) / word;
-      for (std::uintptr_t each = request.address[lane] / word; each <= last; ++each) words.add(each);
+      for (std::uintptr_t each = request.address[lane] / word; each <= last; ++each)
+        request.access == Access::atomic ? void(++of_bank[each % banks]) : words.add(each);
     }
-    std::array<std::uint64_t, banks> of_bank{};
     for (std::size_t i = 0; i < words.count(); ++i) ++of_bank[words[i] % banks];
     cost.cost += *std::ranges::max_element(of_bank);
-    cost.least += words.count() > 0 ? 1 : 0;
+    cost.least += std::ranges::any_of(of_bank, [](std::uint64_t count) { return count > 0; }) ? 1 : 0;
   }
 }
 

@@ -8,6 +8,8 @@
 
 namespace temper::emulated::audit {
 
+enum class Access : std::uint8_t { read, write, atomic };
+
 struct Cost {
   std::uint64_t requests = 0, lanes = 0, cost = 0, least = 0;
   unsigned size = 0;
@@ -19,7 +21,7 @@ struct Cost {
 class Requests {
  public:
   /// `site` numbers places; those in shared memory are odd.
-  void add(unsigned warp, unsigned lane, std::uint32_t site, std::uintptr_t address, unsigned size, bool write);
+  void add(unsigned warp, unsigned lane, std::uint32_t site, std::uintptr_t address, unsigned size, Access access);
   /// Adds what the warp's lanes asked for since the last call to `costs`, by site.
   void close(unsigned warp, std::vector<Cost>& costs);
   /// Forgets it.
@@ -29,7 +31,7 @@ class Requests {
   struct Request {
     std::uint32_t lanes = 0;
     unsigned size = 0;
-    bool write = false;
+    Access access = Access::read;
     std::array<std::uintptr_t, 32> address;
   };
   struct AtSite {

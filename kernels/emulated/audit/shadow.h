@@ -67,7 +67,7 @@ class Heap {
   Cell& cell(std::uintptr_t address) const { return cells_[(address - begin_) / cell_bytes]; }
 
  private:
-  static constexpr std::size_t size = std::size_t{16} << 30;
+  static constexpr std::size_t size = std::size_t{64} << 30;  // of addresses; what is not touched costs nothing
   std::uintptr_t begin_ = 0;
   Cell* cells_ = nullptr;
   std::size_t used_ = 0;

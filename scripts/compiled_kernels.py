@@ -41,7 +41,11 @@ class Accepted:
     reason: str
 
 
-ACCEPTED: tuple[Accepted, ...] = ()
+# One register, in f32, which no training on a GPU uses; bf16 rows take half of them.
+ONE_LANE_STORES = "all lanes storing the same sums would save the register, but is a race"
+ACCEPTED: tuple[Accepted, ...] = tuple(
+    Accepted("layernorm.cu", "backward_kernel<float, 4, 2>", architecture, ONE_LANE_STORES) for architecture in ARCHITECTURES
+)
 
 ENTRY = re.compile(r"Compiling entry function '(\S+)' for '(\w+)'")
 FUNCTION = re.compile(r"Function properties for (\S+)")

@@ -94,8 +94,7 @@ __global__ void __launch_bounds__(threads) chunk_kernel(const T* qkv, AttentionE
 #pragma unroll
       for (int j = 0; j < step; ++j) total[j] += weights[key] * v[j];
     }
-#pragma unroll
-    for (int j = 0; j < step; ++j) group_sums[group * width + i * step + j] = total[j];
+    store_elements<step>(group_sums + group * width + i * step, total);
   }
   __syncthreads();
 

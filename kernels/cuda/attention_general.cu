@@ -41,7 +41,7 @@ struct Rows {
           load_vector(from + (first + row) * stride + first_column + column, values);
 #pragma unroll
         for (int j = 0; j < step; j += 4)
-          *reinterpret_cast<float4*>(&tile[row][column + j]) = {values[j], values[j + 1], values[j + 2], values[j + 3]};
+          store_elements<4>(&tile[row][column + j], {values[j], values[j + 1], values[j + 2], values[j + 3]});
       }
     } else {
 #pragma unroll 1

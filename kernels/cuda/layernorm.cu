@@ -93,7 +93,7 @@ __device__ __forceinline__ float2 row_reduce(float first, float second, float2 (
   float2 sums = {warp_reduce(first, Add{}), warp_reduce(second, Add{})};
   if constexpr (warps_per_row > 1) {
     const int warp = static_cast<int>(threadIdx.x) / 32;
-    exchange[warp] = sums;  // by all lanes, which have the same: asking for one costs registers that are spilled
+    if (threadIdx.x % 32 == 0) exchange[warp] = sums;
     __syncthreads();
     const float2* row = &exchange[warp / warps_per_row * warps_per_row];
     sums = row[0];

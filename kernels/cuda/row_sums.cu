@@ -49,8 +49,7 @@ __global__ void __launch_bounds__(warps * 32)
       for (int i = 0; i < width; ++i) sums[i] += values[i];
     }
   }
-#pragma unroll
-  for (int i = 0; i < width; ++i) shares[warp][lane * width + i] = sums[i];
+  store_elements<width>(&shares[warp][lane * width], sums);
   __syncthreads();
 
   const int offset = static_cast<int>(threadIdx.x);

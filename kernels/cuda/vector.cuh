@@ -1,4 +1,5 @@
-// 16-byte accesses: f32 in fours, bf16 in eights, as floats in registers.
+// 16-byte accesses: f32 in fours, bf16 in eights, as floats in registers. What is stored is one value first: compilers make one
+// access of it, where they may take a list apart.
 #pragma once
 
 #include <device/primitives.cuh>
@@ -70,15 +71,13 @@ __device__ __forceinline__ void load_vector_streaming(const float* from, float (
 }
 
 __device__ __forceinline__ void store_vector(bfloat16* to, const float (&in)[8]) { *reinterpret_cast<uint4*>(to) = pack(in); }
-__device__ __forceinline__ void store_vector(float* to, const float (&in)[4]) {
-  *reinterpret_cast<float4*>(to) = {in[0], in[1], in[2], in[3]};
-}
+__device__ __forceinline__ void store_vector(float* to, const float (&in)[4]) { *reinterpret_cast<float4*>(to) = pack(in); }
 
 __device__ __forceinline__ void store_vector_streaming(bfloat16* to, const float (&in)[8]) {
   __stcs(reinterpret_cast<uint4*>(to), pack(in));
 }
 __device__ __forceinline__ void store_vector_streaming(float* to, const float (&in)[4]) {
-  __stcs(reinterpret_cast<float4*>(to), float4{in[0], in[1], in[2], in[3]});
+  __stcs(reinterpret_cast<float4*>(to), pack(in));
 }
 
 /// One element, rounded to nearest even.
@@ -139,10 +138,12 @@ __device__ __forceinline__ void store_elements_streaming(float* to, const float 
 /// per thread and every other one.
 template <int width>
 __device__ __forceinline__ void store_low_precision(bfloat16* to, const float (&in)[width]) {
-  if constexpr (width == 1)
+  if constexpr (width == 1) {
     store_element(to, in[0]);
-  else
-    *reinterpret_cast<uint2*>(to) = {pack_bf16(in[0], in[1]), pack_bf16(in[2], in[3])};
+  } else {
+    const uint2 packed = {pack_bf16(in[0], in[1]), pack_bf16(in[2], in[3])};
+    *reinterpret_cast<uint2*>(to) = packed;
+  }
 }
 
 /// Whether all addresses are on 16-byte boundaries; a null pointer is.

@@ -6,6 +6,8 @@
 #include <numeric>
 #include <utility>
 
+#include "kernels/emulated/audit/observer.h"
+#include "kernels/emulated/sanitizer.h"
 #include "kernels/philox.h"
 
 namespace temper::emulated {
@@ -84,6 +86,8 @@ void Block::run(const std::string& kernel, Index3 grid, Index3 block, Index3 ind
   warp_count_ = (thread_count_ + 31) / 32;
   if (threads_.size() < thread_count_) threads_.resize(thread_count_);
   if (warps_.size() < warp_count_) warps_.resize(warp_count_);
+  audit::Observer* const audit = audit::linked();
+  if (audit != nullptr) audit->block_begins(*this, static_cast<unsigned>(warp_count_));
   arena_.begin_block(dynamic_shared_bytes);
   make_order(index.x + static_cast<std::uint64_t>(grid.x) * (index.y + static_cast<std::uint64_t>(grid.y) * index.z));
 
@@ -123,6 +127,7 @@ void Block::run(const std::string& kernel, Index3 grid, Index3 block, Index3 ind
       }
     }
   }
+  if (audit != nullptr) audit->block_ends();
   check_end();
 }
 
@@ -193,6 +198,7 @@ void Block::barrier(Site site) {
   }
   if (++barrier_.arrived < thread_count_) return sleep(&barrier_, "__syncthreads", site);
   barrier_.arrived = 0;
+  if (audit::Observer* const audit = audit::linked()) audit->barrier();
   wake(&barrier_);
 }
 
@@ -234,6 +240,7 @@ WarpMeeting& Block::join(const char* operation, std::uint32_t mask, Site site) {
 
 void Block::release(WarpMeeting& meeting) {
   const CudaThread& thread = current_thread();
+  if (audit::Observer* const audit = audit::linked()) audit->meeting(thread.linear / 32, meeting.mask);
   thread.warp->runnable |= meeting.mask;
   for (unsigned lane = 0; lane < thread.warp->order.size(); ++lane)
     if ((meeting.mask >> lane & 1) != 0) threads_[thread.linear - thread.lane() + lane].waits_for = nullptr;
@@ -245,6 +252,52 @@ void Block::leave(WarpMeeting& meeting, unsigned lane) {
   meeting.left |= 1u << lane;
   if (meeting.left == meeting.mask) meeting.operation = nullptr;
 }
+
+// ---- asynchronous copies ---------------------------------------------------------------------------------------------
+
+namespace {
+void perform(const AsyncCopy& copy) {
+  if (copy.bytes > 0) std::memcpy(copy.to, copy.from, copy.bytes);  // else `from` may be null
+  std::memset(static_cast<std::byte*>(copy.to) + copy.bytes, 0, copy.zero_bytes);
+}
+}  // namespace
+
+// Remembered, and its destination made NaN (and forbidden, with AddressSanitizer) until the thread waits for it; or done at once.
+void Block::start_copy(void* to, const void* from, std::size_t bytes, std::size_t zero_bytes) {
+  const AsyncCopy copy{to, from, bytes, zero_bytes, __builtin_return_address(0)};
+  if (audit::Observer* const audit = audit::linked()) audit->copy_started(copy);
+  if (lazy_copies()) {
+    std::memset(to, 0xFF, bytes + zero_bytes);
+    sanitizer::poison(to, bytes + zero_bytes);
+  } else {
+    perform(copy);
+  }
+  current_thread().copies.push_back(copy);
+}
+
+void Block::commit_copies() {
+  CudaThread& thread = current_thread();
+  const std::size_t committed = std::accumulate(thread.copy_groups.begin(), thread.copy_groups.end(), std::size_t{0});
+  thread.copy_groups.push_back(thread.copies.size() - committed);
+}
+
+void Block::wait_for_copies(std::size_t pending) {
+  CudaThread& thread = current_thread();
+  audit::Observer* const audit = audit::linked();
+  while (thread.copy_groups.size() > pending) {
+    const auto end = thread.copies.begin() + static_cast<std::ptrdiff_t>(thread.copy_groups.front());
+    for (auto copy = thread.copies.begin(); copy != end; ++copy) {
+      if (audit != nullptr) audit->copy_arrived(*copy);
+      if (!lazy_copies()) continue;
+      sanitizer::unpoison(copy->to, copy->bytes + copy->zero_bytes);
+      perform(*copy);
+    }
+    thread.copies.erase(thread.copies.begin(), end);
+    thread.copy_groups.erase(thread.copy_groups.begin());
+  }
+}
+
+// ---- shared memory -----------------------------------------------------------------------------------------------------
 
 std::byte* Block::shared_array(const void* declaration, std::size_t bytes, std::size_t alignment, Site site) {
   std::byte* memory = arena_.declared(declaration, bytes, alignment);

@@ -60,6 +60,7 @@ struct AsyncCopy {
   const void* from;
   std::size_t bytes;       ///< copied
   std::size_t zero_bytes;  ///< set to zero behind them
+  const void* place;       ///< return address of the call that issued it
 };
 
 class Block;
@@ -98,7 +99,7 @@ class Block {
   const Index3& grid() const { return grid_; }
   const Index3& dimensions() const { return dimensions_; }
   const Index3& index() const { return index_; }
-  SharedArena& arena() { return arena_; }
+  SharedArena& arena() const { return arena_; }
   bool lazy_copies() const { return execution_.lazy_copies; }
 
   /// Waits until all threads of the block have come.
@@ -108,6 +109,11 @@ class Block {
   void release(WarpMeeting& meeting);                      // the last lane, when `out` is filled
   void wait(WarpMeeting& meeting);                         // the others
   static void leave(WarpMeeting& meeting, unsigned lane);  // all, when they have read `out`
+
+  // Asynchronous copies of the calling thread.
+  void start_copy(void* to, const void* from, std::size_t bytes, std::size_t zero_bytes);
+  static void commit_copies();
+  void wait_for_copies(std::size_t pending);
 
   std::byte* shared_array(const void* declaration, std::size_t bytes, std::size_t alignment, Site site);
 

@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "kernels/emulated/audit/observer.h"
+
 namespace temper::emulated {
 
 namespace {
@@ -29,10 +31,14 @@ Memory& memory() {
 }
 
 void* Memory::allocate(Gpu& gpu, MemoryKind kind, std::size_t bytes) {
-  // Each allocation is a heap block of its own, so that AddressSanitizer sees what runs over its end.
   void* made = nullptr;
-  if (posix_memalign(&made, boundary, std::max<std::size_t>(bytes, 1)) != 0) return nullptr;
-  std::memset(made, nan_pattern, std::min(bytes, filled_bytes));
+  if (audit::Observer* const audit = audit::linked()) {
+    made = audit->allocate(bytes);
+  } else {
+    // Each allocation is a heap block of its own, so that AddressSanitizer sees what runs over its end.
+    if (posix_memalign(&made, boundary, std::max<std::size_t>(bytes, 1)) != 0) return nullptr;
+    std::memset(made, nan_pattern, std::min(bytes, filled_bytes));
+  }
   const std::scoped_lock lock(mutex_);
   allocations_[reinterpret_cast<std::uintptr_t>(made)] = {kind, &gpu, bytes};
   return made;
@@ -52,7 +58,10 @@ std::size_t Memory::release(void* memory) {
     bytes = found->second.bytes;
     allocations_.erase(found);
   }
-  std::free(memory);
+  if (audit::Observer* const audit = audit::linked())
+    audit->release(memory);
+  else
+    std::free(memory);
   return bytes;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/emulated/audit/observer.h"
 #include "kernels/emulated/sanitizer.h"
 
 namespace temper::emulated {
@@ -11,14 +12,13 @@ namespace temper::emulated {
 namespace {
 constexpr std::size_t boundary = 1024;
 constexpr std::size_t gap_bytes = 64;
-constexpr std::size_t slack = 64 * 1024;  // room for gaps, so that they do not count against the capacity
 constexpr std::byte gap_pattern{0xA5};
 constexpr int nan_pattern = 0xFF;
 }  // namespace
 
-SharedArena::SharedArena() : memory_(new std::byte[capacity + slack + boundary]) {
+SharedArena::SharedArena() : memory_(new std::byte[reach + boundary]) {
   const auto address = reinterpret_cast<std::uintptr_t>(memory_.get());
-  base_ = memory_.get() + (boundary - address % boundary) % boundary;
+  base_ = memory_.get() + margin + (boundary - address % boundary) % boundary;
 }
 
 SharedArena::~SharedArena() { sanitizer::unpoison(base_, capacity + slack); }
@@ -32,6 +32,7 @@ void SharedArena::begin_block(std::size_t dynamic_bytes) {
   std::memset(base_, nan_pattern, dynamic_bytes);
   add_gap();
   sanitizer::poison(base_ + used_, capacity + slack - used_);
+  if (audit::Observer* const audit = audit::linked()) audit->shared_array(0, dynamic_bytes);
 }
 
 void SharedArena::add_gap() {
@@ -54,6 +55,7 @@ std::byte* SharedArena::declared(const void* site, std::size_t bytes, std::size_
   arrays_.push_back({site, begin, begin + bytes});
   used_ = begin + bytes;
   add_gap();
+  if (audit::Observer* const audit = audit::linked()) audit->shared_array(begin, bytes);
   return base_ + begin;
 }
 

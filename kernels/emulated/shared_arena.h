@@ -13,6 +13,9 @@ namespace temper::emulated {
 class SharedArena {
  public:
   static constexpr std::size_t capacity = 227 * 1024;
+  static constexpr std::size_t slack = 64 * 1024;   ///< room for gaps, so that they do not count against the capacity
+  static constexpr std::size_t margin = 64 * 1024;  ///< before and behind, where only stray accesses go
+  static constexpr std::size_t reach = margin + capacity + slack + margin;
 
   SharedArena();
   ~SharedArena();

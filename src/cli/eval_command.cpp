@@ -125,7 +125,7 @@ void add_eval_command(CLI::App& app) {
       ->check(CLI::NonNegativeNumber);
   command->add_option("--batch", arguments->batch, "Sequences at a time; changes memory and speed alone")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 1 << 20));
   command->add_option("--hellaswag", arguments->hellaswag, "HellaSwag items: the original JSONL, or six lines an item");
   command->add_option("--items", arguments->items, "HellaSwag items to score; 0: all")
       ->capture_default_str()

@@ -16,6 +16,11 @@ AppendLog::AppendLog(const std::filesystem::path& path, int flags) : path_(path)
   if (!file_) throw_failure("open the log", path, errno);
   struct stat status {};
   if (::fstat(file_.get(), &status) != 0) throw_failure("examine the log", path, errno);
+  if (status.st_nlink > 1)
+    throw Error(
+        ExitCode::io,
+        "{}: has other names too (hard links), under which what is written here would change; copy the folder without links",
+        path.string());
   size_ = static_cast<std::uint64_t>(status.st_size);
 }
 

@@ -97,6 +97,10 @@ class FolderLock {
   FolderLock(const FolderLock&) = delete;
   FolderLock& operator=(const FolderLock&) = delete;
 
+  /// Error(ExitCode::io) where the folder of that name is another one by now: it was moved or removed under its holder, who must not
+  /// write into what took its place.
+  void check() const;
+
  private:
   std::filesystem::path path_;
   int descriptor_ = -1;

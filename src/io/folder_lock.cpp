@@ -58,6 +58,19 @@ FolderLock::FolderLock(const std::filesystem::path& folder) : path_(folder / "ru
   descriptor_ = file.release();
 }
 
+void FolderLock::check() const {
+  struct stat here {
+  }, there{};
+  if (::fstat(descriptor_, &here) == 0 && ::lstat(path_.c_str(), &there) == 0 && here.st_ino == there.st_ino &&
+      here.st_dev == there.st_dev)
+    return;
+  throw Error(
+      ExitCode::io,
+      "{}: was moved, removed or replaced while it was in use, so nothing more is written there; go on where it is now with "
+      "--out and --resume, from the last checkpoint that was saved before",
+      path_.parent_path().string());
+}
+
 FolderLock::~FolderLock() {
   // The file stays: unlinking it would let two processes lock two different files of the same name.
   static_cast<void>(::ftruncate(descriptor_, 0) == 0);

@@ -19,13 +19,13 @@ std::optional<double> finite_number(const Json& object, std::string_view key) {
 
 /// Timing is not among them: a table must come out the same on a machine that is busy.
 constexpr LoggedMetric logged_metrics[] = {
-    {"val_loss", true, "data.val"},
-    {"best_val_loss", true, "data.val"},
-    {"bits_per_byte", true, "data.val"},
-    {"loss", false, ""},
-    {"grad_norm", false, ""},
-    {"hellaswag_acc", false, "eval.hellaswag"},
-    {"hellaswag_acc_norm", false, "eval.hellaswag"},
+    {"val_loss", true, "data.val", "eval.tokens"},
+    {"best_val_loss", true, "data.val", "eval.tokens"},
+    {"bits_per_byte", true, "data.val", "eval.tokens"},
+    {"loss", false, "", ""},
+    {"grad_norm", false, "", ""},
+    {"hellaswag_acc", false, "eval.hellaswag", "eval.hellaswag_items"},
+    {"hellaswag_acc_norm", false, "eval.hellaswag", "eval.hellaswag_items"},
 };
 
 }  // namespace
@@ -50,7 +50,7 @@ std::optional<double> read_metric(const LoggedMetric& metric, const std::filesys
   if (metric.in_summary) return finite_number(read_json_if_whole(run / "summary.json"), metric.name);
   std::optional<double> last;
   const auto look = [&](const Json& line) {
-    if (const std::optional<double> value = finite_number(line, metric.name)) last = value;
+    if (line.contains(metric.name)) last = finite_number(line, metric.name);
   };
   for_json_lines(run / "metrics.jsonl", look, metric.name);
   return last;

@@ -15,6 +15,8 @@ struct LoggedMetric {
   std::string_view name;
   bool in_summary;         ///< a member of summary.json; otherwise the last line of metrics.jsonl that has it counts
   std::string_view needs;  ///< the key without which it is never logged; empty: always logged
+  std::string_view
+      share;  ///< of what that key names, how much is measured; runs with different ones of both are not to be compared
 };
 
 std::vector<std::string_view> metric_names();

@@ -4,6 +4,7 @@
 
 #include "config/validate.h"
 #include "io/error.h"
+#include "sweep/metric.h"
 #include "sweep/ranking.h"
 
 namespace temper {
@@ -53,9 +54,23 @@ void check_rungs_grow(const Sweep& sweep) {
 
 }  // namespace
 
+/// Results on different samples say nothing of each other.
+void check_measured_alike(const Sweep& sweep) {
+  const LoggedMetric& metric = find_metric(sweep.file.metric.name);
+  if (metric.needs.empty()) return;
+  for (const Configuration& configuration : sweep.configurations)
+    for (const Entry& entry : configuration.settings)
+      if (entry.path == metric.needs || entry.path == metric.share)
+        throw Error(ExitCode::usage,
+                    "{}: {} decides what metric.name {} is measured on, so configurations that differ in it cannot be "
+                    "ranked by it; take it out of the sweep, or choose another metric",
+                    entry.where, entry.path, metric.name);
+}
+
 Sweep make_sweep(SweepFile file, std::filesystem::path folder) {
   Sweep sweep{std::move(file), std::move(folder), {}, {}, {}};
   sweep.configurations = configurations(sweep.file);
+  check_measured_alike(sweep);
   sweep.notes = drop_repeated(sweep.file, sweep.configurations);
   // The longest first: what is wrong with a configuration itself is told as that.
   sweep.rungs.resize(rung_shares(sweep.file).size());

@@ -48,6 +48,7 @@ void compare_ranks(const TrainOptions& options, const RunData& data, const Train
 void initialize_weights(const RunConfig& config, Weights& weights) {
   if (!config.train.init_from) return weights.initialize(config.seed);
   const fs::path folder = *config.train.init_from;
+  if (fs::exists(folder / state_file_name)) verify_checkpoint(folder);
   const ModelConfig found = read_hf_config(folder);
   const ModelConfig& wanted = config.model;
   const auto same = [&](const char* key, std::int64_t there, std::int64_t here) {
@@ -211,7 +212,7 @@ std::vector<std::string> check_resumable(const TrainerState& saved, const Traine
   if (!problems.empty())
     throw Error(
         ExitCode::checkpoint,
-        "{} was saved by another run:{}\nGive the configuration it was started with, or start a new run with another --out.",
+        "{} was saved by another run:{}\n  Give the configuration it was started with, or start a new run with another --out.",
         checkpoint.string(), problems);
   return changes;
 }
@@ -237,6 +238,7 @@ RunData::RunData(const RunConfig& config)
   if (tokenizer) identity.add("data.tokenizer (" + config.data.tokenizer + ")", tokenizer->hash());
   inputs["data.train"] = train.fingerprint();
   if (val) inputs["data.val"] = val->fingerprint();
+  if (tokenizer) inputs["data.tokenizer"] = tokenizer->hash();
   if (!config.eval.hellaswag.empty()) inputs["eval.hellaswag"] = hash_file(config.eval.hellaswag);
   for (const auto* folder : {&config.train.init_from, &config.train.branch_from})
     if (*folder) identity.add("the model to start from (" + **folder + ")", tokenizer_of_model(**folder));
@@ -244,9 +246,30 @@ RunData::RunData(const RunConfig& config)
   if (val) identity.add_shards("data.val", val->origins());
 }
 
+namespace {
+/// A run that was ended before its first checkpoint begins again, as the run that it was.
+void check_begun(const TrainOptions& options, const RunData& data) {
+  const fs::path begun = options.run_directory / "config.json";
+  TrainerState then, now;
+  now.data_fingerprint = then.data_fingerprint = data.train.fingerprint();
+  then.config_json = read_file(begun);
+  now.config_json = config_to_json(options.config);
+  check_resumable(then, now, options.allowed_changes, begun);
+}
+}  // namespace
+
 RunInputs model_to_start_from(const TrainConfig& config) {
-  if (config.branch_from) return {{"train.branch_from", hash_file(fs::path(*config.branch_from) / state_file_name)}};
+  if (config.branch_from) {
+    if (!fs::exists(fs::path(*config.branch_from) / state_file_name))
+      throw Error(ExitCode::checkpoint,
+                  "train.branch_from: \"{}\" is no checkpoint; name one, such as runs/NAME/checkpoints/step-00001000",
+                  *config.branch_from);
+    return {{"train.branch_from", hash_file(fs::path(*config.branch_from) / state_file_name)}};
+  }
   if (!config.init_from) return {};
+  if (!fs::is_directory(*config.init_from))
+    throw Error(ExitCode::checkpoint, "train.init_from: \"{}\" is no folder; name that of a checkpoint or of a Hugging Face model",
+                *config.init_from);
   std::set<std::string> hashes;  // of one file or, in larger models, of several
   for (const fs::directory_entry& entry : fs::directory_iterator(*config.init_from)) {
     const std::string name = entry.path().filename().string();
@@ -268,6 +291,7 @@ StartedRun start_run(const TrainOptions& options, const RunData& data, const Che
   if (ranks.rank() == 0) {
     checkpoints.remove_leftovers();
     if (options.resume) newest = checkpoint_to_resume(options.run_directory, checkpoints);
+    if (options.resume && newest.empty()) check_begun(options, data);
   }
   const fs::path checkpoint = text_of_first(ranks, newest.string(), "the choice of a checkpoint");
 

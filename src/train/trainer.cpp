@@ -392,6 +392,7 @@ void Trainer::note_validation(const StepRecord& record) {
 
 /// All ranks do, together.
 void Trainer::save() {
+  if (lock_) lock_->check();
   if (metrics_) {
     metrics_->sync();
     state_.log_bytes = metrics_->bytes();
@@ -410,7 +411,7 @@ TrainSummary Trainer::finish(Ending ending) {
   summary.interrupted = ending == Ending::interrupted;
   summary.steps = state_.step;
   summary.first_val_loss = state_.first_val_loss;
-  summary.val_loss = state_.last_val_loss;
+  if (data_.val) summary.val_loss = state_.last_val_loss;
   summary.checkpoint = last_checkpoint_;
   if (summary.interrupted) {
     for (const std::string& lost : ranks_.exchange(lost_data_, "the reason to stop")) {
@@ -429,6 +430,7 @@ TrainSummary Trainer::finish(Ending ending) {
       summary.bits_per_byte = *summary.val_loss / std::numbers::ln2 / *bytes;
   }
   if (!first()) return summary;
+  lock_->check();
   write_summary(summary);
   progress_.print(draw_chart(read_loss_curves(path_ / "metrics.jsonl"), 72, 16, "steps"));
   return summary;

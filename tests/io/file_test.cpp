@@ -88,6 +88,9 @@ TEST(ReadFile, TakesRegularFilesOfABoundedSize) {
   for_lines("/dev/zero", look);
   EXPECT_TRUE(mentions(io_error([&] { FileWriter writer(pipe); }), "a pipe is in the file's place"));
   EXPECT_TRUE(mentions(io_error([&] { AppendLog log(pipe, 0); }), "a pipe is in the file's place"));
+  write_file_atomically(folder / "log", "a copy's too");
+  fs::create_hard_link(folder / "log", folder / "linked");
+  EXPECT_TRUE(mentions(io_error([&] { AppendLog log(folder / "linked", 0); }), "hard links"));
   for_lines(folder / "missing", look);
   EXPECT_TRUE(lines.empty());
   for_lines(sparse, look);
@@ -210,6 +213,19 @@ TEST(FolderLock, NamesTheHolder) {
     EXPECT_TRUE(mentions(message, folder.path().string())) << message;
   }
   EXPECT_NO_THROW(FolderLock(folder.path()));
+}
+
+TEST(FolderLock, AFolderThatWasMovedIsFound) {
+  const TemporaryFolder folder;
+  fs::create_directory(folder / "run");
+  const FolderLock lock(folder / "run");
+  lock.check();
+  fs::rename(folder / "run", folder / "moved");
+  EXPECT_TRUE(mentions(io_error([&] { lock.check(); }), "was moved, removed or replaced"));
+  fs::create_directory(folder / "run");
+  const FolderLock of_another(folder / "run");
+  EXPECT_TRUE(mentions(io_error([&] { lock.check(); }), "was moved, removed or replaced"));
+  of_another.check();
 }
 
 TEST(FolderLock, AKilledHolderIsNoObstacle) {

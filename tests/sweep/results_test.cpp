@@ -73,6 +73,25 @@ TEST_F(ResultsTest, TrialsOfDifferentDataAreNotRanked) {
   EXPECT_EQ(read_plan(data).count(TrialState::finished), 2u);
 }
 
+TEST_F(ResultsTest, ALossThatIsNotFiniteAtTheEndIsNoResult) {
+  const Sweep sweep = make(four + R"(, "metric": {"name": "loss"})");
+  for (const std::size_t i : {0, 1}) {
+    finish(sweep, 0, i, 0, 3.0);
+    std::ofstream(trial_folder(sweep.folder, sweep.trial(0, i, 0)) / "metrics.jsonl")
+        << "{\"step\":19,\"loss\":3.5}\n{\"step\":20,\"loss\":" << (i == 0 ? "null" : "3.25") << "}\n";
+  }
+  const std::vector<SweepResult> results = rank_configurations(sweep, read_plan(sweep));
+  EXPECT_EQ(results[0].configuration, 1u);
+  EXPECT_DOUBLE_EQ(results[0].metric->mean, 3.25);
+  EXPECT_FALSE(results[1].metric);
+}
+
+TEST_F(ResultsTest, WhatIsMeasuredOnDifferentSamplesIsNotRanked) {
+  refused(R"("parameters": {"eval.tokens": {"values": [64, 128]}})", {"sweep.json", "eval.tokens", "measured on"});
+  refused(R"("parameters": {"data.val": {"values": [["a.bin"], ["b.bin"]]}})", {"data.val", "val_loss"});
+  make(R"("parameters": {"eval.tokens": {"values": [64, 128]}}, "metric": {"name": "loss"})");
+}
+
 TEST_F(ResultsTest, AFolderOfAnotherTrialIsRefused) {
   const Sweep sweep = make(four);
   for (const std::size_t i : {0, 1}) finish(sweep, 0, i, 0, 3.0 + static_cast<double>(i));

@@ -223,6 +223,39 @@ TEST_P(TrainerTest, HellaSwagNeedsTokenizerAndValidation) {
   expect_error(ExitCode::usage, {"eval.hellaswag", "data.val"}, [&] { run(); });
 }
 
+TEST_P(TrainerTest, ARunWithoutACheckpointBeginsAgainAsItWas) {
+  std::filesystem::create_directories(folder / "run");
+  std::ofstream(folder / "run/config.json") << config_to_json(config);
+  config.seed = 5;
+  expect_error(ExitCode::checkpoint, {"seed", "cannot change"}, [&] { run(true); });
+  config.seed = tiny_config().seed;
+  EXPECT_EQ(run(true).steps, 6);
+}
+
+TEST_P(TrainerTest, AMovedFolderIsNotWrittenTo) {
+  auto scripted = std::make_unique<ScriptedRanks>([](const std::string& mine) { return std::vector<std::string>{mine}; }, 0, 1);
+  scripted->on_check = [&, steps = 0]() mutable {
+    if (++steps != 2) return;
+    std::filesystem::rename(folder / "run", folder / "moved");
+    std::filesystem::create_directories(folder / "run/checkpoints");
+  };
+  ranks = std::move(scripted);
+  expect_error(ExitCode::io, {"was moved"}, [&] { run(); });
+  EXPECT_TRUE(std::filesystem::is_empty(folder / "run/checkpoints"));
+}
+
+TEST_P(TrainerTest, ADamagedCheckpointIsNoModelToStartFrom) {
+  run();
+  std::filesystem::rename(folder / "run", folder / "earlier");
+  const std::filesystem::path from = folder / "earlier/checkpoints/step-00000006";
+  std::fstream(from / "model.safetensors", std::ios::in | std::ios::out | std::ios::binary).seekp(-3, std::ios::end) << '!';
+  config.train.init_from = from;
+  expect_error(ExitCode::checkpoint, {"model.safetensors", "does not match its hash"}, [&] { run(); });
+  std::filesystem::remove_all(folder / "run");
+  config.train.init_from = folder / "absent";
+  expect_error(ExitCode::checkpoint, {"train.init_from", "no folder"}, [&] { run(); });
+}
+
 TEST_P(TrainerTest, WeightsOfRanksAreComparedOnTheWay) {
   config.parallel.check_every = 2;
   ranks = std::make_unique<ScriptedRanks>(

@@ -96,10 +96,13 @@ cudaError_t fail(cudaError_t error, std::string why) {
 
 // ---- errors, devices -------------------------------------------------------------------------------------------------
 
+// A fault stays: it is the GPU's, everything else this thread's.
 cudaError_t cudaGetLastError() {
-  const cudaError_t last = host.last;
-  if (last != cudaErrorLaunchFailure) host.last = cudaSuccess;  // a fault stays
-  return last;
+  if (gpu_count() > 0) {
+    const Gpu::Lock lock(current_gpu().mutex);
+    if (!current_gpu().fault.empty()) return cudaErrorLaunchFailure;
+  }
+  return std::exchange(host.last, cudaSuccess);
 }
 
 const char* cudaGetErrorName(cudaError_t error) {

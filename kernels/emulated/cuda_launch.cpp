@@ -1,6 +1,7 @@
 // Launches, and what CUDA knows of kernels. How much shared memory one declares is known only when one of its blocks has run.
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -36,7 +37,7 @@ cudaError_t queue_kernel(const cudaLaunchConfig_t& config, const void* function,
       const std::size_t declared = gpu.grids.run(name, grid, block, dynamic, body);
       {
         const Gpu::Lock lock(gpu.mutex);
-        facts.declared_bytes = declared;
+        facts.declared_bytes = std::max(declared, facts.declared_bytes.value_or(0));  // not every block needs to come there
       }
       const std::size_t counted = declared + (asked ? 0 : dynamic);
       if (counted > Gpu::shared_without_asking)

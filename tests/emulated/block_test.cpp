@@ -259,6 +259,7 @@ TEST(Launch, AFaultEndsItAndAllThatTheGpuDoes) {
   EXPECT_EQ(behind, 0) << "what was queued behind the fault ran";
   EXPECT_THROW(launch("sound", deadlock_in_block, {dim3(40), dim3(64)}, stream, 99u, &behind), DeviceError);
   EXPECT_THROW(device.allocate(64), DeviceError);
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(cudaGetLastError(), cudaErrorLaunchFailure);
   run({}, {dim3(40), dim3(64)}, deadlock_in_block, 99u, &behind);  // on another GPU
   EXPECT_EQ(behind, 40);
 }

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <string>
 
+#include "io/error.h"
 #include "io/text.h"
 
 namespace temper {

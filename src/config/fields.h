@@ -131,8 +131,7 @@ template <class T>
 Value to_value(const std::vector<T>& held, const Names& = {}) {
   std::vector<Value> values;
   values.reserve(held.size());
-  for (const T& element : held)
-    values.push_back({element});
+  for (const T& element : held) values.push_back({element});
   return {std::move(values)};
 }
 template <class T>

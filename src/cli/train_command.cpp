@@ -39,7 +39,7 @@ std::string result_line(const TrainSummary& summary) {
     }
     out += "\n";
   }
-  return out + "checkpoint " + summary.checkpoint.string() + "\n";
+  return out + "checkpoint " + shown(summary.checkpoint.string()) + "\n";
 }
 
 /// The ranks that the launcher started, over NCCL on GPUs and MPI elsewhere; where it started one process, nobody.

@@ -18,6 +18,7 @@
 #include <string_view>
 
 #include "io/error.h"
+#include "io/text.h"
 
 namespace temper {
 
@@ -236,6 +237,9 @@ void Shard::read(std::int64_t first, std::span<std::uint16_t> to) const {
   if (time == written_at_) return;
   // A new time alone may come from touch(1), which is how files are kept from a cleaner of scratch disks.
   if (sample({}) != sampled_) lose("was overwritten");
+  tell("warning: " + path_.string() +
+       ": was written to or touched while in use; its ends and samples are as they were, `temper data "
+       "verify` compares all of it with the record of its making");
   written_at_ = time;
 }
 

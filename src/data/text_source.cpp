@@ -136,12 +136,19 @@ bool may_end_in_space(std::string_view text) {
   return three.starts_with("\xe2\x80"sv) && (last <= 0x8a || last == 0xa8 || last == 0xa9 || last == 0xaf);
 }
 
+/// Of what is no regular file, always the same.
+std::filesystem::file_time_type last_write(const std::filesystem::path& path) {
+  std::error_code absent;
+  return std::filesystem::is_regular_file(path, absent) ? std::filesystem::last_write_time(path, absent)
+                                                        : std::filesystem::file_time_type();
+}
+
 }  // namespace
 
 bool is_blank(std::string_view text) { return text.find_first_not_of(white_space) == std::string_view::npos; }
 
 TextFile::TextFile(const std::filesystem::path& path, const TextOptions& options, const std::filesystem::path& scratch)
-    : path_(path), options_(options), bytes_(path, scratch, options.decoding) {
+    : path_(path), written_at_(last_write(path)), options_(options), bytes_(path, scratch, options.decoding) {
   const std::string extension = inner_extension(path);
   const bool objects = begins_with_objects(contents());
   json_lines_ = extension == ".jsonl" || extension == ".ndjson" || (objects && extension != ".txt");
@@ -244,6 +251,8 @@ void TextFile::check(const TextFindings& found) const {
 }
 
 SourceRecord TextFile::record() const {
+  if (last_write(path_) != written_at_)
+    throw Error(ExitCode::data, "{}: was written to while it was read; run again when it is whole", path_.string());
   return {path_.filename().string(), input_bytes(), hash_bytes(bytes_.raw()), kind_, found_};
 }
 

@@ -66,6 +66,7 @@ class TextFile {
   void check_invalid(std::string_view contents);
 
   std::filesystem::path path_;
+  std::filesystem::file_time_type written_at_;  // of a regular file
   TextOptions options_;
   TextBytes bytes_;
   std::string kind_;

@@ -69,16 +69,24 @@ TrialStatus read_trial(const fs::path& folder, const Trial& trial, const Metric&
 }
 
 void check_trial_folder(const fs::path& folder, const Trial& trial) {
+  const auto check = [&](const fs::path& file, const std::string& found) {
+    if (found != trial.id)
+      throw Error(ExitCode::usage,
+                  "{}: is of configuration {}, and the folder's name of {}; remove the folder, and the trial runs again",
+                  file.string(), found, trial.id);
+  };
+  const Json summary = read_json_if_whole(folder / "summary.json");
+  if (summary.is_object() && summary.contains("config_id") && summary["config_id"].is_string())
+    check(folder / "summary.json", summary["config_id"].get<std::string>());
   const fs::path path = folder / "config.json";
   if (!fs::exists(path)) return;
-  constexpr const char* advice = "folders of trials are called by what they train; put it back, or remove the folder";
   std::string found;
   try {
     found = config_identity(config_from_json(read_config_file(path, "", "a file"), path.string()));
   } catch (const Error& error) {
-    throw Error(ExitCode::usage, "{}; {}", error.what(), advice);
+    throw Error(ExitCode::usage, "{}; remove the folder, and the trial runs again", error.what());
   }
-  if (found != trial.id) throw Error(ExitCode::usage, "{}: is the configuration of trial {}: {}", path.string(), found, advice);
+  check(path, found);
 }
 
 void prepare_trial(const fs::path& folder, const Trial& trial, const SweepFile& sweep, const Configuration& configuration) {

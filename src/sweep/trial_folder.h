@@ -41,7 +41,8 @@ std::filesystem::path trial_folder(const std::filesystem::path& sweep_folder, co
 
 TrialStatus read_trial(const std::filesystem::path& folder, const Trial& trial, const Metric& metric);
 
-/// Refuses a folder whose config.json is that of another trial, Error(ExitCode::usage): it was renamed or exchanged.
+/// Refuses a folder whose config.json or summary.json is of another configuration, Error(ExitCode::usage): it was renamed, or
+/// something else was trained in it.
 void check_trial_folder(const std::filesystem::path& folder, const Trial& trial);
 
 /// Makes the folder ready for a process to start in, and forgets an earlier failure.

@@ -5,7 +5,10 @@
 
 #include <array>
 #include <csignal>
+#include <string_view>
 #include <utility>
+
+#include "io/error.h"
 
 namespace temper {
 
@@ -56,6 +59,13 @@ const char* StopSignals::name() {
 void make_faults_errors() {
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
+  // There is no way back from it: whoever read goes on with nothing.
+  signal(SIGBUS, [](int) {
+    constexpr std::string_view message =
+        "temper: a file was cut short while it was read, or its disk failed; run again when it is whole\n";
+    [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, message.data(), message.size());
+    _exit(static_cast<int>(ExitCode::io));
+  });
 }
 
 void hold_stop_signals(bool hold) {

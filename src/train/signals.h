@@ -19,7 +19,8 @@ class StopSignals {
   static const char* name();
 };
 
-/// A closed pipe and a file that would grow beyond its limit (ulimit -f) are errors of the write, not the end of the process.
+/// A closed pipe and a file that would grow beyond its limit (ulimit -f) are errors of the write, not the end of the process. A mapped
+/// file that is cut short under its reader ends it with ExitCode::io.
 void make_faults_errors();
 
 /// Keeps stop signals waiting, also across exec, until somebody listens.

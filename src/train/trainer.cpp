@@ -439,6 +439,7 @@ TrainSummary Trainer::finish(Ending ending) {
 void Trainer::write_summary(const TrainSummary& summary) const {
   const nlohmann::ordered_json json = {
       {"name", config_.name},
+      {"config_id", config_identity(config_)},
       {"steps", state_.step},
       {"tokens", state_.next_window * config_.model.n_ctx},
       {"parameters", engine_.weights.layout().parameter_count()},

@@ -179,6 +179,20 @@ TEST(TextFile, BytesThatAreNotUtf8FollowThePolicy) {
   EXPECT_TRUE(with.first_bad.starts_with("line 2: byte ff at offset 10")) << with.first_bad;
 }
 
+TEST(TextFile, AChangeWhileItIsReadIsFound) {
+  const TemporaryFolder folder;
+  const std::filesystem::path path = put_file(folder / "a.txt", "some text\n");
+  const TextFile file(path, {}, folder.path());
+  file.record();
+  std::filesystem::last_write_time(path, std::filesystem::last_write_time(path) + std::chrono::seconds(1));
+  try {
+    file.record();
+    ADD_FAILURE() << "not found";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::data);
+  }
+}
+
 TEST(TextFile, KindsAreKnownByContent) {
   const TemporaryFolder folder;
   const auto kind = [&](const std::string& name, const std::string& contents) {

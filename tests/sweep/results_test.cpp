@@ -111,9 +111,12 @@ TEST_F(ResultsTest, AFolderOfAnotherTrialIsRefused) {
     std::filesystem::rename(folder_ / "aside", folder(1));
   };
   exchange();
-  refused("is the configuration of trial " + sweep.trial(0, 1, 0).id);
+  refused("is of configuration " + sweep.trial(0, 1, 0).id);
   exchange();
   EXPECT_EQ(rank_configurations(sweep, read_plan(sweep)).front().configuration, 0u);
+  std::ofstream(folder(0) / "summary.json") << R"({"steps": 20, "val_loss": 1, "config_id": "0123456789abcdef"})";
+  refused("summary.json: is of configuration 0123456789abcdef");
+  std::filesystem::remove(folder(0) / "summary.json");
   std::ofstream(folder(0) / "config.json") << "";
   refused("config.json");
 }

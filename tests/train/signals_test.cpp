@@ -6,7 +6,12 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <filesystem>
 #include <utility>
+
+#include "io/error.h"
+#include "io/file.h"
+#include "tests/io/temporary_folder.h"
 
 namespace temper {
 namespace {
@@ -61,6 +66,20 @@ TEST(SignalsDeathTest, TheSecondOneEndsTheProcess) {
         std::raise(SIGINT);
       },
       testing::ExitedWithCode(128 + SIGINT), "");
+}
+
+TEST(SignalsDeathTest, AFileThatIsCutShortEndsTheProcessWithAWord) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(
+      {
+        make_faults_errors();
+        const TemporaryFolder folder;
+        write_file_atomically(folder / "f", std::string(100'000, 'x'));
+        const MappedFile file(folder / "f");
+        std::filesystem::resize_file(folder / "f", 10);
+        _exit(static_cast<int>(file.bytes()[90'000]));
+      },
+      testing::ExitedWithCode(static_cast<int>(ExitCode::io)), "cut short while it was read");
 }
 
 TEST(SignalsDeathTest, AClosedPipeIsNoDeath) {

@@ -238,6 +238,8 @@ RunData::RunData(const RunConfig& config)
   if (tokenizer) identity.add("data.tokenizer (" + config.data.tokenizer + ")", tokenizer->hash());
   inputs["data.train"] = train.fingerprint();
   if (val) inputs["data.val"] = val->fingerprint();
+  if (const auto bytes = val ? val->origins().bytes_per_token() : std::nullopt)
+    inputs["data.val"] += fmt::format(", {} bytes per token", *bytes);  // which the sidecar knows and the tokens do not
   if (tokenizer) inputs["data.tokenizer"] = tokenizer->hash();
   if (!config.eval.hellaswag.empty()) inputs["eval.hellaswag"] = hash_file(config.eval.hellaswag);
   for (const auto* folder : {&config.train.init_from, &config.train.branch_from})

@@ -32,6 +32,16 @@ TEST(JsonLines, AResumedLogIsCutToWhatTheCheckpointRecorded) {
   EXPECT_EQ(log.size(), read_file(folder / "m").size());
 }
 
+TEST(JsonLines, ALogThatWasEditedLosesNoHalfLine) {
+  const TemporaryFolder folder;
+  write_file_atomically(folder / "m", "{\"edited\":1}\n{\"step\":1}\n");
+  testing::internal::CaptureStderr();
+  JsonLinesFile log(folder / "m", 20);
+  EXPECT_NE(testing::internal::GetCapturedStderr().find("missing or changed"), std::string::npos);
+  log.append("{}");
+  EXPECT_EQ(read_file(folder / "m"), "{\"edited\":1}\n{}\n");
+}
+
 TEST(JsonLines, ANewRunBeginsEmpty) {
   const TemporaryFolder folder;
   write_file_atomically(folder / "m", "{\"old\":1}\n");

@@ -137,7 +137,7 @@ TEST_P(TrainerTest, AResumeOnAnotherSampleStartsItsLossesAnew) {
     const Json after = summary_file();
     EXPECT_EQ(after["val_tokens"], config.eval.tokens);
     EXPECT_EQ(after["val_fingerprint"] == before["val_fingerprint"], config.data.val[0] == easy);
-    EXPECT_EQ(after["inputs"]["data.val"], after["val_fingerprint"]);
+    EXPECT_TRUE(after["inputs"]["data.val"].get<std::string>().starts_with(after["val_fingerprint"].get<std::string>()));
     EXPECT_EQ(after["val_loss"], metrics().back()["val_loss"]);
     EXPECT_EQ(after["first_val_loss"], after["val_loss"]) << "of the one validation there was";
     EXPECT_EQ(after["best_val_loss"], after["val_loss"]);

@@ -192,6 +192,7 @@ void run(const SweepArguments& arguments, ExitCode& exit_code) {
   }
   if (here) disown_slurm_tasks(out);
   const SweepOutcome outcome = run_sweep(sweep, *executor, arguments.retry_failed);
+  lock.check();
   report_end(sweep, outcome, exit_code);
 }
 

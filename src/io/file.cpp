@@ -180,6 +180,8 @@ std::uint64_t free_bytes(const std::filesystem::path& path) {
 
 FileWriter::FileWriter(const std::filesystem::path& path) : path_(path) {
   HashState state = new_hash_state();
+  std::error_code absent;  // what has other names keeps its contents under them
+  if (const auto names = std::filesystem::hard_link_count(path, absent); !absent && names > 1) ::unlink(path.c_str());
   Descriptor file = open_descriptor(path, O_WRONLY | O_CREAT | O_TRUNC);
   if (!file) throw_failure("create", path, errno);
   descriptor_ = file.release();

@@ -91,6 +91,8 @@ TEST(ReadFile, TakesRegularFilesOfABoundedSize) {
   write_file_atomically(folder / "log", "a copy's too");
   fs::create_hard_link(folder / "log", folder / "linked");
   EXPECT_TRUE(mentions(io_error([&] { AppendLog log(folder / "linked", 0); }), "hard links"));
+  FileWriter(folder / "linked").close();
+  EXPECT_EQ(read_file(folder / "log"), "a copy's too") << "under its other name";
   for_lines(folder / "missing", look);
   EXPECT_TRUE(lines.empty());
   for_lines(sparse, look);

@@ -10,6 +10,7 @@
 #include <initializer_list>
 #include <limits>
 #include <map>
+#include <sstream>
 #include <utility>
 #include <vector>
 
@@ -134,11 +135,12 @@ struct Key {
   auto operator<=>(const Key&) const = default;
 
   std::string text() const {
-    std::string all = "m=" + std::to_string(m) + " n=" + std::to_string(n) + " k=" + std::to_string(k) + " " + temper::name_of(a) +
-                      (a_transposed ? " a^T" : " a") + (b_transposed ? " b^T" : " b") + (accumulate ? " += " : " = ") +
-                      temper::name_of(d) + " " + name_of(epilogue) + (bias ? " with bias" : "") + " aligned";
-    for (const std::uint32_t one : alignment) all += " " + std::to_string(one);
-    return all;
+    std::ostringstream all;
+    all << "m=" << m << " n=" << n << " k=" << k << ' ' << temper::name_of(a) << (a_transposed ? " a^T" : " a")
+        << (b_transposed ? " b^T" : " b") << (accumulate ? " += " : " = ") << temper::name_of(d) << ' ' << name_of(epilogue)
+        << (bias ? " with bias" : "") << " aligned";
+    for (const std::uint32_t one : alignment) all << ' ' << one;
+    return all.str();
   }
 };
 

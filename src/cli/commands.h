@@ -53,7 +53,8 @@ std::string algorithm_cache();
 /// So many threads as `asked` wants, or with a note on stderr fewer: more than processors would only wait for each other.
 int within_processors(int threads, const char* asked);
 
-/// The device a configuration asks for, and the threads of the host. `automatic` takes a GPU where there is one; `temper doctor` says why there is none.
+/// The device a configuration asks for, and the threads of the host. `automatic` takes a GPU where there is one; `temper doctor`
+/// says why there is none.
 /// precision bf16 or tf32 is refused (Error(ExitCode::usage)) where the device has no instructions for it. `gpu`: which of the
 /// GPUs, as CudaOptions::device.
 std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision, std::int64_t gpu = 0);

@@ -59,8 +59,8 @@ FolderLock::FolderLock(const std::filesystem::path& folder) : path_(folder / "ru
 }
 
 void FolderLock::check() const {
-  struct stat here {
-  }, there{};
+  struct stat here {};
+  struct stat there {};
   if (::fstat(descriptor_, &here) == 0 && ::lstat(path_.c_str(), &there) == 0 && here.st_ino == there.st_ino &&
       here.st_dev == there.st_dev)
     return;

@@ -157,6 +157,16 @@ fs::path checkpoint_to_resume(const fs::path& run, const CheckpointFolder& check
   return {};
 }
 
+/// A run that was ended before its first checkpoint begins again, as the run that it was.
+void check_begun(const TrainOptions& options, const RunData& data) {
+  const fs::path begun = options.run_directory / "config.json";
+  TrainerState then, now;
+  now.data_fingerprint = then.data_fingerprint = data.train.fingerprint();
+  then.config_json = read_file(begun);
+  now.config_json = config_to_json(options.config);
+  check_resumable(then, now, options.allowed_changes, begun);
+}
+
 }  // namespace
 
 void note_saved(const fs::path& run_directory) {
@@ -247,18 +257,6 @@ RunData::RunData(const RunConfig& config)
   identity.add_shards("data.train", train.origins());
   if (val) identity.add_shards("data.val", val->origins());
 }
-
-namespace {
-/// A run that was ended before its first checkpoint begins again, as the run that it was.
-void check_begun(const TrainOptions& options, const RunData& data) {
-  const fs::path begun = options.run_directory / "config.json";
-  TrainerState then, now;
-  now.data_fingerprint = then.data_fingerprint = data.train.fingerprint();
-  then.config_json = read_file(begun);
-  now.config_json = config_to_json(options.config);
-  check_resumable(then, now, options.allowed_changes, begun);
-}
-}  // namespace
 
 RunInputs model_to_start_from(const TrainConfig& config) {
   if (config.branch_from) {

@@ -11,6 +11,7 @@
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/gemm_kernels.h"
 #include "kernels/cpu/isa_kernels.h"
+#include "kernels/host_device.h"
 
 namespace temper::cpu {
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "kernels/check.h"
+#include "kernels/host_device.h"
 
 namespace temper::cpu {
 
@@ -19,7 +20,7 @@ void Buffer::Free::operator()(char* memory) const noexcept { std::free(memory); 
 
 std::size_t Buffer::rounded(std::size_t bytes) {
   const std::size_t alignment = alignment_of(bytes);
-  return (bytes + alignment - 1) / alignment * alignment;
+  return ceil_div(bytes, alignment) * alignment;
 }
 
 char* Buffer::reserve(std::size_t bytes) {

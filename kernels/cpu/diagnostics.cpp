@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/host_device.h"
 
 namespace temper::cpu {
 
@@ -94,8 +95,8 @@ void CpuOps::run(const op::Precondition& args) {
 void CpuOps::run(const op::Histogram& args) {
   constexpr std::int64_t most_blocks = 64;
   const std::int64_t count = args.x.numel(), bins = args.counts.numel();
-  const std::int64_t block = std::max(block_elements, block_count(count, most_blocks));
-  const std::int64_t blocks = block_count(count, block);
+  const std::int64_t block = std::max(block_elements, ceil_div(count, most_blocks));
+  const std::int64_t blocks = ceil_div(count, block);
   std::vector<std::int32_t> parts(static_cast<std::size_t>(blocks * bins));
   const DiagnosticKernels& kernels = diagnostic_kernels();
   parallel_blocks(count, block, [&](std::int64_t first, std::int64_t last) {

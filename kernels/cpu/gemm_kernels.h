@@ -9,11 +9,10 @@
 #include <cstdint>
 
 #include "kernels/cpu/isa_table.h"
+#include "kernels/host_device.h"
 #include "kernels/tensor.h"
 
 namespace temper::cpu {
-
-constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 /// A strip of up to tile_rows (A) or tile_columns (B) vectors of length `depth` inside a row-major matrix.
 struct Strip {
@@ -40,7 +39,7 @@ struct GemmKernels {
   /// c[tile_rows][c_stride] = or += the product of `depth` (a multiple of depth_unit) steps of two panels.
   void (*multiply)(std::int64_t depth, const void* a, const void* b, float* c, std::int64_t c_stride, bool accumulate);
 
-  std::int64_t padded(std::int64_t depth) const { return (depth + depth_unit - 1) / depth_unit * depth_unit; }
+  std::int64_t padded(std::int64_t depth) const { return ceil_div(depth, depth_unit) * depth_unit; }
   std::size_t panel_a_bytes(std::int64_t depth) const { return static_cast<std::size_t>(padded(depth) * tile_rows) * packed_size; }
   std::size_t panel_b_bytes(std::int64_t depth) const {
     return static_cast<std::size_t>(padded(depth) * tile_columns) * packed_size;

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/host_device.h"
 
 namespace temper::cpu {
 
@@ -32,8 +33,8 @@ void CpuOps::run(const op::LayernormBackward& args) {
       args.dresidual.data, args.dx.data};
   const LayernormKernels& kernels = layernorm_kernels();
 
-  const std::int64_t rows_per_part = std::max(fewest_rows_per_part, block_count(rows, most_parts));
-  const std::int64_t part_count = block_count(rows, rows_per_part);
+  const std::int64_t rows_per_part = std::max(fewest_rows_per_part, ceil_div(rows, most_parts));
+  const std::int64_t part_count = ceil_div(rows, rows_per_part);
   float* parts = workspace_.floats(part_count * 2 * columns);
   parallel_blocks(rows, rows_per_part, [&](std::int64_t first, std::int64_t last) {
     float* part = parts + first / rows_per_part * 2 * columns;

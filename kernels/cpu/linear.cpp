@@ -1,4 +1,5 @@
 #include "kernels/cpu/linear.h"
+#include "kernels/host_device.h"
 
 #include <omp.h>
 

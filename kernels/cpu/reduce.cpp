@@ -4,13 +4,14 @@
 
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/host_device.h"
 
 namespace temper::cpu {
 
 namespace {
 
 double reduce(double (*block_sum)(const float*, std::int64_t), const float* values, std::int64_t count, Workspace& workspace) {
-  const std::int64_t blocks = block_count(count, block_elements);
+  const std::int64_t blocks = ceil_div(count, block_elements);
   double* partial = workspace.doubles(blocks);
   parallel_blocks(count, block_elements, [&](std::int64_t first, std::int64_t last) {
     partial[first / block_elements] = block_sum(values + first, last - first);

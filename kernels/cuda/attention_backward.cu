@@ -12,6 +12,7 @@
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/families.h"
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/host_device.h"
 
 namespace temper::TEMPER_BACKEND {
 
@@ -20,7 +21,7 @@ namespace {
 // What the second pass needs of the queries, by tiles of 64: lse * log2(e), then delta. Behind T lse is infinite, so that P is 0.
 constexpr int statistics_per_tile = 2 * streamed_rows;
 std::int64_t statistics_count(std::int64_t pairs, std::int64_t positions) {
-  return pairs * ((positions + streamed_rows - 1) / streamed_rows) * statistics_per_tile;
+  return pairs * ceil_div(positions, streamed_rows) * statistics_per_tile;
 }
 
 template <int D>
@@ -62,11 +63,11 @@ __global__ void __launch_bounds__(query_gradient_tuning<D>.threads(), query_grad
   constexpr int stages = 2 * upstream_tile,
                 out_tile = stages + 2 * tile_size;  // a stage: keys, then values; `out` is the second at first
 
-  const int end = extents.positions, tiles = parts(end, rows);
+  const int end = extents.positions, tiles = ceil_div(end, rows);
   const BlockWork work = block_work(extents.pairs, tiles);
   const int first_row = (tiles - 1 - work.rank) * rows;
   const int last_row = first_row + rows < end ? first_row + rows : end;
-  const int key_tiles = parts(last_row, streamed_rows);
+  const int key_tiles = ceil_div(last_row, streamed_rows);
   const int stride = static_cast<int>(extents.packed_stride());
   const std::int64_t plain = extents.plain(work.pair);
   const bfloat16* const keys = qkv + extents.packed(work.pair, 1);
@@ -109,7 +110,7 @@ __global__ void __launch_bounds__(query_gradient_tuning<D>.threads(), query_grad
       const int row = warp_row + m * 16 + lane / 4 + half * 8;
       lse_log2[m][half] =
           row < end ? lse[static_cast<std::int64_t>(work.pair) * end + row] * log2_e : std::numeric_limits<float>::infinity();
-      const int statistics_tiles = parts(end, streamed_rows), tile = row / streamed_rows;
+      const int statistics_tiles = ceil_div(end, streamed_rows), tile = row / streamed_rows;
       if (lane % 4 == 0 && tile < statistics_tiles) {
         float* const to = statistics + (static_cast<std::int64_t>(work.pair) * statistics_tiles + tile) * statistics_per_tile;
         to[row % streamed_rows] = lse_log2[m][half];
@@ -173,7 +174,7 @@ __global__ void __launch_bounds__(key_gradient_tuning<D>.threads(), key_gradient
   constexpr int stages = 2 * value_tile;  // a stage: queries, then dout; two of them, and their statistics
   constexpr int stage_statistics = stages + 4 * tile_size, statistics_bytes = statistics_per_tile * static_cast<int>(sizeof(float));
 
-  const int end = extents.positions, tiles = parts(end, rows), query_tiles = parts(end, streamed_rows);
+  const int end = extents.positions, tiles = ceil_div(end, rows), query_tiles = ceil_div(end, streamed_rows);
   const BlockWork work = block_work(extents.pairs, tiles);
   const int first_row = work.rank * rows;
   const int stride = static_cast<int>(extents.packed_stride());
@@ -260,7 +261,7 @@ template <int D>
 void backward_tiles(ConstTensorView dout, ConstTensorView qkv, ConstTensorView out, ConstTensorView lse,
                     const AttentionExtents& extents, TensorView dqkv, float* statistics, Stream& stream) {
   const auto shape = [&](const AttentionTuning& tuning, std::size_t shared_bytes) {
-    const int blocks = extents.pairs * parts(extents.positions, tuning.rows());
+    const int blocks = extents.pairs * ceil_div(extents.positions, tuning.rows());
     return LaunchShape{dim3(static_cast<unsigned>(blocks)), dim3(static_cast<unsigned>(tuning.threads())), shared_bytes};
   };
   launch("attention_backward dQ", query_gradient_kernel<D>, shape(query_gradient_tuning<D>, query_gradient_shared_bytes<D>), stream,

@@ -4,6 +4,7 @@
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/vector.cuh"
+#include "kernels/host_device.h"
 
 namespace temper::TEMPER_BACKEND {
 
@@ -117,7 +118,7 @@ __global__ void __launch_bounds__(threads) chunk_kernel(const T* qkv, AttentionE
 template <typename T>
 __global__ void __launch_bounds__(threads) join_kernel(AttentionExtents extents, int start, Partials partials, T* out) {
   const int row_head = static_cast<int>(blockIdx.x), row = row_head / extents.heads, head = row_head % extents.heads;
-  const int chunks = parts(start + row % extents.positions + 1, keys_per_block);
+  const int chunks = ceil_div(start + row % extents.positions + 1, keys_per_block);
 
   float largest = Maximum::identity, sum = 0.0f;
   for (int chunk = 0; chunk < chunks; ++chunk) largest = Maximum{}(largest, partials.at(row_head, chunk)[0]);
@@ -149,7 +150,7 @@ template <typename T, int step>
 void attend(ConstTensorView qkv, const AttentionExtents& extents, std::int64_t start, TensorView key_cache, TensorView value_cache,
             TensorView out, Workspace& workspace, Stream& stream) {
   const std::int64_t row_heads = qkv.shape[0] * extents.positions * extents.heads;
-  Partials partials = {nullptr, extents.width, parts(static_cast<int>(start) + extents.positions, keys_per_block)};
+  Partials partials = {nullptr, extents.width, ceil_div(static_cast<int>(start) + extents.positions, keys_per_block)};
   if (partials.chunks > 1)
     partials.of =
         static_cast<float*>(workspace.get(scratch_size(row_heads * partials.chunks * (extents.width + 2), sizeof(float))));

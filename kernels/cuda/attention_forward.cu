@@ -3,6 +3,7 @@
 #include "kernels/cuda/attention_tiles.cuh"
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/host_device.h"
 
 namespace temper::TEMPER_BACKEND {
 
@@ -63,11 +64,11 @@ __global__ void __launch_bounds__(forward_tuning<D>.threads(), forward_tuning<D>
 
   constexpr int query_tile = 0, stages = bytes_of<D>(rows);  // a stage: keys, then values; two of them
 
-  const int end = extents.positions, tiles = parts(end, rows);
+  const int end = extents.positions, tiles = ceil_div(end, rows);
   const BlockWork work = block_work(extents.pairs, tiles);
   const int first_row = (tiles - 1 - work.rank) * rows;
   const int last_row = first_row + rows < end ? first_row + rows : end;
-  const int key_tiles = parts(last_row, streamed_rows);
+  const int key_tiles = ceil_div(last_row, streamed_rows);
   const int stride = static_cast<int>(extents.packed_stride());
   const bfloat16* const keys = qkv + extents.packed(work.pair, 1);
   const bfloat16* const values = qkv + extents.packed(work.pair, 2);
@@ -139,7 +140,7 @@ __global__ void __launch_bounds__(forward_tuning<D>.threads(), forward_tuning<D>
 
 template <int D>
 void forward_tiles(ConstTensorView qkv, const AttentionExtents& extents, TensorView out, TensorView lse, Stream& stream) {
-  const int blocks = extents.pairs * parts(extents.positions, forward_tuning<D>.rows());
+  const int blocks = extents.pairs * ceil_div(extents.positions, forward_tuning<D>.rows());
   launch("attention_forward", forward_tiles_kernel<D>,
          {dim3(static_cast<unsigned>(blocks)), dim3(forward_tuning<D>.threads()), forward_shared_bytes<D>}, stream,
          qkv.as<bfloat16>(), extents, extents.scale(), out.as<bfloat16>(), lse.as<float>());

@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/vector.cuh"
+#include "kernels/host_device.h"
 
 namespace temper::TEMPER_BACKEND {
 
@@ -152,7 +153,7 @@ __global__ void __launch_bounds__(threads, blocks)
   Tile* const tiles = dynamic_shared<Tile>();
   Tile &queries = tiles[0], &keys = tiles[1], &values = tiles[2], &probabilities = tiles[3];
 
-  const int end = extents.positions, slices = parts(extents.width, tile_rows), query_tiles = parts(end, tile_rows);
+  const int end = extents.positions, slices = ceil_div(extents.width, tile_rows), query_tiles = ceil_div(end, tile_rows);
   const BlockWork work = block_work(extents.pairs, query_tiles);
   const int query_tile = query_tiles - 1 - work.rank, first_query = query_tile * tile_rows;
   const int own_slice = static_cast<int>(blockIdx.y);
@@ -259,7 +260,7 @@ __global__ void __launch_bounds__(threads, blocks)
   Tile* const tiles = dynamic_shared<Tile>();
   Tile &queries = tiles[0], &upstream = tiles[1], &keys = tiles[2], &values = tiles[3], &ds = tiles[4];
 
-  const int end = extents.positions, slices = parts(extents.width, tile_rows), query_tiles = parts(end, tile_rows);
+  const int end = extents.positions, slices = ceil_div(extents.width, tile_rows), query_tiles = ceil_div(end, tile_rows);
   const BlockWork work = block_work(extents.pairs, query_tiles);
   const int query_tile = query_tiles - 1 - work.rank, first_query = query_tile * tile_rows;
   const int own_slice = static_cast<int>(blockIdx.y);
@@ -305,7 +306,7 @@ __global__ void __launch_bounds__(threads, blocks)
   Tile* const tiles = dynamic_shared<Tile>();
   Tile &queries = tiles[0], &upstream = tiles[1], &keys = tiles[2], &values = tiles[3], &probabilities = tiles[4], &ds = tiles[5];
 
-  const int end = extents.positions, slices = parts(extents.width, tile_rows), query_tiles = parts(end, tile_rows);
+  const int end = extents.positions, slices = ceil_div(extents.width, tile_rows), query_tiles = ceil_div(end, tile_rows);
   const BlockWork work = block_work(extents.pairs, query_tiles);
   const int key_tile = work.rank, first_key = key_tile * tile_rows;
   const int own_slice = static_cast<int>(blockIdx.y);
@@ -350,8 +351,8 @@ __global__ void __launch_bounds__(threads, blocks)
 }
 
 LaunchShape shape_for(const AttentionExtents& extents, int shared_tiles) {
-  return {dim3(static_cast<unsigned>(extents.pairs * parts(extents.positions, tile_rows)),
-               static_cast<unsigned>(parts(extents.width, tile_rows))),
+  return {dim3(static_cast<unsigned>(extents.pairs * ceil_div(extents.positions, tile_rows)),
+               static_cast<unsigned>(ceil_div(extents.width, tile_rows))),
           dim3(threads), static_cast<std::size_t>(shared_tiles) * sizeof(Tile)};
 }
 
@@ -366,9 +367,8 @@ void backward_of(ConstTensorView dout, ConstTensorView qkv, ConstTensorView out,
                  const AttentionExtents& extents, TensorView dqkv, float* deltas, Stream& stream) {
   const BackwardInputs<T> in = {dout.as<T>(), qkv.as<T>(), lse.as<float>(), deltas};
   const std::int64_t rows = static_cast<std::int64_t>(extents.pairs) * extents.positions;
-  launch("attention_backward delta", delta_kernel<T>,
-         {dim3(static_cast<unsigned>((rows * 32 + threads - 1) / threads)), dim3(threads)}, stream, in.dout, out.as<T>(), extents,
-         deltas);
+  launch("attention_backward delta", delta_kernel<T>, {dim3(static_cast<unsigned>(ceil_div(rows * 32, threads))), dim3(threads)},
+         stream, in.dout, out.as<T>(), extents, deltas);
   const bool vectors = rows_of_vectors<T>(extents.width, {qkv.data, dout.data});
   launch("attention_backward dQ", query_gradient_kernel<T>, shape_for(extents, 5), stream, in, extents, extents.scale(), vectors,
          dqkv.as<T>());

@@ -13,9 +13,6 @@ namespace temper::TEMPER_BACKEND {
 
 inline constexpr float log2_e = 1.4426950408889634f;
 
-/// How many parts of `size` cover `count`.
-constexpr int parts(int count, int size) { return (count + size - 1) / size; }
-
 struct AttentionExtents {
   int positions;  ///< T
   int heads;      ///< H

@@ -41,7 +41,7 @@ inline bool fits_tiles(DType dtype, const AttentionExtents& extents, std::initia
 
 // ---- tiles of rows [.., D] in dynamic shared memory -------------------------------------------------------------------
 
-/// A tile is named by the byte where it begins, a multiple of 1,024. Offsets stay 32-bit integers up to the access itself, and
+/// A tile is named by the byte where it begins, a multiple of 1,024 from the first. Offsets stay 32-bit integers up to the access itself, and
 /// column steps are exclusive ors on them, so that one register addresses a whole tile.
 template <int D>
 constexpr int bytes_of(int rows) {

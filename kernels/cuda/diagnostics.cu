@@ -7,6 +7,7 @@
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/segments.cuh"
 #include "kernels/cuda/vector.cuh"
+#include "kernels/host_device.h"
 
 namespace temper::TEMPER_BACKEND {
 
@@ -30,8 +31,8 @@ struct Slices {
 };
 
 __device__ __forceinline__ Slices slices_of(std::int64_t rows) {
-  const std::int64_t each = max((rows + most_slices - 1) / most_slices, least_rows);
-  return {each, (rows + each - 1) / each};
+  const std::int64_t each = max(ceil_div(rows, most_slices), least_rows);
+  return {each, ceil_div(rows, each)};
 }
 
 // Of one row.
@@ -227,8 +228,8 @@ void CudaOps::queue(const op::Histogram& args) {
   constexpr std::int64_t per_block = std::int64_t{threads} * unroll;
   const std::int64_t resident = std::int64_t{stream_.device().multiprocessors()} * histogram_blocks;
   // Counts are exact in any order, so the grid may follow the machine.
-  const dim3 grid(static_cast<unsigned>(std::clamp<std::int64_t>((count + per_block - 1) / per_block, 1, resident)),
-                  static_cast<unsigned>((bins + window - 1) / window));
+  const dim3 grid(static_cast<unsigned>(std::clamp<std::int64_t>(ceil_div(count, per_block), 1, resident)),
+                  static_cast<unsigned>(ceil_div(bins, window)));
   launch("histogram", histogram_kernel, {grid, dim3(threads)}, stream_, args.x.as<float>(), count, static_cast<double>(args.scale),
          static_cast<int>(bins), args.counts.as<int>());
 }

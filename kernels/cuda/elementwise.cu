@@ -3,6 +3,7 @@
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/gelu.cuh"
 #include "kernels/cuda/vector.cuh"
+#include "kernels/host_device.h"
 
 namespace temper::TEMPER_BACKEND {
 
@@ -64,8 +65,8 @@ template <int width, typename Function, typename To, typename... From>
 void map_by(const char* name, const Function& function, Stream& stream, std::int64_t count, To* to, const From*... from) {
   constexpr std::int64_t per_block = threads * width;
   void (*const kernel)(Function, std::int64_t, To*, const From*...) = map_kernel<width, Function, To, From...>;
-  launch(name, kernel, {dim3(static_cast<unsigned>((count + per_block - 1) / per_block)), dim3(threads)}, stream, function, count,
-         to, from...);
+  launch(name, kernel, {dim3(static_cast<unsigned>(ceil_div(count, per_block))), dim3(threads)}, stream, function, count, to,
+         from...);
 }
 
 // `width` elements per thread where all tensors lie on 16-byte boundaries.

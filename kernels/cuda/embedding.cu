@@ -1,6 +1,7 @@
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/families.h"
 #include "kernels/cuda/vector.cuh"
+#include "kernels/host_device.h"
 
 namespace temper::TEMPER_BACKEND {
 
@@ -45,7 +46,7 @@ struct TokenGradient {
   float* dwte;
   float* partials;  ///< [windows, parts, columns]
 
-  __host__ __device__ int windows() const { return (count + window - 1) / window; }
+  __host__ __device__ int windows() const { return ceil_div(count, window); }
   __device__ __forceinline__ float* partial(int of_window, Part part) const {
     return partials + (static_cast<std::int64_t>(of_window) * parts + part) * columns;
   }
@@ -177,14 +178,13 @@ __global__ void __launch_bounds__(warps * 32)
   store_elements<width>(dwpe + element, sums);
 }
 
-unsigned blocks_for(std::int64_t count, int per_block) { return static_cast<unsigned>((count + per_block - 1) / per_block); }
-
 template <typename T, int width>
 void launch_forward(ConstTensorView tokens, ConstTensorView wte, ConstTensorView wpe, std::int64_t first_position, TensorView out,
                     Stream& stream) {
   const std::int64_t rows = tokens.numel(), columns = out.shape[2];
-  launch("embedding_forward", forward_kernel<T, width>, {dim3(blocks_for(rows, warps)), dim3(warps * 32)}, stream,
-         tokens.as<std::int32_t>(), wte.as<T>(), wpe.as<T>() + first_position * columns, out.as<T>(), rows, out.shape[1], columns);
+  launch("embedding_forward", forward_kernel<T, width>, {dim3(static_cast<unsigned>(ceil_div(rows, warps))), dim3(warps * 32)},
+         stream, tokens.as<std::int32_t>(), wte.as<T>(), wpe.as<T>() + first_position * columns, out.as<T>(), rows, out.shape[1],
+         columns);
 }
 
 template <typename T>
@@ -199,15 +199,15 @@ void forward_of(ConstTensorView tokens, ConstTensorView wte, ConstTensorView wpe
 template <typename T, int width>
 void launch_backward(ConstTensorView dout, TensorView dwpe, Write write_wpe, TokenGradient tokens, Stream& stream) {
   tokens.slices = (tokens.columns + 32 * width - 1) / (32 * width);
-  const LaunchShape shape = {dim3(blocks_for(static_cast<std::int64_t>(tokens.windows()) * tokens.slices, warps)),
-                             dim3(warps * 32)};
+  const LaunchShape shape = {
+      dim3(static_cast<unsigned>(ceil_div(static_cast<std::int64_t>(tokens.windows()) * tokens.slices, warps))), dim3(warps * 32)};
   launch("embedding_windows", sum_windows_kernel<T, width>, shape, stream, dout.as<T>(), tokens);
   launch("embedding_long_runs", sum_long_runs_kernel<width>, shape, stream, tokens);
 
   const std::int64_t row_elements = dout.shape[1] * dout.shape[2];
   launch("position_gradient", position_gradient_kernel<T, width>,
-         {dim3(blocks_for(row_elements, warps * 32 * width)), dim3(warps * 32)}, stream, dout.as<T>(), dwpe.as<float>(),
-         dout.shape[0], row_elements, write_wpe == Write::accumulate);
+         {dim3(static_cast<unsigned>(ceil_div(row_elements, warps * 32 * width))), dim3(warps * 32)}, stream, dout.as<T>(),
+         dwpe.as<float>(), dout.shape[0], row_elements, write_wpe == Write::accumulate);
 }
 
 template <typename T>
@@ -221,7 +221,7 @@ void backward_of(ConstTensorView dout, TensorView dwpe, Write write_wpe, const T
 }  // namespace
 
 std::size_t embedding_backward_scratch_bytes(std::int64_t tokens, std::int64_t n_embd) {
-  return token_sort_scratch_bytes(tokens) + scratch_size((tokens + window - 1) / window * parts * n_embd, sizeof(float));
+  return token_sort_scratch_bytes(tokens) + scratch_size(ceil_div(tokens, window) * parts * n_embd, sizeof(float));
 }
 
 void CudaOps::queue(const op::EmbeddingForward& args) {

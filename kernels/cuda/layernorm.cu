@@ -2,6 +2,7 @@
 #include "kernels/cuda/families.h"
 #include "kernels/cuda/layernorm_arguments.cuh"
 #include "kernels/cuda/layernorm_rows.cuh"
+#include "kernels/host_device.h"
 
 namespace temper::TEMPER_BACKEND {
 
@@ -27,7 +28,7 @@ constexpr std::int64_t most_parts_narrow = 512, most_parts_wide = 256;
 
 std::int64_t part_count(std::int64_t rows, std::int64_t columns) {
   const std::int64_t most = columns <= 3 * chunk_columns ? most_parts_narrow : most_parts_wide;
-  return std::clamp((rows + backward_warps - 1) / backward_warps, std::int64_t{1}, most);
+  return std::clamp(ceil_div(rows, backward_warps), std::int64_t{1}, most);
 }
 
 template <typename T, int chunks, bool with_residual>
@@ -192,7 +193,7 @@ void forward_in_registers(const LayernormForward<T>& a, Stream& stream) {
   if constexpr (chunks < most_forward_chunks)
     if (a.columns > chunks * chunk_columns) return forward_in_registers<T, with_residual, chunks + 1>(a, stream);
   launch("layernorm_forward", forward_kernel<T, chunks, with_residual>,
-         {dim3(static_cast<unsigned>((a.rows + forward_warps - 1) / forward_warps)), dim3(forward_warps * 32)}, stream, a);
+         {dim3(static_cast<unsigned>(ceil_div(a.rows, forward_warps))), dim3(forward_warps * 32)}, stream, a);
 }
 
 template <typename T, int warps_per_row, int chunks>

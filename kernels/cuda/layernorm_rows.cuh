@@ -4,6 +4,7 @@
 
 #include <device/runtime.h>
 #include "kernels/cuda/layernorm_arguments.cuh"
+#include "kernels/host_device.h"
 
 namespace temper::TEMPER_BACKEND::layernorm_rows {
 
@@ -109,9 +110,7 @@ __global__ void __launch_bounds__(column_threads) backward_partials_kernel(Layer
   a.partials[(static_cast<std::int64_t>(a.parts) + blockIdx.y) * a.columns + column] = dbeta;
 }
 
-inline LaunchShape row_grid(std::int64_t rows) {
-  return {dim3(static_cast<unsigned>((rows + warps - 1) / warps)), dim3(warps * 32)};
-}
+inline LaunchShape row_grid(std::int64_t rows) { return {dim3(static_cast<unsigned>(ceil_div(rows, warps))), dim3(warps * 32)}; }
 
 template <typename T, int width>
 void forward(const LayernormForward<T>& a, Stream& stream) {
@@ -120,9 +119,9 @@ void forward(const LayernormForward<T>& a, Stream& stream) {
 
 template <typename T, int width>
 void backward(const LayernormBackward<T>& a, Stream& stream) {
-  const dim3 grid(static_cast<unsigned>((a.columns + column_threads - 1) / column_threads), static_cast<unsigned>(a.parts));
+  const dim3 grid(static_cast<unsigned>(ceil_div(a.columns, column_threads)), static_cast<unsigned>(a.parts));
   launch("layernorm_backward_partials", backward_partials_kernel<T>, {grid, dim3(column_threads)}, stream, a,
-         (a.rows + a.parts - 1) / a.parts);
+         ceil_div(a.rows, a.parts));
   launch("layernorm_backward_rows", backward_input_kernel<T, width>, row_grid(a.rows), stream, a);
 }
 

@@ -6,6 +6,7 @@
 #include "kernels/cuda/norm_control.cuh"
 #include "kernels/cuda/segments.cuh"
 #include "kernels/cuda/vector.cuh"
+#include "kernels/host_device.h"
 
 namespace temper::TEMPER_BACKEND {
 
@@ -97,7 +98,7 @@ __device__ __forceinline__ RowSums direct_row(const ElementUpdate<Rule>& update,
 template <typename Work>
 __device__ __forceinline__ void for_chunks(UnitWalk& walk, const ParameterSegment& segment, const Work& work) {
   const std::int64_t elements = elements_of(segment);
-  walk.segment((elements + chunk - 1) / chunk, [&](std::int64_t number) {
+  walk.segment(ceil_div(elements, chunk), [&](std::int64_t number) {
     work(segment.offset + number * chunk, static_cast<int>(min(elements - number * chunk, std::int64_t{chunk})));
   });
 }

@@ -13,9 +13,10 @@ struct Add {
     return a + b;
   }
 };
+/// One instruction; of a NaN and a number the number.
 struct Maximum {
   static constexpr float identity = -3.402823466e38f;
-  __device__ __forceinline__ float operator()(float a, float b) const { return a > b ? a : b; }
+  __device__ __forceinline__ float operator()(float a, float b) const { return fmaxf(a, b); }
 };
 
 /// Over `width` neighbouring lanes (a power of two); all 32 lanes take part.

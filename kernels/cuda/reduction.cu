@@ -6,6 +6,7 @@
 #include "kernels/cuda/families.h"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/vector.cuh"
+#include "kernels/host_device.h"
 
 namespace temper::TEMPER_BACKEND {
 
@@ -26,7 +27,7 @@ struct Square {
 
 int blocks_for(std::int64_t count) {
   constexpr std::int64_t per_block = threads * vector_width<float> * unroll;
-  return static_cast<int>(std::clamp<std::int64_t>((count + per_block - 1) / per_block, 1, most_blocks));
+  return static_cast<int>(std::clamp<std::int64_t>(ceil_div(count, per_block), 1, most_blocks));
 }
 
 // First stage: one number per block, of the elements that the size alone gives it. Everything is added in double: the conversions

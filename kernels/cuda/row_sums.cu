@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/vector.cuh"
+#include "kernels/host_device.h"
 
 namespace temper::TEMPER_BACKEND {
 
@@ -17,7 +18,7 @@ constexpr std::int64_t most_blocks = 1056;  // of 256 columns each: eight for ea
 
 std::int64_t part_count(std::int64_t rows, std::int64_t columns) {
   const std::int64_t slices = (columns + 255) / 256;
-  return std::clamp((rows + fewest_rows - 1) / fewest_rows, std::int64_t{1}, std::max(most_blocks / slices, std::int64_t{1}));
+  return std::clamp(ceil_div(rows, fewest_rows), std::int64_t{1}, std::max(most_blocks / slices, std::int64_t{1}));
 }
 
 // Block (x, y) sums part y of the rows over the columns that its warps' lanes cover side by side, into row y of `partials`.
@@ -66,7 +67,7 @@ void launch_partials(ConstTensorView dy, std::int64_t parts, float* partials, St
   const std::int64_t slices = (columns + 32 * width - 1) / (32 * width);
   launch("bias_partials", bias_partials_kernel<T, width>,
          {dim3(static_cast<unsigned>(slices), static_cast<unsigned>(parts)), dim3(warps * 32)}, stream, dy.as<T>(), rows, columns,
-         (rows + parts - 1) / parts, partials);
+         ceil_div(rows, parts), partials);
 }
 
 template <typename T>
@@ -92,7 +93,7 @@ __global__ void __launch_bounds__(share_warps * 32)
   TEMPER_SHARED(float, shares, [share_warps][32]);
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * 32 + lane;
-  const std::int64_t share = (count + share_warps - 1) / share_warps;
+  const std::int64_t share = ceil_div(count, share_warps);
   const std::int64_t first = warp * share, last = min(first + share, count);
 
   float sum = 0.0f;

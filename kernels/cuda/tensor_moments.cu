@@ -5,6 +5,7 @@
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/segments.cuh"
 #include "kernels/cuda/vector.cuh"
+#include "kernels/host_device.h"
 
 namespace temper::TEMPER_BACKEND {
 
@@ -25,9 +26,9 @@ struct Slices {
 };
 
 __device__ __forceinline__ Slices slices_of(std::int64_t elements) {
-  const std::int64_t units = (elements + slice_unit - 1) / slice_unit;
-  const std::int64_t size = (units + most_slices - 1) / most_slices * slice_unit;
-  return {size, size > 0 ? (elements + size - 1) / size : 0};
+  const std::int64_t units = ceil_div(elements, slice_unit);
+  const std::int64_t size = ceil_div(units, most_slices) * slice_unit;
+  return {size, size > 0 ? ceil_div(elements, size) : 0};
 }
 
 __device__ __forceinline__ void add(TensorMoments& sums, float gradient, float moment) {
@@ -135,8 +136,8 @@ std::size_t tensor_moments_scratch_bytes(std::int64_t segment_count) {
 void CudaOps::queue(const op::TensorScales& args) {
   if (args.segments.count == 0) return;
   launch("tensor_scales", tensor_scales_kernel,
-         {dim3(static_cast<unsigned>((args.segments.count + threads - 1) / threads)), dim3(threads)}, stream_, args.settings,
-         args.moments, args.segments.first, args.segments.count, args.scalars, args.smoothed, args.scales);
+         {dim3(static_cast<unsigned>(ceil_div(args.segments.count, threads))), dim3(threads)}, stream_, args.settings, args.moments,
+         args.segments.first, args.segments.count, args.scalars, args.smoothed, args.scales);
 }
 
 }  // namespace temper::TEMPER_BACKEND

@@ -1,4 +1,5 @@
 #include "kernels/cuda/families.h"
+#include "kernels/host_device.h"
 
 #include <bit>
 
@@ -124,7 +125,7 @@ __global__ void __launch_bounds__(threads)
   }
 }
 
-int tile_count(std::int64_t count) { return static_cast<int>((count + tile - 1) / tile); }
+int tile_count(std::int64_t count) { return static_cast<int>(ceil_div(count, tile)); }
 
 std::size_t list_bytes(std::int64_t count) { return scratch_size(count, sizeof(std::int32_t)); }
 

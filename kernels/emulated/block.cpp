@@ -88,7 +88,7 @@ void Block::run(const std::string& kernel, Index3 grid, Index3 block, Index3 ind
   if (warps_.size() < warp_count_) warps_.resize(warp_count_);
   audit::Observer* const audit = audit::linked();
   if (audit != nullptr) audit->block_begins(*this, static_cast<unsigned>(warp_count_));
-  arena_.begin_block(dynamic_shared_bytes);
+  arena_.begin_block(dynamic_shared_bytes, execution.shared_bytes);
   make_order(index.x + static_cast<std::uint64_t>(grid.x) * (index.y + static_cast<std::uint64_t>(grid.y) * index.z));
 
   for (std::size_t w = 0; w < warp_count_; ++w) {
@@ -303,7 +303,7 @@ std::byte* Block::shared_array(const void* declaration, std::size_t bytes, std::
   std::byte* memory = arena_.declared(declaration, bytes, alignment);
   if (memory == nullptr)
     fault("an array of " + std::to_string(bytes) + " bytes brings shared memory to more than the " +
-              std::to_string(SharedArena::capacity) + " bytes that there are",
+              std::to_string(arena_.most_bytes()) + " bytes that there are",
           site);
   return memory;
 }

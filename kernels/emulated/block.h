@@ -28,6 +28,7 @@ struct Execution {
   std::uint64_t seed = 1;   ///< order in which warps and their lanes are resumed: 0 ascending, 1 descending, otherwise shuffled
   bool lazy_copies = true;  ///< asynchronous copies take effect at the wait (finds missing waits); false: when issued
   int os_threads = 2;       ///< blocks that run at once
+  std::size_t shared_bytes = SharedArena::capacity;  ///< that a block may have: 227 KiB on sm_90, 99 on 8.6, 8.9 and 12.0
 };
 
 struct Index3 {

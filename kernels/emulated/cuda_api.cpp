@@ -149,7 +149,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   properties->totalGlobalMem = Gpu::memory_bytes;
   properties->major = 9;
   properties->multiProcessorCount = 2;  // enough that work is split over blocks, few enough that small shapes fill them
-  properties->sharedMemPerBlockOptin = SharedArena::capacity;
+  properties->sharedMemPerBlockOptin = gpu(device).execution.shared_bytes;
   return cudaSuccess;
 }
 

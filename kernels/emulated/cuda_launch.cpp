@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <device/range.h>
+#include "kernels/emulated/audit/observer.h"
 #include "kernels/emulated/gpu.h"
 
 using namespace temper::emulated;
@@ -33,7 +34,8 @@ cudaError_t queue_kernel(const cudaLaunchConfig_t& config, const void* function,
                                              " bytes of dynamic shared memory, " + std::to_string(most) +
                                              (asked ? " were asked for" : " are there without asking"));
     // What a kernel declares is known only when one of its blocks has run.
-    config.stream->push({[&gpu, &facts, name, grid, block, dynamic, asked, body = std::move(body)] {
+    config.stream->push({[&gpu, &facts, function, name, grid, block, dynamic, asked, body = std::move(body)] {
+      if (audit::Observer* const audit = audit::linked()) audit->launch_begins({name, function, grid, block, dynamic});
       const std::size_t declared = gpu.grids.run(name, grid, block, dynamic, body);
       {
         const Gpu::Lock lock(gpu.mutex);
@@ -67,7 +69,7 @@ cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribu
   Gpu& gpu = current_gpu();
   return on(gpu, [&](Gpu::Lock&) {
     KernelFacts& facts = gpu.kernels[function];
-    const auto most = static_cast<int>(SharedArena::capacity - facts.declared_bytes.value_or(0));
+    const auto most = static_cast<int>(gpu.execution.shared_bytes - facts.declared_bytes.value_or(0));
     if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 || value > most)
       return fail(cudaErrorInvalidValue,
                   std::to_string(value) + " bytes of dynamic shared memory; at most " + std::to_string(most) + " can be asked for");

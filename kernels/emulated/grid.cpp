@@ -56,7 +56,6 @@ std::string shape_problem(Index3 grid, Index3 block) {
 
 std::size_t GridRunner::run(const std::string& kernel, Index3 grid, Index3 block, std::size_t dynamic_shared_bytes,
                             const std::function<void()>& body) {
-  if (audit::Observer* const audit = audit::linked()) audit->launch_begins(kernel);
   const std::uint64_t blocks = static_cast<std::uint64_t>(grid.x) * grid.y * grid.z;
   std::atomic<std::uint64_t> next{0};
   std::mutex mutex;

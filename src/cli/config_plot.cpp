@@ -8,6 +8,7 @@
 #include "config/fields.h"
 #include "config/run_config.h"
 #include "config/validate.h"
+#include "kernels/host_device.h"
 #include "optim/hyperparameters.h"
 #include "train/progress.h"
 
@@ -38,7 +39,7 @@ std::string decay_label(DecayMode decay) {
 }  // namespace
 
 std::vector<SchedulePoint> schedule_points(const RunConfig& config) {
-  const std::int64_t steps = total_steps(config), stride = (steps + most_points - 1) / most_points;
+  const std::int64_t steps = total_steps(config), stride = ceil_div(steps, most_points);
   const Hyperparameters numbers(resolved_optimizer(config.optimizer),
                                 Schedule(config.schedule, steps, config.batch.tokens_per_step));
   std::vector<SchedulePoint> points;

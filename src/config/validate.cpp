@@ -12,6 +12,9 @@ namespace {
 
 using Problems = std::vector<std::string>;
 
+/// That of kernels/host_device.h, which this room does not include.
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
 /// "4096 or 8192": the multiples of `unit` around `number`, positive and not above `most`.
 std::string nearest_multiples(std::int64_t number, std::int64_t unit, std::int64_t most) {
   const std::int64_t below = number / unit * unit;
@@ -39,8 +42,8 @@ void check_heads(const ModelConfig& model, Problems& problems) {
   } else if (model.n_embd / model.n_head > largest_head) {
     problems.push_back("model.n_embd / model.n_head is " + std::to_string(model.n_embd) + " / " + std::to_string(model.n_head) +
                        " = " + std::to_string(model.n_embd / model.n_head) + ", but a head is at most " +
-                       std::to_string(largest_head) + " wide; use n_head " +
-                       std::to_string((model.n_embd + largest_head - 1) / largest_head) + " or more");
+                       std::to_string(largest_head) + " wide; use n_head " + std::to_string(ceil_div(model.n_embd, largest_head)) +
+                       " or more");
   }
 }
 
@@ -139,8 +142,6 @@ namespace {
 
 std::int64_t tokens_of_micro_batch(const RunConfig& config) { return config.batch.micro_batch * config.model.n_ctx; }
 
-std::int64_t rounded_up(std::int64_t number, std::int64_t unit) { return (number + unit - 1) / unit; }
-
 /// Nearest whole number to a / b, halves up; a and b positive.
 std::int64_t rounded(std::int64_t a, std::int64_t b) { return (2 * a + b) / (2 * b); }
 
@@ -169,12 +170,12 @@ std::int64_t total_steps(const RunConfig& config) {
   std::int64_t left = config.train.tokens.value_or(0), steps = 0;
   for (; steps < config.schedule.batch_warmup_steps && left > 0; ++steps)
     left -= micro_batches_at(config, steps) * tokens_of_micro_batch(config);
-  return left > 0 ? steps + rounded_up(left, config.batch.tokens_per_step) : steps;
+  return left > 0 ? steps + ceil_div(left, config.batch.tokens_per_step) : steps;
 }
 
 std::int64_t warmup_steps(const ScheduleConfig& schedule, std::int64_t total, std::int64_t tokens_per_step) {
   if (schedule.warmup_steps) return *schedule.warmup_steps;
-  if (schedule.warmup_tokens) return rounded_up(*schedule.warmup_tokens, tokens_per_step);
+  if (schedule.warmup_tokens) return ceil_div(*schedule.warmup_tokens, tokens_per_step);
   return std::llround(schedule.warmup_fraction.value_or(0.0) * static_cast<double>(total));
 }
 

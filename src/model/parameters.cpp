@@ -1,6 +1,7 @@
 #include "model/parameters.h"
 
 #include "io/error.h"
+#include "kernels/host_device.h"
 
 namespace temper {
 
@@ -8,7 +9,7 @@ namespace {
 
 constexpr std::int64_t alignment = 64;  // elements: 256 bytes in f32, 128 in bf16
 
-std::int64_t round_up(std::int64_t value, std::int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+std::int64_t round_up(std::int64_t value, std::int64_t multiple) { return ceil_div(value, multiple) * multiple; }
 
 struct SizeLimit {
   const char* name;

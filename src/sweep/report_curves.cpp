@@ -13,6 +13,7 @@
 #include "config/validate.h"
 #include "io/file.h"
 #include "io/json.h"
+#include "kernels/host_device.h"
 #include "optim/measurements.h"
 
 namespace temper {
@@ -87,7 +88,7 @@ class Thinning {
 
  private:
   void thin(std::int64_t limit) {
-    if (stride_ > 0) stride_ *= (std::max<std::int64_t>(1, total_ / stride_) + limit - 1) / limit;
+    if (stride_ > 0) stride_ *= ceil_div(std::max<std::int64_t>(1, total_ / stride_), limit);
   }
 
   std::int64_t total_, stride_, last_;

@@ -14,6 +14,7 @@
 #include "io/file.h"
 #include "io/text.h"
 #include "kernels/check.h"
+#include "kernels/host_device.h"
 #include "kernels/machine.h"
 #include "train/checkpoint.h"
 #include "train/engine.h"
@@ -99,7 +100,7 @@ void check_disk(const TrainOptions& options, std::uint64_t checkpoint, std::uint
                 "a checkpoint of this model has a file of about {}, and files of this process may have {} (ulimit -f); raise it",
                 format_bytes(largest), format_bytes(file_size_limit()));
   // One more than are kept: the new one is whole before an old one goes.
-  const std::int64_t saves = wanted.every > 0 ? (total_steps(options.config) + wanted.every - 1) / wanted.every : 1;
+  const std::int64_t saves = wanted.every > 0 ? ceil_div(total_steps(options.config), wanted.every) : 1;
   const std::int64_t at_once = std::min(saves, wanted.keep + 1);
   const std::uint64_t all = checkpoint * static_cast<std::uint64_t>(at_once);
   fs::path folder = fs::absolute(options.run_directory);

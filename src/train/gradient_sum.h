@@ -16,6 +16,7 @@
 #include "config/run_config.h"
 #include "distributed/communicator.h"
 #include "kernels/device_memory.h"
+#include "kernels/host_device.h"
 #include "model/gpt2.h"
 #include "model/weights.h"
 #include "optim/optimizer.h"
@@ -32,7 +33,7 @@ class GradientSum {
   // ---- a step, in this order -------------------------------------------------------------------------------------------
 
   void begin(std::int64_t micro_batches);
-  std::int64_t rounds() const { return (micro_batches_ + ranks_.size() - 1) / ranks_.size(); }
+  std::int64_t rounds() const { return ceil_div(micro_batches_, ranks_.size()); }
   /// The micro-batch that this rank computes in a round, or -1.
   std::int64_t micro_batch(std::int64_t round) const;
   /// How its gradients, and its loss, are to be written.

@@ -13,6 +13,7 @@
 #include "io/error.h"
 #include "io/file.h"
 #include "io/json.h"
+#include "kernels/host_device.h"
 #include "train/agreement.h"
 #include "train/device_peak.h"
 #include "train/metrics.h"
@@ -177,7 +178,7 @@ Ending Trainer::take_steps() {
 /// This rank's micro-batches of a step whose windows begin there.
 BatchPlan Trainer::batches_of_step(std::int64_t step, std::int64_t first_window) const {
   const std::int64_t B = config_.batch.micro_batch;
-  const std::int64_t number = (micro_batches_at(config_, step) - ranks_.rank() + ranks_.size() - 1) / ranks_.size();
+  const std::int64_t number = ceil_div(micro_batches_at(config_, step) - ranks_.rank(), ranks_.size());
   return {first_window + ranks_.rank() * B, B, ranks_.size() * B, std::max<std::int64_t>(0, number)};
 }
 

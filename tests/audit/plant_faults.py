@@ -148,7 +148,7 @@ class Build:
 def finds(program: Path, tests: str) -> bool:
     """Whether a test fails, or nothing comes of it at all."""
     try:
-        ran = subprocess.run([program, "--gtest_brief=1", f"--gtest_filter={tests}"], capture_output=True, text=True, timeout=TEST_SECONDS)
+        ran = subprocess.run([program, "--gtest_brief=1", "--gtest_fail_fast", f"--gtest_filter={tests}"], capture_output=True, text=True, timeout=TEST_SECONDS)
     except subprocess.TimeoutExpired:
         return True
     if ran.returncode == 0 and not re.search(r"[1-9]\d* tests? from", ran.stdout):
@@ -180,9 +180,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=7200, help="no fault is begun later")
     parser.add_argument("--kind", default="", help="only kinds that contain this")
+    parser.add_argument("--place", default="", help="only places that contain this: attention_tiles.cuh:61")
     parser.add_argument("--list", action="store_true", help="print every fault that could be planted")
     given = parser.parse_args()
-    by_kind = {kind: faults for kind, faults in all_faults().items() if given.kind in kind}
+    by_kind = {kind: [fault for fault in faults if given.place in fault.place((KERNELS / fault.file).read_text())]
+               for kind, faults in all_faults().items() if given.kind in kind}
     if given.list:
         for fault in (fault for faults in by_kind.values() for fault in faults):
             print(f"{fault.kind}: {fault.place((KERNELS / fault.file).read_text())}")

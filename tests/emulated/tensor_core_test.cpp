@@ -1,4 +1,4 @@
-// mma.m16n8k16 and ldmatrix against their definitions in the PTX manual, written here from the point of view of the matrices.
+// mma.m16n8k16 and ldmatrix against their definitions in the PTX ISA.
 #include <gtest/gtest.h>
 #include <device/tensor_core.cuh>
 
@@ -14,22 +14,38 @@ std::uint32_t pair_of(bfloat16 low, bfloat16 high) {
   return static_cast<std::uint32_t>(low.bits) | static_cast<std::uint32_t>(high.bits) << 16;
 }
 
+// "Matrix Fragments for mma.m16n8k16 with floating point type", in the PTX ISA's words: which element of the matrix is a lane's
+// i-th, two in a register of a and b, low half first.
+struct Place {
+  int row, column;
+};
+Place place_in_a(int lane, int i) {
+  const int group = lane >> 2, thread_in_group = lane % 4;
+  const bool upper = (0 <= i && i < 2) || (4 <= i && i < 6);
+  return {upper ? group : group + 8, i < 4 ? thread_in_group * 2 + (i & 1) : thread_in_group * 2 + (i & 1) + 8};
+}
+Place place_in_b(int lane, int i) {
+  const int group = lane >> 2, thread_in_group = lane % 4;
+  return {i < 2 ? thread_in_group * 2 + (i & 1) : thread_in_group * 2 + (i & 1) + 8, group};
+}
+Place place_in_c(int lane, int i) {
+  const int group = lane >> 2, thread_in_group = lane % 4;
+  return {i < 2 ? group : group + 8, thread_in_group * 2 + (i & 1)};
+}
+
 // a [16][16], b [16][8] row-major; d [16][8] is read and written.
 __global__ void one_product(const bfloat16* a, const bfloat16* b, float* d) {
-  const int group = static_cast<int>(threadIdx.x) / 4, t = static_cast<int>(threadIdx.x) % 4;
+  const int lane = static_cast<int>(threadIdx.x);
+  const auto of_a = [&](int i) { return a[16 * place_in_a(lane, i).row + place_in_a(lane, i).column]; };
+  const auto of_b = [&](int i) { return b[8 * place_in_b(lane, i).row + place_in_b(lane, i).column]; };
+  const auto of_d = [&](int i) -> float& { return d[8 * place_in_c(lane, i).row + place_in_c(lane, i).column]; };
   std::uint32_t left[4], right[2];
   float sums[4];
-  for (int i = 0; i < 4; ++i) {
-    const int row = group + 8 * (i % 2), column = 2 * t + 8 * (i / 2);
-    left[i] = pair_of(a[16 * row + column], a[16 * row + column + 1]);
-  }
-  for (int i = 0; i < 2; ++i) {
-    const int k = 2 * t + 8 * i;
-    right[i] = pair_of(b[8 * k + group], b[8 * (k + 1) + group]);
-  }
-  for (int i = 0; i < 4; ++i) sums[i] = d[8 * (group + 8 * (i / 2)) + 2 * t + i % 2];
+  for (int i = 0; i < 4; ++i) left[i] = pair_of(of_a(2 * i), of_a(2 * i + 1));
+  for (int i = 0; i < 2; ++i) right[i] = pair_of(of_b(2 * i), of_b(2 * i + 1));
+  for (int i = 0; i < 4; ++i) sums[i] = of_d(i);
   mma_16x8x16(sums, left, right);
-  for (int i = 0; i < 4; ++i) d[8 * (group + 8 * (i / 2)) + 2 * t + i % 2] = sums[i];
+  for (int i = 0; i < 4; ++i) of_d(i) = sums[i];
 }
 
 TEST(TensorCore, MmaIsTheProductPlusWhatWasThere) {

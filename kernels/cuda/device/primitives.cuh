@@ -17,10 +17,13 @@
 
 namespace temper::cuda {
 
-/// The launch's dynamic shared memory, on a 1,024-byte boundary.
+/// All banks once. What a kernel declares is rounded up to it, so that more would cost memory.
+constexpr int shared_boundary = 128;
+
+/// The launch's dynamic shared memory, on that boundary.
 template <typename T>
 __device__ __forceinline__ T* dynamic_shared() {
-  extern __shared__ __align__(1024) unsigned char dynamic_shared_memory[];
+  extern __shared__ __align__(shared_boundary) unsigned char dynamic_shared_memory[];
   return reinterpret_cast<T*>(dynamic_shared_memory);
 }
 

@@ -29,6 +29,7 @@ struct Finding {
 /// What the warps of one kernel did at one place of its source. A request is what a warp's lanes ask for at once.
 struct Traffic {
   std::string kernel;
+  const void* function = nullptr;
   std::string place;  ///< "vector.cuh:74 in layernorm.cu:130"; empty when it was not looked up
   bool shared = false, write = false;
   unsigned size = 0;  ///< bytes of a lane
@@ -39,15 +40,28 @@ struct Traffic {
   double excess() const { return static_cast<double>(cost) / static_cast<double>(least); }
 };
 
+/// Launches of a kernel with blocks of one size.
+struct Launches {
+  std::string kernel;
+  const void* function;
+  unsigned threads;  ///< of a block
+  std::size_t dynamic_shared_bytes;
+  std::uint64_t launches, blocks;
+};
+
 struct Report {
   std::vector<Finding> findings;
   std::vector<Traffic> traffic;
+  std::vector<Launches> launches;
 
   /// A line for each finding; empty when there is none.
   std::string faults() const;
   /// Of global memory, read and written.
   std::uint64_t bytes_moved() const;
 };
+
+/// The functions that begin at these addresses, as people write them.
+std::vector<std::string> names_of(const std::vector<const void*>& functions);
 
 /// From here to finish() accesses are looked at.
 void start();

@@ -9,10 +9,14 @@ namespace temper::emulated::audit {
 
 // ---- where the emulation is --------------------------------------------------------------------------------------------
 
-void Auditor::launch_begins(const std::string& kernel) {
+void Auditor::launch_begins(const Launch& launch) {
   if (!active_) return;
-  kernel_ = kernel;
-  kernel_costs_ = &costs_[kernel];
+  kernel_ = launch.kernel;
+  kernel_costs_ = &costs_[{kernel_, launch.function}];
+  const unsigned threads = launch.block.x * launch.block.y * launch.block.z;
+  auto& [launches, blocks] = launches_[{kernel_, launch.function, threads, launch.dynamic_shared_bytes}];
+  ++launches;
+  blocks += static_cast<std::uint64_t>(launch.grid.x) * launch.grid.y * launch.grid.z;
   moment_.launch = phases_ + 1;
   blocks_.clear();
 }
@@ -241,6 +245,7 @@ void Auditor::start() {
   active_ = true;
   found_.clear();
   costs_.clear();
+  launches_.clear();
 }
 
 Report Auditor::finish(double least_excess) {
@@ -256,8 +261,8 @@ Report Auditor::finish(double least_excess) {
     for (std::uint32_t site = 0; site < costs.size(); ++site) {
       const Cost& cost = costs[site];
       if (cost.requests == 0) continue;
-      report.traffic.push_back(
-          {kernel, "", site % 2 != 0, cost.write, cost.size, cost.requests, cost.lanes, cost.cost, cost.least});
+      report.traffic.push_back({kernel.first, kernel.second, "", site % 2 != 0, cost.write, cost.size, cost.requests, cost.lanes,
+                                cost.cost, cost.least});
       Traffic& traffic = report.traffic.back();
       if (traffic.excess() >= least_excess) traffic.place = std::to_string(line_of(site));
     }
@@ -271,6 +276,10 @@ Report Auditor::finish(double least_excess) {
   }
   for (Traffic& traffic : report.traffic)
     if (!traffic.place.empty()) traffic.place = lines[std::stoul(traffic.place)];
+  for (const auto& [launched, counts] : launches_) {
+    const auto& [kernel, function, threads, dynamic_bytes] = launched;
+    report.launches.push_back({kernel, function, threads, dynamic_bytes, counts.first, counts.second});
+  }
   return report;
 }
 

@@ -32,7 +32,7 @@ class Auditor final : public Observer {
 
   void* allocate(std::size_t bytes) override { return heap_.allocate(bytes); }
   void release(void* memory) noexcept override { heap_.release(memory); }
-  void launch_begins(const std::string& kernel) override;
+  void launch_begins(const Launch& launch) override;
   void block_begins(const Block& block, unsigned warps) override;
   void block_ends() override;
   void shared_array(std::size_t begin, std::size_t bytes) override;
@@ -87,7 +87,9 @@ class Auditor final : public Observer {
 
   Requests requests_;
   std::string kernel_;
-  std::map<std::string, std::vector<Cost>> costs_;
+  using Launched = std::tuple<std::string, const void*, unsigned, std::size_t>;  // kernel, function, threads, dynamic bytes
+  std::map<Launched, std::pair<std::uint64_t, std::uint64_t>> launches_;         // and blocks
+  std::map<std::pair<std::string, const void*>, std::vector<Cost>> costs_;       // by kernel and function
   std::vector<Cost>* kernel_costs_ = nullptr;
   std::map<Occurrence, Example> found_;
 };

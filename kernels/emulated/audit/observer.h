@@ -6,13 +6,18 @@
 #include <cstdint>
 #include <string>
 
+#include "kernels/emulated/block.h"
+
 namespace temper::emulated {
 
-class Block;
-struct AsyncCopy;
-struct CudaThread;
-
 namespace audit {
+
+struct Launch {
+  std::string kernel;
+  const void* function;
+  Index3 grid, block;
+  std::size_t dynamic_shared_bytes;
+};
 
 class Observer {
  public:
@@ -22,7 +27,7 @@ class Observer {
   virtual void* allocate(std::size_t bytes) = 0;
   virtual void release(void* memory) noexcept = 0;
 
-  virtual void launch_begins(const std::string& kernel) = 0;
+  virtual void launch_begins(const Launch& launch) = 0;
   virtual void block_begins(const Block& block, unsigned warps) = 0;
   virtual void block_ends() = 0;
   /// This block's shared memory has one more array; `begin` counts from the start of the arena.

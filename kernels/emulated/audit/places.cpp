@@ -4,8 +4,11 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <sstream>
+
+#include "kernels/emulated/audit/audit.h"
 
 namespace temper::emulated::audit {
 
@@ -61,6 +64,20 @@ std::vector<std::string> lines_of(const std::vector<std::uint32_t>& program_coun
   std::istringstream answer(output_of(command.str()));
   while (lines.size() < program_counters.size()) lines.push_back(read_line(answer));
   return lines;
+}
+
+std::vector<std::string> names_of(const std::vector<const void*>& functions) {
+  std::istringstream symbols(output_of("nm -C '" + std::filesystem::read_symlink("/proc/self/exe").string() + "'"));
+  std::map<std::uintptr_t, std::string> names;
+  for (std::string line; std::getline(symbols, line);) {
+    std::istringstream parts(line);
+    std::uintptr_t address = 0;
+    std::string kind, name;
+    if (parts >> std::hex >> address >> kind && std::getline(parts >> std::ws, name)) names[address + loaded_at] = name;
+  }
+  std::vector<std::string> found;
+  for (const void* const function : functions) found.push_back(names[reinterpret_cast<std::uintptr_t>(function)]);
+  return found;
 }
 
 }  // namespace temper::emulated::audit

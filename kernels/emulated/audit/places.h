@@ -1,4 +1,4 @@
-// Addresses of instructions as lines of source, by addr2line.
+// Addresses as lines of source, by addr2line, and as names of functions, by nm (audit.h).
 #pragma once
 
 #include <cstdint>

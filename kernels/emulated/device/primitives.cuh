@@ -48,6 +48,8 @@ struct alignas(16) int4 {
 
 namespace temper::emulated {
 
+constexpr int shared_boundary = SharedArena::boundary;
+
 template <typename T>
 T* dynamic_shared() {
   return reinterpret_cast<T*>(current_thread().block->arena().dynamic());

@@ -9,6 +9,7 @@
 
 #include "distributed/rank_order_sum.h"
 #include "io/error.h"
+#include "kernels/host_device.h"
 
 namespace temper {
 
@@ -40,7 +41,7 @@ Cut cut(const Shards& shards, std::int64_t rank, std::int64_t step, std::int64_t
 std::int64_t messages_of_longest(const Shards& shards, std::int64_t message) {
   std::int64_t longest = 0;
   for (std::size_t r = 0; r + 1 < shards.size(); ++r) longest = std::max(longest, shards[r + 1] - shards[r]);
-  return (longest + message - 1) / message;
+  return ceil_div(longest, message);
 }
 
 }  // namespace

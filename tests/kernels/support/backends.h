@@ -29,14 +29,15 @@ struct BackendChoice {
 
 inline void PrintTo(const BackendChoice& choice, std::ostream* out) { *out << choice.name; }
 
-/// The CPU backend for every instruction set of this machine; the CUDA sources emulated, in two orders of threads, with copies done
-/// late and early; and on a GPU where there is one.
+/// The CPU backend for every instruction set of this machine; the CUDA sources emulated, on a GPU like the H100 with copies done late,
+/// and in another order of threads on one with the least shared memory, like the RTX 4090, with copies done early; and on a GPU where
+/// there is one.
 inline std::vector<BackendChoice> all_backends() {
   std::vector<BackendChoice> all;
   for (const cpu::Isa isa : {cpu::Isa::baseline, cpu::Isa::avx2, cpu::Isa::avx512})
     if (isa <= cpu::best_isa()) all.push_back({BackendChoice::Kind::cpu, std::string("cpu_") + cpu::name_of(isa), isa, {}});
   all.push_back({BackendChoice::Kind::emulated, "emulated_descending_lazy", cpu::best_isa(), {1, true, 2}});
-  all.push_back({BackendChoice::Kind::emulated, "emulated_shuffled_eager", cpu::best_isa(), {2, false, 2}});
+  all.push_back({BackendChoice::Kind::emulated, "emulated_shuffled_eager", cpu::best_isa(), {2, false, 2, 99 * 1024}});
   if (cuda_available(nullptr)) all.push_back({BackendChoice::Kind::cuda, "cuda", cpu::best_isa(), {}});
   return all;
 }

@@ -45,7 +45,7 @@ CLASSES = {
     "async": "LDGSTS LDGDEPBAR DEPBAR",
     "warp": "SHFL VOTE VOTEU WARPSYNC ENDCOLLECTIVE REDUX",
     "barrier": "BAR MEMBAR ERRBAR",
-    "control": "BRA BSSY BSYNC CALL EXIT RET BREAK NOP",
+    "control": "BRA BRX BSSY BSYNC CALL EXIT RET BREAK NOP",
     "local": "LDL STL",
 }
 CLASS_OF = {name: kind for kind, names in CLASSES.items() for name in names.split()}

@@ -46,8 +46,7 @@ using StateNames = std::array<std::string_view, states>;
 template <typename Rule>
 inline constexpr int state_count = static_cast<int>(Rule::state_names.size());
 
-// ---- rules: `state` holds a number for each of state_names, all 0 before the first step
-// ------------------------------------------
+// ---- rules: `state` holds a number for each of state_names, all 0 before the first step -------------------------------
 
 /// The gradient itself.
 struct PlainGradient {

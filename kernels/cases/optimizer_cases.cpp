@@ -11,8 +11,7 @@ namespace temper {
 
 namespace {
 
-// ---- optimizer_update
-// --------------------------------------------------------------------------------------------------------------
+// ---- optimizer_update -------------------------------------------------------------------------------------------------
 
 struct NamedRule {
   const char* name;
@@ -225,8 +224,7 @@ OpCase add_decay_gradient(const std::vector<Segment>& segments) {
   return c;
 }
 
-// ---- norms and sums
-// ----------------------------------------------------------------------------------------------------------------
+// ---- norms and sums ---------------------------------------------------------------------------------------------------
 
 OpCase global_norm(std::int64_t count, double max_norm) {
   OpCase c;
@@ -269,8 +267,7 @@ OpCase sum(std::int64_t count, Write write) {
   return c;
 }
 
-// ---- what an orthogonalised update is made with
-// ------------------------------------------------------------------------------------
+// ---- what an orthogonalised update is made with -----------------------------------------------------------------------
 
 OpCase normalize(Shape shape, double deviation) {
   OpCase c;

@@ -14,8 +14,7 @@ using Values = std::vector<double>;
 
 double sign(double x) { return static_cast<double>((x > 0) - (x < 0)); }
 
-// ---- directions; a, b, c are what the rule keeps of the element, t the numbers of StepScalars
-// --------------------------------------
+// ---- directions; a, b, c are what the rule keeps of the element, t the numbers of StepScalars -------------------------
 
 double momentum(bool nesterov, double g, double& a, const Values& t) {
   a = t[beta1] * a + t[gradient_weight] * g;
@@ -64,8 +63,7 @@ double direction(const ScheduleFree& rule, double g, double&, double& b, double&
   return g / (std::sqrt(second_moment(rule.beta2, g, b, t)) + static_cast<double>(rule.epsilon));
 }
 
-// ---- steps
-// -------------------------------------------------------------------------------------------------------------------------
+// ---- steps ------------------------------------------------------------------------------------------------------------
 
 template <typename Rule>
 double stepped(const Rule&, double w, double u, double rate, double shrink, double&, double&, const Values&) {

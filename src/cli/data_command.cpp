@@ -79,9 +79,8 @@ void add_text_options(CLI::App& command, std::vector<std::string>& inputs, TextO
       .add_option_function<std::string>(
           "--on-bad-text", [&options](const std::string& policy) { options.bad_text = policies.at(policy); },
           "Bytes that are not UTF-8 and JSON lines without a text. few: such bytes become U+FFFD, such lines are left out, up to "
-          "one "
-          "in 1000 of a file; refuse: none; skip: any number of lines, and of documents with such bytes, is left out; replace: few "
-          "without its limit, and half surrogates in JSON become U+FFFD")
+          "one in 1000 of a file; refuse: none; skip: any number of lines, and of documents with such bytes, is left out; "
+          "replace: few without its limit, and half surrogates in JSON become U+FFFD")
       ->default_str("few")
       ->check(CLI::IsMember({"few", "refuse", "skip", "replace"}));
 }

@@ -124,9 +124,8 @@ void add_train_command(CLI::App& app, ExitCode& exit_code) {
       "Examples:\n  temper train configs/quickstart.json\n"
       "  temper train configs/gpt2-124m.json optimizer.weight_decay=0.3 --out runs/decay-0.3\n"
       "  mpirun --bind-to none -n 4 temper train configs/quickstart.json batch.micro_batch=4   (docs/distributed.md)\n"
-      "Exit codes: 0 done, 2 configuration, 3 data, 4 checkpoint, 5 memory or threads, 6 loss not finite, 7 a rank is gone, 8 disk, 75 saved "
-      "on "
-      "a signal.");
+      "Exit codes: 0 done, 2 configuration, 3 data, 4 checkpoint, 5 memory or threads, 6 loss not finite, 7 a rank is gone, 8 "
+      "disk, 75 saved on a signal.");
   command->callback([arguments, &exit_code] { run(*arguments, exit_code); });
 }
 

@@ -195,8 +195,7 @@ struct OptimizerConfig {
          "peak learning rate, which the schedule scales");
     rows("other_learning_rate", &Self::other_learning_rate, above(0), to(1000), read_by(optimizers),
          "peak learning rate of the tensors that AdamW trains (embeddings, biases, layernorms); muon with muon_scale match_rms: "
-         "as "
-         "learning_rate");
+         "as learning_rate");
     rows("beta1", &Self::beta1, also_called("betas adam_beta1"), from(0), below(1), read_by(optimizers),
          "decay rate of Adam's first moment, or Lion's share of the moment in a direction, per step");
     rows("beta2", &Self::beta2, also_called("betas adam_beta2"), from(0), below(1), read_by(optimizers),
@@ -217,8 +216,7 @@ struct OptimizerConfig {
     rows("inverse_bias_correction", &Self::inverse_bias_correction, one_of({"none", "linear", "root"}), read_by(optimizers),
          "early rates are multiplied by 1 - momentum^t (linear) or sqrt(1 - momentum^(2t)) (root)");
     rows("sign_scale", &Self::sign_scale, one_of({"noise", "norm_matched", "one"}), read_by(optimizers),
-         "size of an update's elements: noise is what AdamW's have where gradients are noise, norm_matched gives weights "
-         "AdamW's "
+         "size of an update's elements: noise is what AdamW's have where gradients are noise, norm_matched gives weights AdamW's "
          "norm too, one is Lion's");
 
     rows("weight_decay", &Self::weight_decay, also_called("wd"), from(0), to(1000), read_by(with_decay, decays), or_ignored,

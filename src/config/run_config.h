@@ -120,8 +120,7 @@ struct TrainConfig {
     rows("tokens", &Self::tokens, also_called("max_tokens total_tokens epochs"), from(1), to(most_tokens), either("length"),
          "length of the run in tokens, rounded up to whole steps");
     rows("recompute", &Self::recompute, one_of({"none", "gelu_layernorm", "block"}), ResumeClass::topology,
-         "activations computed again in the backward pass instead of kept, so that larger micro-batches fit: none, those of "
-         "GELU "
+         "activations computed again in the backward pass instead of kept, so that larger micro-batches fit: none, those of GELU "
          "and layer norms (cheap), or a whole block (its forward pass runs twice)");
     rows("init_from", &Self::init_from, either("start"),
          "folder with a model of these sizes to start from (Hugging Face's layout; see `temper import`); not given: fresh "
@@ -231,8 +230,7 @@ struct ParallelConfig {
     using namespace row;
     rows("zero_stage", &Self::zero_stage, from(0), to(1), ResumeClass::topology,
          "1: each rank keeps the optimizer's states, and in bf16 the master weights, of its share of the parameters only "
-         "(ZeRO-1); "
-         "0: of all");
+         "(ZeRO-1); 0: of all");
     rows("deterministic", &Self::deterministic, ResumeClass::topology,
          "on a CPU: gradients are added micro-batch by micro-batch, in their order, so that any number of ranks gives the same "
          "bits; takes more memory and time");
@@ -273,8 +271,7 @@ struct RunConfig {
          "where to compute; auto takes a GPU where this build and machine have one");
     rows("precision", &Self::precision, also_called("dtype"), one_of({"fp32", "bf16", "tf32"}),
          "type of weights and activations in the matmuls; tf32 is fp32 whose matmuls a GPU computes from inputs rounded to 10 "
-         "bits "
-         "of mantissa; master weights, moments and accumulated gradients are fp32 always");
+         "bits of mantissa; master weights, moments and accumulated gradients are fp32 always");
   }
 };
 

@@ -77,8 +77,7 @@ struct ScheduleConfig {
 
     rows("name", &Self::name, also_called("lr_scheduler lr_schedule scheduler"), one_of(texts_of(schedules)),
          "rate after warmup: constant; linear or cosine fall to min_ratio; step drops at milestones; wsd holds and then cools "
-         "down "
-         "(with cooldown_shape linear: a trapezoid); inverse_sqrt falls as 1/sqrt(step); restarts repeats a cosine; power is "
+         "down (with cooldown_shape linear: a trapezoid); inverse_sqrt falls as 1/sqrt(step); restarts repeats a cosine; power is "
          "min(1, power_scale x (steps left)^power)");
     rows("warmup_steps", &Self::warmup_steps, also_called("warmup warmup_iters"), from(0), either("warmup"),
          "warmup of the rate in steps; 0, or none of the three keys: no warmup");

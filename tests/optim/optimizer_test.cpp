@@ -89,8 +89,7 @@ TEST(Optimizer, NormOfNothingIsNoNumberOfHarm) {
   }
 }
 
-// ---- a step as a whole
-// ------------------------------------------------------------------------------------------------------------
+// ---- a step as a whole ------------------------------------------------------------------------------------------------
 
 class Systems : public testing::TestWithParam<std::string> {
  protected:
@@ -229,8 +228,7 @@ TEST_P(Systems, StepsCanBeRecorded) {
   EXPECT_EQ(contents(*recorded), contents(*direct));
 }
 
-// ---- states
-// -------------------------------------------------------------------------------------------------------------------------
+// ---- states -----------------------------------------------------------------------------------------------------------
 
 TEST(Optimizer, StatesHavePyTorchsNames) {
   const auto names = [](OptimizerConfig config) {
@@ -273,8 +271,7 @@ TEST(Optimizer, NormsAreHeldFromTheFirstStepOn) {
   for (const double one : run.state("w.row_norm")) EXPECT_NEAR(one, 4.0, 1e-6);
 }
 
-// ---- Schedule-Free
-// ----------------------------------------------------------------------------------------------------------------------
+// ---- Schedule-Free ----------------------------------------------------------------------------------------------------
 
 TEST(Optimizer, TheAverageIsShownUntilTheNextStep) {
   OptimizerRun run(bare(schedule_free_adamw, 0.1), matrix_and_vector(), Numbers(count, 1.0));
@@ -311,8 +308,7 @@ TEST(Optimizer, EarlierUpdatesCount) {
   EXPECT_FLOAT_EQ(run.step(0, gradients_of_norm_5()).bias_correction1, static_cast<float>(1.0 - std::pow(0.9, 7)));
 }
 
-// ---- logs and diagnostics
-// ----------------------------------------------------------------------------------------------------------------
+// ---- logs and diagnostics ---------------------------------------------------------------------------------------------
 
 TEST(Optimizer, SaysWhatDecays) {
   const auto decay = [](const OptimizerConfig& config, std::int64_t offset) {

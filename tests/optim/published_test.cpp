@@ -37,8 +37,7 @@ OptimizerConfig momentum(OptimizerConfig config, double value, bool nesterov = f
   return config;
 }
 
-// ---- Keras
-// -----------------------------------------------------------------------------------------------------------------------
+// ---- Keras ------------------------------------------------------------------------------------------------------------
 
 TEST_P(Published, KerasOneStep) {
   const Numbers x = {1, 2, 3, 4}, g = {1, 6, 7, 2};
@@ -121,8 +120,7 @@ TEST_P(Published, ClippingByNorm) {
   expect_near(made.weights(), {-0.70710678, -0.70710678}, f32);
 }
 
-// ---- Muon
-// ------------------------------------------------------------------------------------------------------------------------
+// ---- Muon -------------------------------------------------------------------------------------------------------------
 
 Numbers orthogonalized(Ops& ops, std::int64_t rows, std::int64_t columns, const Numbers& values, std::int64_t iterations) {
   DeviceMemory memory(&ops);
@@ -169,8 +167,7 @@ TEST_P(Published, MuonOneStep) {
   expect_near(one_step(5).first, {0.960313, 1.600671, 2.552499, 3.895172}, 1e-5);
 }
 
-// ---- trajectories of four weights under six given gradients
-// --------------------------------------------------------------------------
+// ---- trajectories of four weights under six given gradients -----------------------------------------------------------
 
 const Numbers p_start = {1, -2, 0.5, 3};
 const Numbers p_gradients[] = {{0.5, -0.2, 0.1, -1},   {-0.4, 0.3, 0.1, -1}, {0.3, -0.1, -0.2, 2},
@@ -287,8 +284,7 @@ TEST_P(Published, TrajectoriesOfSixSteps) {
   }
 }
 
-// ---- trajectories of a matrix under two given gradients
-// ----------------------------------------------------------------------------
+// ---- trajectories of a matrix under two given gradients ---------------------------------------------------------------
 
 const Numbers m_start = {1, 2, -1, 2, 0, 3, 4, 0};
 const Numbers m_gradients[] = {{0.5, -0.5, 1, 0, -1, 0.2, 0.1, 0.3}, {-0.2, 0.4, 0.3, -0.1, 0.5, 0.5, -0.5, 1}};

@@ -4,35 +4,35 @@
 #include <utility>
 
 #include "kernels/check.h"
+#include "kernels/host_device.h"
 
 namespace temper {
 
-std::int64_t head_chunk_rows(const ModelConfig& config, DType activation_type, std::int64_t rows) {
-  constexpr std::int64_t largest = std::int64_t{256} << 20;  // bytes of one chunk of logits
+std::int64_t head_chunk_rows(const ModelConfig& config, DType activation_type, std::int64_t rows, std::int64_t most_bytes) {
+  constexpr std::int64_t unit = 64;
   const std::int64_t row_bytes = padded_vocab_size(config) * static_cast<std::int64_t>(size_of(activation_type));
-  return std::min(rows, std::max<std::int64_t>(64, largest / row_bytes / 64 * 64));
+  const std::int64_t most_units = std::max<std::int64_t>(1, most_bytes / row_bytes / unit), units = ceil_div(rows, unit);
+  return std::min(rows, ceil_div(units, ceil_div(units, most_units)) * unit);
 }
 
-Workload workload_of(const Weights& weights, std::int64_t sequences, std::int64_t segments) {
+Workload workload_of(const Weights& weights, std::int64_t sequences, std::int64_t head_rows, std::int64_t segments) {
   const ModelConfig& config = weights.config();
   const DType act = weights.activation_type();
   const std::int64_t C = config.n_embd, R = sequences * config.n_ctx;
   const auto linear = [&](std::int64_t N, std::int64_t K) { return Workload::Linear{{N, K}, R, config.bias}; };
-  return {.activation = act,
-          .sequences = sequences,
-          .positions = config.n_ctx,
-          .n_embd = C,
-          .n_head = config.n_head,
-          .segments = segments,
-          .linears = {linear(3 * C, C),
-                      linear(C, C),
-                      linear(4 * C, C),
-                      linear(C, 4 * C),
-                      {{padded_vocab_size(config), C}, head_chunk_rows(config, act, R), false}}};
+  return {
+      .activation = act,
+      .sequences = sequences,
+      .positions = config.n_ctx,
+      .n_embd = C,
+      .n_head = config.n_head,
+      .segments = segments,
+      .linears = {
+          linear(3 * C, C), linear(C, C), linear(4 * C, C), linear(C, 4 * C), {{padded_vocab_size(config), C}, head_rows, false}}};
 }
 
 Gpt2::Gpt2(Weights& weights, Weights::Use use, Recompute recompute, std::int64_t sequences, std::int64_t positions, Ops* ops,
-           DeviceMemory& memory)
+           DeviceMemory& memory, std::int64_t most_logits_bytes)
     : weights_(weights), layers_(weights), recompute_(recompute), ops_(ops), max_sequences_(sequences), max_positions_(positions) {
   const ModelConfig& config = weights.config();
   const DType act = weights.activation_type();
@@ -68,7 +68,7 @@ Gpt2::Gpt2(Weights& weights, Weights::Use use, Recompute recompute, std::int64_t
   taken_.embedded = memory.add(group, act, {R, C});
   taken_.branch = memory.add(group, act, {R, C});
   taken_.ln_f = {memory.add(group, act, {R, C}), memory.add(group, DType::f32, {R}), memory.add(group, DType::f32, {R})};
-  logits_ = memory.add("logits", act, {head_chunk_rows(config, act, R), padded_vocab_size(config)});
+  logits_ = memory.add("logits", act, {head_chunk_rows(config, act, R, most_logits_bytes), padded_vocab_size(config)});
   taken_.losses = memory.add(group, DType::f32, {R});
   if (training) {
     taken_.dresidual = memory.add("activation gradients", act, {R, C});

@@ -20,12 +20,15 @@ using LinearObserver = std::function<void(const Parameter& weight, ConstTensorVi
 /// 0.
 using GradientsFinal = std::function<void(std::int64_t from)>;
 
+/// The head works on rows of logits that take so many bytes at a time, or more where there is memory for them.
+inline constexpr std::int64_t least_logits_bytes = std::int64_t{256} << 20;
+
 class Gpt2 {
  public:
   /// Takes memory for micro-batches of up to `sequences` x `positions` tokens. With `use` inference there is room for the
   /// forward pass only. With `ops` null only the plan is counted.
   Gpt2(Weights& weights, Weights::Use use, Recompute recompute, std::int64_t sequences, std::int64_t positions, Ops* ops,
-       DeviceMemory& memory);
+       DeviceMemory& memory, std::int64_t most_logits_bytes = least_logits_bytes);
 
   /// Forward and backward pass of tokens, targets (i32 [B,T] on the device; target -1: ignored).
   /// loss[0] (f32) = or += loss_scale * sum of token losses; gradients, likewise written or accumulated, are those of that sum.
@@ -34,6 +37,8 @@ class Gpt2 {
 
   /// Forward pass alone. Each token's loss is in token_losses() afterwards.
   void forward_loss(ConstTensorView tokens, ConstTensorView targets, float loss_scale, Write write, TensorView loss);
+  /// Rows of logits that the head works on at a time.
+  std::int64_t head_rows() const { return logits_.shape[0]; }
   /// f32 [B*T] of the last micro-batch
   ConstTensorView token_losses() const { return now_.losses; }
 
@@ -97,10 +102,12 @@ class Gpt2 {
   TensorView logits_;  // [chunk,Vp], reused for every chunk of rows
 };
 
-/// Rows of logits the head works on at a time, so that the largest activation stays bounded whatever the micro-batch.
-std::int64_t head_chunk_rows(const ModelConfig& config, DType activation_type, std::int64_t rows);
+/// How many of `rows` rows of logits the head works on at a time: as few chunks as `most_bytes` allow, alike in size, whole multiples
+/// of 64 rows.
+std::int64_t head_chunk_rows(const ModelConfig& config, DType activation_type, std::int64_t rows,
+                             std::int64_t most_bytes = least_logits_bytes);
 
 /// What training these weights on micro-batches of `sequences` x n_ctx tokens asks of a device.
-Workload workload_of(const Weights& weights, std::int64_t sequences, std::int64_t segments);
+Workload workload_of(const Weights& weights, std::int64_t sequences, std::int64_t head_rows, std::int64_t segments);
 
 }  // namespace temper

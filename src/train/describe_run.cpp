@@ -51,7 +51,7 @@ std::string idle_ranks(const RunConfig& config, std::int64_t ranks) {
 }
 
 std::string describe_run(const RunConfig& config, const Ops& ops, const std::string& device, Communicator& ranks) {
-  Engine plan(config, nullptr, &ranks);
+  Engine plan(config, nullptr, &ranks, &ops);
   plan.count_backend_memory(config, ops);
   const double tokens = static_cast<double>(config.batch.tokens_per_step);
   const double steps = static_cast<double>(total_steps(config));

@@ -1,5 +1,7 @@
 #include "train/engine.h"
 
+#include <algorithm>
+
 #include "config/validate.h"
 
 namespace temper {
@@ -31,16 +33,28 @@ std::optional<Weights::Range> masters_of(const ShardPlace& place) {
   return Weights::Range{place.begin(), place.end()};
 }
 
+/// What the head's logits may take. A GPU multiplies few chunks of rows faster than many, and adds their weight gradients less often:
+/// there it is what the rest of the plan leaves of nine tenths of its memory, but no more than an eighth of it.
+std::int64_t most_logits_bytes(const RunConfig& config, const Ops* device, Communicator& ranks) {
+  if (device == nullptr || !device->device().asynchronous) return least_logits_bytes;
+  Engine plan(config, nullptr, &ranks);
+  plan.count_backend_memory(config, *device);
+  const auto memory = static_cast<std::int64_t>(device->device().memory);
+  const std::int64_t left = memory / 10 * 9 - static_cast<std::int64_t>(plan.memory.total_bytes());
+  return std::max(least_logits_bytes, std::min(least_logits_bytes + left, memory / 8));
+}
+
 }  // namespace
 
-Engine::Engine(const RunConfig& config, Ops* ops, Communicator* others)
+Engine::Engine(const RunConfig& config, Ops* ops, Communicator* others, const Ops* planned_for)
     : device(ops),
       memory(ops),
       by_itself(others == nullptr ? make_self_communicator() : nullptr),
       ranks(others == nullptr ? *by_itself : *others),
       place(place_of(config, ranks)),
       weights(config.model, config.precision, Weights::Use::training, ops, memory, masters_of(place)),
-      model(weights, Weights::Use::training, config.train.recompute, config.batch.micro_batch, config.model.n_ctx, ops, memory),
+      model(weights, Weights::Use::training, config.train.recompute, config.batch.micro_batch, config.model.n_ctx, ops, memory,
+            most_logits_bytes(config, ops != nullptr ? ops : planned_for, ranks)),
       optimizer(config.optimizer, Schedule(config.schedule, total_steps(config), config.batch.tokens_per_step),
                 optimized_tensors(config.model, weights.layout()), {weights.master(), weights.gradients(), weights.low_precision()},
                 config.batch.tokens_per_step / config.model.n_ctx, ops, memory, place),
@@ -55,7 +69,7 @@ Engine::Engine(const RunConfig& config, Ops* ops, Communicator* others)
   }
   if (ops == nullptr) return;
   count_backend_memory(config, *ops);
-  ops->reserve_scratch(workload_of(weights, config.batch.micro_batch, optimizer.segment_count()));
+  ops->reserve_scratch(workload_of(weights, config.batch.micro_batch, model.head_rows(), optimizer.segment_count()));
 }
 
 /// The gradients of this rank's micro-batch in `batch`, where it has one in this round. `measured`: diagnostics look at them before
@@ -102,7 +116,8 @@ ConstTensorView Engine::whole(const Optimizer::StateBuffer& buffer) {
 }
 
 void Engine::count_backend_memory(const RunConfig& config, const Ops& ops) {
-  weights.count_backend_memory(ops, workload_of(weights, config.batch.micro_batch, optimizer.segment_count()), memory);
+  weights.count_backend_memory(ops, workload_of(weights, config.batch.micro_batch, model.head_rows(), optimizer.segment_count()),
+                               memory);
 }
 
 }  // namespace temper

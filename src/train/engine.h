@@ -46,9 +46,10 @@ struct Engine {
   std::optional<RepresentationChange> representation;
   std::optional<DeviceBatch> held;
 
-  /// With `ops` null nothing is taken and memory.plan() tells what would be, once count_backend_memory() was called too. `others`
-  /// are the ranks that train together, and outlive the engine; null: this process alone.
-  Engine(const RunConfig& config, Ops* ops, Communicator* others = nullptr);
+  /// With `ops` null nothing is taken and memory.plan() tells what would be, once count_backend_memory() was called too: on the
+  /// device `planned_for`, or at the least. `others` are the ranks that train together, and outlive the engine; null: this process
+  /// alone.
+  Engine(const RunConfig& config, Ops* ops, Communicator* others = nullptr, const Ops* planned_for = nullptr);
   /// Adds to the plan what `ops` takes beside it.
   void count_backend_memory(const RunConfig& config, const Ops& ops);
 

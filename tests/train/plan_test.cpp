@@ -128,6 +128,25 @@ TEST_P(PlanTest, IsWhatAStepLeavesResident) {
   EXPECT_NEAR(taken, planned, 0.05 * planned);
 }
 
+/// GPT-2 124M in bf16; nothing is taken.
+std::int64_t head_rows(std::int64_t micro_batch, const Ops& ops) {
+  RunConfig config = tiny_config();
+  config.precision = Precision::bf16;
+  config.model = {};
+  config.batch = {.tokens_per_step = micro_batch * config.model.n_ctx, .micro_batch = micro_batch};
+  const Engine plan(config, nullptr, nullptr, &ops);
+  return plan.model.head_rows();
+}
+
+TEST(Plan, TheHeadTakesWhatAGpuLeaves) {
+  const std::unique_ptr<Ops> cpu = make_cpu_ops(), gpu = make_emulated_ops();
+  ASSERT_EQ(gpu->device().memory, std::size_t{64} << 30);
+  EXPECT_EQ(head_rows(64, *cpu), 2624) << "25 chunks of 256 MiB and less";
+  EXPECT_EQ(head_rows(64, *gpu), 64 * 1024) << "6.6 GB of logits, in one piece";
+  EXPECT_EQ(head_rows(96, *gpu), 48 * 1024) << "9.9 GB are more than an eighth of the memory: two chunks";
+  EXPECT_EQ(head_rows(192, *gpu), 2656) << "a plan that leaves nothing";
+}
+
 TEST_P(PlanTest, IsWhatDescribeRunPrints) {
   RunConfig config = tiny_config();
   config.precision = GetParam();

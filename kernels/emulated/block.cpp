@@ -240,7 +240,9 @@ WarpMeeting& Block::join(const char* operation, std::uint32_t mask, Site site) {
 
 void Block::release(WarpMeeting& meeting) {
   const CudaThread& thread = current_thread();
-  if (audit::Observer* const audit = audit::linked()) audit->meeting(thread.linear / 32, meeting.mask);
+  // Shuffles and votes imply no memory barrier, say their sections of the CUDA C++ Programming Guide.
+  const bool orders_memory = std::string_view(meeting.operation) == "__syncwarp";
+  if (audit::Observer* const audit = audit::linked()) audit->meeting(thread.linear / 32, meeting.mask, orders_memory);
   thread.warp->runnable |= meeting.mask;
   for (unsigned lane = 0; lane < thread.warp->order.size(); ++lane)
     if ((meeting.mask >> lane & 1) != 0) threads_[thread.linear - thread.lane() + lane].waits_for = nullptr;

@@ -28,8 +28,8 @@ void exchange_by_votes(float* out, bool right) {
   TEMPER_SHARED(float, values, [64]);
   values[thread()] = 1.0f;
   const unsigned half = thread() % 32 < 16 ? 0x0000FFFFu : 0xFFFF0000u;
-  __ballot_sync(half, true);
-  out[thread()] = values[thread() ^ (right ? 1 : 16)];
+  right ? __syncwarp(half) : static_cast<void>(__ballot_sync(half, true));
+  out[thread()] = values[thread() ^ 1];
 }
 
 void reuse_shared(float* out, bool right) {

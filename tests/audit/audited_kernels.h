@@ -5,7 +5,7 @@ namespace temper::emulated {
 
 void exchange_by_warps(float* out, bool right);    // shared memory, with and without a barrier
 void exchange_by_lanes(float* out, bool right);    // with and without __syncwarp
-void exchange_by_votes(float* out, bool right);    // a vote that the other lane takes part in, or not
+void exchange_by_votes(float* out, bool right);    // with __syncwarp, and with a vote that both lanes take part in
 void reuse_shared(float* out, bool right);         // written again behind a barrier, or while others read
 void change_together(int* out, bool right);        // by an atomic operation, or not
 void change_between_blocks(int* out, bool right);  // an element for each block, or the same

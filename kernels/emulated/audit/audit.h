@@ -5,8 +5,8 @@
 // entries.cpp defines the functions that the compiler calls at each access. Between start() and finish() all blocks of a launch must
 // run on one OS thread (Execution::os_threads = 1), one after the other; whether accesses are ordered does not depend on it.
 //
-// What orders two accesses: the same thread; a barrier between them, within a block; an operation in which both lanes meet, within a
-// warp; two launches. Two atomic operations need no order. An asynchronous copy writes at any time between issue and wait.
+// What orders two accesses: the same thread; a barrier between them, within a block; a __syncwarp of both lanes, within a warp, but no
+// shuffle and no vote; two launches. Two atomic operations need no order. An asynchronous copy writes at any time between issue and wait.
 #pragma once
 
 #include <cstddef>

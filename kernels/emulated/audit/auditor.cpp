@@ -47,9 +47,9 @@ void Auditor::barrier() {
   moment_.phase = ++phases_;
 }
 
-void Auditor::meeting(unsigned warp, std::uint32_t lanes) {
+void Auditor::meeting(unsigned warp, std::uint32_t lanes, bool orders_memory) {
   if (!active_) return;
-  clocks_[warp].meet(lanes);
+  if (orders_memory) clocks_[warp].meet(lanes);
   requests_.close(warp, *kernel_costs_);
 }
 

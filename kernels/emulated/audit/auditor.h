@@ -37,7 +37,7 @@ class Auditor final : public Observer {
   void block_ends() override;
   void shared_array(std::size_t begin, std::size_t bytes) override;
   void barrier() override;
-  void meeting(unsigned warp, std::uint32_t lanes) override;
+  void meeting(unsigned warp, std::uint32_t lanes, bool orders_memory) override;
   void copy_started(const AsyncCopy& copy) override;
   void copy_arrived(const AsyncCopy& copy) override;
 

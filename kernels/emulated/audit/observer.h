@@ -35,7 +35,7 @@ class Observer {
 
   /// All threads of the block have come to a barrier; these lanes of a warp to each other.
   virtual void barrier() = 0;
-  virtual void meeting(unsigned warp, std::uint32_t lanes) = 0;
+  virtual void meeting(unsigned warp, std::uint32_t lanes, bool orders_memory) = 0;
 
   /// By the running thread.
   virtual void copy_started(const AsyncCopy& copy) = 0;

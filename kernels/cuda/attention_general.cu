@@ -304,7 +304,8 @@ template <typename T>
 __global__ void __launch_bounds__(threads, blocks)
     key_gradient_kernel(BackwardInputs<T> in, AttentionExtents extents, float scale, bool vectors, T* dqkv) {
   Tile* const tiles = dynamic_shared<Tile>();
-  Tile &queries = tiles[0], &upstream = tiles[1], &keys = tiles[2], &values = tiles[3], &probabilities = tiles[4], &ds = tiles[5];
+  Tile &queries = tiles[0], &upstream = tiles[1], &keys = tiles[2], &values = tiles[3];
+  Tile& factors = tiles[4];  // P, then dS: a sixth tile would not fit where a block has 99 KiB
 
   const int end = extents.positions, slices = ceil_div(extents.width, tile_rows), query_tiles = ceil_div(end, tile_rows);
   const BlockWork work = block_work(extents.pairs, query_tiles);
@@ -333,16 +334,18 @@ __global__ void __launch_bounds__(threads, blocks)
       multiply_rows(dp, upstream, values, depth_of(extents.width, slice));
     }
     score_gradients(scores, dp, in.lse + statistics, in.deltas + statistics, first_query, first_key, end, scale);
-    store_scores(probabilities, scores);
-    store_scores(ds, dp);
+    store_scores(factors, scores);
     if (slices > 1) {
       __syncthreads();
       rows_of(0).load(queries, first_query, own_slice);
       upstream_rows.load(upstream, first_query, own_slice);
     }
     __syncthreads();
-    multiply_transposed(dv, probabilities, upstream);
-    multiply_transposed(dk, ds, queries);
+    multiply_transposed(dv, factors, upstream);
+    __syncthreads();
+    store_scores(factors, dp);
+    __syncthreads();
+    multiply_transposed(dk, factors, queries);
   }
   for (auto& row : dk)
     for (float& value : row) value *= scale;
@@ -372,7 +375,7 @@ void backward_of(ConstTensorView dout, ConstTensorView qkv, ConstTensorView out,
   const bool vectors = rows_of_vectors<T>(extents.width, {qkv.data, dout.data});
   launch("attention_backward dQ", query_gradient_kernel<T>, shape_for(extents, 5), stream, in, extents, extents.scale(), vectors,
          dqkv.as<T>());
-  launch("attention_backward dK dV", key_gradient_kernel<T>, shape_for(extents, 6), stream, in, extents, extents.scale(), vectors,
+  launch("attention_backward dK dV", key_gradient_kernel<T>, shape_for(extents, 5), stream, in, extents, extents.scale(), vectors,
          dqkv.as<T>());
 }
 

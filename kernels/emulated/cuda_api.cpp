@@ -42,10 +42,14 @@ constexpr std::array named_errors = {NamedError{cudaSuccess, "cudaSuccess"},
                                      NamedError{cudaErrorCapturedEvent, "cudaErrorCapturedEvent"},
                                      NamedError{cudaErrorStreamCaptureWrongThread, "cudaErrorStreamCaptureWrongThread"}};
 
-/// A call that could make the thread that captures wait, or change what the capture relies on: the capture is lost.
+/// A call that could make the thread that captures wait, or change what the capture relies on: the capture is lost. Not to be
+/// called with a GPU's lock.
 cudaError_t refuse_in_capture(const char* call) {
   if (host.captures.empty()) return cudaSuccess;
-  for (Queue* stream : host.captures) stream->capture->invalid = true;
+  for (Queue* stream : host.captures) {
+    const Gpu::Lock lock(stream->gpu->mutex);  // another thread may ask how the recording is
+    stream->capture->invalid = true;
+  }
   return fail(cudaErrorStreamCaptureUnsupported, std::string(call) + " while this thread records a graph");
 }
 
@@ -191,7 +195,10 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
       // The host does what is between host memories, in the stream's order.
       if (target == MemoryKind::device || source == MemoryKind::device || stream->capture) return cudaSuccess;
     } else {
-      if (stream->capture) return refuse_in_capture("a copy from or to pageable memory");
+      if (stream->capture) {
+        stream->capture->invalid = true;
+        return fail(cudaErrorStreamCaptureUnsupported, "a copy from or to pageable memory while this thread records a graph");
+      }
       if (target == MemoryKind::device) {  // through memory of the driver's own, which is read late
         auto staged = std::make_shared<std::vector<char>>(first, first + bytes);
         stream->push({[staged, to, bytes] { std::memcpy(to, staged->data(), bytes); }});
@@ -243,14 +250,21 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned /*flags*/) {
+  bool captured = false;
+  std::shared_ptr<EventState> last;
+  {
+    const Gpu::Lock lock(event->gpu->mutex);  // which may be another GPU than the stream's
+    captured = event->captured;
+    last = event->last;
+  }
   return on(stream, [&](Gpu::Lock&) {
-    if (event->captured) return fail(cudaErrorCapturedEvent, "the event was last recorded into a graph");
-    if (event->last == nullptr) return cudaSuccess;
+    if (captured) return fail(cudaErrorCapturedEvent, "the event was last recorded into a graph");
+    if (last == nullptr) return cudaSuccess;
     if (stream->capture) {
       stream->capture->invalid = true;
       return fail(cudaErrorStreamCaptureIsolation, "a graph cannot wait for an event from outside");
     }
-    stream->push({.ready = [state = event->last] { return state->reached; }, .by_others = event->gpu != stream->gpu});
+    stream->push({.ready = [last] { return last->reached.load(); }, .by_others = event->gpu != stream->gpu});
     return cudaSuccess;
   });
 }
@@ -269,9 +283,9 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return on(stream, [&](Gpu::Lock&) {
+    if (event->gpu != stream->gpu) return fail(cudaErrorInvalidResourceHandle, "the event is another GPU's than the stream");
     event->captured = stream->capture.has_value();
     if (event->captured) return cudaSuccess;
-    event->gpu = stream->gpu;
     event->last = std::make_shared<EventState>();
     stream->push({.reaches = event->last});
     return cudaSuccess;
@@ -282,7 +296,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (const cudaError_t refused = refuse_in_capture("cudaEventSynchronize"); refused != cudaSuccess) return refused;
   return on(*event->gpu, [&](Gpu::Lock& lock) {
     if (event->captured) return fail(cudaErrorCapturedEvent, "the event was last recorded into a graph");
-    return wait(*event->gpu, lock, [last = event->last] { return last == nullptr || last->reached; });
+    return wait(*event->gpu, lock, [last = event->last] { return last == nullptr || last->reached.load(); });
   });
 }
 
@@ -300,6 +314,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
 
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
   return on(*end->gpu, [&](Gpu::Lock&) {
+    if (start->gpu != end->gpu) return fail(cudaErrorInvalidResourceHandle, "events of different GPUs");
     if (!start->timing || !end->timing || start->last == nullptr || end->last == nullptr)
       return fail(cudaErrorInvalidResourceHandle, "an event without time or without record");
     if (!start->last->reached || !end->last->reached) return fail(cudaErrorNotReady, "an event that is not reached yet");

@@ -17,6 +17,7 @@ const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
 StackPool::~StackPool() {
   for (const Stack& stack : stacks_) {
     sanitizer::unpoison(stack.bottom, stack.size);
+    sanitizer::destroy_fiber(stack.fiber);
     munmap(static_cast<char*>(stack.bottom) - page, stack_bytes + page);
   }
 }
@@ -27,7 +28,8 @@ Stack StackPool::at(std::size_t index) {
     if (memory == MAP_FAILED) throw OutOfMemory("emulated backend: no memory for the stack of another CUDA thread");
     mprotect(memory, page, PROT_NONE);
     // Stacks that all ended at the same place of a page would share a few lines of the first-level cache.
-    stacks_.push_back({static_cast<char*>(memory) + page, stack_bytes - 5 * cache_line * stacks_.size() % page});
+    stacks_.push_back(
+        {static_cast<char*>(memory) + page, stack_bytes - 5 * cache_line * stacks_.size() % page, sanitizer::create_fiber()});
   }
   return stacks_[index];
 }
@@ -48,6 +50,7 @@ void Fiber::enter(boost::context::detail::transfer_t transfer) {
   self->body_(self->argument_);
   self->finished_ = true;
   sanitizer::start_switch(nullptr, self->resumer_bottom_, self->resumer_size_);
+  sanitizer::switch_to_fiber(self->resumer_fiber_);
   boost::context::detail::jump_fcontext(self->resumer_, nullptr);
 }
 

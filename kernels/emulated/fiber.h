@@ -1,5 +1,6 @@
 // A fiber: a function on a stack of its own that is entered and left by hand. Each CUDA thread of the emulated backend is one.
-// Fibers never move between OS threads. Switching is Boost.Context's; with AddressSanitizer every switch is announced to it.
+// Fibers never move between OS threads. Switching is Boost.Context's; every switch is announced to
+// AddressSanitizer and ThreadSanitizer.
 #pragma once
 
 #include <boost/context/detail/fcontext.hpp>
@@ -13,6 +14,7 @@ namespace temper::emulated {
 struct Stack {
   void* bottom = nullptr;  ///< lowest usable address; a guard page lies below
   std::size_t size = 0;
+  void* fiber = nullptr;  ///< ThreadSanitizer's, for whatever runs here
 };
 
 /// The stacks of one OS thread, taken once and used again by every block it runs.
@@ -41,6 +43,8 @@ class Fiber {
   void resume() {
     void* fake_stack = nullptr;
     sanitizer::start_switch(&fake_stack, stack_.bottom, stack_.size);
+    resumer_fiber_ = sanitizer::current_fiber();
+    sanitizer::switch_to_fiber(stack_.fiber);
     const auto back = boost::context::detail::jump_fcontext(context_, this);
     sanitizer::finish_switch(fake_stack, nullptr, nullptr);
     context_ = back.fctx;
@@ -49,6 +53,7 @@ class Fiber {
   void leave() {
     void* fake_stack = nullptr;
     sanitizer::start_switch(&fake_stack, resumer_bottom_, resumer_size_);
+    sanitizer::switch_to_fiber(resumer_fiber_);
     const auto back = boost::context::detail::jump_fcontext(resumer_, nullptr);
     sanitizer::finish_switch(fake_stack, &resumer_bottom_, &resumer_size_);
     resumer_ = back.fctx;
@@ -57,13 +62,15 @@ class Fiber {
   bool finished() const { return finished_; }
 
  private:
-  static void enter(boost::context::detail::transfer_t transfer);
+  // Never returns, which ThreadSanitizer would count as one call more on this stack for every block.
+  [[gnu::no_sanitize_thread]] static void enter(boost::context::detail::transfer_t transfer);
 
   boost::context::detail::fcontext_t context_ = nullptr;  // where resume() goes
   boost::context::detail::fcontext_t resumer_ = nullptr;  // where leave() goes
   Stack stack_;
   const void* resumer_bottom_ = nullptr;
   std::size_t resumer_size_ = 0;
+  void* resumer_fiber_ = nullptr;
   Body body_ = nullptr;
   void* argument_ = nullptr;
   bool finished_ = true;

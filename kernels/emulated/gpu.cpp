@@ -73,7 +73,10 @@ Gpu::Step Gpu::step(Lock& lock) {
       forget_work();
     }
   }
-  if (task.reaches != nullptr) *task.reaches = {true, clock_};
+  if (task.reaches != nullptr) {
+    task.reaches->milliseconds = clock_;
+    task.reaches->reached = true;  // last: who sees it may read the time
+  }
   std::erase_if(queues, [](const auto& queue) { return queue->destroyed && queue->tasks.empty(); });
   return Step::ran;
 }

@@ -3,6 +3,7 @@
 // changed too early shows as a wrong result. cuda_api.cpp, cublaslt_api.cpp and nccl_api.cpp are the libraries on top of it.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -23,9 +24,9 @@ namespace temper::emulated {
 
 class Gpu;
 
-/// One record of an event.
+/// One record of an event. Another GPU may wait for it, under a lock of its own.
 struct EventState {
-  bool reached = false;
+  std::atomic<bool> reached = false;
   double milliseconds = 0;  ///< of the GPU's clock, when it was reached
 };
 
@@ -47,7 +48,7 @@ struct GraphInstance {
 struct EventHandle {
   bool timing = true;
   bool captured = false;             ///< recorded last into a graph
-  Gpu* gpu = nullptr;                ///< of the last record
+  Gpu* const gpu;                    ///< current when it was made, with whose lock the rest is read and written
   std::shared_ptr<EventState> last;  ///< null before the first record
 };
 

@@ -268,12 +268,12 @@ ncclResult_t ncclCommDestroy(ncclComm_t communicator) {
 
 // The other ranks wait for ever, or until they break off too.
 ncclResult_t ncclCommAbort(ncclComm_t communicator) {
-  *communicator->aborted = true;
   {
     const std::scoped_lock lock(communicator->clique->mutex);
     if (communicator->clique->error.empty())
       communicator->clique->error = "rank " + std::to_string(communicator->rank) + " has broken off";
   }
+  *communicator->aborted = true;  // behind the error: from now on this rank's buffers are no collective's
   return ncclCommDestroy(communicator);
 }
 

@@ -16,7 +16,7 @@ with tempfile.TemporaryDirectory() as folder:
     keep = ["--keep", "--keep-dir", folder] if "cu" in command else []  # of "-x cu"
     done = subprocess.run([*command, *keep], stderr=subprocess.PIPE, text=True, check=False)
     for kept in Path(folder).iterdir():
-        if kept.suffix in (".ptx", ".cubin"):  # "sum.compute_80.ptx", "sum.compute_90a.sm_90a.cubin"
+        if kept.suffix in (".ptx", ".cubin"):  # "sum.compute_80.ptx", "sum.sm_80.cubin"
             shutil.copyfile(kept, f"{object_name}{''.join(kept.suffixes[-2:])}")
 if keep:
     Path(f"{object_name}.ptxas").write_text(done.stderr)

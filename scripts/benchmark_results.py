@@ -144,14 +144,19 @@ def machine_text(result: Result) -> str:
     return NOT_RECORDED
 
 
-def date_text(data: Value) -> str:
+def recorded(data: Value, what: str) -> Value | None:
+    """Of a result, or of the context of one in Google Benchmark's form."""
     context = data.get("context")
-    date = data.get("date") or (context and context.get("date"))
+    return data.get(what) or (context and context.get(what))
+
+
+def date_text(data: Value) -> str:
+    date = recorded(data, "date")
     return date.text()[:10] if date else NOT_RECORDED
 
 
 def commit_text(data: Value) -> str:
-    commit = data.get("commit")
+    commit = recorded(data, "commit")
     if not commit:
         return NOT_RECORDED
     known, _, dirty = commit.text().partition("-")

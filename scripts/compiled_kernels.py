@@ -146,6 +146,14 @@ def without_parameters(name: str) -> str:
     return name
 
 
+def short_name(function: str) -> str:
+    """Without parameters and temper's namespaces, those of the emulation too."""
+    name = without_parameters(function).removeprefix("void ")
+    for space in ("(anonymous namespace)::", "temper::cuda::", "temper::emulated::", "temper::"):
+        name = name.replace(space, "")
+    return name
+
+
 def name_kernels(kernels: list[Kernel]) -> None:
     """Symbols as people write them; as they are where no demangler is installed."""
     demangler = shutil.which("cu++filt") or shutil.which("c++filt")
@@ -154,9 +162,7 @@ def name_kernels(kernels: list[Kernel]) -> None:
         done = subprocess.run([demangler], input="\n".join(names), capture_output=True, text=True, check=True)
         names = done.stdout.splitlines()
     for kernel, name in zip(kernels, names, strict=True):
-        kernel.name = without_parameters(name).removeprefix("void ")
-        for space in ("(anonymous namespace)::", "temper::cuda::", "temper::"):
-            kernel.name = kernel.name.replace(space, "")
+        kernel.name = short_name(name)
 
 
 def print_table(kernels: list[Kernel]) -> None:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compiled_kernels import ROOT, SKIPPED, Kernel, find_nvcc, name_kernels, read_build, without_parameters
+from compiled_kernels import ROOT, SKIPPED, Kernel, find_nvcc, name_kernels, read_build, short_name
 
 PAGE = ROOT / "docs" / "kernels.md"
 
@@ -149,16 +149,14 @@ class Compiled:
 
     def find(self, function: str) -> dict[str, Kernel]:
         """The one with the emulation's name for it."""
-        name = without_parameters(function).removeprefix("void ")
-        for space in ("(anonymous namespace)::", "temper::emulated::", "temper::"):
-            name = name.replace(space, "")
+        name = short_name(function)
         found = [kernels for (_, other), kernels in self.by_name.items() if other == name]
         if len(found) != 1:
             raise PageError(f"{len(found)} compiled kernels are named {name}, as {function} is")
         return found[0]
 
 
-def percent_over(cost: int, least: int) -> str:
+def over_least(cost: int, least: int) -> str:
     return f"{cost / least:.2f}" if least else ""
 
 
@@ -186,8 +184,8 @@ def step_rows(traffic: list[dict[str, Any]], compiled: Compiled) -> list[list[st
                 str(hopper.shared + kernel["dynamic_shared_bytes"]),
                 *occupancy(found, kernel["threads"], kernel["dynamic_shared_bytes"]),
                 f"{32 * total['sectors'] / 1e6:.3f}",
-                percent_over(total["sectors"], total["least"]),
-                percent_over(kernel["shared"]["wavefronts"], kernel["shared"]["least"]),
+                over_least(total["sectors"], total["least"]),
+                over_least(kernel["shared"]["wavefronts"], kernel["shared"]["least"]),
             ])
     return rows
 
@@ -282,6 +280,7 @@ def main() -> int:
         PAGE.write_text(text, encoding="utf-8")
         return 0
     if nvdisasm is None:
+        print("no nvdisasm: the columns of instructions were not compared")
         text, present = without_instructions(text), without_instructions(present)
     if text != present:
         print("docs/kernels.md is stale; run scripts/kernels_page.py")

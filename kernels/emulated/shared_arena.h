@@ -25,7 +25,7 @@ class SharedArena {
 
   /// For a new block, which may have `most_bytes` in all: forgets the arrays of the last one, poisons everything and hands out the
   /// dynamic part.
-  void begin_block(std::size_t dynamic_bytes, std::size_t most_bytes = capacity);
+  void begin_block(std::size_t dynamic_bytes, std::size_t most_bytes);
   std::byte* dynamic() const { return base_; }
 
   /// The array declared at `site`: the same memory for every thread of a block. Null when it does not fit.

@@ -324,8 +324,8 @@ std::string to_text(const KernelBenchResult& result) {
   return text;
 }
 
-std::string to_json(const KernelBenchResult& result) {
-  nlohmann::ordered_json report = benchmark_report(result.device);
+std::string to_json(const KernelBenchResult& result, const std::string& commit) {
+  nlohmann::ordered_json report = benchmark_report(result.device, commit);
   auto& context = report["context"];
   context["model"] = result.settings.model;
   context["precision"] = name_of(result.settings.precision);

@@ -130,6 +130,6 @@ Ceilings bench_ceilings(Precision precision, Ops& ops);
 
 /// A table for people; and JSON in Google Benchmark's form.
 std::string to_text(const KernelBenchResult& result);
-std::string to_json(const KernelBenchResult& result);
+std::string to_json(const KernelBenchResult& result, const std::string& commit);
 
 }  // namespace temper

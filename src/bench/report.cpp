@@ -141,10 +141,11 @@ double load_average() {
   return getloadavg(&minute, 1) == 1 ? minute : 0.0;
 }
 
-nlohmann::ordered_json benchmark_report(const DeviceInfo& device) {
+nlohmann::ordered_json benchmark_report(const DeviceInfo& device, const std::string& commit) {
   nlohmann::ordered_json report;
   auto& context = report["context"];
   context["date"] = date_now();
+  context["commit"] = commit;
   context["executable"] = "temper";
   context["num_cpus"] = device.threads;
   context["load_avg"] = {load_average()};

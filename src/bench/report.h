@@ -57,8 +57,8 @@ double load_average();
 /// Names of measurements that say what the machine can do rather than what the code does start with this.
 inline constexpr const char* ceiling_prefix = "ceiling/";
 
-/// "context" with the machine, the date and whatever the caller adds; "benchmarks" is for add_benchmark().
-nlohmann::ordered_json benchmark_report(const DeviceInfo& device);
+/// "context" with the machine, the date, the commit and whatever the caller adds; "benchmarks" is for add_benchmark().
+nlohmann::ordered_json benchmark_report(const DeviceInfo& device, const std::string& commit);
 
 /// Adds the aggregates of a measurement (median, p10, p90) and each of its repetitions. Times are in microseconds.
 void add_benchmark(nlohmann::ordered_json& report, const Measurement& measurement);

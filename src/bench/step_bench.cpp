@@ -106,8 +106,8 @@ std::string to_text(const StepBenchResult& result) {
       format_bytes(result.planned_bytes), format_bytes(result.peak_rss_bytes));
 }
 
-std::string to_json(const StepBenchResult& result) {
-  nlohmann::ordered_json report = benchmark_report(result.device);
+std::string to_json(const StepBenchResult& result, const std::string& commit) {
+  nlohmann::ordered_json report = benchmark_report(result.device, commit);
   add_benchmark(report, result.measurement);
   report["benchmarks"][0]["step_seconds"] = {{"median", result.measurement.percentile(0.5)},
                                              {"p10", result.measurement.percentile(0.1)},

@@ -37,6 +37,6 @@ StepBenchResult bench_step(const StepBenchSettings& settings, Ops& ops);
 
 /// A line for people; and JSON in Google Benchmark's form with the median, p10 and p90.
 std::string to_text(const StepBenchResult& result);
-std::string to_json(const StepBenchResult& result);
+std::string to_json(const StepBenchResult& result, const std::string& commit);
 
 }  // namespace temper

@@ -46,7 +46,7 @@ void run_step(StepArguments arguments) {
   arguments.settings.precision = parse_precision(arguments.precision);
   const std::unique_ptr<Ops> ops = open_device(parse_device(arguments.device), arguments.settings.precision);
   const StepBenchResult result = bench_step(arguments.settings, *ops);
-  if (!arguments.json.empty()) write_file_atomically(arguments.json, to_json(result));
+  if (!arguments.json.empty()) write_file_atomically(arguments.json, to_json(result, commit));
   write_output(to_text(result));
 }
 
@@ -69,12 +69,12 @@ void run_kernels(KernelArguments arguments) {
   Progress progress(1, 1);
   // Each case is in the file as soon as it was measured: whatever ends this process leaves what it has.
   const auto on_case = [&](const std::string& name, double share, const KernelBenchResult& so_far) {
-    if (!arguments.json.empty() && share > 0.0) write_file_atomically(arguments.json, to_json(so_far));
+    if (!arguments.json.empty() && share > 0.0) write_file_atomically(arguments.json, to_json(so_far, commit));
     progress.activity(name, share);
   };
   const KernelBenchResult result = bench_kernels(settings, *ops, on_case);
   progress.clear();
-  if (!arguments.json.empty()) write_file_atomically(arguments.json, to_json(result));
+  if (!arguments.json.empty()) write_file_atomically(arguments.json, to_json(result, commit));
   write_output(to_text(result));
 }
 

@@ -3,10 +3,7 @@
 #include <device/async_copy.cuh>
 #include <device/tensor_core.cuh>
 
-namespace {
 using temper::cuda::dynamic_shared;
-using temper::cuda::shared_boundary;
-}  // namespace
 
 extern "C" {
 

@@ -73,7 +73,7 @@ TEST(BenchKernels, MeasuresEveryOperation) {
       EXPECT_FALSE(so_far.complete);
       if (share > 0.0) {
         EXPECT_EQ(so_far.kernels.size(), heard.size() - 1);
-        EXPECT_FALSE(parse_report(to_json(so_far), "so far").benchmarks.empty());
+        EXPECT_FALSE(parse_report(to_json(so_far, "abc-dirty"), "so far").benchmarks.empty());
         for (const KernelResult& each : so_far.kernels) EXPECT_GT(each.floor_seconds, 0.0) << each.op;
       }
       heard.push_back(name);
@@ -107,7 +107,7 @@ TEST(BenchKernels, JsonIsReadBackWithItsFloors) {
   KernelBenchSettings settings = tiny();
   settings.ops = {"layernorm_forward"};
   const KernelBenchResult result = bench_kernels(settings, *ops);
-  const std::string text = to_json(result);
+  const std::string text = to_json(result, "abc-dirty");
   const SavedReport saved = parse_report(text, "kernels.json");
   ASSERT_EQ(saved.benchmarks.size(), 4u);
   EXPECT_EQ(saved.benchmarks[0].name, "ceiling/copy/N=262144");
@@ -118,6 +118,7 @@ TEST(BenchKernels, JsonIsReadBackWithItsFloors) {
 
   const nlohmann::json json = nlohmann::json::parse(text);
   EXPECT_EQ(json["context"]["precision"], "fp32");
+  EXPECT_EQ(json["context"]["commit"], "abc-dirty");
   EXPECT_EQ(json["context"]["copy_bytes_per_second"], result.bytes_per_second);
   const nlohmann::json& last = json["benchmarks"].back();
   const KernelResult& kernel = result.kernels.back();
@@ -188,7 +189,7 @@ TEST(StepReport, HasTheStepsAndTheirPercentiles) {
   result.measurement.samples = {{0.2, 0.4}, {0.1, 0.2}, {0.3, 0.6}};
   result.measurement.rates = {{"tokens_per_second", 1024.0}};
   result.measurement.counts = {{"peak_rss_bytes", 5}};
-  const std::string text = to_json(result);
+  const std::string text = to_json(result, "abc-dirty");
   const nlohmann::json median = nlohmann::json::parse(text)["benchmarks"][0];  // scripts/compare/compare_step.py reads this one
   EXPECT_DOUBLE_EQ(median["step_seconds"]["median"], 0.2);
   EXPECT_DOUBLE_EQ(median["step_seconds"]["p10"], 0.1);

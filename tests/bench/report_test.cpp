@@ -29,7 +29,7 @@ DeviceInfo example_device() {
 }
 
 nlohmann::ordered_json example_report() {
-  nlohmann::ordered_json report = benchmark_report(example_device());
+  nlohmann::ordered_json report = benchmark_report(example_device(), "abc-dirty");
   add_benchmark(report, example());
   return report;
 }

@@ -175,6 +175,12 @@ def gpu_results(made: Made) -> None:
     page = made.written()
     check("stopped before its end" in page and "| linear_forward |" in page, "what a stopped run has is not on the page")
     expect(page, ("matmuls, mean",), ("not measured",))
+
+    # What `temper bench --json` wrote by itself says its commit in its context.
+    own = kernels()
+    own["context"]["commit"] = own.pop("commit").replace("0123", "4567")
+    made.write("gpu_h200_kernels_bf16.json", own)
+    check("Commit: 4567456789ab-dirty" in made.written(), "the commit in a context is not on the page")
     made.write("gpu_h200_kernels_bf16.json", kernels())
 
     # A result of another GPU is shown, but is no answer to what an H200 is to reach.

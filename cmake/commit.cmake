@@ -1,5 +1,6 @@
 # cmake -DHEADER=FILE -P commit.cmake: writes into FILE, where it has changed, which commit the sources are of: at every build, since
 # commits come between builds without a new configuration.
+cmake_minimum_required(VERSION 3.25)
 find_package(Git QUIET)
 set(commit "unknown")
 if(Git_FOUND)

@@ -4,8 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# A configuration of its own, which is never built: the compiler's commands for single files, without headers that only g++ can read.
+# A configuration of its own, of which only a header is built: the compiler's commands for single files, without headers that only g++
+# can read.
 cmake --preset release -B build/tidy -DTEMPER_TESTS=OFF -DCMAKE_UNITY_BUILD=OFF -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON >/dev/null
+cmake --build build/tidy --target temper_commit >/dev/null
 files=("$@")
 if [ ${#files[@]} -eq 0 ]; then
   # Left out: kernels/cpu/isa, compiled for several instruction sets with flags of g++; kernels/cuda and kernels/emulated, which need

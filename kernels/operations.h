@@ -139,6 +139,7 @@ struct LinearForward {
   Epilogue epilogue = Epilogue::none;
   TensorView y;         ///< act [R,N]
   TensorView pre = {};  ///< act [R,N], present exactly with bias_gelu
+  bool again = false;   ///< with bias_gelu: y is computed once more by Gelu, and is to have the same bits
   void check() const;
 };
 
@@ -161,7 +162,7 @@ struct LinearBackwardWeight {
   void check() const;
 };
 
-/// y = gelu(pre): what bias_gelu wrote, once more; where a GPU's product carries GELU out on the way, but for the last bits.
+/// y = gelu(pre): what bias_gelu wrote, once more; where that was not asked for (`again`), a GPU's last bits may differ.
 struct Gelu {
   ConstTensorView pre;  ///< act, any shape
   TensorView y;         ///< the same

@@ -8,11 +8,13 @@
 // * A call with arguments that break what is written here or there throws ContractViolation and does nothing.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernels/operations.h"
@@ -108,6 +110,23 @@ class Ops {
   /// Bytes of device memory taken by now, through allocate() and by the backend for itself.
   virtual std::size_t taken_bytes() const = 0;
 
+  // ---- what a backend decides by time, and tells: nothing on a CPU -------------------------------------------------
+
+  /// Every choice that was made by time so far, as lines of text. Bits may depend on them, so a run keeps them.
+  virtual std::string choices() const { return {}; }
+  /// From now on these are taken and nothing is timed: what they do not name is done as every process would without timing. Returns
+  /// false, and changes nothing, where none of them was made on such a GPU with such a library.
+  virtual bool take_choices(const std::string& /*choices*/) { return true; }
+  /// What there is to tell people since the last call, a line each: products that the library refuses, for one.
+  virtual std::vector<std::string> take_notes() { return {}; }
+
+  /// Between these two, NVIDIA's profilers record (cudaProfilerStart, cudaProfilerStop).
+  virtual void start_profiler() {}
+  virtual void stop_profiler() {}
+  /// A named range around what is queued in between, on the profilers' time line; ranges nest. `name` is copied.
+  virtual void begin_range(const char* /*name*/) {}
+  virtual void end_range() {}
+
   // ---- operations: each entry checks its arguments, then lets the backend run them -------------------------------
 
 #define TEMPER_ENTRY(name, Arguments)         \
@@ -144,11 +163,28 @@ std::unique_ptr<Ops> make_cpu_ops();
 /// True when this build and this machine can run the CUDA backend; otherwise `reason` says what is missing.
 bool cuda_available(std::string* reason);
 
+/// What the CUDA backend does in a fast way, and can do in a plain one where that fails: the operation, and the fast way's name.
+struct FastWay {
+  std::string_view operation, name;
+};
+inline constexpr std::array fast_ways = {
+    FastWay{"linear_forward", "GELU in the product"},
+    FastWay{"linear_forward", "residual in the product"},
+    FastWay{"linear_backward_input", "GELU's gradient in the product"},
+    FastWay{"linear_backward_weight", "bias gradient in the product"},
+    FastWay{"attention_forward", "attention in tiles"},
+    FastWay{"attention_backward", "attention's gradient in tiles"},
+};
+/// Places in fast_ways.
+enum class Fast : std::uint8_t { gelu, residual, gelu_gradient, bias_gradient, attention, attention_gradient };
+
 struct CudaOptions {
-  /// A file that remembers which of the library's matmul algorithms was fastest for each shape on this GPU. Without one nothing is
-  /// timed and the library's own first choice is taken, so that the same inputs give the same bits in every process.
-  std::string algorithm_cache;
-  bool tf32 = false;  ///< f32 matmuls may round their inputs to TF32 (10 bits of mantissa), which tensor cores multiply
+  /// A file that remembers what was fastest on this GPU: for each shape of a product which of the library's algorithms, and whether
+  /// with its epilogue or without. Without one nothing is timed and the library's own first choice is taken, so that the same inputs
+  /// give the same bits in every process.
+  std::string choices_file;
+  std::vector<Fast> without;  ///< fast ways that are not to be taken
+  bool tf32 = false;          ///< f32 matmuls may round their inputs to TF32 (10 bits of mantissa), which tensor cores multiply
   /// Which of the visible GPUs; numbers go round where there are fewer, so that processes may share one.
   std::int64_t device = 0;
 };

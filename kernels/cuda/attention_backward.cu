@@ -230,7 +230,7 @@ __global__ void __launch_bounds__(key_gradient_tuning<D>.threads(), key_gradient
         }
       }
       multiply_rows<D, M, N>(scores, keys, stage, column);
-      if (D > 64) load_operands<D, M>(values, value_tile, tile_row);  // not enough registers to keep them
+      load_operands<D, M, kept_value_steps<D>>(values, value_tile, tile_row);  // not enough registers to keep them
       multiply_rows<D, M, N>(dp, values, stage + tile_size, column);
       if (first_query < warp_row + M * 16 - 1) mask_future<true, M, N>(scores, warp_row, first_query);
 #pragma unroll
@@ -281,7 +281,8 @@ void CudaOps::queue(const op::AttentionBackward& args) {
   const AttentionExtents extents(args.qkv, args.n_head);
   auto* const scratch =
       static_cast<float*>(workspace_.get(attention_backward_scratch_bytes(args.qkv.shape[0], extents.positions, args.n_head)));
-  if (!fits_tiles(args.qkv.dtype, extents, {args.dout.data, args.qkv.data, args.out.data, args.dqkv.data}))
+  if (!allowed(Fast::attention_gradient) ||
+      !fits_tiles(args.qkv.dtype, extents, {args.dout.data, args.qkv.data, args.out.data, args.dqkv.data}))
     attention_backward_general(args.dout, args.qkv, args.out, args.lse, extents, args.dqkv, scratch, stream_);
   else if (extents.width == 32)
     backward_tiles<32>(args.dout, args.qkv, args.out, args.lse, extents, args.dqkv, scratch, stream_);

@@ -150,7 +150,7 @@ void forward_tiles(ConstTensorView qkv, const AttentionExtents& extents, TensorV
 
 void CudaOps::queue(const op::AttentionForward& args) {
   const AttentionExtents extents(args.qkv, args.n_head);
-  if (!fits_tiles(args.qkv.dtype, extents, {args.qkv.data, args.out.data}))
+  if (!allowed(Fast::attention) || !fits_tiles(args.qkv.dtype, extents, {args.qkv.data, args.out.data}))
     attention_forward_general(args.qkv, extents, args.out, args.lse, stream_);
   else if (extents.width == 32)
     forward_tiles<32>(args.qkv, extents, args.out, args.lse, stream_);

@@ -30,7 +30,12 @@ inline constexpr AttentionTuning forward_tuning = D <= 64 ? AttentionTuning{4, 2
 template <int D>
 inline constexpr AttentionTuning query_gradient_tuning = D <= 64 ? AttentionTuning{4, 2, 32, 2} : AttentionTuning{4, 1, 32, 2};
 template <int D>
-inline constexpr AttentionTuning key_gradient_tuning = D <= 64 ? AttentionTuning{4, 1, 32, 3} : AttentionTuning{4, 1, 16, 2};
+inline constexpr AttentionTuning key_gradient_tuning = D == 32   ? AttentionTuning{4, 2, 32, 2}
+                                                       : D == 64 ? AttentionTuning{4, 2, 16, 2}
+                                                                 : AttentionTuning{4, 1, 16, 2};
+/// Of its values' D / 16 steps of 16 columns, those that it keeps in registers; the others are read again for each block of scores.
+template <int D>
+inline constexpr int kept_value_steps = D <= 64 ? 2 : 0;
 
 /// Whether kernels of this kind take a call: for its head size, 16-byte accesses, and sequences within 32-bit offsets.
 inline bool fits_tiles(DType dtype, const AttentionExtents& extents, std::initializer_list<const void*> tensors) {
@@ -87,12 +92,12 @@ __device__ __forceinline__ void load_operand(std::uint32_t (&a)[4], int tile, in
   const int lane = lane_id();
   load_matrix_x4(a, shared_at((tile + tile_offset<D>(first + lane % 16, lane / 16)) ^ (32 * k)));
 }
-template <int D, int M>
+template <int D, int M, int first_step = 0>
 __device__ __forceinline__ void load_operands(Operand<M, D / 16>& a, int tile, int first) {
 #pragma unroll
   for (int m = 0; m < M; ++m) {
 #pragma unroll
-    for (int k = 0; k < D / 16; ++k) load_operand<D>(a[m][k], tile, first + m * 16, k);
+    for (int k = first_step; k < D / 16; ++k) load_operand<D>(a[m][k], tile, first + m * 16, k);
   }
 }
 

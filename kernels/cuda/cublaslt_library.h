@@ -4,6 +4,8 @@
 
 #include <cublasLt.h>
 
+#include <string>
+
 namespace temper::TEMPER_BACKEND {
 
 struct CublasLt {
@@ -26,5 +28,11 @@ struct CublasLt {
 
 /// Throws Unsupported with the reason when the library is not there. kernels/emulated/cublaslt_library.cpp has one of its own.
 const CublasLt& cublaslt();
+/// "cuBLASLt 13.1.0"
+inline std::string cublaslt_version() {
+  const std::size_t version = cublaslt().version();
+  return "cuBLASLt " + std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
+         std::to_string(version % 100);
+}
 
 }  // namespace temper::TEMPER_BACKEND

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "kernels/cuda/cublaslt_library.h"
 #include "kernels/cuda/families.h"
 
 namespace temper::TEMPER_BACKEND {
@@ -17,7 +18,12 @@ CudaOps::Staging::Staging(Device& owner, std::size_t bytes) : device(owner), mem
 CudaOps::Staging::~Staging() { device.release_pinned(memory); }
 
 CudaOps::CudaOps(std::unique_ptr<Device> device)
-    : device_(std::move(device)), stream_(*device_), workspace_(*device_), product_(*device_, stream_), info_(device_->info()) {
+    : device_(std::move(device)),
+      stream_(*device_),
+      workspace_(*device_),
+      choices_(*device_, stream_, cublaslt_version()),
+      product_(*device_, stream_, choices_),
+      info_(device_->info()) {
   info_.features += ", " + product_.description();
   info_.asynchronous = true;
   for (auto& upload : uploads_) upload = std::make_unique<Staging>(*device_, staging_bytes);
@@ -93,6 +99,17 @@ void CudaOps::replay(Recording& recording, const std::function<void()>& work) {
     recording.graph = std::make_shared<Graph>(stream_.end_capture());
   }
   stream_.launch(*static_cast<const Graph*>(recording.graph.get()));
+}
+
+bool CudaOps::take_choices(const std::string& choices) {
+  const bool any = choices_.fix(choices);
+  if (any) product_.choose_again();
+  return any;
+}
+
+bool CudaOps::allowed(Fast way) const {
+  const std::vector<Fast>& without = device_->options().without;
+  return std::find(without.begin(), without.end(), way) == without.end();
 }
 
 std::size_t CudaOps::workspace_bytes(const Workload& workload) const {

@@ -9,6 +9,7 @@
 #include <device/product.h>
 #include <device/range.h>
 #include <device/runtime.h>
+#include "kernels/cuda/choices.h"
 #include "kernels/cuda/workspace.h"
 #include "kernels/ops.h"
 
@@ -35,6 +36,9 @@ class CudaOps final : public Ops {
   std::size_t scratch_bytes(const Workload& workload) const override;
   void reserve_scratch(const Workload& workload) override;
   std::size_t taken_bytes() const override;
+  std::string choices() const override { return choices_.text(); }
+  bool take_choices(const std::string& choices) override;
+  std::vector<std::string> take_notes() override { return product_.take_notes(); }
 
  private:
   // Each is defined beside its kernels; profilers show it as a range of its name.
@@ -64,10 +68,12 @@ class CudaOps final : public Ops {
   };
 
   std::size_t workspace_bytes(const Workload& workload) const;
+  bool allowed(Fast way) const;
 
   std::unique_ptr<Device> device_;
   Stream stream_;
   Workspace workspace_;
+  Choices choices_;
   Product product_;
   DeviceInfo info_;
   // Used in turn. The host is two steps ahead of the device, and a step uploads its numbers, tokens and targets.

@@ -11,66 +11,86 @@ TensorView read_only(ConstTensorView view) { return {const_cast<void*>(view.data
 
 }  // namespace
 
+// Each operation is one product with its epilogue or, where that is not allowed, not known to the library or slower, a product with a
+// simpler one and the rest as a kernel of its own: `fused` and `apart`.
+
 void CudaOps::queue(const op::LinearForward& args) {
-  ProductCall call;
-  call.m = args.x.shape.rows();
-  call.n = args.weight.shape[0];
-  call.k = args.weight.shape[1];
-  call.a = args.x;
-  call.b = args.weight;
-  call.b_transposed = true;
-  call.d = args.y;
-  call.bias = read_only(args.bias);
-  if (args.epilogue == Epilogue::bias_gelu) {
-    call.epilogue = ProductEpilogue::bias_gelu;
-    call.aux = args.pre;
-    if (product_.supports(call)) return product_.run(call);
-    call.aux = {};
-    call.d = args.pre;
-  }
-  call.epilogue = args.bias.present() ? ProductEpilogue::bias : ProductEpilogue::none;
-  product_.run(call);
-  if (args.epilogue == Epilogue::bias_gelu) gelu_forward(args.pre, args.y, stream_);
+  ProductCall plain;
+  plain.m = args.x.shape.rows();
+  plain.n = args.weight.shape[0];
+  plain.k = args.weight.shape[1];
+  plain.a = args.x;
+  plain.b = args.weight;
+  plain.b_transposed = true;
+  plain.bias = read_only(args.bias);
+  plain.epilogue = args.bias.present() ? ProductEpilogue::bias : ProductEpilogue::none;
+  plain.d = args.y;
+  if (args.epilogue != Epilogue::bias_gelu) return product_.run(plain);
+
+  ProductCall fused = plain;
+  fused.epilogue = ProductEpilogue::bias_gelu;
+  fused.aux = args.pre;
+  plain.d = args.pre;
+  const Way apart = [&] {
+    product_.run(plain);
+    gelu_forward(args.pre, args.y, stream_);
+    return true;
+  };
+  // The library's GELU and ours differ in the last bits.
+  if (!args.again && allowed(Fast::gelu) && product_.fuses(fused, apart))
+    product_.run(fused);
+  else
+    apart();
 }
 
 void CudaOps::queue(const op::LinearBackwardInput& args) {
-  ProductCall call;
-  call.m = args.dy.shape.rows();
-  call.n = args.weight.shape[1];
-  call.k = args.weight.shape[0];
-  call.a = args.dy;
-  call.b = args.weight;
-  call.d = args.dx;
-  if (args.pre.present()) {
-    call.epilogue = ProductEpilogue::gelu_backward;
-    call.aux = read_only(args.pre);
-    if (product_.supports(call)) return product_.run(call);
-    call.epilogue = ProductEpilogue::none;
-    call.aux = {};
-  }
-  product_.run(call);
-  if (args.pre.present()) gelu_backward(args.pre, args.dx, stream_);
+  ProductCall plain;
+  plain.m = args.dy.shape.rows();
+  plain.n = args.weight.shape[1];
+  plain.k = args.weight.shape[0];
+  plain.a = args.dy;
+  plain.b = args.weight;
+  plain.d = args.dx;
+  if (!args.pre.present()) return product_.run(plain);
+
+  ProductCall fused = plain;
+  fused.epilogue = ProductEpilogue::gelu_backward;
+  fused.aux = read_only(args.pre);
+  const Way apart = [&] {
+    product_.run(plain);
+    gelu_backward(args.pre, args.dx, stream_);
+    return true;
+  };
+  if (allowed(Fast::gelu_gradient) && product_.fuses(fused, apart))
+    product_.run(fused);
+  else
+    apart();
 }
 
 void CudaOps::queue(const op::LinearBackwardWeight& args) {
-  ProductCall call;
-  call.m = args.dw.shape[0];
-  call.n = args.dw.shape[1];
-  call.k = args.dy.shape.rows();
-  call.a = args.dy;
-  call.a_transposed = true;
-  call.b = args.x;
-  call.d = args.dw;
-  call.accumulate = args.write == Write::accumulate;
-  if (args.dbias.present() && args.write == Write::overwrite) {
-    call.epilogue = ProductEpilogue::bias_gradient;
-    call.bias = args.dbias;
-    if (product_.supports(call)) return product_.run(call);
-    call.epilogue = ProductEpilogue::none;
-    call.bias = {};
+  ProductCall plain;
+  plain.m = args.dw.shape[0];
+  plain.n = args.dw.shape[1];
+  plain.k = args.dy.shape.rows();
+  plain.a = args.dy;
+  plain.a_transposed = true;
+  plain.b = args.x;
+  plain.d = args.dw;
+  plain.accumulate = args.write == Write::accumulate;
+  if (!args.dbias.present()) return product_.run(plain);
+
+  const Way apart = [&] {
+    product_.run(plain);
+    bias_gradient(args.dy, args.dbias, args.write, workspace_, stream_);
+    return true;
+  };
+  if (args.write == Write::overwrite && allowed(Fast::bias_gradient)) {
+    ProductCall fused = plain;
+    fused.epilogue = ProductEpilogue::bias_gradient;
+    fused.bias = args.dbias;
+    if (product_.fuses(fused, apart)) return product_.run(fused);
   }
-  product_.run(call);
-  if (args.dbias.present()) bias_gradient(args.dy, args.dbias, args.write, workspace_, stream_);
+  apart();
 }
 
 }  // namespace temper::TEMPER_BACKEND

@@ -5,16 +5,17 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <compare>
 #include <cstring>
 #include <initializer_list>
-#include <limits>
+#include <iomanip>
 #include <map>
+#include <optional>
 #include <sstream>
 #include <utility>
 #include <vector>
 
-#include "kernels/algorithm_cache.h"
 #include "kernels/cuda/cublaslt_library.h"
 
 namespace temper::TEMPER_BACKEND {
@@ -23,10 +24,6 @@ namespace {
 
 constexpr std::size_t workspace_size = std::size_t{32} << 20;  // what cuBLAS advises on Hopper; 0 would exclude split sums
 constexpr int most_candidates = 16;
-constexpr int timing_rounds = 9;
-constexpr float shortest_timing = 0.3f;  // milliseconds; shorter products are run several times in a row
-constexpr int most_repeats = 20;
-constexpr float noise = 1.01f;  // of two candidates this close the library's own order decides
 
 void check_cublas(cublasStatus_t status, const char* what) {
   if (status != CUBLAS_STATUS_SUCCESS) throw DeviceError(std::string(what) + ": " + cublaslt().status_string(status));
@@ -151,6 +148,7 @@ struct Plan {
   std::vector<cublasLtMatmulAlgo_t> candidates;  // by the library's estimate, best first; empty: it cannot
   bool chosen = false;
   cublasLtMatmulAlgo_t algorithm{};
+  std::optional<bool> fused;  // rather than apart, where there is an epilogue
 };
 
 // The pointers inside an operation. The heuristic looks at their alignment, so they are there before it is asked.
@@ -214,78 +212,51 @@ class Saved {
   void* copy_;
 };
 
-class Stopwatch {
- public:
-  Stopwatch() {
-    for (cudaEvent_t& event : events_) check(cudaEventCreate(&event), "cudaEventCreate");
-  }
-  ~Stopwatch() {
-    for (cudaEvent_t event : events_) cudaEventDestroy(event);
-  }
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
-
-  void start(const Stream& stream) { check(cudaEventRecord(events_[0], stream.get()), "cudaEventRecord"); }
-  /// Milliseconds of the device's time since start().
-  float stop(const Stream& stream) {
-    check(cudaEventRecord(events_[1], stream.get()), "cudaEventRecord");
-    check(cudaEventSynchronize(events_[1]), "cudaEventSynchronize");
-    float milliseconds = 0;
-    check(cudaEventElapsedTime(&milliseconds, events_[0], events_[1]), "cudaEventElapsedTime");
-    return milliseconds;
-  }
-
- private:
-  cudaEvent_t events_[2] = {};
-};
-
-std::string library_version() {
-  const std::size_t version = cublaslt().version();
-  return "cuBLASLt " + std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
-         std::to_string(version % 100);
+// An algorithm is 64 bytes of the library's own; kept as hexadecimal digits.
+std::string text_of(const cublasLtMatmulAlgo_t& algorithm) {
+  std::array<unsigned char, sizeof(algorithm)> bytes;
+  std::memcpy(bytes.data(), &algorithm, bytes.size());
+  std::ostringstream text;
+  text << std::hex << std::setfill('0');
+  for (const unsigned char byte : bytes) text << std::setw(2) << int{byte};
+  return text.str();
 }
 
-std::string machine_of(const Device& device) {
-  return device.info().name + ", " + std::to_string(device.multiprocessors()) + " multiprocessors, " + library_version() +
-         (device.options().tf32 ? ", TF32" : "");
-}
-
-template <typename To, typename From>
-To same_bytes(const From& from) {
-  static_assert(sizeof(To) == sizeof(From));
-  To to;
-  std::memcpy(&to, &from, sizeof(to));
-  return to;
+std::optional<cublasLtMatmulAlgo_t> algorithm_of(const std::string& text) {
+  std::array<unsigned char, sizeof(cublasLtMatmulAlgo_t)> bytes;
+  if (text.size() != 2 * bytes.size()) return std::nullopt;
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    const char* const digits = text.data() + 2 * i;
+    if (std::from_chars(digits, digits + 2, bytes[i], 16).ptr != digits + 2) return std::nullopt;
+  }
+  cublasLtMatmulAlgo_t algorithm;
+  std::memcpy(&algorithm, bytes.data(), bytes.size());
+  return algorithm;
 }
 
 }  // namespace
 
 struct Product::State {
-  State(Device& of, Stream& on)
-      : device(of),
-        stream(on),
-        handle(make_handle()),
-        workspace(of.allocate(workspace_size)),
-        cache(of.options().algorithm_cache, machine_of(of)) {}
+  State(Device& of, Stream& on, Choices& with)
+      : device(of), stream(on), choices(with), handle(make_handle()), workspace(of.allocate(workspace_size)) {}
   ~State() { device.release(workspace); }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
 
   Plan& plan_for(const Key& key, const ProductCall& call);
-  std::vector<cublasLtMatmulAlgo_t> ask(const Plan& plan, const ProductCall& call) const;
+  std::vector<cublasLtMatmulAlgo_t> ask(const Plan& plan, const Key& key, const ProductCall& call);
   bool usable(const Plan& plan, const cublasLtMatmulAlgo_t& algorithm) const;
   cublasLtMatmulAlgo_t choose(const Plan& plan, const Key& key, const ProductCall& call);
   cublasLtMatmulAlgo_t fastest(const Plan& plan, const ProductCall& call);
-  float milliseconds(const Plan& plan, const ProductCall& call, const cublasLtMatmulAlgo_t& algorithm, int repeats);
   cublasStatus_t multiply(const Plan& plan, const ProductCall& call, const cublasLtMatmulAlgo_t& algorithm) const;
 
   Device& device;
   Stream& stream;
+  Choices& choices;
   Handle handle;
   void* workspace;
-  AlgorithmCache cache;
   std::map<Key, Plan> plans;
-  Stopwatch stopwatch;
+  std::vector<std::string> notes;
 };
 
 Plan& Product::State::plan_for(const Key& key, const ProductCall& call) {
@@ -297,23 +268,27 @@ Plan& Product::State::plan_for(const Key& key, const ProductCall& call) {
   plan.b = make_layout(call.b);
   plan.d = make_layout(call.d);
   set_pointers(plan, call);
-  plan.candidates = ask(plan, call);
+  plan.candidates = ask(plan, key, call);
   return plans.emplace(key, std::move(plan)).first->second;
 }
 
-std::vector<cublasLtMatmulAlgo_t> Product::State::ask(const Plan& plan, const ProductCall& call) const {
+std::vector<cublasLtMatmulAlgo_t> Product::State::ask(const Plan& plan, const Key& key, const ProductCall& call) {
   std::array<cublasLtMatmulHeuristicResult_t, most_candidates> results{};
   int count = 0;
   const cublasStatus_t status =
       cublaslt().heuristic(handle.get(), plan.operation.get(), plan.b.get(), plan.a.get(), plan.d.get(), plan.d.get(),
                            make_preference(call).get(), most_candidates, results.data(), &count);
   // "Not supported" and "invalid" are answers: a shape or an epilogue that the library cannot carry out.
-  if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) return {};
-  check_cublas(status, "cublasLtMatmulAlgoGetHeuristic");
+  if (status != CUBLAS_STATUS_NOT_SUPPORTED && status != CUBLAS_STATUS_INVALID_VALUE)
+    check_cublas(status, "cublasLtMatmulAlgoGetHeuristic");
   std::vector<cublasLtMatmulAlgo_t> candidates;
   for (int i = 0; i < count; ++i)
     if (results[i].state == CUBLAS_STATUS_SUCCESS && results[i].workspaceSize <= workspace_size)
       candidates.push_back(results[i].algo);
+  if (candidates.empty())
+    notes.push_back(cublaslt_version() + " refuses the product " + key.text() + " (" +
+                    (status == CUBLAS_STATUS_SUCCESS ? "no algorithm of it fits" : cublaslt().status_string(status)) + ")" +
+                    (call.epilogue == ProductEpilogue::none ? "" : "; what follows it is done by a kernel of its own"));
   return candidates;
 }
 
@@ -334,64 +309,34 @@ cublasStatus_t Product::State::multiply(const Plan& plan, const ProductCall& cal
 
 cublasLtMatmulAlgo_t Product::State::choose(const Plan& plan, const Key& key, const ProductCall& call) {
   const std::string product = key.text();
-  if (const auto kept = cache.find(product)) {
-    const auto algorithm = same_bytes<cublasLtMatmulAlgo_t>(*kept);
-    if (usable(plan, algorithm)) return algorithm;
-  }
-  // Timings differ from run to run. Without a file that makes a choice last, the library's first answer is taken: it is the same in
-  // every process.
-  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
-  check(cudaStreamIsCapturing(stream.get(), &capture), "cudaStreamIsCapturing");
-  if (!cache.has_file() || capture != cudaStreamCaptureStatusNone) return plan.candidates.front();
+  const auto usable_one = [&](const std::optional<std::string>& kept) {
+    std::optional<cublasLtMatmulAlgo_t> algorithm = kept ? algorithm_of(*kept) : std::nullopt;
+    return algorithm && usable(plan, *algorithm) ? algorithm : std::nullopt;
+  };
+  if (const auto kept = usable_one(choices.find(product))) return *kept;
+  if (!choices.may_time()) return plan.candidates.front();
   try {
-    const auto kept = cache.keep(product, same_bytes<AlgorithmCache::Algorithm>(fastest(plan, call)));
-    return same_bytes<cublasLtMatmulAlgo_t>(kept);
+    const cublasLtMatmulAlgo_t found = fastest(plan, call);
+    return usable_one(choices.keep(product, text_of(found))).value_or(found);
   } catch (const OutOfMemory&) {  // no room for the copy that timing needs
     return plan.candidates.front();
   }
 }
 
 // Times every candidate on the call itself, real operands and all: what it overwrites, the call overwrites anyway, and what it adds
-// to is put back. The candidates take turns, so that a change of the clock rate meets all of them.
+// to is put back. Of candidates that are as fast the library's own order decides.
 cublasLtMatmulAlgo_t Product::State::fastest(const Plan& plan, const ProductCall& call) {
   std::unique_ptr<Saved> saved;
   if (call.accumulate) saved = std::make_unique<Saved>(device, stream, call.d);
-
-  const std::size_t count = plan.candidates.size();
-  std::vector<int> repeats(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    milliseconds(plan, call, plan.candidates[i], 1);  // the first run loads the kernel
-    const float one = milliseconds(plan, call, plan.candidates[i], 1);
-    repeats[i] = static_cast<int>(std::clamp(shortest_timing / one, 1.0f, static_cast<float>(most_repeats)));
-  }
-  std::vector<std::array<float, timing_rounds>> times(count);
-  for (std::size_t round = 0; round < timing_rounds; ++round) {
-    for (std::size_t turn = 0; turn < count; ++turn) {
-      const std::size_t i = (turn + round) % count;
-      times[i][round] = milliseconds(plan, call, plan.candidates[i], repeats[i]);
-    }
-  }
+  std::vector<Way> ways;
+  for (const cublasLtMatmulAlgo_t& algorithm : plan.candidates)
+    ways.emplace_back([&] { return multiply(plan, call, algorithm) == CUBLAS_STATUS_SUCCESS; });
+  const std::size_t place = choices.fastest(ways);
   if (saved != nullptr) saved->put_back();
-
-  std::vector<float> medians;
-  for (auto& each : times) {
-    std::nth_element(each.begin(), each.begin() + timing_rounds / 2, each.end());
-    medians.push_back(each[timing_rounds / 2]);
-  }
-  const float best = *std::min_element(medians.begin(), medians.end());
-  const auto first = std::find_if(medians.begin(), medians.end(), [&](float median) { return median <= best * noise; });
-  return plan.candidates[static_cast<std::size_t>(first - medians.begin())];
+  return plan.candidates[place];
 }
 
-// Of one run, on average over `repeats`; infinite when the library refuses.
-float Product::State::milliseconds(const Plan& plan, const ProductCall& call, const cublasLtMatmulAlgo_t& algorithm, int repeats) {
-  stopwatch.start(stream);
-  for (int i = 0; i < repeats; ++i)
-    if (multiply(plan, call, algorithm) != CUBLAS_STATUS_SUCCESS) return std::numeric_limits<float>::infinity();
-  return stopwatch.stop(stream) / static_cast<float>(repeats);
-}
-
-Product::Product(Device& device, Stream& stream) : state_(std::make_unique<State>(device, stream)) {}
+Product::Product(Device& device, Stream& stream, Choices& choices) : state_(std::make_unique<State>(device, stream, choices)) {}
 Product::~Product() = default;
 
 bool Product::supports(const ProductCall& call) {
@@ -399,11 +344,29 @@ bool Product::supports(const ProductCall& call) {
   return !state_->plan_for(Key(call), call).candidates.empty();
 }
 
+bool Product::fuses(const ProductCall& call, const Way& apart) {
+  if (!supports(call)) return false;
+  const Key key(call);
+  Plan& plan = state_->plan_for(key, call);
+  if (!plan.fused) {
+    const std::string name = key.text() + ", fused or apart";
+    std::optional<std::string> kept = state_->choices.find(name);
+    if (!kept && state_->choices.may_time()) {
+      const Way fused = [&] { return run(call), true; };
+      fused();
+      apart();  // now each of the products has its algorithm, and those are timed
+      kept = state_->choices.keep(name, state_->choices.fastest({fused, apart}) == 0 ? "fused" : "apart");
+    }
+    plan.fused = kept != "apart";
+  }
+  return *plan.fused;
+}
+
 void Product::run(const ProductCall& call) {
   state_->device.make_current();
   const Key key(call);
   Plan& plan = state_->plan_for(key, call);
-  if (plan.candidates.empty()) throw Unsupported(library_version() + " has no algorithm for the product " + key.text());
+  if (plan.candidates.empty()) throw Unsupported(cublaslt_version() + " has no algorithm for the product " + key.text());
   set_pointers(plan, call);
   if (!plan.chosen) {
     plan.algorithm = state_->choose(plan, key, call);
@@ -412,10 +375,20 @@ void Product::run(const ProductCall& call) {
   check_cublas(state_->multiply(plan, call, plan.algorithm), "cublasLtMatmul");
 }
 
+void Product::choose_again() {
+  for (auto& [key, plan] : state_->plans) {
+    plan.chosen = false;
+    plan.fused.reset();
+  }
+}
+
 std::size_t Product::workspace_bytes() const { return workspace_size; }
 
+std::vector<std::string> Product::take_notes() { return std::exchange(state_->notes, {}); }
+
 std::string Product::description() const {
-  return library_version() + (state_->cache.has_file() ? ", algorithms timed once and kept in " + state_->cache.path() : "");
+  const std::string& path = state_->choices.path();
+  return cublaslt_version() + (path.empty() ? "" : ", algorithms timed once and kept in " + path);
 }
 
 }  // namespace temper::TEMPER_BACKEND

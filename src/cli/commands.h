@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "config/run_config.h"
+#include "distributed/launch.h"
 #include "io/error.h"
 #include "kernels/ops.h"
 
@@ -48,17 +49,17 @@ std::vector<std::string> environment();
 
 /// A file of temper's in the user's cache folder, which is made; empty when there is none.
 std::string cache_file(const char* name);
-/// Where the CUDA backend remembers which matmul algorithms were fastest.
-std::string algorithm_cache();
+/// Where the CUDA backend remembers what it chose by time.
+std::string choices_file();
 
 /// So many threads as `asked` wants, or with a note on stderr fewer: more than processors would only wait for each other.
 int within_processors(int threads, const char* asked);
 
 /// The device a configuration asks for, and the threads of the host. `automatic` takes a GPU where there is one; `temper doctor`
 /// says why there is none.
-/// precision bf16 or tf32 is refused (Error(ExitCode::usage)) where the device has no instructions for it. `gpu`: which of the
-/// GPUs, as CudaOptions::device.
-std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision, std::int64_t gpu = 0);
+/// precision bf16 or tf32 is refused (Error(ExitCode::usage)) where the device has no instructions for it. Each rank of
+/// a launch gets a GPU of its host, and rank 0 alone chooses by time.
+std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision, const Launch& launch = {});
 
 /// "cpu", "cuda", "auto" and "fp32", "bf16", "tf32" as options of commands that have no configuration file.
 DeviceChoice parse_device(const std::string& text);

@@ -53,7 +53,7 @@ std::string cache_file(const char* name) {
   return failed ? "" : (folder / "temper" / name).string();
 }
 
-std::string algorithm_cache() { return cache_file("matmul_algorithms"); }
+std::string choices_file() { return cache_file("gpu_choices"); }
 
 int within_processors(int threads, const char* asked) {
   const int most = usable_processors();
@@ -62,7 +62,7 @@ int within_processors(int threads, const char* asked) {
   return most;
 }
 
-std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision, std::int64_t gpu) {
+std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision, const Launch& launch) {
   start_threads(within_processors(asked_threads(), "OMP_NUM_THREADS"));
   std::string reason;
   const bool on_gpu = choice == DeviceChoice::cuda || (choice == DeviceChoice::automatic && cuda_available(&reason));
@@ -70,7 +70,10 @@ std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision, std::
     throw Error(ExitCode::usage,
                 "device=cuda: " + reason + "; use device=cpu, or device=auto to take a GPU only where there is one");
   if (choice == DeviceChoice::automatic && !on_gpu) std::fprintf(stderr, "device=auto: using the CPU (%s)\n", reason.c_str());
-  std::unique_ptr<Ops> ops = on_gpu ? make_cuda_ops({algorithm_cache(), precision == Precision::tf32, gpu}) : make_cpu_ops();
+  std::unique_ptr<Ops> ops = on_gpu ? make_cuda_ops({.choices_file = launch.rank == 0 ? choices_file() : "",
+                                                     .tf32 = precision == Precision::tf32,
+                                                     .device = launch.local_rank})
+                                    : make_cpu_ops();
   if (precision == Precision::bf16 && !ops->device().bf16)
     throw Error(ExitCode::usage, "precision=bf16: " + ops->device().name +
                                      " has no bf16 instructions (AMX or AVX512-BF16 on a CPU), so it would be slower than fp32; "

@@ -48,7 +48,7 @@ std::string peak_of_gpu(Ops& gpu) {
 void remember_gpu_check() {
   std::string reason;
   if (!cuda_available(&reason)) throw Error(ExitCode::usage, "--gpu-checked: " + reason);
-  const std::unique_ptr<Ops> gpu = make_cuda_ops({algorithm_cache()});
+  const std::unique_ptr<Ops> gpu = make_cuda_ops({choices_file()});
   record_gpu_check(cache_file("gpu_checks"), gpu_check_key(gpu->device(), nvidia_driver(), version_and_build));
 }
 
@@ -62,7 +62,7 @@ std::string report() {
   text += fmt::format("            {}\n            memory {}\n", info.features, format_bytes(info.memory));
   text += fmt::format("            precision bf16: {}\n", info.bf16 ? "yes" : "no, this processor has neither AMX nor AVX512-BF16");
   if (cuda) {
-    const std::unique_ptr<Ops> gpu = make_cuda_ops({algorithm_cache()});
+    const std::unique_ptr<Ops> gpu = make_cuda_ops({choices_file()});
     text += fmt::format("cuda        {}, {} multiprocessors\n", gpu->device().name, gpu->device().threads);
     text += fmt::format("            {}\n            memory {}\n", gpu->device().features, format_bytes(gpu->device().memory));
     text += fmt::format("            {}\n", peak_of_gpu(*gpu));

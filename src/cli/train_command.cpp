@@ -86,7 +86,7 @@ void run(const TrainArguments& arguments, ExitCode& exit_code) {
   options.program = version_and_build;
 
   const Launch launch = read_launch();
-  const std::unique_ptr<Ops> ops = open_device(options.config.device, options.config.precision, launch.local_rank);
+  const std::unique_ptr<Ops> ops = open_device(options.config.device, options.config.precision, launch);
   const std::unique_ptr<Communicator> ranks = join(launch, options, *ops);
   std::string plan = describe_run(options.config, *ops, describe_device(ops->device()), *ranks);
   for (const std::string& note : notes) plan += "warning     " + shown_message(note) + "\n";

@@ -121,7 +121,7 @@ std::span<const float> Generator::advance(std::span<const std::uint32_t> tokens,
     block.attn_proj.forward(ops_, norm.out, branch);
     block.ln_2.forward(ops_, branch, residual, sum, norm);
     std::swap(residual, sum);
-    block.c_fc.forward_gelu(ops_, norm.out, rows(wide_pre_, 4 * C), fc);
+    block.c_fc.forward_gelu(ops_, norm.out, rows(wide_pre_, 4 * C), fc, false);
     block.mlp_proj.forward(ops_, fc, branch);
   }
   layers_.ln_f.forward(ops_, branch, residual, sum, norm);

@@ -142,7 +142,7 @@ void Gpt2::forward_inside(std::size_t layer) {
   block.attn_proj.forward(*ops_, a.attention, now_.branch);
   block.ln_2.forward(*ops_, now_.branch, residual_in(layer), a.residual_middle, a.ln_2);
   observe(block.c_fc, a.ln_2.out);
-  block.c_fc.forward_gelu(*ops_, a.ln_2.out, a.fc_pre, a.fc);
+  block.c_fc.forward_gelu(*ops_, a.ln_2.out, a.fc_pre, a.fc, recompute_ == Recompute::gelu_layernorm);
 }
 
 void Gpt2::recompute_block(std::size_t layer) {

@@ -32,8 +32,8 @@ void LinearLayer::forward(Ops& ops, ConstTensorView x, TensorView y) const {
   ops.linear_forward({.x = x, .weight = weight, .bias = bias, .epilogue = epilogue, .y = y});
 }
 
-void LinearLayer::forward_gelu(Ops& ops, ConstTensorView x, TensorView pre, TensorView y) const {
-  ops.linear_forward({.x = x, .weight = weight, .bias = bias, .epilogue = Epilogue::bias_gelu, .y = y, .pre = pre});
+void LinearLayer::forward_gelu(Ops& ops, ConstTensorView x, TensorView pre, TensorView y, bool again) const {
+  ops.linear_forward({.x = x, .weight = weight, .bias = bias, .epilogue = Epilogue::bias_gelu, .y = y, .pre = pre, .again = again});
 }
 
 void LinearLayer::backward_weight(Ops& ops, ConstTensorView dy, ConstTensorView x, Write write) const {

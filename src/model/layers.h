@@ -33,8 +33,8 @@ struct LinearLayer {
   TensorView dweight, dbias;
 
   void forward(Ops& ops, ConstTensorView x, TensorView y) const;
-  /// y = gelu(pre), pre = the layer's output
-  void forward_gelu(Ops& ops, ConstTensorView x, TensorView pre, TensorView y) const;
+  /// y = gelu(pre), pre = the layer's output; `again`: y is computed once more, by Ops::gelu.
+  void forward_gelu(Ops& ops, ConstTensorView x, TensorView pre, TensorView y, bool again) const;
   void backward_weight(Ops& ops, ConstTensorView dy, ConstTensorView x, Write write) const;
   /// With `pre`, x was gelu(pre), and dx is the gradient at `pre`.
   void backward_input(Ops& ops, ConstTensorView dy, TensorView dx, ConstTensorView pre = {}) const;

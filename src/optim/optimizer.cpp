@@ -232,11 +232,20 @@ void Optimizer::finish_step(ConstTensorView norm_of) {
   for (const UpdatePart& part : pipeline_.parts) {
     if (part.count == 0) continue;
     update(part);
-    for (const ParameterSegment& segment : segments_of(pipeline_, part)) {
-      if (segment.control != NormControl::direction) continue;  // which now lies where the gradient was
-      float* direction = shard_.gradients.as<float>() + segment.offset;
-      newton_schulz_->orthogonalize({direction, DType::f32, {segment.rows, segment.columns}});
-    }
+    orthogonalize(part);
+  }
+}
+
+void Optimizer::rehearse() {
+  for (const UpdatePart& part : pipeline_.parts) orthogonalize(part);
+}
+
+/// Directions, which an update leaves where the gradients were.
+void Optimizer::orthogonalize(const UpdatePart& part) {
+  for (const ParameterSegment& segment : segments_of(pipeline_, part)) {
+    if (segment.control != NormControl::direction) continue;
+    float* direction = shard_.gradients.as<float>() + segment.offset;
+    newton_schulz_->orthogonalize({direction, DType::f32, {segment.rows, segment.columns}});
   }
 }
 

@@ -42,6 +42,9 @@ class Optimizer {
   /// Writes the host's part of the scalars of update k. Call before the step's forward pass.
   void begin_step(std::int64_t k);
 
+  /// Carries out the products of a step, for Ops::choices. Gradients are not what they were afterwards.
+  void rehearse();
+
   // Then, with the gradients of the whole batch in the shard, in this order. These only queue work on the device, the same at each
   // step (Ops::replay).
 
@@ -112,6 +115,7 @@ class Optimizer {
   void add_work(DeviceMemory& memory);
   void scale_tensors();
   void update(const UpdatePart& part);
+  void orthogonalize(const UpdatePart& part);
   StepScalars* scalars_of(const UpdatePart& part) const;
   const ParameterSegment* device_segments(std::int64_t first) const;
 

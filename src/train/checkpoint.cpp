@@ -78,6 +78,7 @@ void for_each_younger_field(State& state, Field field) {
   field("/recent_losses/spikes_in_row", state.recent_losses.spikes_in_row);
   field("/incidents", state.incidents);
   field("/inputs", state.inputs);
+  field("/choices", state.choices);
   if (!state.pending) return;
   field("/pending/spike", state.pending->spike);
   field("/pending/incidents", state.pending->incidents);

@@ -45,6 +45,7 @@ struct TrainerState {
   std::string config_json;            ///< resolved configuration
   std::string data_fingerprint;
   RunInputs inputs;            ///< of what was measured so far
+  std::string choices;         ///< that the device made by time (Ops::choices)
   std::string tokenizer_hash;  ///< of data.tokenizer, or as the shards' sidecars have it; empty where neither is known
 };
 

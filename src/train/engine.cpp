@@ -104,6 +104,17 @@ void Engine::queue_update(DueDiagnostics due) {
   gradient_sum.gather_weights();
 }
 
+void Engine::rehearse(const RunConfig& config) {
+  const float loss_scale = 1.0f / static_cast<float>(batch.tokens().numel());
+  const auto pass = [&](Write write) {
+    model.forward_backward(batch.tokens(), batch.targets(), loss_scale, write, optimizer.loss());
+  };
+  pass(Write::overwrite);
+  if (micro_batches_per_step(config) > ranks.size()) pass(Write::accumulate);
+  optimizer.rehearse();
+  device->synchronize();
+}
+
 ConstTensorView Engine::whole(const Optimizer::StateBuffer& buffer) {
   if (buffer.shards.size() == 2) return buffer.values;
   const TensorView all = {weights.gradients().data, DType::f32, {buffer.shards.back()}};

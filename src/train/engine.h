@@ -71,6 +71,10 @@ struct Engine {
   /// Waits for that step and returns what it measured; the update was made only if `finite` is 1.
   StepScalars finish_step(std::uint64_t read) const { return optimizer.finish_read(read); }
 
+  /// Does everything of a step that the device may choose a way for (Ops::choices), on what is in `batch`. Weights, moments and all
+  /// else that outlives a step stay as they are.
+  void rehearse(const RunConfig& config);
+
   /// For checkpoints, as WholeState: uses the gradients' memory. All ranks call it together, and wait for one another however long
   /// that takes.
   ConstTensorView whole(const Optimizer::StateBuffer& buffer);

@@ -114,6 +114,22 @@ void hold_batch(const RunConfig& config, const RunData& data, Engine& engine) {
   engine.device->synchronize();
 }
 
+/// What a GPU chooses by time is chosen once: by rank 0 on the first micro-batch, unless the checkpoint has it. After that nobody
+/// times anything, so that all ranks do the same, and a resumed run what it did before.
+void settle_choices(const RunConfig& config, const RunData& data, TrainerState& state, Engine& engine) {
+  Ops& device = *engine.device;
+  if (!device.device().asynchronous) return;
+  if (engine.ranks.rank() == 0 && !device.take_choices(state.choices)) {
+    Batch batch;
+    data.train.read(0, config.batch.micro_batch, batch);
+    engine.batch.upload(batch, config.batch.micro_batch, config.model.n_ctx);
+    engine.rehearse(config);
+    state.choices = device.choices();
+  }
+  state.choices = text_of_first(engine.ranks, state.choices, "what rank 0 chose by time");
+  device.take_choices(state.choices);
+}
+
 constexpr const char* saved_mark = "has_checkpoints";
 
 /// What a run leaves in its folder, in the order in which it is moved aside. Whatever a kill leaves of that, nobody takes for a run or
@@ -313,6 +329,8 @@ StartedRun start_run(const TrainOptions& options, const RunData& data, const Che
   if (ranks.size() > 1) compare_fingerprints(ranks, {{"the weights to start with", hash_of(engine.weights, *engine.device)}});
   engine.optimizer.set_earlier_updates(state.earlier_updates);
   if (engine.held) hold_batch(config, data, engine);
+  settle_choices(config, data, state, engine);
+  for (const std::string& note : engine.device->take_notes()) progress.note("note: " + note);
   return {std::move(state), checkpoint};
 }
 

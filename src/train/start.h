@@ -58,8 +58,8 @@ struct StartedRun {
 };
 
 /// Sets weights and optimizer: new ones, a model's (train.init_from), those of another run (train.branch_from) or, with
-/// options.resume, those of the newest intact checkpoint; and the held batch, where the representation change is measured. Clears
-/// away what a killed save left behind. Ranks compare what they must have alike: SharedError(ExitCode::data) names what differs.
+/// options.resume, those of the newest intact checkpoint; the held batch, where the representation change is measured; and what the
+/// device chooses by time. Clears away what a killed save left behind. Ranks compare what they must have alike: SharedError(ExitCode::data) names what differs.
 StartedRun start_run(const TrainOptions& options, const RunData& data, const CheckpointFolder& checkpoints, Engine& engine,
                      Progress& progress);
 

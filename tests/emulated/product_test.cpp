@@ -46,6 +46,7 @@ struct ProductTest : testing::Test {
   CudaOptions options = fresh_gpu();
   Device device{options};
   Stream stream{device};
+  Choices choices{device, stream, "cuBLASLt"};
   std::vector<void*> taken;
 };
 
@@ -58,7 +59,7 @@ float gelu_of(float z) {
 }
 
 TEST_F(ProductTest, FusedGeluIsOfTheSumAndItsAuxiliaryOutputRounded) {
-  Product product(device, stream);
+  Product product(device, stream, choices);
   ProductCall plain = forward(DType::bf16);
   ProductCall fused = plain;
   plain.d = tensor(DType::f32, 16, 24, 0.0f);
@@ -79,7 +80,7 @@ TEST_F(ProductTest, FusedGeluIsOfTheSumAndItsAuxiliaryOutputRounded) {
 }
 
 TEST_F(ProductTest, WhatTheLibraryCannotFuseIsSaid) {
-  Product product(device, stream);
+  Product product(device, stream, choices);
   ProductCall call = forward(DType::f32);
   call.n = 20;  // not a multiple of 8
   call.b = tensor(DType::f32, 20, 64, 1.0f);
@@ -87,13 +88,19 @@ TEST_F(ProductTest, WhatTheLibraryCannotFuseIsSaid) {
   call.aux = tensor(DType::f32, 16, 20, 0.0f);
   call.epilogue = ProductEpilogue::bias_gelu;
   EXPECT_FALSE(product.supports(call));
+  EXPECT_FALSE(product.fuses(call, [] { return true; }));
   EXPECT_THROW(product.run(call), Unsupported);
+  const std::vector<std::string> notes = product.take_notes();
+  ASSERT_EQ(notes.size(), 1u) << "once";
+  EXPECT_TRUE(contains(notes[0], "refuses the product m=16 n=20 k=64")) << notes[0];
+  EXPECT_TRUE(contains(notes[0], "bias_gelu") && contains(notes[0], "a kernel of its own")) << notes[0];
+  EXPECT_TRUE(product.take_notes().empty());
   call.epilogue = ProductEpilogue::none;
   EXPECT_TRUE(product.supports(call));
 }
 
 TEST_F(ProductTest, OperandsAreInDeviceMemory) {
-  Product product(device, stream);
+  Product product(device, stream, choices);
   ProductCall call = forward(DType::f32);
   std::vector<float> host(16 * 64);
   call.a = {host.data(), DType::f32, {16, 64}};
@@ -110,14 +117,15 @@ TEST_F(ProductTest, AnAlgorithmIsTimedOnceAndKept) {
   const auto file = std::filesystem::temp_directory_path() / ("emulated_algorithms." + std::to_string(::getpid()));
   std::filesystem::remove(file);
   CudaOptions with_file = fresh_gpu();
-  with_file.algorithm_cache = file;
+  with_file.choices_file = file;
   ProductCall call = forward(DType::f32);
   call.accumulate = true;
   std::vector<float> results;
   for (int process = 0; process < 2; ++process) {
     Device timed(with_file);
     Stream on(timed);
-    Product product(timed, on);
+    Choices choices(timed, on, "cuBLASLt");
+    Product product(timed, on, choices);
     on.zero(call.d.data, call.d.bytes());
     product.run(call);
     on.synchronize();
@@ -129,7 +137,7 @@ TEST_F(ProductTest, AnAlgorithmIsTimedOnceAndKept) {
     EXPECT_EQ(lines, 2) << "the file's first line and one product";
   }
   EXPECT_EQ(results[0], results[1]);
-  Product plain(device, stream);
+  Product plain(device, stream, choices);
   stream.zero(call.d.data, call.d.bytes());
   plain.run(call);
   stream.synchronize();
@@ -142,7 +150,8 @@ TEST_F(ProductTest, Tf32RoundsF32Operands) {
   with_tf32.tf32 = true;
   Device rounding(with_tf32);
   Stream on(rounding);
-  Product exact(device, stream), rounded(rounding, on);
+  Choices none_of_these(rounding, on, "cuBLASLt");
+  Product exact(device, stream, choices), rounded(rounding, on, none_of_these);
   ProductCall call = forward(DType::f32);
   exact.run(call);
   stream.synchronize();

@@ -6,6 +6,7 @@
 #include <string>
 
 #include <device/runtime.h>
+#include "kernels/cuda/choices.h"
 #include "kernels/tensor.h"
 
 namespace temper::TEMPER_BACKEND {
@@ -33,20 +34,26 @@ struct ProductCall {
   TensorView aux;   ///< [M,N] in a's type; written by bias_gelu, read by gelu_backward
 };
 
-/// Which of the library's algorithms carries a call out is decided when a call of its shape first runs. With a cache file
-/// (CudaOptions::algorithm_cache) the fastest of its candidates is timed on that call and kept there; the file then decides.
-/// Without one, and while a graph is recorded, nothing is timed.
+/// Which of the library's algorithms carries a call out is decided when a call of its shape first runs: it is what was chosen
+/// before, or the fastest of the library's candidates on that call, or, where nothing is to be timed, the library's first.
 class Product {
  public:
-  Product(Device& device, Stream& stream);
+  Product(Device& device, Stream& stream, Choices& choices);
   ~Product();
   Product(const Product&) = delete;
   Product& operator=(const Product&) = delete;
 
   /// Whether run() can carry the call's epilogue out; otherwise the caller asks for a simpler one and does the rest itself.
   bool supports(const ProductCall& call);
+  /// Whether run() is to do so, rather than that the caller does the same `apart`: where the library can, and is not slower. What the
+  /// call writes it must not read.
+  bool fuses(const ProductCall& call, const Way& apart);
   void run(const ProductCall& call);
 
+  /// Forgets what it chose, since other choices hold now.
+  void choose_again();
+  /// What the library refused since the last call.
+  std::vector<std::string> take_notes();
   std::size_t workspace_bytes() const;
   std::string description() const;
 

@@ -125,11 +125,8 @@ void LayernormForward::check() const {
   call.rank("x", x, 2);
   const std::int64_t R = x.shape[0];
   const std::int64_t C = x.shape[1];
-  call.optional("residual", residual, call.act, {R, C});
   call.tensor("gamma", gamma, call.act, {C});
   call.optional("beta", beta, call.act, {C});
-  if (residual.present()) call.tensor("sum", sum, call.act, {R, C});
-  call.range("sum", "present", residual.present() || !sum.present(), "it is written where there is a residual");
   call.tensor("out", out, call.act, {R, C});
   call.tensor("mean", mean, DType::f32, {R});
   call.tensor("rstd", rstd, DType::f32, {R});
@@ -161,6 +158,8 @@ void LinearForward::check() const {
   if (epilogue == Epilogue::none) call.range("bias", "present", !bias.present(), "Epilogue::none adds none");
   if (epilogue == Epilogue::bias) call.tensor("bias", bias, call.act, {N});
   call.optional("bias", bias, call.act, {N});
+  call.optional("residual", residual, call.act, {R, N});
+  call.range("residual", "present", !residual.present() || epilogue != Epilogue::bias_gelu, "Epilogue::bias_gelu adds none");
   if (epilogue == Epilogue::bias_gelu) return call.tensor("pre", pre, call.act, {R, N});
   call.range("pre", "present", !pre.present(), "only Epilogue::bias_gelu writes it");
 }

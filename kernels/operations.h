@@ -104,15 +104,13 @@ struct EmbeddingBackward {
 
 // ---- layer normalisation (Ba et al., arXiv 1607.06450), epsilon 1e-5 -----------------------------------------------
 
-/// mean, rstd over the last axis; out = (x - mean) * rstd * gamma + beta. With `residual`, of sum = x + residual as rounded to act.
+/// mean, rstd over the last axis; out = (x - mean) * rstd * gamma + beta.
 struct LayernormForward {
-  ConstTensorView x;              ///< act [R,C]
-  ConstTensorView residual = {};  ///< act [R,C]
-  ConstTensorView gamma;          ///< act [C]
-  ConstTensorView beta = {};      ///< act [C]
-  TensorView sum = {};            ///< act [R,C], present exactly where `residual` is
-  TensorView out;                 ///< act [R,C]
-  TensorView mean, rstd;          ///< f32 [R]
+  ConstTensorView x;          ///< act [R,C]
+  ConstTensorView gamma;      ///< act [C]
+  ConstTensorView beta = {};  ///< act [C]
+  TensorView out;             ///< act [R,C]
+  TensorView mean, rstd;      ///< f32 [R]
   void check() const;
 };
 
@@ -131,11 +129,12 @@ struct LayernormBackward {
 
 // ---- linear layers; W[N,K] holds one output feature per row ----------------------------------------------------------
 
-/// y = epilogue(x W^T + bias). gelu is GPT-2's: 0.5 z (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))).
+/// y = epilogue(x W^T + bias) + residual, rounded once. gelu is GPT-2's: 0.5 z (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))).
 struct LinearForward {
-  ConstTensorView x;          ///< act [R,K]
-  ConstTensorView weight;     ///< act [N,K]
-  ConstTensorView bias = {};  ///< act [N]
+  ConstTensorView x;              ///< act [R,K]
+  ConstTensorView weight;         ///< act [N,K]
+  ConstTensorView bias = {};      ///< act [N]
+  ConstTensorView residual = {};  ///< act [R,N], not with bias_gelu
   Epilogue epilogue = Epilogue::none;
   TensorView y;         ///< act [R,N]
   TensorView pre = {};  ///< act [R,N], present exactly with bias_gelu

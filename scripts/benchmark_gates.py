@@ -81,11 +81,10 @@ def count_in_step(run_name: str, layers: int) -> int:
         return 1 if f"N={PADDED_VOCABULARY} " in shape else layers
     if operation == "cross_entropy":
         return 1 if "gradient" in shape else 0
-    if operation == "layernorm_forward":
-        return 2 * layers if "residual" in shape else 1
     counts = {
         "attention_forward": layers,
         "attention_backward": layers,
+        "layernorm_forward": 2 * layers + 1,
         "layernorm_backward": 2 * layers + 1,
         "embedding_forward": 1,
         "embedding_backward": 1,

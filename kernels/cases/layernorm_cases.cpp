@@ -13,9 +13,9 @@ struct Sizes {
 
 constexpr double epsilon = 1e-5;
 
-// mean, rstd and out of `x`; gamma and, where it is there, beta are read from `n`.
-void forward_reference(Numbers& n, const Sizes& s, const std::string& x_name) {
-  const auto &x = n[x_name], &gamma = n["gamma"], &beta = n["beta"];
+// mean, rstd and out; beta may be empty.
+void forward_reference(Numbers& n, const Sizes& s) {
+  const auto &x = n["x"], &gamma = n["gamma"], &beta = n["beta"];
   auto &out = n["out"], &mean = n["mean"], &rstd = n["rstd"];
   out.assign(static_cast<std::size_t>(s.R * s.C), 0.0);
   mean.assign(static_cast<std::size_t>(s.R), 0.0);
@@ -31,61 +31,23 @@ void forward_reference(Numbers& n, const Sizes& s, const std::string& x_name) {
   }
 }
 
-TensorSpec x_spec(const char* name, const Sizes& s) { return input(name, Content::activation, {s.R, s.C}, normal(0.5, 2)); }
-
-void add_gamma_beta(OpCase& c, const Sizes& s, bool with_beta) {
-  c.tensors.push_back(input("gamma", Content::activation, {s.C}, normal(1, 0.2)));
-  if (with_beta) c.tensors.push_back(input("beta", Content::activation, {s.C}, normal(0, 0.2)));
-  if (with_beta) c.tensors.back().optional = true;
-}
-
-void add_forward_outputs(OpCase& c, const Sizes& s) {
-  c.tensors.push_back(output("out", Content::activation, {s.R, s.C}));
-  c.tensors.push_back(output("mean", Content::f32, {s.R}));
-  c.tensors.push_back(output("rstd", Content::f32, {s.R}));
-}
+TensorSpec x_spec(const Sizes& s) { return input("x", Content::activation, {s.R, s.C}, normal(0.5, 2)); }
 
 OpCase forward(const Sizes& s, bool with_beta) {
   OpCase c;
   c.op = "layernorm_forward";
   c.shape = text("R=", s.R, " C=", s.C, with_beta ? "" : " no beta");
-  c.tensors = {x_spec("x", s)};
-  add_gamma_beta(c, s, with_beta);
-  add_forward_outputs(c, s);
+  c.tensors = {x_spec(s), input("gamma", Content::activation, {s.C}, normal(1, 0.2))};
+  if (with_beta) c.tensors.push_back(input("beta", Content::activation, {s.C}, normal(0, 0.2)));
+  if (with_beta) c.tensors.back().optional = true;
+  c.tensors.push_back(output("out", Content::activation, {s.R, s.C}));
+  for (const char* name : {"mean", "rstd"}) c.tensors.push_back(output(name, Content::f32, {s.R}));
   c.flops = 8.0 * static_cast<double>(s.R * s.C);
   c.run = [](Ops& ops, const Views& v) {
     ops.layernorm_forward(
         {.x = v["x"], .gamma = v["gamma"], .beta = v["beta"], .out = v["out"], .mean = v["mean"], .rstd = v["rstd"]});
   };
-  c.reference = [s](Numbers& n) { forward_reference(n, s, "x"); };
-  return c;
-}
-
-OpCase residual_forward(const Sizes& s, bool with_beta) {
-  OpCase c;
-  c.op = "layernorm_forward";
-  c.shape = text("R=", s.R, " C=", s.C, " residual", with_beta ? "" : " no beta");
-  c.tensors = {x_spec("x", s), x_spec("residual", s)};
-  add_gamma_beta(c, s, with_beta);
-  c.tensors.push_back(output("sum", Content::activation, {s.R, s.C}));
-  add_forward_outputs(c, s);
-  c.flops = 9.0 * static_cast<double>(s.R * s.C);
-  c.run = [](Ops& ops, const Views& v) {
-    ops.layernorm_forward({.x = v["x"],
-                           .residual = v["residual"],
-                           .gamma = v["gamma"],
-                           .beta = v["beta"],
-                           .sum = v["sum"],
-                           .out = v["out"],
-                           .mean = v["mean"],
-                           .rstd = v["rstd"]});
-  };
-  c.reference = [s](Numbers& n) {
-    const auto &x = n["x"], &residual = n["residual"];
-    auto& sum = n["sum"];
-    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] = n.rounded(x[i] + residual[i]);
-    forward_reference(n, s, "sum");
-  };
+  c.reference = [s](Numbers& n) { forward_reference(n, s); };
   return c;
 }
 
@@ -98,7 +60,7 @@ OpCase backward(const Sizes& s, bool with_beta, Residual residual, Write write) 
   c.op = "layernorm_backward";
   c.shape = text("R=", s.R, " C=", s.C, with_beta ? "" : " no beta", residual == Residual::none ? "" : " + residual",
                  residual == Residual::in_place ? " in place" : "", accumulate ? " accumulate" : "");
-  c.tensors = {input("dout", Content::activation, matrix, normal(0, 1)), x_spec("x", s),
+  c.tensors = {input("dout", Content::activation, matrix, normal(0, 1)), x_spec(s),
                input("gamma", Content::activation, {s.C}, normal(1, 0.2)), input("mean", Content::f32, {s.R}, normal(0.5, 0.1)),
                input("rstd", Content::f32, {s.R}, normal(0.5, 0.01))};
   if (residual == Residual::separate) c.tensors.push_back(input("dresidual", Content::activation, matrix, normal(0, 1)));
@@ -145,10 +107,10 @@ OpCase backward(const Sizes& s, bool with_beta, Residual residual, Write write) 
       }
     }
   };
-  c.derive = [s](Numbers& n) { forward_reference(n, s, "x"); };
+  c.derive = [s](Numbers& n) { forward_reference(n, s); };
   c.backward.forward = [s, with_beta](Numbers& n) {
     if (with_beta) n["beta"].resize(static_cast<std::size_t>(s.C));
-    forward_reference(n, s, "x");
+    forward_reference(n, s);
   };
   // With a residual, x goes on beside the norm and dresidual is what comes back along that path.
   c.backward.from = {{"out", "dout"}};
@@ -164,15 +126,12 @@ void add_layernorm_cases(std::vector<OpCase>& cases, Size size, const Dimensions
   if (size == Size::benchmark) {
     const Sizes s = {d.rows(), d.n_embd};
     cases.push_back(forward(s, true));
-    cases.push_back(residual_forward(s, true));
     cases.push_back(backward(s, true, Residual::in_place, Write::accumulate));
     return;
   }
   for (const bool with_beta : {true, false}) {
-    for (const Sizes& s : {Sizes{1, 5}, Sizes{7, 33}, Sizes{203, 259}, Sizes{9, 776}, Sizes{3, 2056}}) {
+    for (const Sizes& s : {Sizes{1, 5}, Sizes{7, 33}, Sizes{203, 259}, Sizes{9, 776}, Sizes{3, 2056}})
       cases.push_back(forward(s, with_beta));
-      cases.push_back(residual_forward(s, with_beta));
-    }
   }
   cases.push_back(backward({1, 5}, true, Residual::none, Write::overwrite));
   cases.push_back(backward({7, 33}, true, Residual::separate, Write::accumulate));

@@ -39,25 +39,34 @@ TensorSpec weight_spec(const Sizes& s) {
 
 void register_weight(Ops& ops, const Views& v) { ops.register_weight(v["weight"]); }
 
-OpCase forward(const Sizes& s, Epilogue epilogue, bool with_bias) {
+OpCase forward(const Sizes& s, Epilogue epilogue, bool with_bias, bool with_residual = false) {
   const bool with_gelu = epilogue == Epilogue::bias_gelu;
   OpCase c;
   c.op = "linear_forward";
-  c.shape = s.text() + (with_bias ? " bias" : "") + (with_gelu ? " gelu" : "");
+  c.shape = s.text() + (with_bias ? " bias" : "") + (with_gelu ? " gelu" : "") + (with_residual ? " residual" : "");
   c.tensors = {input("x", Content::activation, {s.R, s.K}, normal(0, 1)), weight_spec(s)};
   if (with_bias) c.tensors.push_back(input("bias", Content::activation, {s.N}, normal(0, 0.5)));
   if (with_bias) c.tensors.back().optional = with_gelu;
+  if (with_residual) c.tensors.push_back(input("residual", Content::activation, {s.R, s.N}, normal(0, 2)));
+  if (with_residual) c.tensors.back().optional = true;
   c.tensors.push_back(output("y", Content::activation, {s.R, s.N}));
   if (with_gelu) c.tensors.push_back(output("pre", Content::activation, {s.R, s.N}));
   c.flops = s.flops();
   c.prepare = register_weight;
   c.run = [epilogue](Ops& ops, const Views& v) {
-    ops.linear_forward({.x = v["x"], .weight = v["weight"], .bias = v["bias"], .epilogue = epilogue, .y = v["y"], .pre = v["pre"]});
+    ops.linear_forward({.x = v["x"],
+                        .weight = v["weight"],
+                        .bias = v["bias"],
+                        .residual = v["residual"],
+                        .epilogue = epilogue,
+                        .y = v["y"],
+                        .pre = v["pre"]});
   };
   c.reference = [s, with_gelu](Numbers& n) {
-    auto &y = n["y"], &pre = n["pre"], &bias = n["bias"];
+    auto &y = n["y"], &pre = n["pre"], &bias = n["bias"], &residual = n["residual"];
     multiply(n["x"], n["weight"], y, s);
     for (std::int64_t i = 0; i < s.R * s.N && !bias.empty(); ++i) y[i] += bias[i % s.N];
+    for (std::size_t i = 0; i < residual.size(); ++i) y[i] += residual[i];
     if (!with_gelu) return;
     pre = y;
     for (double& value : y) value = gelu(value);
@@ -158,9 +167,9 @@ void add_benchmarks(std::vector<OpCase>& cases, const Dimensions& d) {
   const Sizes qkv = {R, 3 * C, C}, projection = {R, C, C}, wide = {R, 4 * C, C}, narrow = {R, C, 4 * C};
   const Sizes head = {R, d.padded_vocab_size(), C};
   cases.push_back(forward(qkv, Epilogue::bias, true));
-  cases.push_back(forward(projection, Epilogue::bias, true));
+  cases.push_back(forward(projection, Epilogue::bias, true, true));
   cases.push_back(forward(wide, Epilogue::bias_gelu, true));
-  cases.push_back(forward(narrow, Epilogue::bias, true));
+  cases.push_back(forward(narrow, Epilogue::bias, true, true));
   cases.push_back(forward(head, Epilogue::none, false));
   cases.push_back(gelu_alone(R, 4 * C));
   cases.push_back(backward_input(qkv, false));
@@ -179,6 +188,7 @@ void add_linear_cases(std::vector<OpCase>& cases, Size size, const Dimensions& d
   for (const Sizes& s : {Sizes{1, 5, 3}, Sizes{33, 45, 71}, Sizes{131, 133, 260}}) {
     cases.push_back(forward(s, Epilogue::none, false));
     cases.push_back(forward(s, Epilogue::bias, true));
+    cases.push_back(forward(s, Epilogue::bias, true, true));
     cases.push_back(forward(s, Epilogue::bias_gelu, true));
     cases.push_back(backward_input(s, false));
     cases.push_back(backward_input(s, true));
@@ -186,6 +196,8 @@ void add_linear_cases(std::vector<OpCase>& cases, Size size, const Dimensions& d
     cases.push_back(backward_weight(s, true, Write::accumulate));
   }
   cases.push_back(forward({33, 45, 71}, Epilogue::bias_gelu, false));
+  cases.push_back(forward({33, 45, 71}, Epilogue::none, false, true));
+  cases.push_back(forward({131, 136, 72}, Epilogue::bias, true, true));  // whole 16-byte vectors
   cases.push_back(gelu_alone(1, 5));
   cases.push_back(gelu_alone(17, 301));
   cases.push_back(backward_weight({33, 45, 71}, false, Write::overwrite));

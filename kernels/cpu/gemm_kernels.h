@@ -49,22 +49,23 @@ struct GemmKernels {
 /// What happens to a finished block of a product on its way to memory. Pointers are at the block's first element.
 struct Finish {
   enum class Kind : std::uint8_t {
-    store,       ///< out = c (+ bias)
-    accumulate,  ///< out += c
+    store,       ///< out = c (+ bias) (+ added)
     gelu,        ///< pre = c (+ bias), out = gelu(pre before rounding)
     gelu_slope,  ///< out = c * gelu'(pre)
   };
   Kind kind = Kind::store;
-  DType dtype = DType::f32;    ///< of out, bias and pre
-  const void* bias = nullptr;  ///< one element per column, or null
+  DType dtype = DType::f32;     ///< of out, bias, added and pre
+  const void* bias = nullptr;   ///< one element per column, or null
+  const void* added = nullptr;  ///< by store, or null; may be out
   void* out = nullptr;
   void* pre = nullptr;      ///< written by gelu, read by gelu_slope
-  std::int64_t stride = 0;  ///< elements between rows of out and pre
+  std::int64_t stride = 0;  ///< elements between rows of out, added and pre
 
   Finish at(std::int64_t row, std::int64_t column) const {
     Finish moved = *this;
     const std::size_t offset = static_cast<std::size_t>(row * stride + column) * size_of(dtype);
     moved.out = static_cast<char*>(out) + offset;
+    if (added != nullptr) moved.added = static_cast<const char*>(added) + offset;
     if (pre != nullptr) moved.pre = static_cast<char*>(pre) + offset;
     if (bias != nullptr) moved.bias = static_cast<const char*>(bias) + static_cast<std::size_t>(column) * size_of(dtype);
     return moved;

@@ -73,10 +73,8 @@ struct LayernormRows {
   DType type;
   std::int64_t columns;
   const void* x;
-  const void* residual;  ///< may be null
   const void* gamma;
   const void* beta;  ///< may be null
-  void* sum;
   void* out;
   float* mean;
   float* rstd;

@@ -18,8 +18,8 @@ constexpr std::int64_t fewest_rows_per_part = 16;
 
 void CpuOps::run(const op::LayernormForward& args) {
   const std::int64_t columns = args.x.shape.back();
-  const LayernormRows arguments = {args.x.dtype,   columns,       args.x.data,   args.residual.data,    args.gamma.data,
-                                   args.beta.data, args.sum.data, args.out.data, args.mean.as<float>(), args.rstd.as<float>()};
+  const LayernormRows arguments = {args.x.dtype,   columns,       args.x.data,           args.gamma.data,
+                                   args.beta.data, args.out.data, args.mean.as<float>(), args.rstd.as<float>()};
   const LayernormKernels& kernels = layernorm_kernels();
   parallel_blocks(args.x.shape.rows(), rows_per_block(columns),
                   [&](std::int64_t first, std::int64_t last) { kernels.forward(arguments, first, last); });

@@ -223,6 +223,7 @@ void Linear::run(const op::LinearForward& args) {
   const Finish finish = {.kind = args.epilogue == Epilogue::bias_gelu ? Finish::Kind::gelu : Finish::Kind::store,
                          .dtype = args.y.dtype,
                          .bias = args.bias.data,
+                         .added = args.residual.data,
                          .out = args.y.data,
                          .pre = args.epilogue == Epilogue::bias_gelu ? args.pre.data : nullptr,
                          .stride = args.weight.shape[0]};
@@ -234,6 +235,7 @@ void Linear::run(const op::LinearBackwardInput& args) {
   const Finish finish = {.kind = args.pre.present() ? Finish::Kind::gelu_slope : Finish::Kind::store,
                          .dtype = args.dx.dtype,
                          .bias = nullptr,
+                         .added = nullptr,
                          .out = args.dx.data,
                          .pre = const_cast<void*>(args.pre.data),
                          .stride = args.weight.shape[1]};
@@ -242,9 +244,10 @@ void Linear::run(const op::LinearBackwardInput& args) {
 
 void Linear::run(const op::LinearBackwardWeight& args) {
   const bool accumulate = args.write == Write::accumulate;
-  const Finish finish = {.kind = accumulate ? Finish::Kind::accumulate : Finish::Kind::store,
+  const Finish finish = {.kind = Finish::Kind::store,
                          .dtype = DType::f32,
                          .bias = nullptr,
+                         .added = accumulate ? args.dw.data : nullptr,
                          .out = args.dw.data,
                          .pre = nullptr,
                          .stride = args.dw.shape[1]};

@@ -31,7 +31,7 @@ std::int64_t part_count(std::int64_t rows, std::int64_t columns) {
   return std::clamp(ceil_div(rows, backward_warps), std::int64_t{1}, most);
 }
 
-template <typename T, int chunks, bool with_residual>
+template <typename T, int chunks>
 __global__ void __launch_bounds__(forward_warps * 32) forward_kernel(LayernormForward<T> a) {
   constexpr int width = vector_width<T>, vectors = chunks * 8 / width;
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -43,21 +43,6 @@ __global__ void __launch_bounds__(forward_warps * 32) forward_kernel(LayernormFo
   RawVector<T> raw[vectors];
 #pragma unroll
   for (int v = 0; v < vectors; ++v) raw[v] = raw_vector_streaming(a.x, start + column(v), column(v) < a.columns);
-  if constexpr (with_residual) {
-    RawVector<T> raw_residual[vectors];
-#pragma unroll
-    for (int v = 0; v < vectors; ++v) raw_residual[v] = raw_vector_streaming(a.residual, start + column(v), column(v) < a.columns);
-#pragma unroll
-    for (int v = 0; v < vectors; ++v) {
-      float sum[width], residual[width];
-      unpack(raw[v], sum);
-      unpack(raw_residual[v], residual);
-#pragma unroll
-      for (int i = 0; i < width; ++i) sum[i] += residual[i];
-      raw[v] = pack(sum);
-      if (column(v) < a.columns) __stcs(reinterpret_cast<RawVector<T>*>(a.sum + start + column(v)), raw[v]);
-    }
-  }
 
   float values[vectors][width], total = 0.0f;
 #pragma unroll
@@ -188,11 +173,11 @@ __global__ void __launch_bounds__(backward_warps * 32, backward_blocks_per_multi
   write_partial_row(dbeta, a.parts + blockIdx.x);
 }
 
-template <typename T, bool with_residual, int chunks = 1>
+template <typename T, int chunks = 1>
 void forward_in_registers(const LayernormForward<T>& a, Stream& stream) {
   if constexpr (chunks < most_forward_chunks)
-    if (a.columns > chunks * chunk_columns) return forward_in_registers<T, with_residual, chunks + 1>(a, stream);
-  launch("layernorm_forward", forward_kernel<T, chunks, with_residual>,
+    if (a.columns > chunks * chunk_columns) return forward_in_registers<T, chunks + 1>(a, stream);
+  launch("layernorm_forward", forward_kernel<T, chunks>,
          {dim3(static_cast<unsigned>(ceil_div(a.rows, forward_warps))), dim3(forward_warps * 32)}, stream, a);
 }
 
@@ -207,11 +192,10 @@ void backward_in_registers(const LayernormBackward<T>& a, Stream& stream) {
 
 template <typename T>
 void forward(const LayernormForward<T>& a, Stream& stream) {
-  const bool vectors = rows_of_vectors<T>(a.columns, {a.x, a.residual, a.gamma, a.beta, a.sum, a.out});
+  const bool vectors = rows_of_vectors<T>(a.columns, {a.x, a.gamma, a.beta, a.out});
   if (!vectors) return layernorm_rows::forward<T, 1>(a, stream);
   if (a.columns > widest_row) return layernorm_rows::forward<T, vector_width<T>>(a, stream);
-  if (a.residual != nullptr) return forward_in_registers<T, true>(a, stream);
-  forward_in_registers<T, false>(a, stream);
+  forward_in_registers<T>(a, stream);
 }
 
 template <typename T>
@@ -224,10 +208,9 @@ void backward(const LayernormBackward<T>& a, Stream& stream) {
 }
 
 template <typename T>
-void forward_of(ConstTensorView x, ConstTensorView residual, ConstTensorView gamma, ConstTensorView beta, TensorView sum,
-                TensorView out, TensorView mean, TensorView rstd, Stream& stream) {
-  forward<T>({x.as<T>(), residual.as<T>(), gamma.as<T>(), beta.as<T>(), sum.as<T>(), out.as<T>(), mean.as<float>(),
-              rstd.as<float>(), x.shape[0], static_cast<int>(x.shape[1])},
+void forward_of(const op::LayernormForward& args, Stream& stream) {
+  forward<T>({args.x.as<T>(), args.gamma.as<T>(), args.beta.as<T>(), args.out.as<T>(), args.mean.as<float>(), args.rstd.as<float>(),
+              args.x.shape[0], static_cast<int>(args.x.shape[1])},
              stream);
 }
 
@@ -248,9 +231,9 @@ std::size_t layernorm_backward_scratch_bytes(std::int64_t rows, std::int64_t n_e
 
 void CudaOps::queue(const op::LayernormForward& args) {
   if (args.x.dtype == DType::bf16)
-    forward_of<bfloat16>(args.x, args.residual, args.gamma, args.beta, args.sum, args.out, args.mean, args.rstd, stream_);
+    forward_of<bfloat16>(args, stream_);
   else
-    forward_of<float>(args.x, args.residual, args.gamma, args.beta, args.sum, args.out, args.mean, args.rstd, stream_);
+    forward_of<float>(args, stream_);
 }
 
 void CudaOps::queue(const op::LayernormBackward& args) {

@@ -10,11 +10,11 @@ namespace temper::TEMPER_BACKEND {
 
 inline constexpr float layernorm_epsilon = 1e-5f;
 
-/// Without `residual`, `sum` is null too; `beta` may be null.
+/// `beta` may be null.
 template <typename T>
 struct LayernormForward {
-  const T *x, *residual, *gamma, *beta;
-  T *sum, *out;
+  const T *x, *gamma, *beta;
+  T* out;
   float *mean, *rstd;
   std::int64_t rows;
   int columns;

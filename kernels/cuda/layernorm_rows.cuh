@@ -18,19 +18,11 @@ __global__ void __launch_bounds__(warps * 32) forward_kernel(LayernormForward<T>
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * warps + threadIdx.x / 32;
   if (row >= a.rows) return;
   const std::int64_t start = row * a.columns;
-  const T* from = a.residual != nullptr ? a.sum + start : a.x + start;
 
   float total = 0.0f;
   for (int column = lane * width; column < a.columns; column += 32 * width) {
     float values[width];
     load_elements<width>(a.x + start + column, values);
-    if (a.residual != nullptr) {
-      float added[width];
-      load_elements<width>(a.residual + start + column, added);
-#pragma unroll
-      for (int i = 0; i < width; ++i) values[i] = rounded<T>(values[i] + added[i]);
-      store_elements<width>(a.sum + start + column, values);
-    }
 #pragma unroll
     for (float value : values) total += value;
   }
@@ -39,7 +31,7 @@ __global__ void __launch_bounds__(warps * 32) forward_kernel(LayernormForward<T>
   float squares = 0.0f;
   for (int column = lane * width; column < a.columns; column += 32 * width) {
     float values[width];
-    load_elements<width>(from + column, values);
+    load_elements<width>(a.x + start + column, values);
 #pragma unroll
     for (float value : values) squares += (value - mean) * (value - mean);
   }
@@ -48,7 +40,7 @@ __global__ void __launch_bounds__(warps * 32) forward_kernel(LayernormForward<T>
 
   for (int column = lane * width; column < a.columns; column += 32 * width) {
     float values[width], gamma[width], beta[width] = {};
-    load_elements<width>(from + column, values);
+    load_elements<width>(a.x + start + column, values);
     load_elements<width>(a.gamma + column, gamma);
     if (a.beta != nullptr) load_elements<width>(a.beta + column, beta);
 #pragma unroll

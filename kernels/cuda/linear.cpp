@@ -25,19 +25,27 @@ void CudaOps::queue(const op::LinearForward& args) {
   plain.bias = read_only(args.bias);
   plain.epilogue = args.bias.present() ? ProductEpilogue::bias : ProductEpilogue::none;
   plain.d = args.y;
-  if (args.epilogue != Epilogue::bias_gelu) return product_.run(plain);
+  const bool gelu = args.epilogue == Epilogue::bias_gelu;
+  if (!gelu && !args.residual.present()) return product_.run(plain);
 
   ProductCall fused = plain;
-  fused.epilogue = ProductEpilogue::bias_gelu;
-  fused.aux = args.pre;
-  plain.d = args.pre;
+  if (gelu) {
+    fused.epilogue = ProductEpilogue::bias_gelu;
+    fused.aux = args.pre;
+    plain.d = args.pre;
+  } else {
+    fused.residual = args.residual;
+  }
   const Way apart = [&] {
     product_.run(plain);
-    gelu_forward(args.pre, args.y, stream_);
+    if (gelu)
+      gelu_forward(args.pre, args.y, stream_);
+    else
+      queue(op::LinearCombination{.a = 1, .x = args.y, .b = 1, .y = args.residual, .out = args.y});
     return true;
   };
   // The library's GELU and ours differ in the last bits.
-  if (!args.again && allowed(Fast::gelu) && product_.fuses(fused, apart))
+  if (!args.again && allowed(gelu ? Fast::gelu : Fast::residual) && product_.fuses(fused, apart))
     product_.run(fused);
   else
     apart();

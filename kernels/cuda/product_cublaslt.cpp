@@ -72,6 +72,9 @@ void set(const Preference& preference, cublasLtMatmulPreferenceAttributes_t attr
                "cublasLtMatmulPreferenceSetAttribute");
 }
 
+// What is added to the product, C in the library's terms; with nothing to add it has to be there all the same.
+ConstTensorView added_by(const ProductCall& call) { return call.residual.present() ? call.residual : call.d; }
+
 bool has_bias(const ProductCall& call) {
   return call.bias.present() && call.epilogue != ProductEpilogue::none && call.epilogue != ProductEpilogue::gelu_backward;
 }
@@ -112,8 +115,8 @@ struct Key {
   DType a, d;
   bool a_transposed, b_transposed, accumulate;
   ProductEpilogue epilogue;
-  bool bias;
-  std::array<std::uint32_t, 5> alignment;  // of a, b, d, bias, aux
+  bool bias, residual;
+  std::array<std::uint32_t, 6> alignment;  // of a, b, d, residual, bias, aux; 0 for what is not there
 
   explicit Key(const ProductCall& call)
       : m(call.m),
@@ -126,8 +129,13 @@ struct Key {
         accumulate(call.accumulate),
         epilogue(call.epilogue),
         bias(has_bias(call)),
-        alignment{alignment_of(call.a.data), alignment_of(call.b.data), alignment_of(call.d.data),
-                  alignment_of(has_bias(call) ? call.bias.data : nullptr), alignment_of(has_aux(call) ? call.aux.data : nullptr)} {}
+        residual(call.residual.present()),
+        alignment{alignment_of(call.a.data),
+                  alignment_of(call.b.data),
+                  alignment_of(call.d.data),
+                  alignment_of(call.residual.data),
+                  alignment_of(has_bias(call) ? call.bias.data : nullptr),
+                  alignment_of(has_aux(call) ? call.aux.data : nullptr)} {}
 
   auto operator<=>(const Key&) const = default;
 
@@ -135,7 +143,7 @@ struct Key {
     std::ostringstream all;
     all << "m=" << m << " n=" << n << " k=" << k << ' ' << temper::name_of(a) << (a_transposed ? " a^T" : " a")
         << (b_transposed ? " b^T" : " b") << (accumulate ? " += " : " = ") << temper::name_of(d) << ' ' << name_of(epilogue)
-        << (bias ? " with bias" : "") << " aligned";
+        << (bias ? " with bias" : "") << (residual ? " with residual" : "") << " aligned";
     for (const std::uint32_t one : alignment) all << ' ' << one;
     return all.str();
   }
@@ -180,7 +188,7 @@ Preference make_preference(const ProductCall& call) {
   set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, std::uint64_t{workspace_size});
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(call.b.data));
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(call.a.data));
-  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(call.d.data));
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(added_by(call).data));
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(call.d.data));
   // The parts of a split sum stay f32: in the workspace or, where d is f32, in d itself.
   std::uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
@@ -301,10 +309,10 @@ bool Product::State::usable(const Plan& plan, const cublasLtMatmulAlgo_t& algori
 }
 
 cublasStatus_t Product::State::multiply(const Plan& plan, const ProductCall& call, const cublasLtMatmulAlgo_t& algorithm) const {
-  const float alpha = 1.0f, beta = call.accumulate ? 1.0f : 0.0f;
+  const float alpha = 1.0f, beta = call.accumulate || call.residual.present() ? 1.0f : 0.0f;
   return cublaslt().multiply(handle.get(), plan.operation.get(), &alpha, call.b.data, plan.b.get(), call.a.data, plan.a.get(),
-                             &beta, call.d.data, plan.d.get(), call.d.data, plan.d.get(), &algorithm, workspace, workspace_size,
-                             stream.get());
+                             &beta, added_by(call).data, plan.d.get(), call.d.data, plan.d.get(), &algorithm, workspace,
+                             workspace_size, stream.get());
 }
 
 cublasLtMatmulAlgo_t Product::State::choose(const Plan& plan, const Key& key, const ProductCall& call) {

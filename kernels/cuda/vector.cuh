@@ -159,13 +159,4 @@ bool rows_of_vectors(std::int64_t columns, std::initializer_list<const void*> te
   return columns % vector_width<T> == 0 && on_vector_boundaries(tensors);
 }
 
-/// `value` as a tensor of T would hold it.
-template <typename T>
-__device__ __forceinline__ float rounded(float value) {
-  if constexpr (sizeof(T) == 2)
-    return to_float(bfloat16{static_cast<std::uint16_t>(pack_bf16(value, 0.0f))});
-  else
-    return value;
-}
-
 }  // namespace temper::TEMPER_BACKEND

@@ -80,21 +80,21 @@ cublasStatus_t look(const ProductShape& shape) {
 constexpr std::uint64_t mark = 0x656D756C617465;  // so that algorithms of another library are refused
 constexpr std::int64_t shortest_split = 64;
 
-cublasLtMatmulAlgo_t algorithm_of(Way way) { return {{mark, static_cast<std::uint64_t>(way)}}; }
+cublasLtMatmulAlgo_t algorithm_of(Algorithm way) { return {{mark, static_cast<std::uint64_t>(way)}}; }
 bool is_algorithm(const cublasLtMatmulAlgo_t& algorithm) {
   return algorithm.data[0] == mark && algorithm.data[1] >= 1 && algorithm.data[1] <= 3;
 }
-Way way_of(const cublasLtMatmulAlgo_t& algorithm) { return static_cast<Way>(algorithm.data[1]); }
+Algorithm way_of(const cublasLtMatmulAlgo_t& algorithm) { return static_cast<Algorithm>(algorithm.data[1]); }
 
-std::size_t workspace_of(Way way, const ProductShape& shape) {
-  return way == Way::split ? 2 * sizeof(float) * static_cast<std::size_t>(shape.m() * shape.n()) : 0;
+std::size_t workspace_of(Algorithm way, const ProductShape& shape) {
+  return way == Algorithm::split ? 2 * sizeof(float) * static_cast<std::size_t>(shape.m() * shape.n()) : 0;
 }
 
-bool suits(Way way, const ProductShape& shape) {
-  return way != Way::split || (shape.k() >= shortest_split && shape.operation.epilogue != CUBLASLT_EPILOGUE_BGRADB);
+bool suits(Algorithm way, const ProductShape& shape) {
+  return way != Algorithm::split || (shape.k() >= shortest_split && shape.operation.epilogue != CUBLASLT_EPILOGUE_BGRADB);
 }
 
-cublasLtMatmulHeuristicResult_t result_of(Way way, const ProductShape& shape) {
+cublasLtMatmulHeuristicResult_t result_of(Algorithm way, const ProductShape& shape) {
   return {algorithm_of(way), workspace_of(way, shape), CUBLAS_STATUS_SUCCESS, 1.0f};
 }
 
@@ -212,9 +212,9 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t /*handle*/, cubla
   const auto& alignment = preference->alignment;
   const bool aligned = *std::ranges::min_element(alignment) >= 16;
   const bool sums_in_workspace = (preference->reduction_schemes & CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE) != 0;
-  for (const Way way : {Way::aligned, Way::whole, Way::split}) {
+  for (const Algorithm way : {Algorithm::aligned, Algorithm::whole, Algorithm::split}) {
     if (*found == requested || !suits(way, shape) || workspace_of(way, shape) > preference->workspace_bytes) continue;
-    if ((way == Way::aligned && !aligned) || (way == Way::split && !sums_in_workspace)) continue;
+    if ((way == Algorithm::aligned && !aligned) || (way == Algorithm::split && !sums_in_workspace)) continue;
     results[(*found)++] = result_of(way, shape);
   }
   return CUBLAS_STATUS_SUCCESS;
@@ -247,12 +247,15 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t oper
                                                    " bytes, not " + std::to_string(workspace_bytes));
   if ((shape.has_bias() && operation->bias == nullptr) || (shape.has_aux() && operation->aux == nullptr))
     return refuse(CUBLAS_STATUS_INVALID_VALUE, "an epilogue without its bias or its auxiliary values");
+  if (c == d && c_layout->ld != d_layout->ld)
+    return refuse(CUBLAS_STATUS_INVALID_VALUE, "C and D in the same memory, with leading dimensions of " +
+                                                   std::to_string(c_layout->ld) + " and " + std::to_string(d_layout->ld));
   const auto reach = [](const ProductLayout& layout) {
     return (static_cast<std::size_t>(layout.ld) * (layout.columns - 1) + layout.rows) * width_of(layout.type);
   };
   const std::pair<const void*, std::size_t> operands[] = {
       {a, reach(*a_layout)}, {b, reach(*b_layout)}, {c, reach(*c_layout)}, {d, reach(*d_layout)}};
-  const std::size_t boundary = way_of(*algorithm) == Way::aligned ? 16 : width_of(a_layout->type);
+  const std::size_t boundary = way_of(*algorithm) == Algorithm::aligned ? 16 : width_of(a_layout->type);
   for (const auto& [values, bytes] : operands) {
     std::string problem;
     if (memory().kind_of(values, bytes, problem) == MemoryKind::pageable) problem += " outside of the device's memory";

@@ -92,7 +92,7 @@ void PendingProduct::sum(std::int64_t begin, std::int64_t end, TensorView out) c
 void PendingProduct::run() const {
   const std::int64_t m = shape().m(), n = shape().n(), k = shape().k();
   Floats sums(*cpu, n, m);
-  if (way == Way::split) {
+  if (way == Algorithm::split) {
     Floats rest(*cpu, n, m);
     sum(0, k / 2, sums.view());
     sum(k / 2, k, rest.view());

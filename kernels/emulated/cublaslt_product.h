@@ -49,7 +49,7 @@ struct ProductShape {
 
 /// How a product may be made: as a whole, whole from operands on 16-byte boundaries, or as two sums of half the length, which
 /// rounds otherwise.
-enum class Way : std::uint64_t { whole = 1, aligned = 2, split = 3 };
+enum class Algorithm : std::uint64_t { whole = 1, aligned = 2, split = 3 };
 
 /// All that a product needs when its turn comes.
 struct PendingProduct {
@@ -59,7 +59,7 @@ struct PendingProduct {
   const void *a, *b, *c;
   void* d;
   float alpha, beta;
-  Way way;
+  Algorithm way;
 
   ProductShape shape() const { return {operation, a_layout, b_layout, c_layout, d_layout}; }
   void run() const;

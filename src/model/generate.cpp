@@ -4,7 +4,6 @@
 #include <cmath>
 #include <numeric>
 #include <string>
-#include <utility>
 
 #include "io/error.h"
 #include "kernels/check.h"
@@ -64,8 +63,7 @@ Generator::Generator(const Weights& weights, Ops& ops, DeviceMemory& memory) : w
   const std::string group = "generation";
   tokens_ = memory.add(group, DType::i32, {1, T});
   residual_ = memory.add(group, act, {T, C});
-  sum_ = memory.add(group, act, {T, C});
-  branch_ = memory.add(group, act, {T, C});
+  residual_middle_ = memory.add(group, act, {T, C});
   norm_ = memory.add(group, act, {T, C});
   wide_ = memory.add(group, act, {T, 4 * C});
   wide_pre_ = memory.add(group, act, {T, 4 * C});
@@ -90,9 +88,7 @@ std::span<const float> Generator::advance(std::span<const std::uint32_t> tokens,
   ops_.synchronize();
 
   const auto rows = [&](const TensorView& full, std::int64_t width) { return TensorView{full.data, full.dtype, {S, width}}; };
-  TensorView residual = rows(residual_, C);
-  TensorView sum = rows(sum_, C);
-  const TensorView branch = rows(branch_, C);
+  const TensorView residual = rows(residual_, C), residual_middle = rows(residual_middle_, C);
   const TensorView qkv = rows(wide_, 3 * C);
   const TensorView fc = rows(wide_, 4 * C);
   const NormOutput norm = {
@@ -105,12 +101,7 @@ std::span<const float> Generator::advance(std::span<const std::uint32_t> tokens,
                           .out = residual.reshaped({1, S, C})});
   for (std::size_t layer = 0; layer < layers_.blocks.size(); ++layer) {
     const BlockLayers& block = layers_.blocks[layer];
-    if (layer == 0) {
-      block.ln_1.forward(ops_, residual, norm);
-    } else {
-      block.ln_1.forward(ops_, branch, residual, sum, norm);
-      std::swap(residual, sum);
-    }
+    block.ln_1.forward(ops_, residual, norm);
     block.c_attn.forward(ops_, norm.out, qkv);
     ops_.attention_cached({.qkv = qkv.reshaped({1, S, 3 * C}),
                            .n_head = config.n_head,
@@ -118,13 +109,12 @@ std::span<const float> Generator::advance(std::span<const std::uint32_t> tokens,
                            .key_cache = key_cache_[layer],
                            .value_cache = value_cache_[layer],
                            .out = norm.out.reshaped({1, S, C})});
-    block.attn_proj.forward(ops_, norm.out, branch);
-    block.ln_2.forward(ops_, branch, residual, sum, norm);
-    std::swap(residual, sum);
+    block.attn_proj.forward(ops_, norm.out, residual_middle, residual);
+    block.ln_2.forward(ops_, residual_middle, norm);
     block.c_fc.forward_gelu(ops_, norm.out, rows(wide_pre_, 4 * C), fc, false);
-    block.mlp_proj.forward(ops_, fc, branch);
+    block.mlp_proj.forward(ops_, fc, residual, residual_middle);
   }
-  layers_.ln_f.forward(ops_, branch, residual, sum, norm);
+  layers_.ln_f.forward(ops_, residual, norm);
   layers_.head.forward(ops_, norm.out.row_range(S - 1, 1), logits_);
   ops_.cast({.from = logits_, .to = logits_f32_});
   ops_.copy_to_host(host_logits_.data(), logits_f32_.data, logits_f32_.bytes());

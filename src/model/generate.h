@@ -44,7 +44,7 @@ class Generator {
   Ops& ops_;
   std::vector<TensorView> key_cache_, value_cache_;  // per layer [1,n_ctx,C]
   TensorView tokens_;                                // i32 [1,n_ctx]
-  TensorView residual_, sum_, branch_, norm_;        // [n_ctx,C]
+  TensorView residual_, residual_middle_, norm_;     // [n_ctx,C]
   TensorView wide_, wide_pre_;                       // [n_ctx,4C]
   TensorView statistics_;                            // f32 [2,n_ctx]
   TensorView logits_;                                // act [1,Vp]

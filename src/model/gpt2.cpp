@@ -66,7 +66,6 @@ Gpt2::Gpt2(Weights& weights, Weights::Use use, Recompute recompute, std::int64_t
     kept(training, block.residual_out, act, {R, C});
   }
   taken_.embedded = memory.add(group, act, {R, C});
-  taken_.branch = memory.add(group, act, {R, C});
   taken_.ln_f = {memory.add(group, act, {R, C}), memory.add(group, DType::f32, {R}), memory.add(group, DType::f32, {R})};
   logits_ = memory.add("logits", act, {head_chunk_rows(config, act, R, most_logits_bytes), padded_vocab_size(config)});
   taken_.losses = memory.add(group, DType::f32, {R});
@@ -93,7 +92,7 @@ Gpt2::Activations Gpt2::shaped(Activations a, std::int64_t B, std::int64_t T) {
     block.lse.shape = {B, block.lse.shape[1], T};
   }
   norm(a.ln_f);
-  for (TensorView* view : {&a.embedded, &a.branch, &a.losses, &a.dresidual, &a.dnorm, &a.dfc, &a.dqkv}) rows(*view);
+  for (TensorView* view : {&a.embedded, &a.losses, &a.dresidual, &a.dnorm, &a.dfc, &a.dqkv}) rows(*view);
   return a;
 }
 
@@ -115,20 +114,15 @@ void Gpt2::observe(const LinearLayer& layer, ConstTensorView x) const {
 void Gpt2::forward(ConstTensorView tokens) {
   set_batch(tokens);
   ops_->embedding_forward({.tokens = tokens, .wte = layers_.head.weight, .wpe = layers_.wpe, .out = by_sequence(now_.embedded)});
-  // The sum that ends a block and the norm that opens the next one are one operation.
   for (std::size_t layer = 0; layer < now_.blocks.size(); ++layer) {
     const BlockLayers& block = layers_.blocks[layer];
     const BlockActivations& a = now_.blocks[layer];
-    if (layer == 0)
-      block.ln_1.forward(*ops_, now_.embedded, a.ln_1);
-    else
-      block.ln_1.forward(*ops_, now_.branch, now_.blocks[layer - 1].residual_middle, residual_in(layer), a.ln_1);
+    block.ln_1.forward(*ops_, residual_in(layer), a.ln_1);
     forward_inside(layer);
     observe(block.mlp_proj, a.fc);
-    block.mlp_proj.forward(*ops_, a.fc, now_.branch);
+    block.mlp_proj.forward(*ops_, a.fc, a.residual_out, a.residual_middle);
   }
-  const BlockActivations& last = now_.blocks.back();
-  layers_.ln_f.forward(*ops_, now_.branch, last.residual_middle, last.residual_out, now_.ln_f);
+  layers_.ln_f.forward(*ops_, now_.blocks.back().residual_out, now_.ln_f);
 }
 
 void Gpt2::forward_inside(std::size_t layer) {
@@ -139,8 +133,8 @@ void Gpt2::forward_inside(std::size_t layer) {
   ops_->attention_forward(
       {.qkv = by_sequence(a.qkv), .n_head = weights_.config().n_head, .out = by_sequence(a.attention), .lse = a.lse});
   observe(block.attn_proj, a.attention);
-  block.attn_proj.forward(*ops_, a.attention, now_.branch);
-  block.ln_2.forward(*ops_, now_.branch, residual_in(layer), a.residual_middle, a.ln_2);
+  block.attn_proj.forward(*ops_, a.attention, a.residual_middle, residual_in(layer));
+  block.ln_2.forward(*ops_, a.residual_middle, a.ln_2);
   observe(block.c_fc, a.ln_2.out);
   block.c_fc.forward_gelu(*ops_, a.ln_2.out, a.fc_pre, a.fc, recompute_ == Recompute::gelu_layernorm);
 }

@@ -64,7 +64,6 @@ class Gpt2 {
   struct Activations {
     std::vector<BlockActivations> blocks;
     TensorView embedded;  // [R,C], the residual stream's beginning
-    TensorView branch;    // [R,C], a block's output before it joins the residual stream
     NormOutput ln_f;
     TensorView losses;     // f32 [R]
     TensorView dresidual;  // [R,C], gradient of the residual stream

@@ -8,11 +8,6 @@ void NormLayer::forward(Ops& ops, ConstTensorView x, const NormOutput& to) const
   ops.layernorm_forward({.x = x, .gamma = weight, .beta = bias, .out = to.out, .mean = to.mean, .rstd = to.rstd});
 }
 
-void NormLayer::forward(Ops& ops, ConstTensorView x, ConstTensorView residual, TensorView sum, const NormOutput& to) const {
-  ops.layernorm_forward(
-      {.x = x, .residual = residual, .gamma = weight, .beta = bias, .sum = sum, .out = to.out, .mean = to.mean, .rstd = to.rstd});
-}
-
 void NormLayer::backward(Ops& ops, ConstTensorView dout, ConstTensorView x, const NormOutput& from, ConstTensorView dresidual,
                          TensorView dx, Write write) const {
   ops.layernorm_backward({.dout = dout,
@@ -27,9 +22,9 @@ void NormLayer::backward(Ops& ops, ConstTensorView dout, ConstTensorView x, cons
                           .write = write});
 }
 
-void LinearLayer::forward(Ops& ops, ConstTensorView x, TensorView y) const {
+void LinearLayer::forward(Ops& ops, ConstTensorView x, TensorView y, ConstTensorView residual) const {
   const Epilogue epilogue = bias.present() ? Epilogue::bias : Epilogue::none;
-  ops.linear_forward({.x = x, .weight = weight, .bias = bias, .epilogue = epilogue, .y = y});
+  ops.linear_forward({.x = x, .weight = weight, .bias = bias, .residual = residual, .epilogue = epilogue, .y = y});
 }
 
 void LinearLayer::forward_gelu(Ops& ops, ConstTensorView x, TensorView pre, TensorView y, bool again) const {

@@ -20,8 +20,6 @@ struct NormLayer {
   TensorView dweight, dbias;             ///< absent in inference
 
   void forward(Ops& ops, ConstTensorView x, const NormOutput& to) const;
-  /// Of sum = x + residual.
-  void forward(Ops& ops, ConstTensorView x, ConstTensorView residual, TensorView sum, const NormOutput& to) const;
   /// dx = dresidual + the gradient at x, of what forward() left in `from`; dx may be the memory of dresidual.
   void backward(Ops& ops, ConstTensorView dout, ConstTensorView x, const NormOutput& from, ConstTensorView dresidual, TensorView dx,
                 Write write) const;
@@ -32,7 +30,8 @@ struct LinearLayer {
   ConstTensorView weight, bias;
   TensorView dweight, dbias;
 
-  void forward(Ops& ops, ConstTensorView x, TensorView y) const;
+  /// y = the layer's output (+ residual)
+  void forward(Ops& ops, ConstTensorView x, TensorView y, ConstTensorView residual = {}) const;
   /// y = gelu(pre), pre = the layer's output; `again`: y is computed once more, by Ops::gelu.
   void forward_gelu(Ops& ops, ConstTensorView x, TensorView pre, TensorView y, bool again) const;
   void backward_weight(Ops& ops, ConstTensorView dy, ConstTensorView x, Write write) const;

@@ -2,12 +2,14 @@
 #include <device/product.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <vector>
 
 #include "kernels/bfloat16.h"
+#include "kernels/emulated/cublaslt_product.h"
 #include "launching.h"
 
 namespace temper::emulated {
@@ -50,7 +52,7 @@ struct ProductTest : testing::Test {
   std::vector<void*> taken;
 };
 
-float value_of(const TensorView& view, std::int64_t index) {
+float value_of(const ConstTensorView& view, std::int64_t index) {
   return view.dtype == DType::bf16 ? to_float(view.as<bfloat16>()[index]) : view.as<float>()[index];
 }
 
@@ -77,6 +79,62 @@ TEST_F(ProductTest, FusedGeluIsOfTheSumAndItsAuxiliaryOutputRounded) {
     if (y != to_float(to_bfloat16(gelu_of(aux)))) ++from_rounded;
   }
   EXPECT_GT(from_rounded, 10) << "GELU of the rounded sum would be another one";
+}
+
+TEST_F(ProductTest, ResidualIsAddedToTheSumAndTheBias) {
+  Product product(device, stream, choices);
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    ProductCall call = forward(dtype);
+    call.bias = tensor(dtype, 1, 24, 0.3f);
+    call.epilogue = ProductEpilogue::bias;
+    product.run(call);
+    const ConstTensorView without = call.d;
+    call.d = tensor(dtype, 16, 24, 0.0f);
+    call.residual = tensor(dtype, 16, 24, 2.0f);
+    ASSERT_TRUE(product.supports(call));
+    product.run(call);
+    stream.synchronize();
+    for (std::int64_t i = 0; i < 16 * 24; ++i) {
+      const float sum = value_of(without, i) + value_of(call.residual, i);
+      EXPECT_NEAR(value_of(call.d, i), sum, dtype == DType::bf16 ? 0.03 : 1e-5) << i;
+    }
+  }
+}
+
+// The library itself, without the backend: C has D's type, in other memory a leading dimension of its own.
+TEST_F(ProductTest, TheLibraryReadsCInItsOwnLayout) {
+  const auto in_memory = [&](std::initializer_list<float> values) {
+    const TensorView made = tensor(DType::f32, 1, static_cast<std::int64_t>(values.size()), 0.0f);
+    std::ranges::copy(values, made.as<float>());
+    return made.as<float>();
+  };
+  const float *a = in_memory({1, 2}), *b = in_memory({3, 5}), *c = in_memory({10, 20, 99, 30, 40});
+  float* d = in_memory({0, 0, 0, 0, 0});
+  ProductOperation operation{.compute = CUBLAS_COMPUTE_32F};
+  ProductLayout of_a{CUDA_R_32F, 2, 1, 2}, of_b{CUDA_R_32F, 1, 2, 1}, of_c{CUDA_R_32F, 2, 2, 3}, of_d{CUDA_R_32F, 2, 2, 2};
+  ProductLayout of_another_type{CUDA_R_16BF, 2, 2, 2};
+  cublasLtHandle_t library = nullptr;
+  cublasLtMatmulPreference_t preference = nullptr;
+  cublasLtCreate(&library);
+  cublasLtMatmulPreferenceCreate(&preference);
+  cublasLtMatmulHeuristicResult_t result{};
+  int found = 0;
+  const auto ask = [&](ProductLayout& with_c) {
+    return cublasLtMatmulAlgoGetHeuristic(library, &operation, &of_a, &of_b, &with_c, &of_d, preference, 1, &result, &found);
+  };
+  const auto multiply = [&](const float* from_c) {
+    const float one = 1;
+    return cublasLtMatmul(library, &operation, &one, a, &of_a, b, &of_b, &one, from_c, &of_c, d, &of_d, &result.algo, nullptr, 0,
+                          stream.get());
+  };
+  EXPECT_EQ(ask(of_another_type), CUBLAS_STATUS_NOT_SUPPORTED);
+  EXPECT_EQ(ask(of_c), CUBLAS_STATUS_SUCCESS);
+  EXPECT_EQ(multiply(d), CUBLAS_STATUS_INVALID_VALUE);
+  EXPECT_EQ(multiply(c), CUBLAS_STATUS_SUCCESS);
+  stream.synchronize();
+  EXPECT_EQ(std::vector(d, d + 4), (std::vector<float>{13, 26, 35, 50}));
+  cublasLtMatmulPreferenceDestroy(preference);
+  cublasLtDestroy(library);
 }
 
 TEST_F(ProductTest, WhatTheLibraryCannotFuseIsSaid) {

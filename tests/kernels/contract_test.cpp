@@ -267,7 +267,7 @@ TEST_F(ContractMessages, OperationsOnSegments) {
             "histogram: counts is [0]; it must have a bin");
 }
 
-TEST_F(ContractMessages, BiasWithoutItsEpilogue) {
+TEST_F(ContractMessages, BiasAndResidualWithoutTheirEpilogues) {
   const TensorView x = {floats_, DType::f32, {2, 2}};
   const TensorView bias = {floats_ + 8, DType::f32, {2}};
   const TensorView y = {floats_ + 10, DType::f32, {2, 2}};
@@ -275,6 +275,10 @@ TEST_F(ContractMessages, BiasWithoutItsEpilogue) {
             "linear_forward: bias is present; Epilogue::none adds none");
   EXPECT_EQ(message_of([&] { ops_.linear_forward({.x = x, .weight = x, .epilogue = Epilogue::bias, .y = y}); }),
             "linear_forward: bias is absent; it must be f32 [2]");
+  EXPECT_EQ(message_of([&] {
+              ops_.linear_forward({.x = x, .weight = x, .residual = x, .epilogue = Epilogue::bias_gelu, .y = y, .pre = x});
+            }),
+            "linear_forward: residual is present; Epilogue::bias_gelu adds none");
 }
 
 }  // namespace

@@ -124,6 +124,20 @@ TEST_P(LinearTest, ForwardAgreesWithDoublePrecision) {
   linear->register_weight(w.view());
   linear->run(op::LinearForward{.x = x.view(), .weight = w.view(), .bias = bias.view(), .epilogue = Epilogue::bias, .y = y.view()});
   EXPECT_LT(distance(y, reference), tolerance(c.dtype));
+  // Added to the sum in f32, which is then rounded once.
+  const Tensor residual(c.dtype, {c.rows, c.outputs}, 10);
+  Tensor with_residual(c.dtype, {c.rows, c.outputs}, 0);
+  linear->run(op::LinearForward{.x = x.view(),
+                                .weight = w.view(),
+                                .bias = bias.view(),
+                                .residual = residual.view(),
+                                .epilogue = Epilogue::bias,
+                                .y = with_residual.view()});
+  std::vector<double> sums = reference;
+  for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += residual.at(static_cast<std::int64_t>(i));
+  EXPECT_LT(distance(with_residual, sums), tolerance(c.dtype));
+  for (std::int64_t i = 0; c.dtype == DType::f32 && i < y.view().numel(); ++i)
+    ASSERT_EQ(with_residual.at(i), static_cast<float>(y.at(i)) + static_cast<float>(residual.at(i)));
   linear->run(op::LinearForward{.x = x.view(),
                                 .weight = w.view(),
                                 .bias = bias.view(),
@@ -198,13 +212,14 @@ TEST_P(LinearTest, SameBitsForAnyNumberOfThreads) {
     const auto linear = std::make_unique<Linear>();
     linear->register_weight(w.view());
     Tensor y(c.dtype, {c.rows, c.outputs}, 0), pre(c.dtype, {c.rows, c.outputs}, 0), dx(c.dtype, {c.rows, c.inputs}, 0);
-    Tensor dw(DType::f32, {c.outputs, c.inputs}, 0), dbias(DType::f32, {c.outputs}, 0);
+    Tensor dw(DType::f32, {c.outputs, c.inputs}, 0), dbias(DType::f32, {c.outputs}, 0), sum(c.dtype, {c.rows, c.outputs}, 0);
     linear->run(op::LinearForward{
         .x = x.view(), .weight = w.view(), .bias = bias.view(), .epilogue = Epilogue::bias_gelu, .y = y.view(), .pre = pre.view()});
+    linear->run(op::LinearForward{.x = x.view(), .weight = w.view(), .residual = pre.view(), .y = sum.view()});
     linear->run(op::LinearBackwardInput{.dy = dy.view(), .weight = w.view(), .pre = x.view(), .dx = dx.view()});
     linear->run(op::LinearBackwardWeight{
         .dy = dy.view(), .x = x.view(), .dw = dw.view(), .dbias = dbias.view(), .write = Write::overwrite});
-    const std::vector<std::vector<char>> bytes = {y.bytes(), pre.bytes(), dx.bytes(), dw.bytes(), dbias.bytes()};
+    const std::vector<std::vector<char>> bytes = {y.bytes(), pre.bytes(), sum.bytes(), dx.bytes(), dw.bytes(), dbias.bytes()};
     if (threads == 1) first = bytes;
     EXPECT_EQ(bytes, first) << threads << " threads";
   }

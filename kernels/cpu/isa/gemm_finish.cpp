@@ -1,4 +1,4 @@
-// What happens to a block of a product while it is still in cache: bias, GELU, GELU's slope, conversion, accumulation.
+// What happens to a block of a product while it is still in cache: bias, GELU, GELU's slope, conversion, sums with what is in memory.
 #include "kernels/cpu/gemm_kernels.h"
 #include "kernels/cpu/isa/gelu.h"
 #include "kernels/cpu/isa/vector.h"
@@ -57,15 +57,18 @@ void finish_block(const Finish& finish, float* c, std::int64_t c_stride, int row
     });
   };
   const T* const bias = static_cast<const T*>(finish.bias);
+  const T* const added = static_cast<const T*>(finish.added);
   const auto plus_bias = [bias](Floats v, int column, auto there) { return bias == nullptr ? v : v + load(bias + column, there); };
   switch (finish.kind) {
     case Finish::Kind::store:
-      for_block(c_stride, finish.stride, rows, columns, [&](std::int64_t from, std::int64_t at, int column, auto there) {
-        put(out + at, plus_bias(load(c + from, AllLanes{}), column, there), there);
-      });
-      return;
-    case Finish::Kind::accumulate:
-      change([&](Floats v, std::int64_t at, int, auto there) { return v + load(out + at, there); });
+      if (added == nullptr) {
+        for_block(c_stride, finish.stride, rows, columns, [&](std::int64_t from, std::int64_t at, int column, auto there) {
+          put(out + at, plus_bias(load(c + from, AllLanes{}), column, there), there);
+        });
+        return;
+      }
+      change(
+          [&](Floats v, std::int64_t at, int column, auto there) { return plus_bias(v, column, there) + load(added + at, there); });
       break;
     case Finish::Kind::gelu:
       change([&](Floats v, std::int64_t at, int column, auto there) {

@@ -18,39 +18,23 @@ T* row_of(void* tensor, std::int64_t row, std::int64_t columns) {
   return tensor == nullptr ? nullptr : static_cast<T*>(tensor) + row * columns;
 }
 
-// The sum of the row that is normalised; with a residual it is first made.
-template <typename T>
-float sum_of_row(const T* x, const T* residual, T* sum, std::int64_t columns) {
-  Accumulator total{};
-  if (residual == nullptr) {
-    for_registers(columns, [&](std::int64_t i, auto part, int turn) { total.part[turn] += load(x + i, part); });
-  } else {
-    for_registers(columns, [&](std::int64_t i, auto part, int turn) {
-      const Floats value = load(x + i, part) + load(residual + i, part);
-      store(sum + i, value, part);
-      total.part[turn] += as_stored<T>(value);
-    });
-  }
-  return total.sum();
-}
-
 // The row is read three times, the second and third time from the first-level cache: the variance is then taken about the
 // mean itself, which loses no digits when the mean is large.
 template <typename T>
-void forward_row(const T* x, const T* residual, const T* gamma, const T* beta, T* sum, T* out, float* mean, float* rstd,
-                 std::int64_t columns) {
-  const float row_mean = sum_of_row(x, residual, sum, columns) / static_cast<float>(columns);
-  const T* values = residual == nullptr ? x : sum;
+void forward_row(const T* x, const T* gamma, const T* beta, T* out, float* mean, float* rstd, std::int64_t columns) {
+  Accumulator total{};
+  for_registers(columns, [&](std::int64_t i, auto part, int turn) { total.part[turn] += load(x + i, part); });
+  const float row_mean = total.sum() / static_cast<float>(columns);
 
   Accumulator squares{};
   for_registers(columns, [&](std::int64_t i, auto part, int turn) {
-    const Floats centred = keep(load(values + i, part) - row_mean, part);
+    const Floats centred = keep(load(x + i, part) - row_mean, part);
     squares.part[turn] += centred * centred;
   });
   const float row_rstd = 1.0f / __builtin_sqrtf(squares.sum() / static_cast<float>(columns) + epsilon);
 
   for_registers(columns, [&](std::int64_t i, auto part, int) {
-    Floats value = (load(values + i, part) - row_mean) * row_rstd * load(gamma + i, part);
+    Floats value = (load(x + i, part) - row_mean) * row_rstd * load(gamma + i, part);
     if (beta != nullptr) value += load(beta + i, part);
     store(out + i, value, part);
   });
@@ -61,9 +45,8 @@ void forward_row(const T* x, const T* residual, const T* gamma, const T* beta, T
 template <typename T>
 void forward_rows(const LayernormRows& a, std::int64_t first, std::int64_t last) {
   for (std::int64_t row = first; row < last; ++row) {
-    forward_row(row_of<T>(a.x, row, a.columns), row_of<T>(a.residual, row, a.columns), static_cast<const T*>(a.gamma),
-                static_cast<const T*>(a.beta), row_of<T>(a.sum, row, a.columns), row_of<T>(a.out, row, a.columns), a.mean + row,
-                a.rstd + row, a.columns);
+    forward_row(row_of<T>(a.x, row, a.columns), static_cast<const T*>(a.gamma), static_cast<const T*>(a.beta),
+                row_of<T>(a.out, row, a.columns), a.mean + row, a.rstd + row, a.columns);
   }
 }
 

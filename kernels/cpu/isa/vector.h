@@ -111,18 +111,6 @@ TEMPER_INLINE void store(bfloat16* to, Floats value, FirstLanes part) {
   __builtin_memcpy(to, &bits, static_cast<std::size_t>(part.count) * sizeof(bfloat16));
 }
 
-/// The value as it will be read back from a T.
-template <typename T>
-TEMPER_INLINE Floats as_stored(Floats value);
-template <>
-TEMPER_INLINE Floats as_stored<float>(Floats value) {
-  return value;
-}
-template <>
-TEMPER_INLINE Floats as_stored<bfloat16>(Floats value) {
-  return widen(narrow(value));
-}
-
 TEMPER_INLINE Floats maximum(Floats a, Floats b) { return a > b ? a : b; }
 
 /// Sum and maximum over all lanes, in a fixed tree.

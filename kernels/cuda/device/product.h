@@ -20,7 +20,7 @@ enum class ProductEpilogue : std::uint8_t {
   bias_gradient,  ///< bias = sums of `a` over the axis that the product sums over; needs a transposed and overwrites
 };
 
-/// d[M,N] = or += op(a) op(b), sums in f32. f32 operands are rounded to TF32 only where CudaOptions asks for it.
+/// d[M,N] = or += op(a) op(b), or op(a) op(b) + residual, sums in f32. f32 operands are rounded to TF32 only where CudaOptions asks for it.
 struct ProductCall {
   std::int64_t m = 0, n = 0, k = 0;
   ConstTensorView a;  ///< [M,K], or [K,M] when a_transposed
@@ -29,6 +29,7 @@ struct ProductCall {
   bool b_transposed = false;
   TensorView d;  ///< [M,N]; the type of a, or f32
   bool accumulate = false;
+  ConstTensorView residual = {};  ///< [M,N] in d's type, not d; without `accumulate`
   ProductEpilogue epilogue = ProductEpilogue::none;
   TensorView bias;  ///< [N], read, in d's type; bias_gradient: [M], written, in d's type
   TensorView aux;   ///< [M,N] in a's type; written by bias_gelu, read by gelu_backward

@@ -120,7 +120,8 @@ class Ops {
   /// What there is to tell people since the last call, a line each: products that the library refuses, for one.
   virtual std::vector<std::string> take_notes() { return {}; }
 
-  /// Between these two, NVIDIA's profilers record (cudaProfilerStart, cudaProfilerStop).
+  /// Between these two, NVIDIA's profilers record (cudaProfilerStart, cudaProfilerStop): what is queued in between, for both wait for
+  /// all work so far.
   virtual void start_profiler() {}
   virtual void stop_profiler() {}
   /// A named range around what is queued in between, on the profilers' time line; ranges nest. `name` is copied.
@@ -155,6 +156,18 @@ class Ops {
   }
 
   std::uint64_t reads_started_ = 0;
+};
+
+/// A range of Ops around what its scope queues.
+class NamedRange {
+ public:
+  NamedRange(Ops& ops, const char* name) : ops_(ops) { ops_.begin_range(name); }
+  ~NamedRange() { ops_.end_range(); }
+  NamedRange(const NamedRange&) = delete;
+  NamedRange& operator=(const NamedRange&) = delete;
+
+ private:
+  Ops& ops_;
 };
 
 /// The default backend: vector and AMX kernels, OpenMP loops.

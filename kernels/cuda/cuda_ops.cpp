@@ -1,5 +1,7 @@
 #include "kernels/cuda/cuda_ops.h"
 
+#include <cuda_profiler_api.h>
+
 #include <algorithm>
 #include <cstring>
 #include <string>
@@ -105,6 +107,18 @@ bool CudaOps::take_choices(const std::string& choices) {
   const bool any = choices_.fix(choices);
   if (any) product_.choose_again();
   return any;
+}
+
+void CudaOps::start_profiler() {
+  stream_.synchronize();
+  device_->make_current();
+  TEMPER_BACKEND::check(cudaProfilerStart(), "cudaProfilerStart");
+}
+
+void CudaOps::stop_profiler() {
+  stream_.synchronize();
+  device_->make_current();
+  TEMPER_BACKEND::check(cudaProfilerStop(), "cudaProfilerStop");
 }
 
 bool CudaOps::allowed(Fast way) const {

@@ -39,6 +39,10 @@ class CudaOps final : public Ops {
   std::string choices() const override { return choices_.text(); }
   bool take_choices(const std::string& choices) override;
   std::vector<std::string> take_notes() override { return product_.take_notes(); }
+  void start_profiler() override;
+  void stop_profiler() override;
+  void begin_range(const char* name) override { nvtxRangePushA(name); }
+  void end_range() override { nvtxRangePop(); }
 
  private:
   // Each is defined beside its kernels; profilers show it as a range of its name.

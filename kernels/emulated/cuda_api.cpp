@@ -9,6 +9,7 @@
 
 #include "kernels/emulated/gpu.h"
 #include "kernels/emulated/memory.h"
+#include "kernels/emulated/profiler.h"
 
 using namespace temper::emulated;
 
@@ -368,6 +369,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* instance, cudaGraph_t graph, u
 cudaError_t cudaGraphLaunch(cudaGraphExec_t instance, cudaStream_t stream) {
   return on(stream, [&](Gpu::Lock&) {
     if (instance == nullptr) return fail(cudaErrorInvalidValue, "no graph");
+    count_graph_launch();
     for (const Task& task : instance->tasks) stream->push(task);
     return cudaSuccess;
   });

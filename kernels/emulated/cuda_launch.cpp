@@ -5,9 +5,9 @@
 #include <string>
 #include <utility>
 
-#include <device/range.h>
 #include "kernels/emulated/audit/observer.h"
 #include "kernels/emulated/gpu.h"
+#include "kernels/emulated/profiler.h"
 
 using namespace temper::emulated;
 
@@ -16,7 +16,7 @@ namespace temper::emulated {
 cudaError_t queue_kernel(const cudaLaunchConfig_t& config, const void* function, std::function<void()> body) {
   return on(config.stream, [&](Gpu::Lock&) {
     Gpu& gpu = *config.stream->gpu;
-    const std::string name = Range::innermost();
+    const std::string name = innermost_range();
     if (&gpu != &current_gpu())
       return fail(cudaErrorInvalidResourceHandle,
                   "kernel " + name + ": cannot be launched: its stream is another GPU's than the current one");

@@ -1,7 +1,9 @@
-// Holds our declarations of CUDA, cuBLASLt and NCCL against NVIDIA's, whose headers this file alone of the emulation includes: a
+// Holds our declarations of CUDA, cuBLASLt, NVTX and NCCL against NVIDIA's, whose headers this file alone of the emulation includes: a
 // function of another type, a constant of another value or a member of another type does not compile.
 #include <cublasLt.h>
+#include <cuda_profiler_api.h>
 #include <cuda_runtime.h>
+#include <nvtx3/nvToolsExt.h>
 
 #include <cstddef>
 #include <cstdint>

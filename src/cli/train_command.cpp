@@ -1,12 +1,14 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 
 #include "cli/commands.h"
 #include "config/parse.h"
 #include "config/resolved.h"
+#include "config/validate.h"
 #include "distributed/communicator.h"
 #include "io/file.h"
 #include "io/text.h"
@@ -25,6 +27,7 @@ struct TrainArguments {
   bool start_over = false;
   bool dry_run = false;
   std::vector<std::string> allowed_changes;
+  std::string profiled;
 };
 
 std::string result_line(const TrainSummary& summary) {
@@ -40,6 +43,24 @@ std::string result_line(const TrainSummary& summary) {
     out += "\n";
   }
   return out + "checkpoint " + shown(summary.checkpoint.string()) + "\n";
+}
+
+/// "10:12" of --profile-steps, in a run of so many steps.
+std::optional<StepRange> parse_profiled(const std::string& text, std::int64_t steps) {
+  if (text.empty()) return std::nullopt;
+  const std::size_t colon = text.find(':');
+  const auto number = [](std::string_view digits) {
+    std::int64_t value = 0;
+    const auto [end, failed] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    return failed == std::errc() && end == digits.data() + digits.size() ? value : 0;
+  };
+  StepRange range = {0, 0};
+  if (colon != std::string::npos)
+    range = {number(std::string_view(text).substr(0, colon)), number(std::string_view(text).substr(colon + 1))};
+  if (range.first < 1 || range.first > range.last || range.last > steps)
+    throw Error(ExitCode::usage, "--profile-steps " + text + ": expected A:B, the first and the last step, with 1 <= A <= B <= " +
+                                     std::to_string(steps) + ", the steps of this run; give others, or raise train.steps");
+  return range;
 }
 
 /// The ranks that the launcher started, over NCCL on GPUs and MPI elsewhere; where it started one process, nobody.
@@ -84,9 +105,15 @@ void run(const TrainArguments& arguments, ExitCode& exit_code) {
   options.start_over = arguments.start_over;
   options.allowed_changes = arguments.allowed_changes;
   options.program = version_and_build;
+  options.profiled = parse_profiled(arguments.profiled, total_steps(resolved(options.config)));
 
   const Launch launch = read_launch();
   const std::unique_ptr<Ops> ops = open_device(options.config.device, options.config.precision, launch);
+  if (options.profiled && ops->device().backend == "cpu")
+    throw Error(ExitCode::usage,
+                "--profile-steps " + arguments.profiled +
+                    ": it is for NVIDIA's profilers and needs device=cuda, and this run is on device cpu; leave it "
+                    "out, and look at a CPU with: perf record -g temper train ...");
   const std::unique_ptr<Communicator> ranks = join(launch, options, *ops);
   std::string plan = describe_run(options.config, *ops, describe_device(ops->device()), *ranks);
   for (const std::string& note : notes) plan += "warning     " + shown_message(note) + "\n";
@@ -120,6 +147,8 @@ void add_train_command(CLI::App& app, ExitCode& exit_code) {
   command->add_option("--allow-change", arguments->allowed_changes, "With --resume: a field that may differ from the saved run")
       ->allow_extra_args(false);
   command->add_flag("--dry-run", arguments->dry_run, "Print sizes, memory and operations, and stop");
+  command->add_option("--profile-steps", arguments->profiled,
+                      "A:B, on a GPU: NVIDIA's profilers record from step A to step B (docs/profiling.md)");
   command->footer(
       "Examples:\n  temper train configs/quickstart.json\n"
       "  temper train configs/gpt2-124m.json optimizer.weight_decay=0.3 --out runs/decay-0.3\n"

@@ -41,6 +41,11 @@ Gpt2::Gpt2(Weights& weights, Weights::Use use, Recompute recompute, std::int64_t
   const bool training = use == Weights::Use::training;
   const std::string group = "activations";
 
+  for (std::int64_t layer = 0; layer < config.n_layer; ++layer) {
+    forward_names_.push_back("layer " + std::to_string(layer));
+    backward_names_.push_back(forward_names_.back() + " backward");
+  }
+
   // What a block does not keep, all blocks share; without a backward pass that is everything.
   const bool keeps_cheap = training && recompute == Recompute::none;   // outputs of norms and of GELU
   const bool keeps_inner = training && recompute != Recompute::block;  // whatever else lies inside a block
@@ -112,11 +117,13 @@ void Gpt2::observe(const LinearLayer& layer, ConstTensorView x) const {
 }
 
 void Gpt2::forward(ConstTensorView tokens) {
+  const NamedRange range(*ops_, "forward");
   set_batch(tokens);
   ops_->embedding_forward({.tokens = tokens, .wte = layers_.head.weight, .wpe = layers_.wpe, .out = by_sequence(now_.embedded)});
   for (std::size_t layer = 0; layer < now_.blocks.size(); ++layer) {
     const BlockLayers& block = layers_.blocks[layer];
     const BlockActivations& a = now_.blocks[layer];
+    const NamedRange block_range(*ops_, forward_names_[layer].c_str());
     block.ln_1.forward(*ops_, residual_in(layer), a.ln_1);
     forward_inside(layer);
     observe(block.mlp_proj, a.fc);
@@ -150,6 +157,7 @@ void Gpt2::recompute_block(std::size_t layer) {
 }
 
 void Gpt2::head_loss(ConstTensorView targets, float loss_scale, bool with_gradient, Write write, TensorView loss) {
+  const NamedRange range(*ops_, "head and loss");
   const std::int64_t R = B_ * T_;
   require(targets.numel() == R, "Gpt2: there must be one target for each token");
   for (std::int64_t first = 0; first < R; first += logits_.shape[0]) {
@@ -170,14 +178,18 @@ void Gpt2::head_loss(ConstTensorView targets, float loss_scale, bool with_gradie
 }
 
 void Gpt2::backward(ConstTensorView tokens, Write write, const GradientsFinal& final) {
+  const NamedRange range(*ops_, "backward");
   const auto tell = [&](std::int64_t from) {
     if (final) final(from);
   };
   layers_.ln_f.backward(*ops_, now_.dnorm, now_.blocks.back().residual_out, now_.ln_f, {}, now_.dresidual, write);
   tell(layers_.ln_f.parameter->offset);
   for (std::size_t layer = now_.blocks.size(); layer-- > 0;) {
-    recompute_block(layer);
-    backward_block(layer, write);
+    {
+      const NamedRange block_range(*ops_, backward_names_[layer].c_str());
+      recompute_block(layer);
+      backward_block(layer, write);
+    }
     tell(layers_.blocks[layer].ln_1.parameter->offset);
   }
   ops_->embedding_backward({.dout = by_sequence(now_.dresidual),

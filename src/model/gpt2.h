@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "kernels/device_memory.h"
@@ -99,6 +100,9 @@ class Gpt2 {
   Activations taken_;  // for the largest micro-batch
   Activations now_;    // for the one at hand
   TensorView logits_;  // [chunk,Vp], reused for every chunk of rows
+
+  // Of each block's ranges.
+  std::vector<std::string> forward_names_, backward_names_;
 };
 
 /// How many of `rows` rows of logits the head works on at a time: as few chunks as `most_bytes` allow, alike in size, whole multiples

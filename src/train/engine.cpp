@@ -84,7 +84,7 @@ void Engine::queue_round(std::int64_t round, std::int64_t micro_batches, bool me
       model.forward_backward(batch.tokens(), batch.targets(), loss_scale, gradient_sum.write(round), optimizer.loss(), final);
     };
     if (!gradient_sum.leaves(round))
-      device->replay(round == 0 ? first_micro_batch_ : later_micro_batch_, [&] { work({}); });
+      queue(round == 0 ? first_micro_batch_ : later_micro_batch_, [&] { work({}); });
     else if (measured)
       work({});
     else
@@ -95,11 +95,12 @@ void Engine::queue_round(std::int64_t round, std::int64_t micro_batches, bool me
 }
 
 void Engine::queue_update(DueDiagnostics due) {
+  const NamedRange range(*device, "update");
   gradient_sum.finish_sums(optimizer.loss());
   if (due.update || due.representation) diagnostics->before_update();
   optimizer.add_decay_gradient();
   const ConstTensorView norm_of = gradient_sum.norm_of(optimizer);
-  device->replay(update_, [&] { optimizer.finish_step(norm_of); });
+  queue(update_, [&] { optimizer.finish_step(norm_of); });
   if (due.update) diagnostics->after_update();
   gradient_sum.gather_weights();
 }
@@ -113,6 +114,13 @@ void Engine::rehearse(const RunConfig& config) {
   if (micro_batches_per_step(config) > ranks.size()) pass(Write::accumulate);
   optimizer.rehearse();
   device->synchronize();
+}
+
+void Engine::queue(Recording& recording, const std::function<void()>& work) {
+  if (replays)
+    device->replay(recording, work);
+  else
+    work();
 }
 
 ConstTensorView Engine::whole(const Optimizer::StateBuffer& buffer) {

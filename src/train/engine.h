@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -45,6 +46,7 @@ struct Engine {
   // Where it asks for the representation change: that, and the sequences it is measured on.
   std::optional<RepresentationChange> representation;
   std::optional<DeviceBatch> held;
+  bool replays = true;  ///< false: operations are queued one by one, as a profiler wants to see them; the same bits
 
   /// With `ops` null nothing is taken and memory.plan() tells what would be, once count_backend_memory() was called too: on the
   /// device `planned_for`, or at the least. `others` are the ranks that train together, and outlive the engine; null: this process
@@ -82,6 +84,7 @@ struct Engine {
  private:
   void queue_round(std::int64_t round, std::int64_t micro_batches, bool measured);
   void queue_update(DueDiagnostics due);
+  void queue(Recording& recording, const std::function<void()>& work);
 
   std::int64_t recorded_micro_batches_ = 0;  // for which the recordings hold, since the loss is scaled by them
   Recording first_micro_batch_, later_micro_batch_, update_;

@@ -61,6 +61,7 @@ class Trainer {
     lost_data_ = (ranks_.size() > 1 ? "rank " + std::to_string(ranks_.rank()) + ": " : "") + error.what();
   }
   void start_training_step();
+  void stop_profiler();
   [[nodiscard]] Ending finish_training_step();
   [[nodiscard]] bool survive_nonfinite(const StepRecord& record, const std::string& what, const char* skipped);
   [[nodiscard]] bool pass_spike(StepRecord& record);
@@ -109,6 +110,8 @@ class Trainer {
   CheckpointFolder checkpoints_;
   std::optional<Metrics> metrics_;  // rank 0's
 
+  std::optional<StepRange> profiled_;  // until these steps are done
+
   TrainerState state_;
   fs::path last_checkpoint_;
   std::int64_t saved_step_ = -1;     // at which nothing is left to save
@@ -138,11 +141,16 @@ Trainer::Trainer(const TrainOptions& options, Ops& ops, Communicator& ranks)
       progress_(steps_, config_.log.every, first(), log_of(path_, ranks)),
       data_(config_),
       engine_(config_, &ops, &ranks),
-      checkpoints_(path_ / "checkpoints", config_.checkpoint.keep, first()) {
+      checkpoints_(path_ / "checkpoints", config_.checkpoint.keep, first()),
+      profiled_(options.profiled) {
   StartedRun begun = start_run(options, data_, checkpoints_, engine_, progress_);
   state_ = std::move(begun.state);
   last_checkpoint_ = begun.checkpoint;
   if (!last_checkpoint_.empty() && !state_.pending) saved_step_ = state_.step;
+  if (profiled_ && state_.step >= profiled_->first)
+    fail_together(ranks_, ExitCode::usage,
+                  fmt::format("--profile-steps {}:{}: the run goes on behind step {}; give steps from {} to {}", profiled_->first,
+                              profiled_->last, state_.step, state_.step + 1, steps_));
   if (!first()) return;
   write_file_atomically(path_ / "config.json", state_.config_json);
   open_metrics();
@@ -198,18 +206,38 @@ void Trainer::start_training_step() {
   const std::int64_t B = config_.batch.micro_batch;
   const std::int64_t micro_batches = micro_batches_at(config_, state_.step);
   const DueDiagnostics due = diagnostics_due(state_.step + 1);
-  const std::uint64_t read = engine_.start_step(
-      state_.step, micro_batches,
-      [&](std::int64_t number) {
-        engine_.batch.upload(host_batches_[static_cast<std::size_t>(number / ranks_.size())], B, config_.model.n_ctx);
-      },
-      due);
+  if (profiled_ && engine_.replays && state_.step + 1 == profiled_->first) {
+    ops_.start_profiler();
+    engine_.replays = false;
+  }
+  const auto start = [&] {
+    return engine_.start_step(
+        state_.step, micro_batches,
+        [&](std::int64_t number) {
+          engine_.batch.upload(host_batches_[static_cast<std::size_t>(number / ranks_.size())], B, config_.model.n_ctx);
+        },
+        due);
+  };
+  const auto start_in_range = [&] {
+    const NamedRange range(ops_, fmt::format("step {}", state_.step + 1).c_str());
+    return start();
+  };
+  const std::uint64_t read = engine_.replays ? start() : start_in_range();
+  if (profiled_ && state_.step + 1 == profiled_->last) stop_profiler();
   state_.next_window += micro_batches * B;
   StepRecord record;
   record.learning_rate = engine_.optimizer.learning_rate(state_.step);
   record.step = ++state_.step;
   record.tokens = state_.next_window * config_.model.n_ctx;
   started_.push_back({record, read, micro_batches, due});
+}
+
+/// Waits for all steps that were started.
+void Trainer::stop_profiler() {
+  if (engine_.replays) return;
+  ops_.stop_profiler();
+  engine_.replays = true;
+  profiled_.reset();
 }
 
 /// Waits for the oldest started step and records it.
@@ -407,6 +435,7 @@ void Trainer::save() {
 }
 
 TrainSummary Trainer::finish(Ending ending) {
+  stop_profiler();
   if (saved_step_ != state_.step || state_.pending) save();
   TrainSummary summary;
   summary.interrupted = ending == Ending::interrupted;

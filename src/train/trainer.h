@@ -13,13 +13,19 @@
 
 namespace temper {
 
+/// Numbers as the log has them, from 1.
+struct StepRange {
+  std::int64_t first = 1, last = 1;
+};
+
 struct TrainOptions {
   RunConfig config;
   std::filesystem::path run_directory;
   bool resume = false;
-  std::vector<std::string> allowed_changes;  ///< configuration fields that may differ from the resumed run's
-  std::string program = {};                  ///< version and build, for ranks to compare
-  bool start_over = false;                   ///< a run that the directory holds is moved aside first
+  std::vector<std::string> allowed_changes = {};  ///< configuration fields that may differ from the resumed run's
+  std::string program = {};                       ///< version and build, for ranks to compare
+  bool start_over = false;                        ///< a run that the directory holds is moved aside first
+  std::optional<StepRange> profiled = {};         ///< NVIDIA's profilers record these steps, which have the same bits
 };
 
 struct TrainSummary {

@@ -75,6 +75,15 @@ TEST_F(TrainCommandTest, AllowChangeTakesOneFieldEachTime) {
       << "what follows the field is an override again";
 }
 
+TEST_F(TrainCommandTest, StepsToProfileAreTwoOfTheRunsAndNeedAGpu) {
+  for (const char* steps : {"0:3", "4:3", "5:7", "3", ":3", "3:", "a:3", "1:2x", "-1:2", "1:2:3", "99999999999999999999:3"})
+    expect_error(ExitCode::usage, {std::string("--profile-steps ") + steps, "1 <= A <= B <= 6"},
+                 [&] { dry_run({std::string("--profile-steps=") + steps}); });
+  expect_error(ExitCode::usage, {"--profile-steps 5:7", "needs device=cuda", "device cpu", "perf record"}, [&] {
+    dry_run({"--profile-steps", "5:7", "train.steps=7"});
+  });
+}
+
 class OpenModelTest : public testing::Test {
  protected:
   OpenModelTest() : tiny(tiny_config()) {

@@ -3,7 +3,7 @@
 
 #include <nvtx3/nvToolsExt.h>
 
-namespace temper::cuda {
+namespace temper::TEMPER_BACKEND {
 
 class Range {
  public:
@@ -13,4 +13,4 @@ class Range {
   Range& operator=(const Range&) = delete;
 };
 
-}  // namespace temper::cuda
+}  // namespace temper::TEMPER_BACKEND

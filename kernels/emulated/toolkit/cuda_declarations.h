@@ -84,3 +84,9 @@ TEMPER_FUNCTION(cudaError_t, cudaGraphExecDestroy, (cudaGraphExec_t instance));
 
 TEMPER_FUNCTION(cudaError_t, cudaFuncGetAttributes, (cudaFuncAttributes * attributes, const void* function));
 TEMPER_FUNCTION(cudaError_t, cudaFuncSetAttribute, (const void* function, cudaFuncAttribute attribute, int value));
+
+// The profilers' switch and NVTX.
+TEMPER_FUNCTION(cudaError_t, cudaProfilerStart, ());
+TEMPER_FUNCTION(cudaError_t, cudaProfilerStop, ());
+TEMPER_FUNCTION(int, nvtxRangePushA, (const char* message));
+TEMPER_FUNCTION(int, nvtxRangePop, ());

@@ -42,7 +42,7 @@ from torch import Tensor, nn  # noqa: E402
 import provenance  # noqa: E402
 from gpt2_reference import Config, Gpt2, mean_loss  # noqa: E402
 
-BLOCKS = {"124m": (12, 12, 768), "350m": (24, 16, 1024), "774m": (36, 20, 1280), "1558m": (48, 25, 1600)}
+BLOCKS = {"124m": (12, 12, 768), "350m": (24, 16, 1024), "774m": (36, 20, 1280), "1558m": (48, 25, 1600), "tiny": (2, 2, 32)}
 # 50257 rounded up to a multiple of 128, as temper pads it; PyTorch's products are no slower for it.
 VOCABULARY = 50304
 # What scaled_dot_product_attention may run on; the switch of each in torch.backends.cuda.

@@ -3,6 +3,8 @@
 # stopped at any moment.
 # shellcheck shell=bash disable=SC2154
 
+source scripts/gpu/sizes.sh
+
 skip() { echo "$1"; exit 77; }
 
 build() {
@@ -25,7 +27,7 @@ doctor() {
   sed -n 's/^cuda *//p' <<<"$said"
 }
 
-smoke() { "$temper" bench step --device cuda --precision bf16 --model 124m --batch 4 --context 256 --warmup 1 --steps 3; }
+smoke() { "$temper" bench step --device cuda --precision bf16 "${smoke[@]}"; }
 
 # In several processes, since half of the work is the reference on the CPU. Each one's log says how far it came.
 #   run_tests NAME PROCESSES EXECUTABLE FILTER [PREFIX...]
@@ -75,23 +77,25 @@ measured() {
 }
 
 bench_step() {  # MODEL BATCH
-  "$temper" bench step --device cuda --precision bf16 --model "$1" --batch "$2" --context 1024 --warmup 5 --steps 20 \
-    --json "$work/step_$1.json"
+  "$temper" bench step --device cuda --precision bf16 --model "$1" --batch "$2" "${timed[@]}" --json "$work/step_$1.json"
 }
 
 step() {
-  rm -f "$work/step_124m.json"
-  bench_step 124m 64
-  measured "gpu_${gpu}_124m.json" "$work/step_124m.json"
+  local model batch
+  read -r model batch <<<"$step_model"
+  rm -f "$work/step_$model.json"
+  bench_step "$model" "$batch"
+  measured "gpu_${gpu}_$model.json" "$work/step_$model.json"
 }
 
 models() {
-  local model batch failed='' files=("$work"/step_{350m,774m,1558m}.json)
-  rm -f "${files[@]}"
+  local model batch failed='' files=()
   while read -r model batch; do
+    files+=("$work/step_$model.json")
+    rm -f "$work/step_$model.json"
     bench_step "$model" "$batch" || failed+=" $model"
     measured "gpu_${gpu}_models.json" "${files[@]}"
-  done <<<$'350m 32\n774m 16\n1558m 8'
+  done <<<"$other_models"
   if [ -n "$failed" ]; then
     echo "failed:$failed"
     return 1
@@ -103,7 +107,7 @@ kernels() {
   local status=0
   rm -f "$work/kernels.json"
   trap : TERM  # at its time limit temper ends, and what it has measured goes to the results
-  "$temper" bench kernels --device cuda --precision bf16 --batch 64 --context 1024 --json "$work/kernels.json" || status=$?
+  "$temper" bench kernels --device cuda --precision bf16 "${kernels[@]}" --json "$work/kernels.json" || status=$?
   measured "gpu_${gpu}_kernels_bf16.json" "$work/kernels.json"
   echo "gpu_${gpu}_kernels_bf16.json"
   return "$status"
@@ -113,7 +117,7 @@ needs_torch() { "$python" -c 'import importlib.util as u, sys; sys.exit(u.find_s
 
 attention() {
   needs_torch
-  "$python" scripts/compare/bench_attention.py --json "$out/gpu_${gpu}_attention.json"
+  "$python" scripts/compare/bench_attention.py "${attention[@]}" --json "$out/gpu_${gpu}_attention.json"
   echo "gpu_${gpu}_attention.json"
 }
 
@@ -131,7 +135,7 @@ with open(sys.argv[1], "wb") as file:
 PY
 }
 
-# GPT-2 124M for 200 steps of two micro-batches, twice: the same bits, and something learnt.
+# GPT-2 124M, steps of two micro-batches, twice: the same bits, and something learnt.
 training() {
   local run
   rm -rf "$work/runs"
@@ -139,33 +143,33 @@ training() {
   make_shard "$work/runs/tokens.bin"
   for run in first second; do
     "$temper" train configs/gpt2-124m.json device=cuda "data.train=$work/runs/tokens.bin" data.val=[] data.tokenizer= \
-      data.shuffle=true batch.tokens_per_step=32768 batch.micro_batch=16 train.steps=200 schedule.warmup_steps=20 eval.every=0 \
-      checkpoint.every=0 checkpoint.keep=1 log.every=1 --out "$work/runs/$run"
+      data.shuffle=true "${training[@]}" "train.steps=$training_steps" eval.every=0 checkpoint.every=0 checkpoint.keep=1 log.every=1 \
+      --out "$work/runs/$run"
   done
-  "$python" - "$work/runs" <<'PY'
+  "$python" - "$work/runs" "$training_steps" "$training_learns" <<'PY'
 import sys
 from pathlib import Path
 
 sys.path.insert(0, "tests/integration")
 from harness import check, final_bytes, metrics
 
-first, second = Path(sys.argv[1], "first"), Path(sys.argv[1], "second")
+first, second, steps = Path(sys.argv[1], "first"), Path(sys.argv[1], "second"), int(sys.argv[2])
 lines = metrics(first)
-check(len(lines) == 200, f"{len(lines)} lines of metrics instead of 200")
+check(len(lines) == steps, f"{len(lines)} lines of metrics instead of {steps}")
 check(lines == metrics(second), "metrics.jsonl of the two runs differ beyond timing")
 here, there = final_bytes(first), final_bytes(second)
 for name in here:
     check(here[name] == there[name], f"{name} of the two runs differ")
 loss = [lines[0]["loss"], lines[-1]["loss"]]
-check(loss[1] < loss[0] - 2, f"nothing was learnt: loss {loss[0]:.3f} -> {loss[1]:.3f}")
-print(f"200 steps twice: the same bits; loss {loss[0]:.3f} -> {loss[1]:.3f}")
+check(loss[1] < loss[0] - float(sys.argv[3]), f"nothing was learnt: loss {loss[0]:.3f} -> {loss[1]:.3f}")
+print(f"{steps} steps twice: the same bits; loss {loss[0]:.3f} -> {loss[1]:.3f}")
 PY
   rm -rf "$work/runs"
 }
 
 pytorch() {
   needs_torch
-  "$python" scripts/compare/compare_step.py --device cuda --temper "$temper" --python "$python" --variants compiled --attention cudnn \
+  "$python" scripts/compare/compare_step.py "${pytorch[@]}" --device cuda --temper "$temper" --python "$python" --variants compiled --attention cudnn \
     --rounds 1 --json "$out/gpu_${gpu}_step.json"
   echo "gpu_${gpu}_step.json"
 }
@@ -212,7 +216,7 @@ counters() {
     echo "== $kernel"
     "$profile" --clock-control none --section SpeedOfLight --section MemoryWorkloadAnalysis --section LaunchStats --section Occupancy \
       --section WarpStateStats --kernel-name "regex:$kernel" --launch-skip 1 --launch-count 1 \
-      "$temper" bench kernels --device cuda --precision bf16 --batch 64 --context 1024 --repetitions 1 --min-time 0 --op "$operation" |
+      "$temper" bench kernels --device cuda --precision bf16 "${counters[@]}" --op "$operation" |
       tee "$logs/counters.$kernel.log"
     # Where the counters may not be read, ncu says so and ends with 0.
     if ! grep -q 'DRAM Throughput' "$logs/counters.$kernel.log"; then

@@ -107,7 +107,7 @@ void measure_ceilings(KernelBenchResult& result, Ops& ops) {
   const std::size_t beyond_caches = std::max(least_copy, last_level_cache(result.device));
   const std::int64_t copied = sizes.copy_bytes > 0 ? sizes.copy_bytes : static_cast<std::int64_t>(beyond_caches);
   append(result.copy, bench_case(ops, copy_ceiling(copied), result.settings, {}));
-  const std::int64_t filling = result.device.backend == "cpu" ? 2048 : 8192;
+  const std::int64_t filling = result.device.backend == "cuda" ? 8192 : 2048;
   const std::int64_t extent = sizes.matmul_extent > 0 ? sizes.matmul_extent : filling;
   append(result.matmul, bench_case(ops, matmul_ceiling(extent), result.settings, result.rotation));
   for (KernelResult* each : {&result.copy, &result.matmul}) each->measurement.name = ceiling_prefix + each->measurement.name;

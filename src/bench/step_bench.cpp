@@ -32,8 +32,8 @@ ModelConfig named_model(const std::string& name, std::int64_t context) {
     const char* name;
     std::int64_t n_layer, n_head, n_embd;
   };
-  for (const Named& known :
-       {Named{"124m", 12, 12, 768}, Named{"350m", 24, 16, 1024}, Named{"774m", 36, 20, 1280}, Named{"1558m", 48, 25, 1600}}) {
+  for (const Named& known : {Named{"124m", 12, 12, 768}, Named{"350m", 24, 16, 1024}, Named{"774m", 36, 20, 1280},
+                             Named{"1558m", 48, 25, 1600}, Named{"tiny", 2, 2, 32}}) {
     if (name != known.name) continue;
     ModelConfig config;
     config.n_layer = known.n_layer;
@@ -42,7 +42,7 @@ ModelConfig named_model(const std::string& name, std::int64_t context) {
     config.n_ctx = context;
     return config;
   }
-  throw Error(ExitCode::usage, "--model " + name + ": expected 124m, 350m, 774m or 1558m");
+  throw Error(ExitCode::usage, "--model " + name + ": expected 124m, 350m, 774m, 1558m or tiny");
 }
 
 StepBenchResult bench_step(const StepBenchSettings& settings, Ops& ops) {

@@ -11,7 +11,7 @@
 namespace temper {
 
 struct StepBenchSettings {
-  std::string model = "124m";  ///< 124m, 350m, 774m or 1558m
+  std::string model = "124m";  ///< 124m, 350m, 774m, 1558m or tiny
   std::int64_t batch = 4;      ///< sequences
   std::int64_t context = 256;  ///< tokens of a sequence
   Precision precision = Precision::fp32;

@@ -8,27 +8,17 @@ and a check is only remembered where nothing failed.
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from pathlib import Path
 
+from gpu_machine import TESTS, Machine
 from harness import check
 
-NVIDIA_SMI = """#!/bin/sh
-case "$*" in
-  -L) echo 'GPU 0: NVIDIA Fake (UUID: GPU-0)' ;;
-  *clocks.sm*) echo '345, 3201, 1980, 3201, P0, 30, 100' ;;
-  *driver_version*) echo 'NVIDIA Fake, 580.1, 9.0, 143771, 700, Disabled' ;;
-  *) echo 'NVIDIA Fake' ;;
-esac
-"""
 # Stands in for temper: FAKE is a folder for what it is told (hang) and what it tells (checked).
 TEMPER = """#!/bin/bash
 json=''
@@ -45,7 +35,7 @@ case "$1 $2" in
   *) exit 9 ;;
 esac
 """
-TESTS = """#!/bin/bash
+TEST_PROGRAM = """#!/bin/bash
 if [ -e "$FAKE/fail" ] && [ "$GTEST_SHARD_INDEX" = 3 ]; then echo '[  FAILED  ] OpOracle.made_up'; exit 1; fi
 echo "[ RUN      ] $1"
 echo '[  PASSED  ] 5 tests.'
@@ -130,43 +120,12 @@ def a_killed_benchmark(temper: str, folder: Path) -> None:
     check(context["copy_bytes_per_second"] > 0 and all(each["share_of_floor"] > 0 for each in content["benchmarks"] if each["run_name"] in names), "no floor")
 
 
-class Machine:
-    """A folder with the scripts, a GPU and programs that are made up."""
-
-    def __init__(self, root: Path, folder: Path) -> None:
-        self.folder, self.out, self.state = folder, folder / "out", folder / "state"
-        shutil.copytree(root / "scripts", folder / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
-        prebuilt = folder / "carried/prebuilt"
-        for path in (prebuilt / "tests", prebuilt / "lib", folder / "bin", self.state):
-            path.mkdir(parents=True)
-        programs = {folder / "bin/nvidia-smi": NVIDIA_SMI, prebuilt / "temper": TEMPER}
-        programs |= {prebuilt / f"tests/temper_{room}_tests": TESTS for room in ("kernels", "train", "distributed")}
-        for path, text in programs.items():
-            path.write_text(text)
-            path.chmod(0o755)
-        (prebuilt / "commit").write_text("abc\n")
-
-    def start(self, *options: str, commit: str = "") -> subprocess.Popen:
-        shutil.rmtree(self.out, ignore_errors=True)
-        (self.state / "checked").unlink(missing_ok=True)
-        command = [self.folder / "scripts/gpu_check.sh", "--out", self.out, "--carried", self.folder / "carried", *options]
-        command += ["--commit", commit] if commit else []  # without: there is no .git here, and what is carried says abc
-        environment = {**os.environ, "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "FAKE": str(self.state)}
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
-
-    def run(self, code: int, *options: str, **more: str) -> str:
-        process = self.start(*options, **more)
-        said = process.communicate()[0]
-        check(process.returncode == code, f"{' '.join(options)}: exit {process.returncode} instead of {code}:\n{said}")
-        return said
-
-    def stages(self) -> dict[str, dict]:
-        file = self.out / "gpu_fake_check.json"
-        return {stage["name"]: stage for stage in json.loads(file.read_text())["stages"]} if file.exists() else {}
-
-    def logs(self) -> set[str]:
-        with tarfile.open(self.out / "gpu_fake_logs.tar.gz") as archive:
-            return {Path(name).name for name in archive.getnames()}
+def made_up(root: Path, folder: Path) -> Machine:
+    machine = Machine(root, folder)
+    machine.put(machine.prebuilt / "temper", TEMPER)
+    for room in TESTS:
+        machine.put(machine.prebuilt / f"tests/temper_{room}_tests", TEST_PROGRAM)
+    return machine
 
 
 def its_course(machine: Machine) -> None:
@@ -221,8 +180,7 @@ def refusals(machine: Machine) -> None:
     machine.run(1, "--only", "build,doctor", commit="other")
     stages = machine.stages()
     check(stages["build"]["result"] == "fail" and stages["doctor"]["detail"] == "there is no build", f"programs of another commit: {stages}")
-    with tarfile.open(machine.out / "gpu_fake_logs.tar.gz") as archive:
-        log = archive.extractfile("logs/build.log").read().decode()
+    log = machine.log("build")
     check("is of commit abc, this tree of other" in log, f"the log of the build: {log}")
     for options, says in ((("--round", "3"), "--round 3"), (("--only", "steps"), "stages are build doctor"), (("--minutes", "x"), "--minutes x")):
         check(says in machine.run(2, *options), f"{options} is not refused by name")
@@ -237,7 +195,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="temper-test-") as folder:
         a_killed_benchmark(temper, Path(folder))
     with tempfile.TemporaryDirectory(prefix="temper-test-") as folder:
-        machine = Machine(root, Path(folder))
+        machine = made_up(root, Path(folder))
         for case in (its_course, a_signal, refusals):
             case(machine)
             print(f"{case.__name__}: as it should be", flush=True)

@@ -6,7 +6,8 @@
 
 The build must have its tests (-DTEMPER_TESTS=ON): registers, shared memory and spills come from what it kept of ptxas, instructions
 from nvdisasm on the cubins it kept, launches and memory from temper_kernel_traffic, which runs the kernels under the audit
-(kernels/emulated/audit). nvdisasm is looked for in NVDISASM, on the PATH and beside nvcc; it comes with the CUDA toolkit, and with
+(kernels/emulated/audit). What step_model.py predicts of a step is there too; its counts of loops, in step_model.json, are made again
+beside the page. nvdisasm is looked for in NVDISASM, on the PATH and beside nvcc; it comes with the CUDA toolkit, and with
 PyPI's nvidia-cuda-nvdisasm. Without it --check leaves out the instructions. Other compilers make other code, so the page is held
 only against the one that it names, and against builds for the architectures that it shows; exit code 77 where there is none.
 """
@@ -26,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import step_model
+import step_model_data
 from compiled_kernels import ROOT, SKIPPED, Kernel, find_nvcc, name_kernels, read_build, short_name
 
 PAGE = ROOT / "docs" / "kernels.md"
@@ -208,13 +211,13 @@ def compiled_rows(compiled: Compiled, file: str) -> list[list[str]]:
     return rows
 
 
-def page(name: str, compiled: Compiled, traffic: list[dict[str, Any]]) -> str:
+def page(name: str, compiled: Compiled, traffic: list[dict[str, Any]], model: dict[str, Any]) -> str:
     lines = [
         "<!-- Made by scripts/kernels_page.py; run it again instead of changing this page. -->",
         "# Kernels",
         "",
         f"What {name} makes of the sources in `kernels/cuda`, and what they ask of memory. Counted, not measured: no GPU took part, and",
-        "nothing here is a time. [benchmarks.md](benchmarks.md) has times where there are any.",
+        "the only times here are predictions. [benchmarks.md](benchmarks.md) has measured ones where there are any.",
         "",
         "## A training step of GPT-2 124M",
         "",
@@ -226,6 +229,8 @@ def page(name: str, compiled: Compiled, traffic: list[dict[str, Any]]) -> str:
         "",
         *table(["operation", "kernel", "blocks x threads", "registers", "shared bytes", "A100", "H100", "MB", "sectors", "wavefronts"], 2,
                step_rows(traffic, compiled)),
+        "",
+        *step_model.section(model),
         "",
         "## Every kernel as it is compiled",
         "",
@@ -269,7 +274,10 @@ def main() -> int:
         compiled = Compiled(arguments.build, nvdisasm)
         program = arguments.build / "tests" / "temper_kernel_traffic"
         traffic = json.loads(subprocess.run([program], capture_output=True, text=True, check=True).stdout)
-        text = page(name, compiled, traffic)
+        model, recorded = step_model.read_data(), step_model.read_data()
+        if nvdisasm is not None:
+            model["loops"]["temper"]["present"] = step_model_data.count_own(nvdisasm, step_model_data.own_cubin(arguments.build))
+        text = page(name, compiled, traffic, model)
     except NotHere as reason:
         print(f"skipped: {reason}")
         return SKIPPED
@@ -278,7 +286,11 @@ def main() -> int:
         return 2
     if not arguments.check:
         PAGE.write_text(text, encoding="utf-8")
+        step_model_data.write(model)
         return 0
+    if model != recorded:
+        print("scripts/step_model.json has other loops than the build; run scripts/kernels_page.py")
+        return 1
     if nvdisasm is None:
         print("no nvdisasm: the columns of instructions were not compared")
         text, present = without_instructions(text), without_instructions(present)

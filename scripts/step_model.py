@@ -2,12 +2,10 @@
 """Predicts a training step of GPT-2 124M (bf16, B=64, T=1024) on an H200, kernel by kernel, from counts; and, with the same rules,
 things whose times others have published, so that each prediction stands beside the model's own error. No GPU, nothing but Python.
 
-    scripts/step_model.py                        the tables
-    scripts/step_model.py --count [--build DIR]  counts the loops of the present kernels again (nvdisasm, as kernels_page.py finds it)
-    scripts/step_model.py --loops CUBIN KERNEL   counts the main loop of kernels whose symbol matches, of any program's cubin
-    scripts/step_model.py --referee              asks NVIDIA's model of its products again (PyPI's nvidia-matmul-heuristics)
+    scripts/step_model.py      prints the tables, which kernels_page.py also puts into docs/kernels.md
 
-Counts are in step_model.json: instructions of loops as the compiler made them, and the products' times of NVIDIA's model.
+Counts are in step_model.json, which step_model_data.py makes: instructions of loops as the compiler made them (sass_loops.py), and the
+products' times in NVIDIA's model of its kernels. Another design of a step is another Variant.
 
 The rules. A kernel's warps go round between stations: tensor cores, issue slots, the half-rate pipe, special functions, shared
 memory, L2, DRAM. What a warp needs of each is counted; how far warps wait for one another is the textbook's closed network of queues
@@ -18,18 +16,13 @@ A100, and llm.c's, are tests. The rest is of data sheets, measured or estimated,
 
 from __future__ import annotations
 
-import argparse
 import heapq
 import json
-import os
-import re
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
 DATA = Path(__file__).resolve().parent / "step_model.json"
 Counts = dict[str, float]
@@ -45,108 +38,23 @@ class Gpu:
     tensor_clocks: float  # of a scheduler per mma m16n8k16
     dram: float  # bytes a second of a copy
     l2: float  # bytes a second
-    product: float  # TFLOP/s of cuBLAS at 8192^3
+    product: float  # share of the rate in NVIDIA's model that products reach
 
 
 # mma.sync reaches 62.9 % of Hopper's tensor peak, 4,096 FLOP a clock (Luo et al., "Benchmarking and Dissecting the Nvidia Hopper GPU
 # Architecture via Microbenchmarking", arXiv 2402.13499; ThunderKittens says 63 %); the clock is the one of the data sheet's 989
-# TFLOP/s. H200: 4.3 TB/s and 788 TFLOP/s are measured; the H100 has the same share of its 3.35 TB/s, and published products of 750 to
-# 795. A100: mma.sync at its full 2,048 FLOP a clock, 85 % of 312 TFLOP/s ("80 to 90 %", FlashAttention-2's paper). L2: about 5.5 TB/s
-# are reported of H100s (Chips and Cheese); the A100's is an estimate.
-HOPPER = dict(multiprocessors=132, clock=1.83e9, tensor_clocks=4096 / (4096 / 4 * 0.629), l2=5.5e12)
-H200 = Gpu("H200", dram=4.3e12, product=788, **HOPPER)
-H100 = Gpu("H100", dram=3.35e12 * 4.3 / 4.8, product=772, **HOPPER)
-A100 = Gpu("A100", 108, 1.41e9, 8.0, 2.039e12 * 4.3 / 4.8, 4.0e12, 265)
+# TFLOP/s. On an H200 4.3 TB/s and 788 TFLOP/s at 8192^3 are measured, where the model says 978; the H100 is the same chip with 3.35
+# TB/s. (At 8192^3 alone the model has the H100 at 734, which is measured there at 750 to 795; scaled by that, llm.c's products take a
+# quarter less.) A100: mma.sync at its full 2,048 FLOP a clock; products at 85 % of 312 TFLOP/s ("80 to 90 %", FlashAttention-2's
+# paper) where the model says 299. L2: about 5.5 TB/s are reported of H100s (Chips and Cheese); the A100's is an estimate.
+HOPPER = dict(multiprocessors=132, clock=1.83e9, tensor_clocks=4096 / (4096 / 4 * 0.629), l2=5.5e12, product=788 / 978)
+H200 = Gpu("H200", dram=4.3e12, **HOPPER)
+H100 = Gpu("H100", dram=3.35e12 * 4.3 / 4.8, **HOPPER)
+A100 = Gpu("A100", 108, 1.41e9, 8.0, 2.039e12 * 4.3 / 4.8, 4.0e12, 265 / 299)
 
 STREAMS = 1.0  # stations that a warp is at, at once
 NODE_GAP = 1.5e-6  # seconds between kernels in a row, of a graph or a busy stream; an estimate (1 to 2 us)
 BLOCK_LATENCY = 1600  # clocks of a block in which it waits for its first tiles and its last stores: twice DRAM's 800 (arXiv 2402.13499)
-
-
-# ---- counting loops in SASS ------------------------------------------------------------------------------------------
-
-INSTRUCTION = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([\w.]+)(.*)")
-HALF_RATE = set("FMNMX FSEL FSETP ISETP SEL LOP3 SHF LEA IADD3 VIADD VIADDMNMX VIMNMX IMNMX PRMT F2FP PLOP3".split())
-WIDTHS = {"128": 16, "64": 8, "U16": 2, "U8": 1}
-
-
-def count(code: list[tuple[str, str]]) -> Counts:
-    """What a warp asks of each station: instructions, bytes, and wavefronts of 128 bytes without conflicts."""
-    counts: Counter[str] = Counter(instructions=len(code))
-    for name, _ in code:
-        first, *rest = name.split(".")
-        width = next((WIDTHS[word] for word in rest if word in WIDTHS), 4)
-        counts["tensor"] += first == "HMMA"
-        counts["special"] += first == "MUFU"
-        counts["half"] += first in HALF_RATE
-        if first == "LDSM":
-            counts["shared"] += int(rest[-1]) if rest[-1].isdigit() else 1
-        elif first in ("LDS", "STS", "LDGSTS", "ATOMS", "LDL", "STL"):
-            counts["shared"] += max(1, width // 4)
-        if first in ("LDG", "STG", "REDG", "LDGSTS", "ATOMG", "RED"):
-            counts["l2"] += 32 * width
-    return dict(counts)
-
-
-def disassemble(nvdisasm: str, cubin: Path) -> dict[str, list[tuple[str | None, str, str]]]:
-    """By function: labels (label, "", "") and instructions (None, name, operands)."""
-    functions: dict[str, list[tuple[str | None, str, str]]] = {}
-    code: list[tuple[str | None, str, str]] = []
-    for line in subprocess.run([nvdisasm, "-c", str(cubin)], capture_output=True, text=True, check=True).stdout.splitlines():
-        if section := re.search(r"\.section\s+\.text\.(\w+),", line):
-            code = functions.setdefault(section[1], [])
-        elif label := re.match(r"^(\.L_x_\d+):", line):
-            code.append((label[1], "", ""))
-        elif (found := INSTRUCTION.match(line)) and found[1] != "NOP":
-            code.append((None, found[1], found[2]))
-    return functions
-
-
-def find_loops(function: list[tuple[str | None, str, str]]) -> list[dict[str, Counts]]:
-    """Loops are what branches back span. Of each: its counts; of those, what only tiles on the diagonal run (a mask: a skipped part
-    that is mostly comparisons and selections); and everything outside."""
-    code: list[tuple[str, str]] = []
-    labels = {}
-    for label, name, operands in function:
-        if label is not None:
-            labels[label] = len(code)
-        else:
-            code.append((name, operands))
-    branches = [(i, labels[target[1]]) for i, (name, operands) in enumerate(code)
-                if name.startswith("BRA") and (target := re.search(r"(\.L_x_\d+)", operands)) and target[1] in labels]
-    loops = []
-    for end, begin in branches:
-        if begin > end or end - begin < 20:
-            continue
-        mask: list[tuple[str, str]] = []
-        for i, target in branches:
-            skipped = code[i + 1 : target]
-            compared = sum(name.split(".")[0] in ("FSEL", "ISETP") for name, _ in skipped)
-            if begin <= i < target <= end and 2 * compared > len(skipped) and not any(n.startswith("HMMA") for n, _ in skipped):
-                mask += skipped
-        whole, masks = count(code[begin : end + 1]), count(mask)
-        loops.append({"loop": {k: whole[k] - masks.get(k, 0) for k in whole}, "mask": masks,
-                      "outside": count(code[:begin] + code[end + 1 :])})
-    return loops
-
-
-def main_loop(function: list[tuple[str | None, str, str]]) -> dict[str, Counts]:
-    """The innermost loop with the most tensor instructions, or special functions where it has none."""
-    def rank(found: dict[str, Counts]) -> tuple[float, float, float]:
-        loop = found["loop"]
-        return loop.get("tensor", 0), 0 if loop.get("tensor") else loop.get("special", 0), -loop["instructions"]
-    return max(find_loops(function), key=rank)
-
-
-def per_logit(function: list[tuple[str | None, str, str]]) -> float:
-    """Instructions of the two loops that take whole vectors of a row, one exponential an element."""
-    by_elements: dict[int, float] = {}
-    for found in find_loops(function):
-        loop = found["loop"]
-        elements = int(loop.get("special", 0)) // 8 * 8
-        if elements:  # of loops of one size the shortest: others also compare each element with the vocabulary's end
-            by_elements[elements] = min(by_elements.get(elements, 1e9), loop["instructions"] / elements)
-    return sum(by_elements.values())
 
 
 # ---- how long it takes -----------------------------------------------------------------------------------------------
@@ -226,7 +134,7 @@ FLASH_ATTENTION = [
 ]
 
 
-def flash_attention(data: dict, gpu: Gpu, architecture: str, causal: bool, positions: int, pairs: int, way: str) -> list[Estimate]:
+def flash_attention(data: dict[str, Any], gpu: Gpu, architecture: str, causal: bool, positions: int, pairs: int, way: str) -> list[Estimate]:
     """Its kernels at head size 64: the forward pass; or delta and zeros for dQ, the five products, dQ from f32."""
     loops = data["loops"]["flash-attention"][architecture]
     tiles, elements = positions // 128, pairs * positions * 64
@@ -238,7 +146,7 @@ def flash_attention(data: dict, gpu: Gpu, architecture: str, causal: bool, posit
             simple({"DRAM": 6 * elements / gpu.dram}, 32)]
 
 
-def flash_attention_rows(data: dict) -> list[tuple[str, int, float, float]]:
+def flash_attention_rows(data: dict[str, Any]) -> list[tuple[str, int, float, float]]:
     """What, positions, predicted and published TFLOP/s."""
     rows = []
     for name, what, architecture, causal, published in FLASH_ATTENTION:
@@ -276,11 +184,11 @@ class Part:
         return {name: self.launches * ms for name, ms in self.estimate.bounds.items()}
 
 
-def product(data: dict, gpu: Gpu, of: str, kind: int, rows: int = ROWS, extra_bytes: float = 0) -> Estimate:
-    """kind: forward, input gradient, weight gradient to f32, to bf16. Scaled by what is measured at 8192^3; what its epilogue reads or
-    writes beside the result is added at DRAM's rate, as nothing overlaps it in a tile's end."""
+def product(data: dict[str, Any], gpu: Gpu, of: str, kind: int, rows: int = ROWS, extra_bytes: float = 0) -> Estimate:
+    """kind: forward, input gradient, weight gradient to f32, to bf16. What its epilogue reads or writes beside the result is added at
+    DRAM's rate, as if nothing overlapped it at a tile's end."""
     answers = data["products"]["gpus"][{"H200": "H200_SXM", "H100": "H100_SXM", "A100": "A100_SXM_80GB"}[gpu.title]]
-    ms = (answers["head"][str(rows)] if of == "head" else answers[of])[kind] * answers["square"] / gpu.product
+    ms = (answers["head"][str(rows)] if of == "head" else answers[of])[kind] / gpu.product
     return Estimate(ms + 1e3 * extra_bytes / gpu.dram, {"tensor": ms, "DRAM": 1e3 * extra_bytes / gpu.dram})
 
 
@@ -293,9 +201,9 @@ def issue_seconds(gpu: Gpu, instructions: float) -> float:
     return instructions / (4 * gpu.multiprocessors * gpu.clock)
 
 
-def llmc_step(data: dict, gpu: Gpu) -> list[Part]:
-    """llm.c's kernels for one of 8 GPUs as run_gpt2_124M.sh has it but with -r 0 as default GELU kernels of their own (-ge 0), cuDNN's
-    attention at its published rates, ZeRO 1. Loops of commit f1e2ace6."""
+def llmc_step(data: dict[str, Any], gpu: Gpu) -> list[Part]:
+    """llm.c's kernels on one of 8 GPUs as scripts/run_gpt2_124M.sh runs it: B=64, nothing computed again, GELU in kernels of its own (its
+    default), ZeRO 1, cuDNN's attention, which is taken at its published rates. Commit f1e2ace6."""
     parts = [Part("products of the layers", f"{of} {way}", product(data, gpu, of, kind), LAYERS)
              for of in LINEAR for kind, way in ((0, "forward"), (1, "input gradient"), (3, "weight gradient"))]
     parts += [Part("products of the head", way, product(data, gpu, "head", kind)) for kind, way in
@@ -321,7 +229,7 @@ def llmc_step(data: dict, gpu: Gpu) -> list[Part]:
         Part("optimizer", "AdamW and norm, of an eighth", dram(gpu, PARAMETERS * (28 / 8 + 2))),
         Part("embedding, zeros", "", dram(gpu, 7 * UNIT + 2 * PARAMETERS), 1),
         # 249 MB of parameters gathered and 77 MB of gradients behind the last kernel at 370 (H100) and 230 GB/s (A100) of the bus;
-        # 12 launches a layer more than counted above; four waits of the host for the GPU, 50 us each. Estimates.
+        # four waits of the host for the GPU, 50 us each. Estimates.
         Part("between GPUs, host", "", Estimate(1e3 * (326e6 * 7 / 8 / (370e9 if gpu is not A100 else 230e9) + 200e-6), {})),
     ]
     return parts
@@ -363,7 +271,7 @@ ONE_PASS = {"loop": {"instructions": 1120, "tensor": 320, "special": 64, "half":
             "mask": {"instructions": 87, "half": 83}, "outside": {}}
 
 
-def attention_backward(data: dict, gpu: Gpu, v: Variant) -> list[tuple[str, Estimate]]:
+def attention_backward(data: dict[str, Any], gpu: Gpu, v: Variant) -> list[tuple[str, Estimate]]:
     loops = data["loops"]["temper"][v.loops]
     if v.one_pass:
         outside = {k: 8 * n for k, n in loops["key_gradient_1"]["outside"].items()}
@@ -375,7 +283,7 @@ def attention_backward(data: dict, gpu: Gpu, v: Variant) -> list[tuple[str, Esti
             ("dK, dV", tiled(keys, gpu, POSITIONS, PAIRS, 6 * UNIT, STREAMS))]
 
 
-def temper_step(data: dict, gpu: Gpu, v: Variant) -> list[Part]:
+def temper_step(data: dict[str, Any], gpu: Gpu, v: Variant) -> list[Part]:
     loops = data["loops"]["temper"][v.loops]
     added = UNIT if v.residual_in_product else 0
     extra = {"proj forward": added, "fcproj forward": added, "fc forward": 4 * UNIT, "fcproj input gradient": 4 * UNIT}
@@ -409,7 +317,7 @@ def temper_step(data: dict, gpu: Gpu, v: Variant) -> list[Part]:
     return parts
 
 
-def variants(data: dict) -> list[Variant]:
+def variants(data: dict[str, Any]) -> list[Variant]:
     """As it was, as the sources are, and what is planned."""
     present = Variant("present", "present", key_rows=1 if "key_gradient_1" in data["loops"]["temper"]["present"] else 2)
     return [
@@ -431,6 +339,13 @@ def by_family(parts: list[Part]) -> dict[str, float]:
     for part in parts:
         sums[part.family] += part.ms
     return dict(sums)
+
+
+def shares(parts: list[Part]) -> tuple[float, float, float]:
+    """Percent of products, attention and the rest."""
+    products, attention = (sum(p.ms for p in parts if p.family.startswith(of)) for of in ("products", "attention"))
+    whole = sum(p.ms for p in parts) / 100
+    return products / whole, attention / whole, 100 - (products + attention) / whole
 
 
 def table(header: list[str], texts: int, rows: list[list[str]]) -> list[str]:
@@ -456,26 +371,26 @@ class Errors:
     llmc: dict[str, tuple[float, float, float]]  # predicted ms, known ms, error
     flash: list[tuple[str, int, float, float, float]]
 
-    def flash_mean(self) -> float:
-        return sum(abs(error) for *_, error in self.flash) / len(self.flash)
-
     def line(self) -> str:
-        return (f"± error on llm.c {self.llmc['H100'][2]:+.0f} % (H100) and {self.llmc['A100'][2]:+.0f} % (A100), on FlashAttention-2 "
-                f"{self.flash_mean():.0f} % ({min(e for *_, e in self.flash):+.0f} to {max(e for *_, e in self.flash):+.0f} %)")
+        steps = ", ".join(f"{error:+.0f} % ({name})" for name, (_, _, error) in self.llmc.items())
+        flash = [error for *_, error in self.flash]
+        return (f"± error on llm.c {steps}; on FlashAttention-2 {sum(map(abs, flash)) / len(flash):.0f} % "
+                f"({min(flash):+.0f} to {max(flash):+.0f} %)")
 
 
 LLMC_KNOWN = {"H100": 139.0, "A100": 300.0}  # ms of 65,536 tokens a GPU: modded-nanogpt's record 1 (138 to 140), run_gpt2_124M.sh
 
 
-def errors(data: dict) -> Errors:
+def errors(data: dict[str, Any]) -> Errors:
     llmc = {}
-    for gpu in (H100, A100):
+    by_its_square = replace(H100, product=772 / data["products"]["gpus"]["H100_SXM"]["square"])
+    for name, gpu in (("H100", H100), ("H100, products scaled by its own 8192^3", by_its_square), ("A100", A100)):
         predicted, known = sum(part.ms for part in llmc_step(data, gpu)), LLMC_KNOWN[gpu.title]
-        llmc[gpu.title] = (predicted, known, 100 * (predicted / known - 1))
+        llmc[name] = (predicted, known, 100 * (predicted / known - 1))
     return Errors(llmc, [(*row, 100 * (row[3] / row[2] - 1)) for row in flash_attention_rows(data)])
 
 
-def section(data: dict) -> list[str]:
+def section(data: dict[str, Any]) -> list[str]:
     """Of docs/kernels.md."""
     error = errors(data)
     every = variants(data)
@@ -487,8 +402,10 @@ def section(data: dict) -> list[str]:
         "bf16, B=64, T=1024, 65,536 tokens. Predicted by `scripts/step_model.py` from counted instructions and bytes, and for the products",
         "from NVIDIA's model of its kernels; nothing here was timed. Milliseconds a step; under each station what it alone would take.",
         "",
-        f"The same rules, held against what others published: {error.line()}.",
-        "A difference between two predictions is safer than either.",
+        "The same rules, held against what others published, where + says that the predicted time is too long:",
+        f"{error.line()}.",
+        "A difference between two predictions is safer than either. One choice was made by looking at FlashAttention-2's figures on the H100",
+        "(a warp is at one station at a time), one by looking at llm.c's on the H100 (its products scaled as the H200's); the A100's are tests.",
         "",
         *table(["part, with the present sources", "launches", *STATIONS, "most", "ms"], 1, part_rows(present)),
         "",
@@ -501,124 +418,19 @@ def section(data: dict) -> list[str]:
         *table(["llm.c, a step", "predicted ms", "known ms", "error"], 1,
                [[f"8 x {name}", f"{p:.0f}", f"{k:.0f}", f"{e:+.0f} %"] for name, (p, k, e) in error.llmc.items()]),
         "",
+        *table(["llm.c on A100, percent of the step", "products", "attention", "the rest"], 1, [
+            ["predicted", *(f"{share:.0f}" for share in shares(llmc_step(data, A100)))],
+            ["its profile before its pull request 378", "63", "15", "22"]]),
+        "",
         *table(["FlashAttention-2, head size 64, TFLOP/s", "positions", "predicted", "published", "error of the time"], 1,
                [[what, str(n), f"{p:.0f}", f"{k:.0f}", f"{e:+.0f} %"] for what, n, p, k, e in error.flash]),
     ]
     return lines
 
 
-# ---- the data --------------------------------------------------------------------------------------------------------
-
-OWN = {
-    "forward": ("attention_forward", "forward_tiles_kernelILi64E"),
-    "query_gradient": ("attention_backward", "query_gradient_kernelILi64E"),
-    "key_gradient": ("attention_backward", "key_gradient_kernelILi64E"),
-    "cross_entropy": ("cross_entropy", "cross_entropy_kernelI.*bfloat16E.*RowE0E"),
-    "layernorm_forward": ("layernorm", r"14forward_kernelI.*bfloat16ELi3ELb1E"),
-    "layernorm_backward": ("layernorm", r"15backward_kernelI.*bfloat16ELi3ELi1E"),
-}
-
-
-def count_own(nvdisasm: str, cubin: Callable[[str], Path]) -> dict:
-    """Of temper's kernels: the main loops of the tiled ones, and what a logit and a row of the others take."""
-    counted: dict = {}
-    for name, (file, symbol) in OWN.items():
-        found = [code for function, code in disassemble(nvdisasm, cubin(file)).items() if re.search(symbol, function)]
-        if len(found) != 1:
-            raise SystemExit(f"{file}: {len(found)} kernels match {symbol}")
-        if name == "cross_entropy":
-            counted[name] = per_logit(found[0])
-        elif name.startswith("layernorm"):
-            whole = count([(n, o) for label, n, o in found[0] if label is None])["instructions"]
-            counted[name] = max((loop["loop"]["instructions"] for loop in find_loops(found[0])), default=whole)
-        else:
-            loop = main_loop(found[0])
-            counted[name + (f"_{int(loop['loop']['tensor']) // 128}" if name == "key_gradient" else "")] = loop
-    return counted
-
-
-def ask_referee(gpu_name: str, precision: str) -> NoReturn:
-    """One GPU and type of result in a process of its own, which does not end as usual: the package crashes when its objects go."""
-    import nvMatmulHeuristics as heuristics  # noqa: PLC0415
-
-    layouts = heuristics.NvMatmulHeuristicsMatmulLayout
-    interface = heuristics.NvMatmulHeuristicsInterface(heuristics.NvMatmulHeuristicsTarget.CUTLASS3, precision,
-                                                       flags=heuristics.NvMatmulHeuristicsFlags.PERF_MODEL_BASED_AUTO_TUNING)
-    hardware = interface.createHardwareDescriptor()
-    interface.setHardwarePredefinedGpu(hardware, getattr(heuristics.NvMatmulHeuristicsNvidiaGpu, gpu_name))
-    def best(m: int, n: int, k: int, layout: str) -> float:
-        kind = getattr(layouts, layout)
-        interface.loadInternalDiscoverySet(kind, hardware)
-        return min(found["runtime"] for found in interface.get_with_mnk(m, n, k, kind, 16, hardware)) * 1e3
-    answers = {"square": [2 * 8192**3 / best(8192, 8192, 8192, "TN_COL_MAJOR") / 1e9]}
-    for name, (n, k), rows in [(of, shape, ROWS) for of, shape in LINEAR.items()] + [(f"head {r}", (PADDED, CHANNELS), r)
-                                                                                    for r in (2624, 8192, 16384, 32768, ROWS)]:
-        answers[name] = [best(n, rows, k, "TN_COL_MAJOR"), best(k, rows, n, "NN_COL_MAJOR"), best(k, n, rows, "NT_COL_MAJOR")]
-    print(json.dumps(answers), flush=True)
-    os._exit(0)
-
-
-def referee() -> dict:
-    from importlib.metadata import version  # noqa: PLC0415
-
-    gpus: dict = {}
-    for gpu_name in ("H200_SXM", "H100_SXM", "A100_SXM_80GB"):
-        low, full = (json.loads(subprocess.run([sys.executable, __file__, "--referee-of", gpu_name, precision], check=True,
-                                               capture_output=True, text=True).stdout) for precision in ("TST", "TSS"))
-        answers: dict = {"square": round(low["square"][0], 1), "head": {}}
-        for name in low:
-            times = [round(ms, 4) for ms in (*low[name][:2], full[name][-1], low[name][-1])]
-            if name.startswith("head "):
-                answers["head"][name[5:]] = times
-            elif name != "square":
-                answers[name] = times
-        gpus[gpu_name] = answers
-    return {"of": f"nvidia-matmul-heuristics {version('nvidia-matmul-heuristics')}", "made by": "scripts/step_model.py --referee",
-            "ms": "forward, input gradient, weight gradient to f32, to bf16", "gpus": gpus}
-
-
-def write(data: dict) -> None:
-    text = json.dumps(data, indent=1)
-    DATA.write_text(re.sub(r"\{[^{}]*\}|\[[^\[\]]*\]", lambda found: " ".join(found[0].split()), text) + "\n", encoding="utf-8")
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", action="store_true")
-    parser.add_argument("--build", type=Path, default=Path(__file__).resolve().parent.parent / "build" / "release", metavar="DIR")
-    parser.add_argument("--loops", nargs=2, metavar=("CUBIN", "KERNEL"))
-    parser.add_argument("--referee", action="store_true")
-    parser.add_argument("--referee-of", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.referee_of:
-        ask_referee(*arguments.referee_of)
-    data = json.loads(DATA.read_text(encoding="utf-8"))
-    if arguments.referee:
-        write(data | {"products": referee()})
-        return 0
-    if arguments.loops or arguments.count:
-        from compiled_kernels import find_nvcc  # noqa: PLC0415
-        from kernels_page import find_nvdisasm  # noqa: PLC0415
-
-        nvdisasm = find_nvdisasm(find_nvcc() or "nvcc")
-        if nvdisasm is None:
-            print("step_model.py: no nvdisasm; NVDISASM may name it", file=sys.stderr)
-            return 2
-        if arguments.count:
-            data["loops"]["temper"]["present"] = count_own(nvdisasm, own_cubin(arguments.build))
-            write(data)
-            return 0
-        for function, code in disassemble(nvdisasm, Path(arguments.loops[0])).items():
-            if re.search(arguments.loops[1], function) and find_loops(code):
-                print(function, json.dumps(main_loop(code)))
-        return 0
-    print("\n".join(section(data)))
-    return 0
-
-
-def own_cubin(build: Path) -> Callable[[str], Path]:
-    return lambda file: next(iter((build / "kernels" / "cuda" / "CMakeFiles" / "temper_cuda.dir").glob(f"{file}.cu.o.*90a.cubin")))
+def read_data() -> dict[str, Any]:
+    return json.loads(DATA.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    print("\n".join(section(read_data())))

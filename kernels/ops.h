@@ -196,7 +196,7 @@ struct CudaOptions {
   /// with its epilogue or without. Without one nothing is timed and the library's own first choice is taken, so that the same inputs
   /// give the same bits in every process.
   std::string choices_file;
-  std::vector<Fast> without;  ///< fast ways that are not to be taken
+  std::vector<Fast> without = {};  ///< fast ways that are not to be taken
   bool tf32 = false;          ///< f32 matmuls may round their inputs to TF32 (10 bits of mantissa), which tensor cores multiply
   /// Which of the visible GPUs; numbers go round where there are fewer, so that processes may share one.
   std::int64_t device = 0;

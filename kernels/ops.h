@@ -187,9 +187,10 @@ inline constexpr std::array fast_ways = {
     FastWay{"linear_backward_weight", "bias gradient in the product"},
     FastWay{"attention_forward", "attention in tiles"},
     FastWay{"attention_backward", "attention's gradient in tiles"},
+    FastWay{"attention_backward", "attention's gradient in one pass"},
 };
 /// Places in fast_ways.
-enum class Fast : std::uint8_t { gelu, residual, gelu_gradient, bias_gradient, attention, attention_gradient };
+enum class Fast : std::uint8_t { gelu, residual, gelu_gradient, bias_gradient, attention, attention_gradient, attention_one_pass };
 
 struct CudaOptions {
   /// A file that remembers what was fastest on this GPU: for each shape of a product which of the library's algorithms, and whether
@@ -197,7 +198,7 @@ struct CudaOptions {
   /// give the same bits in every process.
   std::string choices_file;
   std::vector<Fast> without = {};  ///< fast ways that are not to be taken
-  bool tf32 = false;          ///< f32 matmuls may round their inputs to TF32 (10 bits of mantissa), which tensor cores multiply
+  bool tf32 = false;  ///< f32 matmuls may round their inputs to TF32 (10 bits of mantissa), which tensor cores multiply
   /// Which of the visible GPUs; numbers go round where there are fewer, so that processes may share one.
   std::int64_t device = 0;
 };

@@ -2,12 +2,10 @@
 // delta = rowsum(dO * O): dS = P (dP - delta), dQ = dS K, dK = dS^T Q, dV = P^T dO (FlashAttention-2, Dao, arXiv 2307.08691).
 //
 // Two passes: one block per tile of queries sums dQ over keys, then one per tile of keys sums dK and dV over queries. That is seven
-// products instead of the five of a pass that makes all three. But without atomics such a pass has one block per pair, which loads,
-// adds and stores f32 rows of dQ for every tile of keys: at B=64, H=12, T=1024 and tiles of 64 keys 3.3 GB through L2, about 0.6
-// ms, which is what the products themselves take. It carries dS through shared memory, which limits these kernels already, with two
-// more barriers per tile; here every left operand stays in registers and the warps of a block exchange nothing. And few pairs leave
-// its multiprocessors idle: B=4, H=12 are 48 blocks for 132 of them, against 768 tiles of keys here. (Estimates, not yet timed.)
+// products, of which every left operand stays in registers, the warps of a block exchange nothing, and few pairs make many blocks.
+// attention_one_pass.cu takes five.
 #include "kernels/cuda/attention_general.h"
+#include "kernels/cuda/attention_one_pass.h"
 #include "kernels/cuda/attention_tiles.cuh"
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/families.h"
@@ -18,12 +16,6 @@ namespace temper::TEMPER_BACKEND {
 
 namespace {
 
-// What the second pass needs of the queries, by tiles of 64: lse * log2(e), then delta. Behind T lse is infinite, so that P is 0.
-constexpr int statistics_per_tile = 2 * streamed_rows;
-std::int64_t statistics_count(std::int64_t pairs, std::int64_t positions) {
-  return pairs * ceil_div(positions, streamed_rows) * statistics_per_tile;
-}
-
 template <int D>
 constexpr std::size_t query_gradient_shared_bytes = static_cast<std::size_t>(bytes_of<D>(2 * query_gradient_tuning<D>.rows() +
                                                                                          4 * streamed_rows));
@@ -31,18 +23,6 @@ template <int D>
 constexpr std::size_t key_gradient_shared_bytes = static_cast<std::size_t>(bytes_of<D>(2 * key_gradient_tuning<D>.rows() +
                                                                                        4 * streamed_rows)) +
                                                   2 * statistics_per_tile * sizeof(float);
-
-template <int M, int N>
-__device__ __forceinline__ void scale_sums(Sums<M, N>& c, float factor) {
-#pragma unroll
-  for (int m = 0; m < M; ++m) {
-#pragma unroll
-    for (int n = 0; n < N; ++n) {
-#pragma unroll
-      for (float& value : c[m][n]) value *= factor;
-    }
-  }
-}
 
 __device__ __forceinline__ float low_half(std::uint32_t pair) { return to_float(bfloat16{static_cast<std::uint16_t>(pair)}); }
 __device__ __forceinline__ float high_half(std::uint32_t pair) {
@@ -283,13 +263,25 @@ void CudaOps::queue(const op::AttentionBackward& args) {
       static_cast<float*>(workspace_.get(attention_backward_scratch_bytes(args.qkv.shape[0], extents.positions, args.n_head)));
   if (!allowed(Fast::attention_gradient) ||
       !fits_tiles(args.qkv.dtype, extents, {args.dout.data, args.qkv.data, args.out.data, args.dqkv.data}))
-    attention_backward_general(args.dout, args.qkv, args.out, args.lse, extents, args.dqkv, scratch, stream_);
-  else if (extents.width == 32)
-    backward_tiles<32>(args.dout, args.qkv, args.out, args.lse, extents, args.dqkv, scratch, stream_);
-  else if (extents.width == 64)
-    backward_tiles<64>(args.dout, args.qkv, args.out, args.lse, extents, args.dqkv, scratch, stream_);
-  else
-    backward_tiles<128>(args.dout, args.qkv, args.out, args.lse, extents, args.dqkv, scratch, stream_);
+    return attention_backward_general(args.dout, args.qkv, args.out, args.lse, extents, args.dqkv, scratch, stream_);
+
+  const auto run = [&](auto* way) {
+    return [&, way] {
+      way(args.dout, args.qkv, args.out, args.lse, extents, args.dqkv, scratch, stream_);
+      return true;
+    };
+  };
+  const Way two_passes = run(extents.width == 32   ? backward_tiles<32>
+                             : extents.width == 64 ? backward_tiles<64>
+                                                   : backward_tiles<128>);
+  if (!fits_one_pass(extents) || !allowed(Fast::attention_one_pass)) return void(two_passes());
+  const Way one_pass = run(attention_backward_in_one_pass);
+  const std::string name = "attention_backward of " + std::to_string(extents.pairs) + " heads of " + std::to_string(extents.width) +
+                           " at " + std::to_string(extents.positions) + " positions";
+  // A block for each pair wants as many pairs as multiprocessors.
+  const std::size_t untimed = extents.pairs >= device_->multiprocessors() ? 0 : 1;
+  const std::vector<Way> ways = {one_pass, two_passes};
+  ways[choices_.of(name, {"one pass", "two passes"}, ways, untimed)]();
 }
 
 }  // namespace temper::TEMPER_BACKEND

@@ -7,6 +7,7 @@
 #include <device/tensor_core.cuh>
 #include "kernels/cuda/attention_layout.cuh"
 #include "kernels/cuda/vector.cuh"
+#include "kernels/host_device.h"
 
 namespace temper::TEMPER_BACKEND {
 
@@ -21,6 +22,12 @@ struct AttentionTuning {
 };
 
 inline constexpr int streamed_rows = 64;
+
+// What the gradient of keys needs of the queries, by tiles of 64: lse * log2(e), then delta. Behind T lse is infinite, so that P is 0.
+inline constexpr int statistics_per_tile = 2 * streamed_rows;
+inline std::int64_t statistics_count(std::int64_t pairs, std::int64_t positions) {
+  return pairs * ceil_div(positions, streamed_rows) * statistics_per_tile;
+}
 
 // What a thread holds of its rows, row_tiles * D / 4 registers for an operand and twice that for a sum, beside blocks of scores of
 // row_tiles * columns / 2: the forward pass Q, O and one block; the gradient of queries Q, dO, dQ and two; that of keys K, V, dK,
@@ -154,6 +161,18 @@ __device__ __forceinline__ void multiply_columns(Sums<M, D / 8>& c, const Operan
         mma_16x8x16(c[m][n], a[m][k], left);
         mma_16x8x16(c[m][n + 1], a[m][k], right);
       }
+    }
+  }
+}
+
+template <int M, int N>
+__device__ __forceinline__ void scale_sums(Sums<M, N>& c, float factor) {
+#pragma unroll
+  for (int m = 0; m < M; ++m) {
+#pragma unroll
+    for (int n = 0; n < N; ++n) {
+#pragma unroll
+      for (float& value : c[m][n]) value *= factor;
     }
   }
 }

@@ -31,6 +31,17 @@ Choices::~Choices() {
   for (cudaEvent_t event : {begin_, end_}) cudaEventDestroy(event);
 }
 
+std::size_t Choices::of(const std::string& name, const std::vector<std::string>& values, const std::vector<Way>& ways,
+                        std::size_t untimed) {
+  std::optional<std::string> kept = find(name);
+  if (!kept && may_time()) {
+    for (const Way& way : ways) way();  // what they choose in turn is chosen before they are timed
+    kept = keep(name, values[fastest(ways)]);
+  }
+  const auto found = kept ? std::find(values.begin(), values.end(), *kept) : values.end();
+  return found == values.end() ? untimed : static_cast<std::size_t>(found - values.begin());
+}
+
 bool Choices::may_time() const {
   if (!cache_.wants_more()) return false;
   cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,10 @@ class Choices {
 
   std::optional<std::string> find(const std::string& name) { return cache_.find(name); }
   std::string keep(const std::string& name, const std::string& value) { return cache_.keep(name, value); }
+  /// The place of the way that was chosen under `name`, or is chosen now; `untimed` where nothing is to be timed. `values` name the
+  /// ways.
+  std::size_t of(const std::string& name, const std::vector<std::string>& values, const std::vector<Way>& ways,
+                 std::size_t untimed);
 
   /// Whether what is not found is to be timed: there is a file that makes the choice last (timings differ from run to run, and
   /// without one every process is to do the same), the run has not fixed its choices, and no graph is being recorded.

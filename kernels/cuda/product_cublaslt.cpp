@@ -356,17 +356,9 @@ bool Product::fuses(const ProductCall& call, const Way& apart) {
   if (!supports(call)) return false;
   const Key key(call);
   Plan& plan = state_->plan_for(key, call);
-  if (!plan.fused) {
-    const std::string name = key.text() + ", fused or apart";
-    std::optional<std::string> kept = state_->choices.find(name);
-    if (!kept && state_->choices.may_time()) {
-      const Way fused = [&] { return run(call), true; };
-      fused();
-      apart();  // now each of the products has its algorithm, and those are timed
-      kept = state_->choices.keep(name, state_->choices.fastest({fused, apart}) == 0 ? "fused" : "apart");
-    }
-    plan.fused = kept != "apart";
-  }
+  if (!plan.fused)
+    plan.fused =
+        state_->choices.of(key.text() + ", fused or apart", {"fused", "apart"}, {[&] { return run(call), true; }, apart}, 0) == 0;
   return *plan.fused;
 }
 

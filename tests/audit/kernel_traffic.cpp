@@ -18,6 +18,7 @@ struct Part {
 const std::vector<Part> parts = {
     {{.batch = 1, .length = 128, .n_embd = 768, .n_head = 12, .vocab_size = 500, .n_ctx = 1024, .layers = 1},
      {"embedding", "layernorm", "linear", "gelu", "attention"}},
+    {{.batch = 1, .length = 128, .n_embd = 64, .n_head = 1, .vocab_size = 500, .n_ctx = 128, .layers = 1}, {"attention_backward"}},
     {{.batch = 1, .length = 16, .n_embd = 64, .n_head = 1, .vocab_size = 50257, .n_ctx = 16, .layers = 1}, {"cross_entropy"}},
     {{.batch = 1, .length = 16, .n_embd = 128, .n_head = 2, .vocab_size = 500, .n_ctx = 128, .layers = 1}, {}},
 };

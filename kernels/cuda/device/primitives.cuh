@@ -53,4 +53,11 @@ __device__ __forceinline__ std::uint32_t pack_bf16(float low, float high) {
 __device__ __forceinline__ void keep_packed(uint4& raw) { asm volatile("" : "+r"(raw.x), "+r"(raw.y), "+r"(raw.z), "+r"(raw.w)); }
 __device__ __forceinline__ void keep_packed(float4& /*raw*/) {}
 
+/// `value`, of which the compiler knows nothing: what follows from it is worked out anew in each round of a loop, where registers are
+/// scarcer than instructions.
+__device__ __forceinline__ int opaque(int value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+
 }  // namespace temper::cuda

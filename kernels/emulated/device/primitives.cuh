@@ -212,4 +212,8 @@ inline std::uint32_t pack_bf16(float low, float high) {
 inline void keep_packed(uint4& /*raw*/) {}
 inline void keep_packed(float4& /*raw*/) {}
 
+/// `value`, of which the compiler knows nothing: what follows from it is worked out anew in each round of a loop, where registers are
+/// scarcer than instructions.
+inline int opaque(int value) { return value; }
+
 }  // namespace temper::emulated

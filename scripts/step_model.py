@@ -274,11 +274,10 @@ ONE_PASS = {"loop": {"instructions": 1120, "tensor": 320, "special": 64, "half":
 def attention_backward(data: dict[str, Any], gpu: Gpu, v: Variant) -> list[tuple[str, Estimate]]:
     loops = data["loops"]["temper"][v.loops]
     if v.one_pass:
-        outside = {k: 8 * n for k, n in loops["key_gradient_1"]["outside"].items()}
+        outside = {k: 8 * n for k, n in loops[f"key_gradient_{v.key_rows}"]["outside"].items()}
         kernel = Tiled(ONE_PASS | {"outside": outside}, 4, 2, lambda T: [(sum(T / 64 - 2 * j for j in range(T // 128)), T / 128)])
         return [("delta", dram(gpu, 2 * UNIT)), ("one pass", tiled(kernel, gpu, POSITIONS, PAIRS, 8 * UNIT + 4 * UNIT, STREAMS))]
-    name = f"key_gradient_{v.key_rows}"
-    keys = Tiled(loops.get(name) or data["loops"]["temper"]["tried"][name], 4, 3 if v.key_rows == 1 else 2, causal_keys(v.key_rows))
+    keys = Tiled(loops[f"key_gradient_{v.key_rows}"], 4, 3 if v.key_rows == 1 else 2, causal_keys(v.key_rows))
     return [("dQ", tiled(Tiled(loops["query_gradient"], 4, 2, causal_gradient), gpu, POSITIONS, PAIRS, 6 * UNIT, STREAMS)),
             ("dK, dV", tiled(keys, gpu, POSITIONS, PAIRS, 6 * UNIT, STREAMS))]
 
@@ -318,14 +317,14 @@ def temper_step(data: dict[str, Any], gpu: Gpu, v: Variant) -> list[Part]:
 
 
 def variants(data: dict[str, Any]) -> list[Variant]:
-    """As it was, as the sources are, and what is planned."""
-    present = Variant("present", "present", key_rows=1 if "key_gradient_1" in data["loops"]["temper"]["present"] else 2)
+    """As it was, as the sources are, and what could be."""
+    loops = data["loops"]["temper"]
+    present = Variant("present", "present", key_rows=1 if "key_gradient_1" in loops["present"] else 2)
     return [
         Variant("6494ef1", "6494ef1", head_rows=2624, stall_ms=0.15),  # three uploads a step and two buffers: an estimate
         present,
-        replace(present, name="with the residual in the products", residual_in_product=True),
-        replace(present, name="with that and two row tiles for dK and dV", residual_in_product=True, key_rows=2),
-        replace(present, name="with that and one pass of five products", residual_in_product=True, one_pass=True),
+        replace(present, name="and the residual added in the products", residual_in_product=True),
+        replace(present, name="and attention backward in one pass, on paper", residual_in_product=True, one_pass=True),
     ]
 
 

@@ -4,7 +4,7 @@
     scripts/step_model_data.py --loops [--build DIR]   the loops of the present kernels, of a build's cubins; needs nvdisasm
     scripts/step_model_data.py --referee               the products' times in NVIDIA's model; needs PyPI's nvidia-matmul-heuristics
 
-The rest is a record: of 6494ef1's kernels, of one that was tried, and of other programs', with the commits that they are of.
+The rest is a record: of 6494ef1's kernels and of other programs', with the commits that they are of.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class Estimate:
 def simple(seconds: dict[str, float], streams: float) -> Estimate:
     """A kernel of which the whole GPU's seconds at each station are known, worked at by `streams` independent units a multiprocessor."""
     near = {name: s for name, s in seconds.items() if s > 0}
-    return Estimate(1e3 / rounds(near, {}, streams) if streams < 1e6 else 1e3 * max(near.values()), {n: 1e3 * s for n, s in near.items()})
+    return Estimate(1e3 / rounds(near, {}, streams), {name: 1e3 * s for name, s in near.items()})
 
 
 @dataclass(frozen=True)
@@ -371,10 +371,10 @@ class Errors:
     flash: list[tuple[str, int, float, float, float]]
 
     def line(self) -> str:
-        steps = ", ".join(f"{error:+.0f} % ({name})" for name, (_, _, error) in self.llmc.items())
+        steps = ", ".join(f"{round(error):+d} % ({name})" for name, (_, _, error) in self.llmc.items())
         flash = [error for *_, error in self.flash]
         return (f"± error on llm.c {steps}; on FlashAttention-2 {sum(map(abs, flash)) / len(flash):.0f} % "
-                f"({min(flash):+.0f} to {max(flash):+.0f} %)")
+                f"({round(min(flash)):+d} to {round(max(flash)):+d} %)")
 
 
 LLMC_KNOWN = {"H100": 139.0, "A100": 300.0}  # ms of 65,536 tokens a GPU: modded-nanogpt's record 1 (138 to 140), run_gpt2_124M.sh
@@ -415,14 +415,14 @@ def section(data: dict[str, Any]) -> list[str]:
         "What is known, and what the same rules say of it:",
         "",
         *table(["llm.c, a step", "predicted ms", "known ms", "error"], 1,
-               [[f"8 x {name}", f"{p:.0f}", f"{k:.0f}", f"{e:+.0f} %"] for name, (p, k, e) in error.llmc.items()]),
+               [[f"8 x {name}", f"{p:.0f}", f"{k:.0f}", f"{round(e):+d} %"] for name, (p, k, e) in error.llmc.items()]),
         "",
         *table(["llm.c on A100, percent of the step", "products", "attention", "the rest"], 1, [
             ["predicted", *(f"{share:.0f}" for share in shares(llmc_step(data, A100)))],
             ["its profile before its pull request 378", "63", "15", "22"]]),
         "",
         *table(["FlashAttention-2, head size 64, TFLOP/s", "positions", "predicted", "published", "error of the time"], 1,
-               [[what, str(n), f"{p:.0f}", f"{k:.0f}", f"{e:+.0f} %"] for what, n, p, k, e in error.flash]),
+               [[what, str(n), f"{p:.0f}", f"{k:.0f}", f"{round(e):+d} %"] for what, n, p, k, e in error.flash]),
     ]
     return lines
 

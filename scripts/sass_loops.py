@@ -55,7 +55,7 @@ def disassemble(nvdisasm: str, cubin: Path) -> dict[str, Function]:
     return functions
 
 
-def find_loops(function: Function) -> list[dict[str, Counts]]:
+def find_loops(function: Function, shortest: int = 20) -> list[dict[str, Counts]]:
     """Loops are what branches back span. Of each: its counts; of those, what only tiles on the diagonal run (a mask: a skipped part
     that is mostly comparisons and selections); and everything outside."""
     code: Code = []
@@ -69,7 +69,7 @@ def find_loops(function: Function) -> list[dict[str, Counts]]:
                 if name.startswith("BRA") and (target := re.search(r"(\.L_x_\d+)", operands)) and target[1] in labels]
     loops = []
     for end, begin in branches:
-        if begin > end or end - begin < 20:
+        if begin > end or end - begin < shortest:
             continue
         mask: Code = []
         for i, target in branches:

@@ -26,10 +26,25 @@ OWN = {
     "forward": ("attention_forward", "forward_tiles_kernelILi64E"),
     "query_gradient": ("attention_backward", "query_gradient_kernelILi64E"),
     "key_gradient": ("attention_backward", "key_gradient_kernelILi64E"),
+    "one_pass": ("attention_one_pass", "one_pass_kernelILi64E"),
     "cross_entropy": ("cross_entropy", "cross_entropy_kernelI.*bfloat16E.*RowE0E"),
-    "layernorm_forward": ("layernorm", r"14forward_kernelI.*bfloat16ELi3ELb1E"),
+    "layernorm_forward": ("layernorm", r"14forward_kernelI.*bfloat16ELi3E"),
     "layernorm_backward": ("layernorm", r"15backward_kernelI.*bfloat16ELi3ELi1E"),
 }
+
+
+def one_pass(function: Any) -> dict[str, Any]:
+    """A tile of queries: four columns of scores, eight steps of dQ over the tile of keys, and what is around them."""
+    by_products = {int(found["loop"].get("tensor", 0)): found for found in reversed(find_loops(function, 8))}
+    column, step, tile = by_products[64], by_products[8], by_products[72]
+
+    def total(key: str) -> float:
+        inner = column["loop"].get(key, 0) + column["mask"].get(key, 0), step["loop"].get(key, 0)
+        around = tile["loop"].get(key, 0) + tile["mask"].get(key, 0) - sum(inner)
+        return around + 4 * column["loop"].get(key, 0) + 8 * inner[1]
+
+    return {"loop": {key: total(key) for key in tile["loop"]}, "mask": {key: 4 * n for key, n in column["mask"].items()},
+            "outside": tile["outside"]}
 
 
 def count_own(nvdisasm: str, cubin: Callable[[str], Path]) -> dict[str, Any]:
@@ -41,6 +56,8 @@ def count_own(nvdisasm: str, cubin: Callable[[str], Path]) -> dict[str, Any]:
             raise SystemExit(f"{file}: {len(found)} kernels match {symbol}")
         if name == "cross_entropy":
             counted[name] = per_logit(found[0])
+        elif name == "one_pass":
+            counted[name] = one_pass(found[0])
         elif name.startswith("layernorm"):
             whole = count([(n, o) for label, n, o in found[0] if label is None])["instructions"]
             counted[name] = max((loop["loop"]["instructions"] for loop in find_loops(found[0])), default=whole)

@@ -28,7 +28,7 @@ OWN = {
     "key_gradient": ("attention_backward", "key_gradient_kernelILi64E"),
     "one_pass": ("attention_one_pass", "one_pass_kernelILi64E"),
     "cross_entropy": ("cross_entropy", "cross_entropy_kernelI.*bfloat16E.*RowE0E"),
-    "layernorm_forward": ("layernorm", r"14forward_kernelI.*bfloat16ELi3E"),
+    "layernorm_forward": ("layernorm", r"16layernorm_kernelI.*bfloat16ELi3E"),
     "layernorm_backward": ("layernorm", r"15backward_kernelI.*bfloat16ELi3ELi1E"),
 }
 

@@ -181,10 +181,10 @@ void add_attention_cases(std::vector<OpCase>& cases, Size size, const Dimensions
   std::vector<Sizes> sizes = {{1, 1, 1, 8}, {2, 7, 3, 5}, {1, 131, 1, 64}, {2, 67, 3, 20}, {1, 66, 1, 70}};
   // The ends of tiles of 64 and 128 positions, for every head size that GPUs have tensor-core kernels for.
   for (const std::int64_t T : {1, 63, 64, 65, 127, 128}) sizes.push_back({1, T, 1, 64});
-  // With more pairs than the emulated GPU has multiprocessors, so in one pass: within a tile of keys, at its end, over several.
+  // With twice as many pairs as the emulated GPU has multiprocessors, so in one pass: within a tile of keys, at its end, over several.
   for (const std::int64_t T : {1, 129, 200}) sizes.push_back({2, T, 2, 64});
-  sizes.push_back({2, 257, 1, 64});
-  sizes.push_back({2, 130, 1, 32});
+  sizes.push_back({2, 257, 2, 64});
+  sizes.push_back({2, 130, 2, 32});
   sizes.push_back({1, 97, 2, 32});
   sizes.push_back({1, 97, 1, 128});
   for (const Sizes& s : sizes) {

@@ -278,8 +278,8 @@ void CudaOps::queue(const op::AttentionBackward& args) {
   const Way one_pass = run(attention_backward_in_one_pass);
   const std::string name = "attention_backward of " + std::to_string(extents.pairs) + " heads of " + std::to_string(extents.width) +
                            " at " + std::to_string(extents.positions) + " positions";
-  // A block for each pair wants as many pairs as multiprocessors.
-  const std::size_t untimed = extents.pairs >= device_->multiprocessors() ? 0 : 1;
+  // Two blocks of one pass are at work on a multiprocessor, one for each pair; two passes have many blocks for one.
+  const std::size_t untimed = extents.pairs >= 2 * device_->multiprocessors() ? 0 : 1;
   const std::vector<Way> ways = {one_pass, two_passes};
   ways[choices_.of(name, {"one pass", "two passes"}, ways, untimed)]();
 }

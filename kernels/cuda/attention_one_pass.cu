@@ -3,7 +3,7 @@
 // through shared memory, each warp multiplies a quarter of the tile's dQ with it, and the sums so far lie in f32 where dK and dV will
 // be. For the parts of a row's dQ are all there when its own tile of keys is done, which is when that tile's dK and dV are written.
 //
-// It wants about as many pairs as the GPU has multiprocessors; which way is faster is chosen by time (attention_backward.cu).
+// It wants twice as many pairs as the GPU has multiprocessors; which way is faster is chosen by time (attention_backward.cu).
 #include "kernels/cuda/attention_one_pass.h"
 #include "kernels/cuda/attention_tiles.cuh"
 #include "kernels/cuda/reduce.cuh"
@@ -104,8 +104,8 @@ __device__ __forceinline__ void multiply_own(typename OnePass<D>::OwnSums& c, in
 
 // `sums` are the warp's in f32, of whole rows of D / 2; `add` and `keep`: whether there are earlier ones, and later ones to come.
 template <int D>
-__device__ __forceinline__ void add_own(typename OnePass<D>::OwnSums& c, float* sums, int stride, int first, int end, int lane, bool add,
-                                        bool keep) {
+__device__ __forceinline__ void add_own(typename OnePass<D>::OwnSums& c, float* sums, int stride, int first, int end, int lane,
+                                        bool add, bool keep) {
 #pragma unroll
   for (int m = 0; m < 2; ++m) {
 #pragma unroll
@@ -253,7 +253,8 @@ __global__ void __launch_bounds__(OnePass<D>::threads, 2)
       const bool last = first_query < first_key + rows;
       const int own_stride = opaque(stride), own_lane = opaque(lane);
       add_own<D>(dq, sums, own_stride / 2, own_first, end, own_lane, first_key > 0, !last);
-      if (last) store_own<D>(dq, scale, stage, own_query, own_column, dqkv + extents.packed(pair, 0), own_stride, own_first, end, own_lane);
+      if (last)
+        store_own<D>(dq, scale, stage, own_query, own_column, dqkv + extents.packed(pair, 0), own_stride, own_first, end, own_lane);
     }
     scale_sums<M, D / 8>(dk, scale);
     __syncthreads();  // nobody reads the keys any more, nor sums where dK and dV go

@@ -32,7 +32,7 @@ std::int64_t part_count(std::int64_t rows, std::int64_t columns) {
 }
 
 template <typename T, int chunks>
-__global__ void __launch_bounds__(forward_warps * 32) forward_kernel(LayernormForward<T> a) {
+__global__ void __launch_bounds__(forward_warps * 32) layernorm_kernel(LayernormForward<T> a) {
   constexpr int width = vector_width<T>, vectors = chunks * 8 / width;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * forward_warps + threadIdx.x / 32;
@@ -177,7 +177,7 @@ template <typename T, int chunks = 1>
 void forward_in_registers(const LayernormForward<T>& a, Stream& stream) {
   if constexpr (chunks < most_forward_chunks)
     if (a.columns > chunks * chunk_columns) return forward_in_registers<T, chunks + 1>(a, stream);
-  launch("layernorm_forward", forward_kernel<T, chunks>,
+  launch("layernorm_forward", layernorm_kernel<T, chunks>,
          {dim3(static_cast<unsigned>(ceil_div(a.rows, forward_warps))), dim3(forward_warps * 32)}, stream, a);
 }
 

@@ -13,7 +13,7 @@ inline constexpr int column_threads = 128;  // of a block that sums over rows, e
 
 /// `width` elements of a lane are read at once: one vector, or one element.
 template <typename T, int width>
-__global__ void __launch_bounds__(warps * 32) forward_kernel(LayernormForward<T> a) {
+__global__ void __launch_bounds__(warps * 32) layernorm_kernel(LayernormForward<T> a) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * warps + threadIdx.x / 32;
   if (row >= a.rows) return;
@@ -106,7 +106,7 @@ inline LaunchShape row_grid(std::int64_t rows) { return {dim3(static_cast<unsign
 
 template <typename T, int width>
 void forward(const LayernormForward<T>& a, Stream& stream) {
-  launch("layernorm_forward_rows", forward_kernel<T, width>, row_grid(a.rows), stream, a);
+  launch("layernorm_forward_rows", layernorm_kernel<T, width>, row_grid(a.rows), stream, a);
 }
 
 template <typename T, int width>

@@ -88,7 +88,7 @@ TEST_P(StepCase, AsksForLittleMoreThanItNeeds) {
 const Dimensions small_step = {.batch = 2, .length = 128, .n_embd = 128, .n_head = 2, .vocab_size = 500, .n_ctx = 128, .layers = 1};
 INSTANTIATE_TEST_SUITE_P(Small, StepCase, testing::ValuesIn(all_cases(Size::benchmark, small_step)), test_name);
 
-// Fewer pairs of sequence and head than multiprocessors, where attention's backward pass takes two passes.
+// Few pairs of sequence and head beside multiprocessors, where attention's backward pass takes two passes.
 std::vector<OpCase> of_one_pair() {
   std::vector<OpCase> cases = all_cases(
       Size::benchmark, {.batch = 1, .length = 192, .n_embd = 64, .n_head = 1, .vocab_size = 500, .n_ctx = 192, .layers = 1});

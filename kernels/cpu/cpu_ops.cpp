@@ -22,9 +22,9 @@ DeviceInfo describe_machine(const Linear& linear) {
   DeviceInfo info;
   info.backend = "cpu";
   info.name = processor_name();
-  info.features = std::string(name_of(current_isa())) + (amx_bf16_available() ? ", AMX bf16" : "") + ", " + linear.description();
+  info.features = std::string(name_of(current_isa())) + ", " + linear.description();
   info.threads = usable_threads();
-  info.bf16 = bf16_available();
+  info.bf16 = current_isa() >= Isa::avx512;
   info.memory = memory_limit();
   return info;
 }

@@ -5,11 +5,12 @@ namespace temper::cpu {
 
 #if defined(__x86_64__)
 
-extern const GemmKernels amx_gemm_kernels;  // gemm_amx.cpp
+extern const GemmKernels amx_gemm_kernels, dot_gemm_kernels;  // gemm_bf16.cpp
 
 const GemmKernels& gemm_kernels(DType operands) {
-  const bool amx = operands == DType::bf16 && current_isa() == Isa::avx512 && amx_bf16_available();
-  return amx ? amx_gemm_kernels : vector_gemm_kernels();
+  if (operands == DType::bf16 && current_isa() == Isa::amx) return amx_gemm_kernels;
+  if (operands == DType::bf16 && current_isa() == Isa::avx512) return dot_gemm_kernels;
+  return vector_gemm_kernels();
 }
 
 #else

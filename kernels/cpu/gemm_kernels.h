@@ -83,7 +83,8 @@ struct FinishKernels {
 TEMPER_ISA_TABLE(GemmKernels, vector_gemm_kernels)
 TEMPER_ISA_TABLE(FinishKernels, finish_kernels)
 
-/// AMX tiles for bf16 operands where there are any; otherwise vector_gemm_kernels(), where bf16 becomes f32 while it is packed.
+/// For bf16 operands AMX tiles or AVX512-BF16, where there are any; otherwise vector_gemm_kernels(), where bf16 becomes f32 while it
+/// is packed.
 const GemmKernels& gemm_kernels(DType operands);
 
 }  // namespace temper::cpu

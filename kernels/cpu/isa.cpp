@@ -14,12 +14,6 @@ namespace temper::cpu {
 
 namespace {
 
-struct Features {
-  Isa best = Isa::baseline;
-  bool avx512_bf16 = false;
-  bool amx_bf16 = false;
-};
-
 #if defined(__x86_64__)
 
 // Linux keeps AMX state off until a process asks for it: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA).
@@ -29,43 +23,34 @@ bool request_amx_permission() {
   return syscall(SYS_arch_prctl, arch_req_xcomp_perm, xfeature_xtiledata) == 0;
 }
 
-Features detect() {
-  Features found;
+Isa detect() {
   __builtin_cpu_init();  // its answers include what the operating system saves on a task switch
-  found.avx512_bf16 = __builtin_cpu_supports("avx512bf16");
   // Everything that the avx512 set is compiled with (kernels/CMakeLists.txt): a compiler may use any of it anywhere.
-  const bool v3 = __builtin_cpu_supports("x86-64-v3");
-  const bool v4 = __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512vnni") && found.avx512_bf16;
-  found.best = v4 ? Isa::avx512 : v3 ? Isa::avx2 : Isa::baseline;
-  if (v4) {
-    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-    const bool leaf7 = __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0;
-    const bool amx_bf16 = (edx >> 22 & 1u) != 0;
-    const bool amx_tile = (edx >> 24 & 1u) != 0;
-    found.amx_bf16 = leaf7 && amx_bf16 && amx_tile && request_amx_permission();
-  }
-  return found;
+  if (!__builtin_cpu_supports("x86-64-v4") || !__builtin_cpu_supports("avx512vnni") || !__builtin_cpu_supports("avx512bf16"))
+    return __builtin_cpu_supports("x86-64-v3") ? Isa::avx2 : Isa::baseline;
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  const bool leaf7 = __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0;
+  const bool amx_bf16 = (edx >> 22 & 1u) != 0, amx_tile = (edx >> 24 & 1u) != 0;
+  return leaf7 && amx_bf16 && amx_tile && request_amx_permission() ? Isa::amx : Isa::avx512;
 }
 
 #else
 
-Features detect() { return {}; }
+Isa detect() { return Isa::baseline; }
 
 #endif
 
-const Features& features() {
-  static const Features found = detect();
-  return found;
-}
-
 std::atomic<Isa>& selected_isa() {
-  static std::atomic<Isa> isa{features().best};
+  static std::atomic<Isa> isa{best_isa()};
   return isa;
 }
 
 }  // namespace
 
-Isa best_isa() { return features().best; }
+Isa best_isa() {
+  static const Isa best = detect();
+  return best;
+}
 
 Isa current_isa() { return selected_isa().load(std::memory_order_relaxed); }
 
@@ -76,6 +61,8 @@ void set_isa(Isa isa) {
 
 const char* name_of(Isa isa) {
   switch (isa) {
+    case Isa::amx:
+      return "amx";
     case Isa::avx512:
       return "avx512";
     case Isa::avx2:
@@ -85,9 +72,5 @@ const char* name_of(Isa isa) {
   }
   return "baseline";
 }
-
-bool amx_bf16_available() { return features().amx_bf16; }
-
-bool bf16_available() { return features().amx_bf16 || features().avx512_bf16; }
 
 }  // namespace temper::cpu

@@ -11,7 +11,8 @@
 
 namespace temper::cpu {
 
-enum class Isa { baseline, avx2, avx512 };
+/// avx512 has AVX512-BF16; amx is avx512 and, for products of bf16, AMX tiles, which the operating system was asked for.
+enum class Isa { baseline, avx2, avx512, amx };
 
 /// The best this processor and operating system can run.
 Isa best_isa();
@@ -20,10 +21,5 @@ Isa current_isa();
 /// For tests: run as an older processor would. Must not exceed best_isa().
 void set_isa(Isa isa);
 const char* name_of(Isa isa);
-
-/// True when the processor has AMX bf16 tiles and the operating system lets this process use them (asked for once).
-bool amx_bf16_available();
-/// True when bf16 has matrix or dot-product instructions here (AMX or AVX512-BF16).
-bool bf16_available();
 
 }  // namespace temper::cpu

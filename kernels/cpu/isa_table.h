@@ -21,6 +21,7 @@
   }                                   \
   inline const Table& name() {        \
     switch (current_isa()) {          \
+      case Isa::amx:                  \
       case Isa::avx512:               \
         return avx512::name;          \
       case Isa::avx2:                 \

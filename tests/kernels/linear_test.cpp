@@ -78,7 +78,7 @@ void PrintTo(const Case& c, std::ostream* os) {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512}) {
+  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512, Isa::amx}) {
     if (isa > best_isa()) continue;
     for (DType dtype : {DType::f32, DType::bf16}) {
       // One element; odd everything; several blocks; a depth of several passes in each of the three products.
@@ -252,7 +252,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, LinearTest, testing::ValuesIn(cases()));
 // GELU and its slope over their whole range: a product with the 1 x 1 identity passes z through.
 TEST(LinearEpilogue, GeluKeepsItsRelativeAccuracy) {
   constexpr std::int64_t count = 4001;
-  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512}) {
+  for (Isa isa : {Isa::baseline, Isa::avx2, Isa::avx512, Isa::amx}) {
     if (isa > best_isa()) continue;
     set_isa(isa);
     Tensor z(DType::f32, {count, 1}, 1), one(DType::f32, {1, 1}, 1), y(DType::f32, {count, 1}, 0), pre(DType::f32, {count, 1}, 0);

@@ -116,7 +116,7 @@ void nothing() {}
 }  // namespace
 
 extern const GemmKernels vector_gemm_kernels = {
-    .name = "f32 vectors",
+    .name = "vectors",
     .tile_rows = rows,
     .tile_columns = columns,
     .depth_unit = 1,

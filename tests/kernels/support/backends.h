@@ -34,7 +34,7 @@ inline void PrintTo(const BackendChoice& choice, std::ostream* out) { *out << ch
 /// there is one.
 inline std::vector<BackendChoice> all_backends() {
   std::vector<BackendChoice> all;
-  for (const cpu::Isa isa : {cpu::Isa::baseline, cpu::Isa::avx2, cpu::Isa::avx512})
+  for (const cpu::Isa isa : {cpu::Isa::baseline, cpu::Isa::avx2, cpu::Isa::avx512, cpu::Isa::amx})
     if (isa <= cpu::best_isa()) all.push_back({BackendChoice::Kind::cpu, std::string("cpu_") + cpu::name_of(isa), isa, {}});
   all.push_back({BackendChoice::Kind::emulated, "emulated_descending_lazy", cpu::best_isa(), {1, true, 2}});
   all.push_back({BackendChoice::Kind::emulated, "emulated_shuffled_eager", cpu::best_isa(), {2, false, 2, 99 * 1024}});

@@ -1,7 +1,11 @@
-// Register-tile product on AMX bf16 tiles (Intel Architecture Instruction Set Extensions Programming Reference, "Intel AMX").
+// Register-tile products of bf16 operands: on AMX tiles, and with the dot products of AVX512-BF16 (Intel Architecture Instruction Set
+// Extensions Programming Reference). Both multiply pairs, depth steps 2p and 2p + 1 of a vector.
 //
-// A tile of A is 16 rows of 32 depth steps; a tile of B holds, in row p, the depth steps 2p and 2p + 1 of 16 columns side by
-// side. A panel step is 32 depth steps: two tiles of A (32 rows) or two of B (32 columns), 1 KiB each.
+// AMX: a tile of A is 16 rows of 32 depth steps; a tile of B holds, in row p, pair p of 16 columns side by side. A panel step is 32
+// depth steps: two tiles of A (32 rows) or two of B (32 columns), 1 KiB each.
+//
+// AVX512-BF16: a panel holds, for each pair of depth steps, that of all its vectors side by side. An element is
+// (sum + x[2p+1] y[2p+1]) + x[2p] y[2p], p = 0, 1, ..., rounded after each; numbers below 1.2e-38 count as 0, operands and sums.
 #include "kernels/cpu/gemm_kernels.h"
 
 #if defined(__x86_64__)
@@ -10,7 +14,7 @@
 
 #include <cstring>
 
-// Compiled for AMX whatever the rest of this folder is compiled for; runs only where amx_bf16_available().
+// Compiled for these whatever the rest of this folder is compiled for; see dispatch_gemm.cpp for where they run.
 // GCC 12 warns of its own headers (GCC bug 105593).
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC push_options
@@ -20,8 +24,8 @@ namespace temper::cpu {
 
 namespace {
 
-constexpr int tile = 16;  // rows of a tile, and columns of a tile of sums
-constexpr int step = 32;  // depth of one tile product
+constexpr int tile_width = 16;  // rows of a tile, and columns of a tile of sums
+constexpr int step = 32;        // depth of one tile product
 constexpr int tile_bytes = 1024;
 
 struct alignas(64) TileConfig {
@@ -91,8 +95,8 @@ template <typename T>
 inline void load_rows(const Strip& strip, std::int64_t k, Tile (&group)[2]) {
   const T* source = static_cast<const T*>(strip.data) + k;
   const int depth = static_cast<int>(strip.depth - k < step ? strip.depth - k : step);
-  for (int i = 0; i < 2 * tile; ++i)
-    group[i / tile][i % tile] = i < strip.count ? load_row(source + i * strip.stride, depth) : _mm512_setzero_si512();
+  for (int i = 0; i < 2 * tile_width; ++i)
+    group[i / tile_width][i % tile_width] = i < strip.count ? load_row(source + i * strip.stride, depth) : _mm512_setzero_si512();
 }
 
 /// The same from a matrix whose columns are the vectors; row p gets steps k + 2p and k + 2p + 1 of 16 vectors in pairs.
@@ -102,7 +106,7 @@ inline void load_pairs(const Strip& strip, std::int64_t k, Tile (&group)[2]) {
   const std::int64_t depth = strip.depth - k;
   const __m512i first_half = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0);
   const __m512i second_half = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
-  for (int p = 0; p < tile; ++p) {
+  for (int p = 0; p < tile_width; ++p) {
     const T* row = source + 2 * p * strip.stride;
     const __m512i even = 2 * p < depth ? load_row(row, strip.count) : _mm512_setzero_si512();
     const __m512i odd = 2 * p + 1 < depth ? load_row(row + strip.stride, strip.count) : _mm512_setzero_si512();
@@ -114,39 +118,45 @@ inline void load_pairs(const Strip& strip, std::int64_t k, Tile (&group)[2]) {
   }
 }
 
-template <typename T>
-void pack_of(const Strip& strip, bool transposed, char* panel) {
+/// Calls store(k, g, rows) for steps k .. k + 31 of the strip's vectors 16 g .. 16 g + 15: a vector's steps in each row or, where
+/// `pairs` asks for it, a pair of all vectors.
+template <typename Store>
+void pack(const Strip& strip, bool pairs, const Store& store) {
   for (std::int64_t k = 0; k < strip.depth; k += step) {
     Tile group[2];
-    strip.depth_contiguous ? load_rows<T>(strip, k, group) : load_pairs<T>(strip, k, group);
-    for (auto& rows : group) {
-      if (transposed) transpose(rows);
-      for (int i = 0; i < tile; ++i, panel += 64) _mm512_store_si512(panel, rows[i]);
+    if (strip.dtype == DType::bf16)
+      strip.depth_contiguous ? load_rows<bfloat16>(strip, k, group) : load_pairs<bfloat16>(strip, k, group);
+    else
+      strip.depth_contiguous ? load_rows<float>(strip, k, group) : load_pairs<float>(strip, k, group);
+    for (int g = 0; g < 2; ++g) {
+      if (strip.depth_contiguous == pairs) transpose(group[g]);
+      store(k, g, group[g]);
     }
   }
 }
 
-void pack(const Strip& strip, bool transposed, void* panel) {
-  if (strip.dtype == DType::bf16)
-    pack_of<bfloat16>(strip, transposed, static_cast<char*>(panel));
-  else
-    pack_of<float>(strip, transposed, static_cast<char*>(panel));
+// ---- AMX ----------------------------------------------------------------------------------------------------------------
+
+void pack_tiles(const Strip& strip, bool pairs, void* panel) {
+  char* to = static_cast<char*>(panel);
+  pack(strip, pairs, [&](std::int64_t, int, const Tile& rows) {
+    for (int i = 0; i < tile_width; ++i, to += 64) _mm512_store_si512(to, rows[i]);
+  });
 }
+void pack_tiles_a(const Strip& strip, void* panel) { pack_tiles(strip, false, panel); }
+void pack_tiles_b(const Strip& strip, void* panel) { pack_tiles(strip, true, panel); }
 
-// A tile of B is the transpose, in 32-bit pairs, of a tile of A.
-void pack_a(const Strip& strip, void* panel) { pack(strip, !strip.depth_contiguous, panel); }
-void pack_b(const Strip& strip, void* panel) { pack(strip, strip.depth_contiguous, panel); }
-
-void multiply(std::int64_t depth, const void* a_panel, const void* b_panel, float* c, std::int64_t c_stride, bool accumulate) {
+void multiply_tiles(std::int64_t depth, const void* a_panel, const void* b_panel, float* c, std::int64_t c_stride,
+                    bool accumulate) {
   const char* a = static_cast<const char*>(a_panel);
   const char* b = static_cast<const char*>(b_panel);
   const std::int64_t row_bytes = c_stride * 4;
-  float* lower = c + tile * c_stride;
+  float* lower = c + tile_width * c_stride;
   if (accumulate) {
     _tile_loadd(0, c, row_bytes);
-    _tile_loadd(1, c + tile, row_bytes);
+    _tile_loadd(1, c + tile_width, row_bytes);
     _tile_loadd(2, lower, row_bytes);
-    _tile_loadd(3, lower + tile, row_bytes);
+    _tile_loadd(3, lower + tile_width, row_bytes);
   } else {
     _tile_zero(0);
     _tile_zero(1);
@@ -166,27 +176,87 @@ void multiply(std::int64_t depth, const void* a_panel, const void* b_panel, floa
     b += 2 * tile_bytes;
   }
   _tile_stored(0, c, row_bytes);
-  _tile_stored(1, c + tile, row_bytes);
+  _tile_stored(1, c + tile_width, row_bytes);
   _tile_stored(2, lower, row_bytes);
-  _tile_stored(3, lower + tile, row_bytes);
+  _tile_stored(3, lower + tile_width, row_bytes);
 }
+
+// ---- AVX512-BF16 --------------------------------------------------------------------------------------------------------
+
+// As many sums as the register file takes, but for a row of B and a pair of A.
+constexpr int dot_rows = 12, dot_vectors = 2, dot_columns = dot_vectors * 16;
+
+template <int width>
+void pack_dots(const Strip& strip, void* panel) {
+  pack(strip, true, [&](std::int64_t k, int g, const Tile& pairs) {
+    const int vectors = width - g * 16 < 16 ? width - g * 16 : 16;
+    if (vectors <= 0) return;
+    const auto there = static_cast<__mmask16>((1u << vectors) - 1u);
+    std::int32_t* to = static_cast<std::int32_t*>(panel) + k / 2 * width + g * 16;
+    for (std::int64_t p = 0; p < tile_width && k + 2 * p < strip.depth; ++p, to += width)
+      _mm512_mask_storeu_epi32(to, there, pairs[p]);
+  });
+}
+
+void multiply_dots(std::int64_t depth, const void* a_panel, const void* b_panel, float* c, std::int64_t c_stride, bool accumulate) {
+  const std::int32_t* a = static_cast<const std::int32_t*>(a_panel);
+  const char* b = static_cast<const char*>(b_panel);
+  __m512 sum[dot_rows][dot_vectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < dot_rows; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < dot_vectors; ++j) sum[i][j] = accumulate ? _mm512_loadu_ps(c + i * c_stride + j * 16) : _mm512_setzero_ps();
+  for (std::int64_t k = 0; k < depth; k += 2) {
+    __m512bh right[dot_vectors];
+#pragma GCC unroll 4
+    for (int j = 0; j < dot_vectors; ++j) right[j] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(b + j * 64));
+#pragma GCC unroll 16
+    for (int i = 0; i < dot_rows; ++i) {
+      const auto left = reinterpret_cast<__m512bh>(_mm512_set1_epi32(a[i]));
+#pragma GCC unroll 4
+      for (int j = 0; j < dot_vectors; ++j) sum[i][j] = _mm512_dpbf16_ps(sum[i][j], left, right[j]);
+    }
+    a += dot_rows;
+    b += dot_columns * 4;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < dot_rows; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < dot_vectors; ++j) _mm512_storeu_ps(c + i * c_stride + j * 16, sum[i][j]);
+}
+
+void nothing() {}
 
 }  // namespace
 
-extern const GemmKernels amx_gemm_kernels;  // see dispatch_gemm.cpp
+extern const GemmKernels amx_gemm_kernels, dot_gemm_kernels;  // see dispatch_gemm.cpp
+const GemmKernels dot_gemm_kernels = {
+    .name = "AVX512-BF16 vectors",
+    .tile_rows = dot_rows,
+    .tile_columns = dot_columns,
+    .depth_unit = 2,
+    .depth_block = 512,
+    .packed_size = sizeof(bfloat16),
+    .packs_bf16 = true,
+    .enter = nothing,
+    .leave = nothing,
+    .pack_a = pack_dots<dot_rows>,
+    .pack_b = pack_dots<dot_columns>,
+    .multiply = multiply_dots,
+};
 const GemmKernels amx_gemm_kernels = {
-    .name = "bf16 AMX tiles",
-    .tile_rows = 2 * tile,
-    .tile_columns = 2 * tile,
+    .name = "AMX tiles",
+    .tile_rows = 2 * tile_width,
+    .tile_columns = 2 * tile_width,
     .depth_unit = step,
     .depth_block = 1024,
     .packed_size = sizeof(bfloat16),
     .packs_bf16 = true,
     .enter = enter,
     .leave = leave,
-    .pack_a = pack_a,
-    .pack_b = pack_b,
-    .multiply = multiply,
+    .pack_a = pack_tiles_a,
+    .pack_b = pack_tiles_b,
+    .multiply = multiply_tiles,
 };
 
 }  // namespace temper::cpu

@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "kernels/cpu/isa_table.h"
+#include "kernels/host_device.h"
 #include "kernels/operations.h"
 
 namespace temper::cpu {
@@ -117,7 +118,11 @@ struct CrossEntropyRows {
 };
 
 struct CrossEntropyKernels {
-  void (*rows)(const CrossEntropyRows& arguments, std::int64_t first_row, std::int64_t last_row);
+  /// `scratch` has room for a row and a number for each of its blocks.
+  void (*rows)(const CrossEntropyRows& arguments, std::int64_t first_row, std::int64_t last_row, float* scratch);
+  std::int64_t block;
+
+  std::int64_t scratch_floats(std::int64_t vocab_size) const { return vocab_size + ceil_div(vocab_size, block); }
 };
 
 TEMPER_ISA_TABLE(CrossEntropyKernels, cross_entropy_kernels)

@@ -9,7 +9,7 @@ namespace {
 
 template <typename From, typename To>
 void convert(const From* from, To* to, std::int64_t count) {
-  for_registers(count, [&](std::int64_t i, auto part, int) { store(to + i, load(from + i, part), part); });
+  for_registers(count, [&](std::int64_t i, auto part, int) { store_exactly(to + i, load(from + i, part), part); });
 }
 
 template <typename T>

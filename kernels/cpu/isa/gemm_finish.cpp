@@ -3,37 +3,9 @@
 #include "kernels/cpu/isa/gelu.h"
 #include "kernels/cpu/isa/vector.h"
 
-#if defined(__AVX512BF16__)
-#include <immintrin.h>
-#endif
-
 namespace temper::cpu::TEMPER_ISA {
 
 namespace {
-
-inline void put(float* to, Floats value) { store(to, value, AllLanes{}); }
-
-inline void put(bfloat16* to, Floats value) {
-#if defined(__AVX512BF16__)
-  // One instruction instead of nine. It differs from narrow() below 1.2e-38, where it gives 0.
-  const auto half = _mm512_cvtneps_pbh((__m512)value);
-  __builtin_memcpy(to, &half, sizeof(half));
-#else
-  store(to, value, AllLanes{});
-#endif
-}
-
-template <typename T>
-inline void put(T* to, Floats value, FirstLanes part) {
-  T whole[lanes];
-  put(whole, value);
-  __builtin_memcpy(to, whole, static_cast<std::size_t>(part.count) * sizeof(T));
-}
-
-template <typename T>
-inline void put(T* to, Floats value, AllLanes) {
-  put(to, value);
-}
 
 // Calls body(offset in the tile, offset in memory, column, lanes there) for every register of a block.
 template <typename Body>
@@ -63,7 +35,7 @@ void finish_block(const Finish& finish, float* c, std::int64_t c_stride, int row
     case Finish::Kind::store:
       if (added == nullptr) {
         for_block(c_stride, finish.stride, rows, columns, [&](std::int64_t from, std::int64_t at, int column, auto there) {
-          put(out + at, plus_bias(load(c + from, AllLanes{}), column, there), there);
+          store(out + at, plus_bias(load(c + from, AllLanes{}), column, there), there);
         });
         return;
       }
@@ -73,7 +45,7 @@ void finish_block(const Finish& finish, float* c, std::int64_t c_stride, int row
     case Finish::Kind::gelu:
       change([&](Floats v, std::int64_t at, int column, auto there) {
         const Floats z = plus_bias(v, column, there);
-        put(pre + at, z, there);
+        store(pre + at, z, there);
         return gelu(z);
       });
       break;
@@ -85,7 +57,7 @@ void finish_block(const Finish& finish, float* c, std::int64_t c_stride, int row
       break;
   }
   for_block(c_stride, finish.stride, rows, columns,
-            [&](std::int64_t from, std::int64_t at, int, auto there) { put(out + at, load(c + from, AllLanes{}), there); });
+            [&](std::int64_t from, std::int64_t at, int, auto there) { store(out + at, load(c + from, AllLanes{}), there); });
 }
 
 void finish_any(const Finish& finish, float* c, std::int64_t c_stride, int rows, int columns) {

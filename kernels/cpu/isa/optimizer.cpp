@@ -62,7 +62,7 @@ __attribute__((flatten)) void update_elements(const ElementUpdate<Rule>& given, 
 
   if (buffers.low_precision == nullptr) return;
   bfloat16* const low_precision = buffers.low_precision + offset;
-  for_registers(count, [&](std::int64_t i, auto part, int) { store(low_precision + i, load(master + i, part), part); });
+  for_registers(count, [&](std::int64_t i, auto part, int) { store_exactly(low_precision + i, load(master + i, part), part); });
 }
 
 template <typename Rule, std::size_t... State>
@@ -113,7 +113,7 @@ void step(const LinearStep& step, float* weights, const float* directions, bfloa
   for_registers(count, [&](std::int64_t i, auto part, int) {
     const Floats weight = keep * load(weights + i, part) + add * load(directions + i, part) + shift;
     store(weights + i, weight, part);
-    if (low_precision != nullptr) store(low_precision + i, weight, part);
+    if (low_precision != nullptr) store_exactly(low_precision + i, weight, part);
   });
 }
 

@@ -90,18 +90,18 @@ inline __m512i load_row(const float* from, int count) {
 
 using Tile = __m512i[16];
 
-/// Depth steps k .. k + 31 of the strip's vectors, each vector's steps in one row.
-template <typename T>
-inline void load_rows(const Strip& strip, std::int64_t k, Tile (&group)[2]) {
+/// Depth steps k .. k + 31 of the strip's first 16 x groups vectors, each vector's steps in one row.
+template <int groups, typename T>
+inline void load_rows(const Strip& strip, std::int64_t k, Tile (&group)[groups]) {
   const T* source = static_cast<const T*>(strip.data) + k;
   const int depth = static_cast<int>(strip.depth - k < step ? strip.depth - k : step);
-  for (int i = 0; i < 2 * tile_width; ++i)
+  for (int i = 0; i < groups * tile_width; ++i)
     group[i / tile_width][i % tile_width] = i < strip.count ? load_row(source + i * strip.stride, depth) : _mm512_setzero_si512();
 }
 
 /// The same from a matrix whose columns are the vectors; row p gets steps k + 2p and k + 2p + 1 of 16 vectors in pairs.
-template <typename T>
-inline void load_pairs(const Strip& strip, std::int64_t k, Tile (&group)[2]) {
+template <int groups, typename T>
+inline void load_pairs(const Strip& strip, std::int64_t k, Tile (&group)[groups]) {
   const T* source = static_cast<const T*>(strip.data) + k * strip.stride;
   const std::int64_t depth = strip.depth - k;
   const __m512i first_half = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0);
@@ -114,32 +114,36 @@ inline void load_pairs(const Strip& strip, std::int64_t k, Tile (&group)[2]) {
     const __m512i low = _mm512_unpacklo_epi16(even, odd);
     const __m512i high = _mm512_unpackhi_epi16(even, odd);
     group[0][p] = _mm512_permutex2var_epi64(low, first_half, high);
-    group[1][p] = _mm512_permutex2var_epi64(low, second_half, high);
+    if constexpr (groups > 1) group[1][p] = _mm512_permutex2var_epi64(low, second_half, high);
   }
 }
 
 /// Calls store(k, g, rows) for steps k .. k + 31 of the strip's vectors 16 g .. 16 g + 15: a vector's steps in each row or, where
 /// `pairs` asks for it, a pair of all vectors.
-template <typename Store>
-void pack(const Strip& strip, bool pairs, const Store& store) {
+template <int groups, typename T, typename Store>
+void pack_of(const Strip& strip, bool pairs, const Store& store) {
   for (std::int64_t k = 0; k < strip.depth; k += step) {
-    Tile group[2];
-    if (strip.dtype == DType::bf16)
-      strip.depth_contiguous ? load_rows<bfloat16>(strip, k, group) : load_pairs<bfloat16>(strip, k, group);
-    else
-      strip.depth_contiguous ? load_rows<float>(strip, k, group) : load_pairs<float>(strip, k, group);
-    for (int g = 0; g < 2; ++g) {
+    Tile group[groups];
+    strip.depth_contiguous ? load_rows<groups, T>(strip, k, group) : load_pairs<groups, T>(strip, k, group);
+    for (int g = 0; g < groups; ++g) {
       if (strip.depth_contiguous == pairs) transpose(group[g]);
       store(k, g, group[g]);
     }
   }
+}
+template <int groups, typename Store>
+void pack(const Strip& strip, bool pairs, const Store& store) {
+  if (strip.dtype == DType::bf16)
+    pack_of<groups, bfloat16>(strip, pairs, store);
+  else
+    pack_of<groups, float>(strip, pairs, store);
 }
 
 // ---- AMX ----------------------------------------------------------------------------------------------------------------
 
 void pack_tiles(const Strip& strip, bool pairs, void* panel) {
   char* to = static_cast<char*>(panel);
-  pack(strip, pairs, [&](std::int64_t, int, const Tile& rows) {
+  pack<2>(strip, pairs, [&](std::int64_t, int, const Tile& rows) {
     for (int i = 0; i < tile_width; ++i, to += 64) _mm512_store_si512(to, rows[i]);
   });
 }
@@ -188,9 +192,8 @@ constexpr int dot_rows = 12, dot_vectors = 2, dot_columns = dot_vectors * 16;
 
 template <int width>
 void pack_dots(const Strip& strip, void* panel) {
-  pack(strip, true, [&](std::int64_t k, int g, const Tile& pairs) {
+  pack<(width + 15) / 16>(strip, true, [&](std::int64_t k, int g, const Tile& pairs) {
     const int vectors = width - g * 16 < 16 ? width - g * 16 : 16;
-    if (vectors <= 0) return;
     const auto there = static_cast<__mmask16>((1u << vectors) - 1u);
     std::int32_t* to = static_cast<std::int32_t*>(panel) + k / 2 * width + g * 16;
     for (std::int64_t p = 0; p < tile_width && k + 2 * p < strip.depth; ++p, to += width)

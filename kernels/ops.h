@@ -170,7 +170,7 @@ class NamedRange {
   Ops& ops_;
 };
 
-/// The default backend: vector and AMX kernels, OpenMP loops.
+/// The default backend: vectors, bf16 products on AMX tiles or with AVX512-BF16, OpenMP loops.
 std::unique_ptr<Ops> make_cpu_ops();
 
 /// True when this build and this machine can run the CUDA backend; otherwise `reason` says what is missing.

@@ -65,7 +65,7 @@ std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision, const
 DeviceChoice parse_device(const std::string& text);
 Precision parse_precision(const std::string& text);
 
-/// "cpu: Intel Xeon, avx512, AMX bf16, 2 threads"
+/// "cpu: Intel Xeon, amx, matmuls: f32 vectors, bf16 AMX tiles, 2 threads"
 std::string describe_device(const DeviceInfo& info);
 
 /// The folder with config.json and model.safetensors: `path` itself, or the newest intact checkpoint of the run directory `path`.

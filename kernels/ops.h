@@ -186,11 +186,11 @@ inline constexpr std::array fast_ways = {
     FastWay{"linear_backward_input", "GELU's gradient in the product"},
     FastWay{"linear_backward_weight", "bias gradient in the product"},
     FastWay{"attention_forward", "attention in tiles"},
-    FastWay{"attention_backward", "attention's gradient in tiles"},
     FastWay{"attention_backward", "attention's gradient in one pass"},
+    FastWay{"attention_backward", "attention's gradient in tiles"},
 };
 /// Places in fast_ways.
-enum class Fast : std::uint8_t { gelu, residual, gelu_gradient, bias_gradient, attention, attention_gradient, attention_one_pass };
+enum class Fast : std::uint8_t { gelu, residual, gelu_gradient, bias_gradient, attention, attention_one_pass, attention_gradient };
 
 struct CudaOptions {
   /// A file that remembers what was fastest on this GPU: for each shape of a product which of the library's algorithms, and whether

@@ -195,6 +195,10 @@ void add_linear_cases(std::vector<OpCase>& cases, Size size, const Dimensions& d
     cases.push_back(backward_weight(s, true, Write::overwrite));
     cases.push_back(backward_weight(s, true, Write::accumulate));
   }
+  const Sizes whole = {72, 136, 40};  // of whole 16-byte vectors, which the library's epilogues ask for
+  cases.push_back(forward(whole, Epilogue::bias_gelu, true));
+  cases.push_back(backward_input(whole, true));
+  cases.push_back(backward_weight(whole, true, Write::overwrite));
   cases.push_back(forward({33, 45, 71}, Epilogue::bias_gelu, false));
   cases.push_back(forward({33, 45, 71}, Epilogue::none, false, true));
   cases.push_back(forward({131, 136, 72}, Epilogue::bias, true, true));  // whole 16-byte vectors

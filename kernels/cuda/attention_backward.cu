@@ -244,11 +244,11 @@ void backward_tiles(ConstTensorView dout, ConstTensorView qkv, ConstTensorView o
     const int blocks = extents.pairs * ceil_div(extents.positions, tuning.rows());
     return LaunchShape{dim3(static_cast<unsigned>(blocks)), dim3(static_cast<unsigned>(tuning.threads())), shared_bytes};
   };
-  launch("attention_backward dQ", query_gradient_kernel<D>, shape(query_gradient_tuning<D>, query_gradient_shared_bytes<D>), stream,
-         dout.as<bfloat16>(), qkv.as<bfloat16>(), out.as<bfloat16>(), lse.as<float>(), extents, extents.scale(),
-         dqkv.as<bfloat16>(), statistics);
-  launch("attention_backward dK dV", key_gradient_kernel<D>, shape(key_gradient_tuning<D>, key_gradient_shared_bytes<D>), stream,
-         dout.as<bfloat16>(), qkv.as<bfloat16>(), statistics, extents, extents.scale(), dqkv.as<bfloat16>());
+  launch("attention_backward dQ in tiles", query_gradient_kernel<D>,
+         shape(query_gradient_tuning<D>, query_gradient_shared_bytes<D>), stream, dout.as<bfloat16>(), qkv.as<bfloat16>(),
+         out.as<bfloat16>(), lse.as<float>(), extents, extents.scale(), dqkv.as<bfloat16>(), statistics);
+  launch("attention_backward dK dV in tiles", key_gradient_kernel<D>, shape(key_gradient_tuning<D>, key_gradient_shared_bytes<D>),
+         stream, dout.as<bfloat16>(), qkv.as<bfloat16>(), statistics, extents, extents.scale(), dqkv.as<bfloat16>());
 }
 
 }  // namespace

@@ -141,7 +141,7 @@ __global__ void __launch_bounds__(forward_tuning<D>.threads(), forward_tuning<D>
 template <int D>
 void forward_tiles(ConstTensorView qkv, const AttentionExtents& extents, TensorView out, TensorView lse, Stream& stream) {
   const int blocks = extents.pairs * ceil_div(extents.positions, forward_tuning<D>.rows());
-  launch("attention_forward", forward_tiles_kernel<D>,
+  launch("attention_forward in tiles", forward_tiles_kernel<D>,
          {dim3(static_cast<unsigned>(blocks)), dim3(forward_tuning<D>.threads()), forward_shared_bytes<D>}, stream,
          qkv.as<bfloat16>(), extents, extents.scale(), out.as<bfloat16>(), lse.as<float>());
 }

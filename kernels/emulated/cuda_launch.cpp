@@ -2,16 +2,54 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <map>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "kernels/emulated/audit/observer.h"
 #include "kernels/emulated/gpu.h"
+#include "kernels/emulated/plant.h"
 #include "kernels/emulated/profiler.h"
 
 using namespace temper::emulated;
 
 namespace temper::emulated {
+
+namespace {
+
+std::map<std::string, Planted>& planted() {  // before main(), too
+  static std::map<std::string, Planted> all;
+  return all;
+}
+
+/// What is left of a kernel's body where something is planted.
+std::function<void()> as_planted(const std::string& kernel, std::function<void()> body) {
+  const auto found = planted().find(kernel);
+  if (found == planted().end()) return body;
+  switch (found->second) {
+    case Planted::crash:
+      std::signal(SIGSEGV, SIG_DFL);
+      std::raise(SIGSEGV);
+      break;
+    case Planted::hang:
+      while (true) std::this_thread::sleep_for(std::chrono::hours(1));
+    case Planted::sticky:
+      throw KernelFault("kernel " + kernel + ": planted");
+    case Planted::wrong:
+      break;
+  }
+  return [body = std::move(body)] {
+    const Index3 block = current_thread().block->index();
+    if (block.x + block.y + block.z > 0) body();
+  };
+}
+
+}  // namespace
+
+void plant(const std::string& kernel, Planted how) { planted()[kernel] = how; }
 
 cudaError_t queue_kernel(const cudaLaunchConfig_t& config, const void* function, std::function<void()> body) {
   return on(config.stream, [&](Gpu::Lock&) {
@@ -36,7 +74,7 @@ cudaError_t queue_kernel(const cudaLaunchConfig_t& config, const void* function,
     // What a kernel declares is known only when one of its blocks has run.
     config.stream->push({[&gpu, &facts, function, name, grid, block, dynamic, asked, body = std::move(body)] {
       if (audit::Observer* const audit = audit::linked()) audit->launch_begins({name, function, grid, block, dynamic});
-      const std::size_t declared = gpu.grids.run(name, grid, block, dynamic, body);
+      const std::size_t declared = gpu.grids.run(name, grid, block, dynamic, as_planted(name, body));
       {
         const Gpu::Lock lock(gpu.mutex);
         facts.declared_bytes = std::max(declared, facts.declared_bytes.value_or(0));  // not every block needs to come there

@@ -114,6 +114,14 @@ std::string ChoiceCache::keep(const std::string& name, const std::string& value)
   return choices_.at(key(name));
 }
 
+void ChoiceCache::put(const std::string& name, const std::string& value) {
+  FileContents contents = read(path_);
+  contents.choices.merge(choices_);
+  contents.choices.insert_or_assign(key(name), field(value));
+  choices_ = std::move(contents.choices);
+  if (!path_.empty() && contents.replaceable) write(path_, choices_);
+}
+
 std::string ChoiceCache::text() const {
   std::string text;
   for (const auto& [key, value] : taken_) text += line_of(key, value);

@@ -25,6 +25,9 @@ class ChoiceCache {
   /// replaced as a whole, with what it holds of other machines. Where it cannot be written, the choice stands for this process.
   std::string keep(const std::string& name, const std::string& value);
 
+  /// Keeps `value` whatever the file has, but never in the place of a file that is no cache.
+  void put(const std::string& name, const std::string& value);
+
   /// The lines of all choices that find() and keep() returned, and of those that fix() was given.
   std::string text() const;
   /// From now on these are the choices, and there are no others. Where none of them is of this machine it returns false and

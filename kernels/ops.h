@@ -203,6 +203,9 @@ struct CudaOptions {
   std::int64_t device = 0;
 };
 
+/// What make_cuda_ops(options) would work on, and with which library; nothing is taken of the GPU. Throws as that does.
+DeviceInfo cuda_device(const CudaOptions& options = {});
+
 /// Throws Unsupported with the reason when there is no GPU, or none that can do what is asked.
 std::unique_ptr<Ops> make_cuda_ops(const CudaOptions& options = {});
 

@@ -85,29 +85,49 @@ bool gpu_is_there(std::string* reason) {
   return true;
 }
 
-Device::Device(CudaOptions options) : options_(std::move(options)) {
+namespace {
+
+int ordinal_of(const CudaOptions& options) {
   std::string reason;
   if (!gpu_is_there(&reason)) throw Unsupported(reason);
   int devices = 0;
   check(cudaGetDeviceCount(&devices), "cudaGetDeviceCount");
-  ordinal_ = static_cast<int>(options_.device % devices);
-  make_current();
+  return static_cast<int>(options.device % devices);
+}
+
+cudaDeviceProp properties_of(int ordinal) {
   cudaDeviceProp properties{};
-  check(cudaGetDeviceProperties(&properties, ordinal_), "cudaGetDeviceProperties");
+  check(cudaGetDeviceProperties(&properties, ordinal), "cudaGetDeviceProperties");
+  return properties;
+}
+
+}  // namespace
+
+DeviceInfo gpu_info(const CudaOptions& options) {
+  const cudaDeviceProp properties = properties_of(ordinal_of(options));
+  DeviceInfo info;
   int runtime = 0, driver = 0;
   check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
   check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
   const auto version = [](int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); };
-  info_.backend = backend_name;
-  info_.name = properties.name;
-  info_.features = "compute capability " + std::to_string(properties.major) + "." + std::to_string(properties.minor) + ", CUDA " +
-                   version(runtime) + ", driver for CUDA " + version(driver);
-  info_.threads = properties.multiProcessorCount;
-  info_.bf16 = properties.major >= 8;
-  info_.tf32 = options_.tf32;
-  if (options_.tf32 && properties.major < 8) throw Unsupported(info_.name + " has no TF32 (compute capability 8.0 and newer have)");
-  info_.memory = properties.totalGlobalMem;
-  shared_bytes_per_block_ = properties.sharedMemPerBlockOptin;
+  info.backend = backend_name;
+  info.name = properties.name;
+  info.features = "compute capability " + std::to_string(properties.major) + "." + std::to_string(properties.minor) + ", CUDA " +
+                  version(runtime) + ", driver for CUDA " + version(driver);
+  info.threads = properties.multiProcessorCount;
+  info.bf16 = properties.major >= 8;
+  info.tf32 = options.tf32;
+  if (options.tf32 && properties.major < 8) throw Unsupported(info.name + " has no TF32 (compute capability 8.0 and newer have)");
+  info.memory = properties.totalGlobalMem;
+  return info;
+}
+
+Device::Device(CudaOptions options)
+    : ordinal_(ordinal_of(options)),
+      info_(gpu_info(options)),
+      shared_bytes_per_block_(properties_of(ordinal_).sharedMemPerBlockOptin),
+      options_(std::move(options)) {
+  make_current();
 }
 
 void Device::make_current() const { check(cudaSetDevice(ordinal_), "cudaSetDevice"); }

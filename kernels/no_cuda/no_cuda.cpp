@@ -13,6 +13,8 @@ bool cuda_available(std::string* reason) {
   return false;
 }
 
+DeviceInfo cuda_device(const CudaOptions& /*options*/) { throw Unsupported(why); }
+
 std::unique_ptr<Ops> make_cuda_ops(const CudaOptions& /*options*/) { throw Unsupported(why); }
 
 void* cuda_stream(Ops& /*ops*/) { return nullptr; }

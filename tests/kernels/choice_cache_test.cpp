@@ -73,6 +73,26 @@ TEST_F(ChoiceCacheTest, TheFirstChoiceStands) {
   EXPECT_EQ(ChoiceCache(path_, gpu).find("another"), algorithm(3));
 }
 
+TEST_F(ChoiceCacheTest, WhatIsPutStandsInItsPlace) {
+  ChoiceCache(path_, "another GPU").keep(product, algorithm(1));
+  ChoiceCache cache(path_, gpu);
+  cache.keep(product, algorithm(2));
+  ChoiceCache(path_, gpu).put(product, algorithm(3));
+  EXPECT_EQ(ChoiceCache(path_, gpu).find(product), algorithm(3));
+  cache.put(product, algorithm(4));
+  EXPECT_EQ(cache.find(product), algorithm(4));
+  EXPECT_EQ(ChoiceCache(path_, gpu).find(product), algorithm(4));
+  EXPECT_EQ(ChoiceCache(path_, "another GPU").find(product), algorithm(1));
+
+  write("somebody else's\n");
+  cache.put(product, algorithm(5));
+  EXPECT_EQ(cache.find(product), algorithm(5));
+  EXPECT_EQ(contents(), "somebody else's\n");
+  ChoiceCache nowhere("", gpu);
+  nowhere.put(product, algorithm(6));
+  EXPECT_EQ(nowhere.find(product), algorithm(6));
+}
+
 TEST_F(ChoiceCacheTest, ADamagedByteCostsNoMoreThanItsLine) {
   ChoiceCache cache(path_, gpu);
   cache.keep("first", algorithm(1));

@@ -81,10 +81,13 @@ class Event {
 
 /// Whether there is a GPU that can run these kernels; otherwise `reason` says what is missing.
 bool gpu_is_there(std::string* reason);
+/// The GPU that `options` name, of which nothing is taken. Throws Unsupported with the reason when there is none, or it cannot do
+/// what they ask for.
+DeviceInfo gpu_info(const CudaOptions& options);
 
 class Device {
  public:
-  /// The GPU that `options` name. Throws Unsupported with the reason when there is none, or it cannot do what they ask for.
+  /// That of gpu_info().
   explicit Device(CudaOptions options = {});
 
   /// CUDA works on the GPU that the calling thread chose last, which another Device may have done, or on the first one.

@@ -44,7 +44,7 @@ void add_workload(CLI::App& command, Arguments& arguments, std::string& model, s
 
 void run_step(StepArguments arguments) {
   arguments.settings.precision = parse_precision(arguments.precision);
-  const std::unique_ptr<Ops> ops = open_device(parse_device(arguments.device), arguments.settings.precision);
+  const std::unique_ptr<Ops> ops = open_device(parse_device(arguments.device), arguments.settings.precision, DeviceUse::training);
   const StepBenchResult result = bench_step(arguments.settings, *ops);
   if (!arguments.json.empty()) write_file_atomically(arguments.json, to_json(result, commit));
   write_output(to_text(result));
@@ -65,7 +65,7 @@ void run_kernels(KernelArguments arguments) {
   settings.precision = parse_precision(arguments.precision);
   settings.dimensions = dimensions_of(named_model(settings.model, arguments.context), arguments.batch, arguments.context);
   choose_cases(settings.dimensions, settings.ops);  // a wrong name is said before a device is opened
-  const std::unique_ptr<Ops> ops = open_device(parse_device(arguments.device), settings.precision);
+  const std::unique_ptr<Ops> ops = open_device(parse_device(arguments.device), settings.precision, DeviceUse::training);
   Progress progress(1, 1);
   // Each case is in the file as soon as it was measured: whatever ends this process leaves what it has.
   const auto on_case = [&](const std::string& name, double share, const KernelBenchResult& so_far) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/device_check.h"
 #include "config/run_config.h"
 #include "distributed/launch.h"
 #include "io/error.h"
@@ -58,8 +59,9 @@ int within_processors(int threads, const char* asked);
 /// The device a configuration asks for, and the threads of the host. `automatic` takes a GPU where there is one; `temper doctor`
 /// says why there is none.
 /// precision bf16 or tf32 is refused (Error(ExitCode::usage)) where the device has no instructions for it. Each rank of
-/// a launch gets a GPU of its host, and rank 0 alone chooses by time.
-std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision, const Launch& launch = {});
+/// a launch gets a GPU of its host, and rank 0 alone chooses by time. A GPU is checked before it is opened (cli/device_check.h).
+std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision, DeviceUse use,
+                                 DeviceCheck check = DeviceCheck::automatic, const Launch& launch = {});
 
 /// "cpu", "cuda", "auto" and "fp32", "bf16", "tf32" as options of commands that have no configuration file.
 DeviceChoice parse_device(const std::string& text);
@@ -79,19 +81,18 @@ Tokenizer open_tokenizer(const std::string& named, const std::filesystem::path& 
 /// Weights for inference, loaded from such a folder.
 Weights open_weights(const std::filesystem::path& folder, Precision precision, Ops& ops, DeviceMemory& memory);
 
-// On which GPUs scripts/gpu_check.sh found nothing wrong: a line each in a file of the user's cache folder, beside the algorithm
-// cache. The script has `temper doctor --gpu-checked` write it; `temper doctor` says what it finds.
+// What was found of GPUs stands in the file of choices, under a key of its own.
 
-/// All that a check holds for: the GPU with its CUDA versions, the driver and the build of temper. One line.
+/// All that a check holds for: the GPU with its CUDA versions, the driver and the build of temper.
 std::string gpu_check_key(const DeviceInfo& gpu, const std::string& driver, const std::string& build);
 
 /// What the driver calls itself; empty where it does not say.
 std::string nvidia_driver();
 
-/// `path` empty, a file that is not there, cannot be read or is none of ours: not recorded.
+/// Whether scripts/gpu_check.sh found nothing wrong there: `temper doctor --gpu-checked` has it kept, `temper doctor` says it.
 bool gpu_check_recorded(const std::string& path, const std::string& key);
 
-/// Adds the line unless it is there. Error(ExitCode::io) where it cannot be written.
+/// Error(ExitCode::io) where it cannot be written.
 void record_gpu_check(const std::string& path, const std::string& key);
 
 }  // namespace temper

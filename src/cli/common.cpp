@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "cli/commands.h"
+#include "cli/device_check.h"
 #include "data/shard_sidecar.h"
 #include "data/tokenizer.h"
 #include "io/text.h"
@@ -62,7 +63,7 @@ int within_processors(int threads, const char* asked) {
   return most;
 }
 
-std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision, const Launch& launch) {
+std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision, DeviceUse use, DeviceCheck check, const Launch& launch) {
   start_threads(within_processors(asked_threads(), "OMP_NUM_THREADS"));
   std::string reason;
   const bool on_gpu = choice == DeviceChoice::cuda || (choice == DeviceChoice::automatic && cuda_available(&reason));
@@ -71,6 +72,7 @@ std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision, const
                 "device=cuda: " + reason + "; use device=cpu, or device=auto to take a GPU only where there is one");
   if (choice == DeviceChoice::automatic && !on_gpu) std::fprintf(stderr, "device=auto: using the CPU (%s)\n", reason.c_str());
   std::unique_ptr<Ops> ops = on_gpu ? make_cuda_ops({.choices_file = launch.rank == 0 ? choices_file() : "",
+                                                     .without = bad_ways({precision, launch.local_rank}, use, check),
                                                      .tf32 = precision == Precision::tf32,
                                                      .device = launch.local_rank})
                                     : make_cpu_ops();

@@ -8,6 +8,7 @@
 
 #include "bench/kernel_bench.h"
 #include "cli/commands.h"
+#include "cli/device_check.h"
 #include "distributed/communicator.h"
 #include "io/file.h"
 #include "io/text.h"
@@ -17,19 +18,7 @@ namespace temper {
 
 namespace {
 
-constexpr std::size_t largest_file = std::size_t{1} << 20;  // thousands of checks
-constexpr const char* first_line = "temper gpu checks 1\n";
-
-// The file's lines, each with its end; only the first one where there is no such file yet.
-std::string recorded(const std::string& path) {
-  try {
-    std::string text = read_file(path, largest_file);
-    text.resize(text.rfind('\n') + 1);  // a line that was cut off is none
-    return text.starts_with(first_line) ? text : first_line;
-  } catch (const Error&) {
-    return first_line;
-  }
-}
+constexpr const char* whole_check = "scripts/gpu_check.sh";
 
 std::string rates(const char* source, double bf16, double f32, double bytes) {
   return fmt::format("peak ({}): bf16 {:.1f} TFLOP/s, fp32 {:.1f} TFLOP/s, memory {:.2f} TB/s", source, bf16 / 1e12, f32 / 1e12,
@@ -38,18 +27,32 @@ std::string rates(const char* source, double bf16, double f32, double bytes) {
 
 // What a GPU can do at best: as its maker says, or measured; never guessed from its properties.
 std::string peak_of_gpu(Ops& gpu) {
-  if (const std::optional<DevicePeak> peak = published_peak(gpu.device()))
+  if (const std::optional<DevicePeak> peak = published_peak(cuda_device()))
     return rates("data sheet", peak->bf16_flops_per_second, peak->f32_flops_per_second, peak->bytes_per_second);
   const Ceilings bf16 = bench_ceilings(Precision::bf16, gpu);
   const Ceilings f32 = bench_ceilings(Precision::fp32, gpu);
   return rates("measured now, this GPU is not in the table", bf16.flops_per_second, f32.flops_per_second, bf16.bytes_per_second);
 }
 
-void remember_gpu_check() {
+struct DoctorArguments {
+  bool gpu_checked = false, check = false;
+  std::string precision;
+  std::int64_t gpu = 0;
+  std::vector<std::string> operations;
+  std::vector<std::size_t> without;
+};
+
+void need_gpu(const char* option) {
   std::string reason;
-  if (!cuda_available(&reason)) throw Error(ExitCode::usage, "--gpu-checked: " + reason);
-  const std::unique_ptr<Ops> gpu = make_cuda_ops({choices_file()});
-  record_gpu_check(cache_file("gpu_checks"), gpu_check_key(gpu->device(), nvidia_driver(), version_and_build));
+  if (!cuda_available(&reason)) throw Error(ExitCode::usage, std::string(option) + ": " + reason);
+}
+
+std::string machine_key(const DeviceInfo& gpu) { return gpu_check_key(gpu, nvidia_driver(), version_and_build); }
+
+void check_each_precision(const DoctorArguments& arguments) {
+  need_gpu("--check");
+  if (!arguments.precision.empty()) return check_gpu_now({parse_precision(arguments.precision), arguments.gpu});
+  for (const Precision each : {Precision::fp32, Precision::tf32, Precision::bf16}) check_gpu_now({each, arguments.gpu});
 }
 
 std::string report() {
@@ -62,14 +65,14 @@ std::string report() {
   text += fmt::format("            {}\n            memory {}\n", info.features, format_bytes(info.memory));
   text += fmt::format("            precision bf16: {}\n", info.bf16 ? "yes" : "no, this processor has neither AMX nor AVX512-BF16");
   if (cuda) {
-    const std::unique_ptr<Ops> gpu = make_cuda_ops({choices_file()});
+    const std::unique_ptr<Ops> gpu = make_cuda_ops({.choices_file = choices_file()});
     text += fmt::format("cuda        {}, {} multiprocessors\n", gpu->device().name, gpu->device().threads);
     text += fmt::format("            {}\n            memory {}\n", gpu->device().features, format_bytes(gpu->device().memory));
     text += fmt::format("            {}\n", peak_of_gpu(*gpu));
-    const bool checked =
-        gpu_check_recorded(cache_file("gpu_checks"), gpu_check_key(gpu->device(), nvidia_driver(), version_and_build));
-    text += checked ? "            scripts/gpu_check.sh found nothing wrong with this build here\n"
-                    : "            this build has not been checked on this GPU and driver: run scripts/gpu_check.sh\n";
+    text += known_of_gpu(0);
+    text += gpu_check_recorded(choices_file(), machine_key(cuda_device()))
+                ? "            scripts/gpu_check.sh found nothing wrong with this build here\n"
+                : "            scripts/gpu_check.sh, which looks closer, has not been run with this build here\n";
   } else {
     text += "cuda        not available: " + reason + "\n";
   }
@@ -82,9 +85,7 @@ std::string report() {
 }  // namespace
 
 std::string gpu_check_key(const DeviceInfo& gpu, const std::string& driver, const std::string& build) {
-  std::string key = gpu.name + "; " + gpu.features + "; " + driver + "; " + build;
-  std::replace(key.begin(), key.end(), '\n', ' ');
-  return key;
+  return gpu.name + "; " + gpu.features + "; " + driver + "; " + build;
 }
 
 std::string nvidia_driver() {
@@ -95,21 +96,42 @@ std::string nvidia_driver() {
 }
 
 bool gpu_check_recorded(const std::string& path, const std::string& key) {
-  return recorded(path).find("\n" + key + "\n") != std::string::npos;
+  return ChoiceCache(path, key).find(whole_check).has_value();
 }
 
 void record_gpu_check(const std::string& path, const std::string& key) {
   if (path.empty())
     throw Error(ExitCode::io,
                 "there is no cache folder to remember the check in: set HOME or XDG_CACHE_HOME to a folder that can be written");
-  if (!gpu_check_recorded(path, key)) write_file_atomically(path, recorded(path) + key + "\n");
+  ChoiceCache(path, key).put(whole_check, "nothing wrong");
+  if (!gpu_check_recorded(path, key))
+    throw Error(ExitCode::io, "{}: the check cannot be remembered there; it is no file of temper's, or cannot be written", path);
 }
 
 void add_doctor_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("doctor", "Say what this machine has and what temper will use");
-  auto checked = std::make_shared<bool>(false);
-  command->add_flag("--gpu-checked", *checked)->group("");  // scripts/gpu_check.sh, where it found nothing wrong
-  command->callback([checked] { *checked ? remember_gpu_check() : write_output(report()); });
+  auto arguments = std::make_shared<DoctorArguments>();
+  command->add_flag("--check", arguments->check,
+                    "Hold every operation of the GPU against a reference now; runs go by what is found");
+  command->add_option("--precision", arguments->precision, "With --check: fp32, bf16 or tf32 alone");
+  command->add_option("--gpu", arguments->gpu, "With --check: which of the GPUs")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command->add_flag("--gpu-checked", arguments->gpu_checked)->group("");  // scripts/gpu_check.sh, where it found nothing wrong
+  // What starts this program to check (cli/device_check.cpp).
+  command->add_option("--operation", arguments->operations)->group("");
+  command->add_option("--without", arguments->without)->group("")->check(CLI::Range(std::size_t{0}, fast_ways.size() - 1));
+  command->callback([arguments] {
+    if (!arguments->operations.empty()) {
+      std::vector<Fast> without;
+      for (const std::size_t way : arguments->without) without.push_back(static_cast<Fast>(way));
+      check_operations_here(arguments->operations, {parse_precision(arguments->precision), arguments->gpu}, without);
+    }
+    if (arguments->check) return check_each_precision(*arguments);
+    if (!arguments->gpu_checked) return write_output(report());
+    need_gpu("--gpu-checked");
+    record_gpu_check(choices_file(), machine_key(cuda_device()));
+  });
 }
 
 }  // namespace temper

@@ -52,7 +52,8 @@ void require_finite(double number, const char* what) {
 }
 
 void run(EvalArguments arguments) {
-  const std::unique_ptr<Ops> ops = open_device(parse_device(arguments.device), parse_precision(arguments.precision));
+  const std::unique_ptr<Ops> ops =
+      open_device(parse_device(arguments.device), parse_precision(arguments.precision), DeviceUse::inference);
   const std::filesystem::path folder = find_model_folder(arguments.checkpoint);
   ask_the_run(folder, arguments);
   if (arguments.data.empty() && arguments.hellaswag.empty())

@@ -71,7 +71,7 @@ void write_hugging_face(const ModelFiles& arguments, StagedFiles& staged, const 
 
 void import_model(const ModelFiles& arguments) {
   StagedFiles staged = stage_folder(arguments);
-  const std::unique_ptr<Ops> ops = open_device(DeviceChoice::cpu, Precision::fp32);
+  const std::unique_ptr<Ops> ops = open_device(DeviceChoice::cpu, Precision::fp32, DeviceUse::inference);
   DeviceMemory memory(ops.get());
   if (fs::is_directory(arguments.from)) {
     const Weights weights = open_weights(arguments.from, Precision::fp32, *ops, memory);
@@ -86,7 +86,7 @@ void import_model(const ModelFiles& arguments) {
 void export_model(const ModelFiles& arguments) {
   const bool as_folder = arguments.format == "huggingface";
   StagedFiles staged = as_folder ? stage_folder(arguments) : stage_file(arguments);
-  const std::unique_ptr<Ops> ops = open_device(DeviceChoice::cpu, Precision::fp32);
+  const std::unique_ptr<Ops> ops = open_device(DeviceChoice::cpu, Precision::fp32, DeviceUse::inference);
   DeviceMemory memory(ops.get());
   const fs::path folder = find_model_folder(arguments.from);
   const Weights weights = open_weights(folder, Precision::fp32, *ops, memory);

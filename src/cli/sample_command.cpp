@@ -53,7 +53,8 @@ CLI::Validator in_range(Number low, Number high) {
 }
 
 void run(const SampleArguments& arguments) {
-  const std::unique_ptr<Ops> ops = open_device(parse_device(arguments.device), parse_precision(arguments.precision));
+  const std::unique_ptr<Ops> ops =
+      open_device(parse_device(arguments.device), parse_precision(arguments.precision), DeviceUse::inference);
   const std::filesystem::path folder = find_model_folder(arguments.checkpoint);
   DeviceMemory memory(ops.get());
   const Weights weights = open_weights(folder, parse_precision(arguments.precision), *ops, memory);

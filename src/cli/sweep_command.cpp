@@ -113,7 +113,7 @@ class Needs {
  private:
   const Ops& device(const RunConfig& config) {
     std::unique_ptr<Ops>& ops = devices_[{config.device, config.precision}];
-    if (!ops) ops = open_device(config.device, config.precision);
+    if (!ops) ops = open_device(config.device, config.precision, DeviceUse::training, config.device_check);
     return *ops;
   }
 

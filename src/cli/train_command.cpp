@@ -108,7 +108,8 @@ void run(const TrainArguments& arguments, ExitCode& exit_code) {
   options.profiled = parse_profiled(arguments.profiled, total_steps(resolved(options.config)));
 
   const Launch launch = read_launch();
-  const std::unique_ptr<Ops> ops = open_device(options.config.device, options.config.precision, launch);
+  const std::unique_ptr<Ops> ops =
+      open_device(options.config.device, options.config.precision, DeviceUse::training, options.config.device_check, launch);
   if (options.profiled && ops->device().backend == "cpu")
     throw Error(ExitCode::usage,
                 "--profile-steps " + arguments.profiled +

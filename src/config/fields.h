@@ -84,6 +84,7 @@ struct Field {
   std::string_view group = {};  ///< of the fields of a group, which exclude one another, at most one is given
   std::vector<row::Instead> instead = {};
   Readers readers = {};
+  bool in_identity = true;
   Value as_before = {};  ///< the value at which runs are as they were before there was the key; null: it is as old as its section
 
   std::string_view section() const;  ///< "optimizer"; empty at the top level
@@ -107,6 +108,7 @@ inline void say(Field& field, const row::Instead& instead) { field.instead.push_
 inline void say(Field& field, row::FolderName) { std::get<TextKind>(field.kind).is_folder_name = true; }
 inline void say(Field& field, row::GlobFactors) { std::get<TextListKind>(field.kind).is_glob_factor = true; }
 inline void say(Field& field, const row::Either& group) { field.group = group.group; }
+inline void say(Field& field, row::NoIdentity) { field.in_identity = false; }
 inline void say(Field& field, row::OrIgnored) { field.readers.refuse_others = false; }
 inline void say(Field& field, const row::AsBefore& before) { field.as_before = before.value; }
 inline void say(Field& field, const row::AlsoCalled& other) { field.also_called = other.names; }

@@ -21,7 +21,7 @@ std::string table_to_json(const FieldTable& table, const std::any& root, const s
   Json json = Json::object();
   for (const Field& field : table.fields) {
     const Value value = field.read(root);
-    if (value.is_null() || (field.readers.read && !field.readers.read(whole))) continue;
+    if (!field.in_identity || value.is_null() || (field.readers.read && !field.readers.read(whole))) continue;
     Json& section = field.section().empty() ? json : json[std::string(field.section())];
     section[std::string(field.key())] = to_json(value);
   }

@@ -102,6 +102,10 @@ struct AsBefore {
 };
 inline AsBefore as_before(Value value) { return {std::move(value)}; }
 
+/// A row that says nothing of what is computed: it is no part of what tells a run from others.
+struct NoIdentity {};
+inline constexpr NoIdentity no_identity;
+
 }  // namespace row
 
 /// Whether `word` is one of the words of `text`.

@@ -15,6 +15,8 @@
 namespace temper {
 
 enum class DeviceChoice { automatic, cpu, cuda };
+/// When the operations of a GPU are held against a reference before a run.
+enum class DeviceCheck { automatic, always, off };
 enum class Precision {
   fp32,
   bf16,
@@ -247,6 +249,7 @@ struct RunConfig {
   std::string name = "run";
   std::uint64_t seed = 1337;
   DeviceChoice device = DeviceChoice::automatic;
+  DeviceCheck device_check = DeviceCheck::automatic;
   Precision precision = Precision::fp32;
   ModelConfig model;
   DataConfig data;
@@ -269,6 +272,10 @@ struct RunConfig {
     rows("seed", &Self::seed, ResumeClass::must_match, "starts every random number: initial weights, data order");
     rows("device", &Self::device, one_of({"auto", "cpu", "cuda"}), ResumeClass::topology,
          "where to compute; auto takes a GPU where this build and machine have one");
+    rows(
+        "device_check", &Self::device_check, one_of({"auto", "always", "off"}), no_identity, ResumeClass::free,
+        "when a GPU's operations are held against a reference before the run (docs/reliability.md): auto once for each GPU, driver "
+        "and version of temper, always before every run, or never");
     rows("precision", &Self::precision, also_called("dtype"), one_of({"fp32", "bf16", "tf32"}),
          "type of weights and activations in the matmuls; tf32 is fp32 whose matmuls a GPU computes from inputs rounded to 10 "
          "bits of mantissa; master weights, moments and accumulated gradients are fp32 always");

@@ -24,13 +24,13 @@ TEST(Options, DeviceAndPrecision) {
 }
 
 TEST(Options, Bf16OnlyWhereTheDeviceHasIt) {
-  const std::unique_ptr<Ops> ops = open_device(DeviceChoice::cpu, Precision::fp32);
+  const std::unique_ptr<Ops> ops = open_device(DeviceChoice::cpu, Precision::fp32, DeviceUse::training);
   EXPECT_EQ(ops->device().backend, "cpu");
   if (ops->device().bf16) {
-    EXPECT_NO_THROW(open_device(DeviceChoice::cpu, Precision::bf16));
+    EXPECT_NO_THROW(open_device(DeviceChoice::cpu, Precision::bf16, DeviceUse::training));
   } else {
     expect_error(ExitCode::usage, {"precision=bf16", "use precision=fp32"},
-                 [] { open_device(DeviceChoice::cpu, Precision::bf16); });
+                 [] { open_device(DeviceChoice::cpu, Precision::bf16, DeviceUse::training); });
   }
 }
 

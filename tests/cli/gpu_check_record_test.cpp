@@ -13,7 +13,7 @@ namespace {
 class GpuCheckRecord : public testing::Test {
  protected:
   TemporaryFolder folder;
-  std::string path = folder / "gpu_checks";
+  std::string path = folder / "gpu_choices";
   DeviceInfo gpu;
   std::string key;
 
@@ -35,21 +35,36 @@ TEST_F(GpuCheckRecord, HoldsForThisGpuDriverAndBuildAlone) {
   const std::string other = gpu_check_key(gpu, "NVRM 580.1", "temper 0.1.0, commit abc");
   EXPECT_FALSE(gpu_check_recorded(path, other));
   record_gpu_check(path, other);
+  const std::string both = read_file(path);
   record_gpu_check(path, key);  // once is enough
-  EXPECT_EQ(read_file(path), "temper gpu checks 1\n" + key + "\n" + other + "\n");
+  EXPECT_EQ(read_file(path), both);
+  EXPECT_TRUE(gpu_check_recorded(path, key));
+  EXPECT_TRUE(gpu_check_recorded(path, other));
 }
 
 TEST_F(GpuCheckRecord, DamagedFilesSayNothing) {
-  for (const std::string& text : {std::string(), "\n" + key + "\n", "temper gpu checks 1\n" + key, std::string(3 << 20, '\n')}) {
+  record_gpu_check(path, key);
+  const std::string whole = read_file(path);
+  std::string damaged = whole;
+  damaged[damaged.find("H200")] = 'X';
+  const std::string cut = whole.substr(0, whole.size() - 4);
+  for (const std::string& text : {std::string(), "\n" + key + "\n", damaged, cut, std::string(3 << 20, '\n')}) {
     std::ofstream(path, std::ios::trunc) << text;
     EXPECT_FALSE(gpu_check_recorded(path, key)) << text.substr(0, 100);
-    record_gpu_check(path, key);
-    EXPECT_TRUE(gpu_check_recorded(path, key)) << text.substr(0, 100);
   }
+  std::ofstream(path, std::ios::trunc) << cut;
+  record_gpu_check(path, key);
+  EXPECT_TRUE(gpu_check_recorded(path, key));
   EXPECT_FALSE(gpu_check_recorded("", key));
   EXPECT_FALSE(gpu_check_recorded(folder / "", key));
+}
+
+TEST_F(GpuCheckRecord, CannotBeWritten) {
   EXPECT_THROW(record_gpu_check("", key), Error);
-  EXPECT_THROW(record_gpu_check(folder / "missing/gpu_checks", key), Error);
+  EXPECT_THROW(record_gpu_check(folder / "missing/gpu_choices", key), Error);
+  std::ofstream(path) << "somebody's\n";
+  EXPECT_THROW(record_gpu_check(path, key), Error);
+  EXPECT_EQ(read_file(path), "somebody's\n");
 }
 
 }  // namespace

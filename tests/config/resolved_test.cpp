@@ -222,6 +222,12 @@ TEST(Identity, ANewKeyChangesNone) {
   EXPECT_NE(config_identity(valid_config(), later), config_identity(valid_config()));
 }
 
+TEST(Identity, WhatIsNotOfTheRunIsNoPartOfIt) {
+  RunConfig config = valid_config();
+  config.device_check = DeviceCheck::off;
+  EXPECT_EQ(config_identity(config), config_identity(valid_config()));
+}
+
 // The identities of released runs: these literals never change. One that does not hold any more says that a default was changed or
 // a row was added without as_before; then runs that exist would be trained again.
 TEST(Identity, IsOnRecord) {

@@ -269,8 +269,9 @@ void one_pass(ConstTensorView dout, ConstTensorView qkv, ConstTensorView out, Co
               TensorView dqkv, float* statistics, Stream& stream) {
   constexpr int rows_of_block = 256 / (D / 8);
   const std::int64_t rows = static_cast<std::int64_t>(extents.pairs) * ceil_div(extents.positions, streamed_rows) * streamed_rows;
-  launch("attention_backward delta in one pass", statistics_kernel<D>, {dim3(static_cast<unsigned>(ceil_div(rows, rows_of_block))), dim3(256)},
-         stream, dout.as<bfloat16>(), out.as<bfloat16>(), lse.as<float>(), extents, statistics);
+  launch("attention_backward delta in one pass", statistics_kernel<D>,
+         {dim3(static_cast<unsigned>(ceil_div(rows, rows_of_block))), dim3(256)}, stream, dout.as<bfloat16>(), out.as<bfloat16>(),
+         lse.as<float>(), extents, statistics);
   launch("attention_backward in one pass", one_pass_kernel<D>,
          {dim3(static_cast<unsigned>(extents.pairs)), dim3(OnePass<D>::threads), OnePass<D>::shared_bytes}, stream,
          dout.as<bfloat16>(), qkv.as<bfloat16>(), statistics, extents, extents.scale(), dqkv.as<bfloat16>());

@@ -111,7 +111,8 @@ cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribu
     if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 || value > most)
       return fail(cudaErrorInvalidValue,
                   std::to_string(value) + " bytes of dynamic shared memory; at most " + std::to_string(most) + " can be asked for");
-    facts.most_dynamic_bytes = value;
+    // Whoever asks for a kernel that has not run yet was told the most that any may declare, and would not have had to ask.
+    facts.most_dynamic_bytes = facts.declared_bytes ? value : std::max(value, static_cast<int>(Gpu::shared_without_asking));
     return cudaSuccess;
   });
 }

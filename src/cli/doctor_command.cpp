@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -52,7 +53,15 @@ std::string machine_key(const DeviceInfo& gpu) { return gpu_check_key(gpu, nvidi
 void check_each_precision(const DoctorArguments& arguments) {
   need_gpu("--check");
   if (!arguments.precision.empty()) return check_gpu_now({parse_precision(arguments.precision), arguments.gpu});
-  for (const Precision each : {Precision::fp32, Precision::tf32, Precision::bf16}) check_gpu_now({each, arguments.gpu});
+  std::exception_ptr first;
+  for (const Precision each : {Precision::fp32, Precision::tf32, Precision::bf16}) {
+    try {
+      check_gpu_now({each, arguments.gpu});
+    } catch (const Error&) {
+      if (!first) first = std::current_exception();
+    }
+  }
+  if (first) std::rethrow_exception(first);
 }
 
 std::string report() {

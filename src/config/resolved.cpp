@@ -21,7 +21,7 @@ std::string table_to_json(const FieldTable& table, const std::any& root, const s
   Json json = Json::object();
   for (const Field& field : table.fields) {
     const Value value = field.read(root);
-    if (!field.in_identity || value.is_null() || (field.readers.read && !field.readers.read(whole))) continue;
+    if (value.is_null() || (field.readers.read && !field.readers.read(whole))) continue;
     Json& section = field.section().empty() ? json : json[std::string(field.section())];
     section[std::string(field.key())] = to_json(value);
   }
@@ -43,7 +43,7 @@ std::string config_identity(const RunConfig& config, const std::vector<Field>& f
   std::map<std::string, std::string> lines;
   for (const Field& field : fields) {
     const Value value = get_field(field, whole);
-    if (value.is_null() || !field.is_read(whole) || value == field.as_before) continue;
+    if (!field.in_identity || value.is_null() || !field.is_read(whole) || value == field.as_before) continue;
     lines[field.path] = to_text(value);
   }
   std::string text;

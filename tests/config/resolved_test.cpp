@@ -101,6 +101,7 @@ std::vector<RunConfig> changed_everywhere() {
   });
   with([](RunConfig& c) {
     c.parallel = {1, true, 7, 8, 9};
+    c.device_check = DeviceCheck::always;
     c.optimizer.name = OptimizerName::muon;
     c.optimizer.weight_decay = 0.1;
     c.optimizer.other_learning_rate = 0.7;
@@ -282,6 +283,7 @@ TEST(Compare, ClassesFollowWhatAFieldDoesToTheWeights) {
   const std::map<std::string, ResumeClass> others = {{"name", ResumeClass::free},
                                                      {"seed", ResumeClass::must_match},
                                                      {"device", ResumeClass::topology},
+                                                     {"device_check", ResumeClass::free},
                                                      {"precision", ResumeClass::trajectory},
                                                      {"data.train", ResumeClass::free},  // what is there must match
                                                      {"data.val", ResumeClass::free},

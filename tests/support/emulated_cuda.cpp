@@ -25,6 +25,7 @@ std::string variable(const char* name) {
 CudaOptions on_the_emulated_gpu(CudaOptions options) {
   static const int gpu = emulated::add_gpu({});
   options.device = gpu;
+  options.choices_file.clear();
   return options;
 }
 
@@ -56,6 +57,7 @@ DeviceInfo cuda_device(const CudaOptions& options) {
   return info;
 }
 
+// Nothing is chosen by time, which says nothing here.
 std::unique_ptr<Ops> make_cuda_ops(const CudaOptions& options) {
   return std::make_unique<emulated::CudaOps>(std::make_unique<emulated::Device>(on_the_emulated_gpu(options)));
 }

@@ -29,7 +29,7 @@ kernels=(--model tiny --batch 1 --context 16 --repetitions 1 --min-time 0 --warm
 counters=("${kernels[@]}")
 training=(model.n_layer=1 model.n_embd=64 model.n_head=1 model.n_ctx=32 model.vocab_size=512 batch.tokens_per_step=256 batch.micro_batch=4
   schedule.warmup_steps=1 optimizer.learning_rate=0.01)
-training_steps=12
+training_steps=6
 training_learns=0.02
 attention=(--batch 1 --heads 1 --context 16 --warmup 1 --repetitions 2 --calls 1)
 pytorch=(--model tiny --batch 1 --context 16 --threads 1 --warmup 1 --steps 1)

@@ -183,8 +183,8 @@ TEST_F(ProductTest, AnAlgorithmIsTimedOnceAndKept) {
   for (int process = 0; process < 2; ++process) {
     Device timed(with_file);
     Stream on(timed);
-    Choices choices(timed, on, "cuBLASLt");
-    Product product(timed, on, choices);
+    Choices kept(timed, on, "cuBLASLt");
+    Product product(timed, on, kept);
     on.zero(call.d.data, call.d.bytes());
     product.run(call);
     on.synchronize();

@@ -46,7 +46,8 @@ class Machine:
         command = [self.folder / "scripts/gpu_check.sh", "--out", self.out, "--carried", self.folder / "carried", *options]
         command += ["--commit", commit] if commit else []  # without: there is no .git here, and what is carried says abc
         environment = {**os.environ, "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "FAKE": str(self.state)}
-        environment |= {"XDG_CACHE_HOME": str(self.folder / "cache"), "PYTHONPATH": str(self.state)}
+        # At its first use the GPU is checked, here in one small operation.
+        environment |= {"REHEARSAL_OPERATIONS": "sum", "XDG_CACHE_HOME": str(self.folder / "cache"), "PYTHONPATH": str(self.state)}
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
     def run(self, code: int, *options: str, **more: object) -> str:

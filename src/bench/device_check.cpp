@@ -88,6 +88,7 @@ DeviceFindings check_device(const std::vector<std::string>& operations, const Ch
     if (each.wrong.empty()) continue;
     const std::vector<Fast> ways = ways_of(each.operation);
     std::vector<std::vector<Fast>> trials;
+    trials.reserve(ways.size() + 1);
     for (const Fast way : ways) trials.push_back({way});
     if (ways.size() > 1) trials.push_back(ways);  // more than one of them may be bad
     for (const std::vector<Fast>& trial : trials) {

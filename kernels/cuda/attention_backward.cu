@@ -179,7 +179,6 @@ __global__ void __launch_bounds__(key_gradient_tuning<D>.threads(), key_gradient
   copy_async_wait<0>();
   __syncthreads();
 
-  const int lane = lane_id();
   const int tile_row = static_cast<int>(threadIdx.x) / 32 * M * 16;
   const int warp_row = first_row + tile_row;  // the warp's first key
   Operand<M, D / 16> keys, values;
@@ -197,39 +196,9 @@ __global__ void __launch_bounds__(key_gradient_tuning<D>.threads(), key_gradient
     for (int column = 0; column < streamed_rows; column += tuning.columns) {
       const int first_query = query_tile * streamed_rows + column;
       if (first_query + tuning.columns <= warp_row) continue;
-      const auto* const column_statistics = reinterpret_cast<const float2*>(
-          shared_at(stage_statistics + query_tile % 2 * statistics_bytes + 4 * column + lane % 4 * 8));
-      Sums<M, N> scores = {}, dp;  // dp - delta, by where it starts
-#pragma unroll
-      for (int n = 0; n < N; ++n) {
-        const float2 delta = column_statistics[streamed_rows / 2 + n * 4];
-#pragma unroll
-        for (int m = 0; m < M; ++m) {
-          dp[m][n][0] = dp[m][n][2] = -delta.x;
-          dp[m][n][1] = dp[m][n][3] = -delta.y;
-        }
-      }
-      multiply_rows<D, M, N>(scores, keys, stage, column);
-      load_operands<D, M, kept_value_steps<D>>(values, value_tile, tile_row);  // not enough registers to keep them
-      multiply_rows<D, M, N>(dp, values, stage + tile_size, column);
-      if (first_query < warp_row + M * 16 - 1) mask_future<true, M, N>(scores, warp_row, first_query);
-#pragma unroll
-      for (int n = 0; n < N; ++n) {
-        const float2 lse_log2 = column_statistics[n * 4];
-#pragma unroll
-        for (int m = 0; m < M; ++m) {
-#pragma unroll
-          for (int e = 0; e < 4; ++e) {
-            scores[m][n][e] = exp2_approx(scores[m][n][e] * scale_log2 - (e % 2 == 0 ? lse_log2.x : lse_log2.y));
-            dp[m][n][e] *= scores[m][n][e];
-          }
-        }
-      }
-      Operand<M, N / 2> probabilities, ds;
-      as_operand<M, N>(probabilities, scores);
-      as_operand<M, N>(ds, dp);
-      multiply_columns<D, M, N / 2>(dv, probabilities, stage + tile_size, column);
-      multiply_columns<D, M, N / 2>(dk, ds, stage, column);
+      Operand<M, N / 2> ds;
+      add_key_gradients<D, M, N>(dk, dv, ds, keys, values, value_tile, tile_row, stage, stage + tile_size,
+                                 stage_statistics + query_tile % 2 * statistics_bytes, column, warp_row, first_query, scale_log2);
     }
   }
   scale_sums<M, D / 8>(dk, scale);

@@ -210,39 +210,10 @@ __global__ void __launch_bounds__(OnePass<D>::threads, 2)
 #pragma unroll 1
       for (int column = 0; column < streamed_rows; column += columns) {
         if (first_query + column + columns <= warp_row) continue;
-        const auto* const column_statistics = reinterpret_cast<const float2*>(
-            shared_at(Shape::statistics + query_tile % 2 * Shape::statistics_bytes + 4 * column + lane % 4 * 8));
-        Sums<M, N> scores = {}, dp;  // dp - delta, by where it starts
-#pragma unroll
-        for (int n = 0; n < N; ++n) {
-          const float2 delta = column_statistics[streamed_rows / 2 + n * 4];
-#pragma unroll
-          for (int m = 0; m < M; ++m) {
-            dp[m][n][0] = dp[m][n][2] = -delta.x;
-            dp[m][n][1] = dp[m][n][3] = -delta.y;
-          }
-        }
-        multiply_rows<D, M, N>(scores, keys, stage, column);
-        load_operands<D, M, kept_value_steps<D>>(values, Shape::value_tile, tile_row);  // not enough registers to keep them
-        multiply_rows<D, M, N>(dp, values, stage + Shape::streamed, column);
-        if (first_query + column < warp_row + M * 16 - 1) mask_future<true, M, N>(scores, warp_row, first_query + column);
-#pragma unroll
-        for (int n = 0; n < N; ++n) {
-          const float2 lse_log2 = column_statistics[n * 4];
-#pragma unroll
-          for (int m = 0; m < M; ++m) {
-#pragma unroll
-            for (int e = 0; e < 4; ++e) {
-              scores[m][n][e] = exp2_approx(scores[m][n][e] * scale_log2 - (e % 2 == 0 ? lse_log2.x : lse_log2.y));
-              dp[m][n][e] *= scores[m][n][e];
-            }
-          }
-        }
-        Operand<M, N / 2> probabilities, ds;
-        as_operand<M, N>(probabilities, scores);
-        multiply_columns<D, M, N / 2>(dv, probabilities, stage + Shape::streamed, column);
-        as_operand<M, N>(ds, dp);
-        multiply_columns<D, M, N / 2>(dk, ds, stage, column);
+        Operand<M, N / 2> ds;
+        add_key_gradients<D, M, N>(dk, dv, ds, keys, values, Shape::value_tile, tile_row, stage, stage + Shape::streamed,
+                                   Shape::statistics + query_tile % 2 * Shape::statistics_bytes, column, warp_row,
+                                   first_query + column, scale_log2);
         store_ds<D>(ds, tile_row, column);
       }
       __syncthreads();  // dS is there, but for keys that its queries do not see

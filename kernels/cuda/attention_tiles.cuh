@@ -196,6 +196,48 @@ __device__ __forceinline__ void mask_future(Sums<M, N>& scores, int first_row, i
   }
 }
 
+/// Of a block of the warp's keys and N * 8 queries, those from `first_query` on, which are rows `column` .. of a tile of queries and of one
+/// of dO: adds to dk (but for the scale) and dv, and leaves dS. Of the values' steps some are kept; `value_tile` and `tile_row` are
+/// where the others are. `statistics`: of the tile.
+template <int D, int M, int N>
+__device__ __forceinline__ void add_key_gradients(Sums<M, D / 8>& dk, Sums<M, D / 8>& dv, Operand<M, N / 2>& ds,
+                                                  const Operand<M, D / 16>& keys, Operand<M, D / 16>& values, int value_tile,
+                                                  int tile_row, int query_tile, int upstream_tile, int statistics, int column,
+                                                  int warp_row, int first_query, float scale_log2) {
+  const auto* const of_queries = reinterpret_cast<const float2*>(shared_at(statistics + 4 * column + lane_id() % 4 * 8));
+  Sums<M, N> scores = {}, dp;  // dp - delta, by where it starts
+#pragma unroll
+  for (int n = 0; n < N; ++n) {
+    const float2 delta = of_queries[streamed_rows / 2 + n * 4];
+#pragma unroll
+    for (int m = 0; m < M; ++m) {
+      dp[m][n][0] = dp[m][n][2] = -delta.x;
+      dp[m][n][1] = dp[m][n][3] = -delta.y;
+    }
+  }
+  multiply_rows<D, M, N>(scores, keys, query_tile, column);
+  load_operands<D, M, kept_value_steps<D>>(values, value_tile, tile_row);  // not enough registers to keep them
+  multiply_rows<D, M, N>(dp, values, upstream_tile, column);
+  if (first_query < warp_row + M * 16 - 1) mask_future<true, M, N>(scores, warp_row, first_query);
+#pragma unroll
+  for (int n = 0; n < N; ++n) {
+    const float2 lse_log2 = of_queries[n * 4];
+#pragma unroll
+    for (int m = 0; m < M; ++m) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        scores[m][n][e] = exp2_approx(scores[m][n][e] * scale_log2 - (e % 2 == 0 ? lse_log2.x : lse_log2.y));
+        dp[m][n][e] *= scores[m][n][e];
+      }
+    }
+  }
+  Operand<M, N / 2> probabilities;
+  as_operand<M, N>(probabilities, scores);
+  multiply_columns<D, M, N / 2>(dv, probabilities, upstream_tile, column);
+  as_operand<M, N>(ds, dp);
+  multiply_columns<D, M, N / 2>(dk, ds, query_tile, column);
+}
+
 /// Writes the warp's rows of c, which are rows first .. of a matrix that ends at `end`, in whole lines: through rows tile_row .. of
 /// a tile, which only this warp uses by now.
 template <int D, int M>

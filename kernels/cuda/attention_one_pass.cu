@@ -193,8 +193,6 @@ __global__ void __launch_bounds__(OnePass<D>::threads, 2)
     load_tile<D, rows, threads>(Shape::key_tile, qkv + extents.packed(pair, 1), stride, first_key, end);
     load_tile<D, rows, threads>(Shape::value_tile, qkv + extents.packed(pair, 2), stride, first_key, end);
     load_stage(first_key / streamed_rows);
-    copy_async_wait<0>();
-    __syncthreads();
 
     const int warp_row = first_key + tile_row;  // the warp's first key
     Sums<M, D / 8> dk = {}, dv = {};

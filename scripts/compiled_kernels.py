@@ -81,6 +81,10 @@ def find_nvcc() -> str | None:
     return shutil.which(os.environ.get("CUDACXX") or "nvcc")
 
 
+def find_nvdisasm(nvcc: str) -> str | None:
+    return os.environ.get("NVDISASM") or shutil.which("nvdisasm") or shutil.which(str(Path(nvcc).resolve().parent / "nvdisasm"))
+
+
 def compile_file(nvcc: str, file: Path) -> Compilation:
     command = [nvcc, *FLAGS]
     for architecture in ARCHITECTURES:

@@ -17,9 +17,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -29,7 +27,7 @@ from typing import Any
 
 import step_model
 import step_model_data
-from compiled_kernels import ROOT, SKIPPED, Kernel, find_nvcc, name_kernels, read_build, short_name
+from compiled_kernels import ROOT, SKIPPED, Kernel, find_nvcc, find_nvdisasm, name_kernels, read_build, short_name
 
 PAGE = ROOT / "docs" / "kernels.md"
 
@@ -90,10 +88,6 @@ def resident(gpu: Gpu, threads: int, registers: int, shared: int) -> tuple[int, 
     }
     least = min(limits, key=lambda key: limits[key])
     return limits[least] * warps, least
-
-
-def find_nvdisasm(nvcc: str) -> str | None:
-    return os.environ.get("NVDISASM") or shutil.which("nvdisasm") or shutil.which(str(Path(nvcc).resolve().parent / "nvdisasm"))
 
 
 def toolkit(nvcc: str) -> str:

@@ -3,7 +3,7 @@
 
     scripts/sass_loops.py CUBIN KERNEL     the main loop of each kernel whose symbol matches
 
-Needs nvdisasm, which is looked for as kernels_page.py does.
+Needs nvdisasm, which is looked for as compiled_kernels.py does.
 """
 
 from __future__ import annotations
@@ -103,8 +103,7 @@ def per_logit(function: Function) -> float:
 
 
 def main() -> int:
-    from compiled_kernels import find_nvcc
-    from kernels_page import find_nvdisasm
+    from compiled_kernels import find_nvcc, find_nvdisasm
 
     nvdisasm = find_nvdisasm(find_nvcc() or "nvcc")
     if len(sys.argv) != 3 or nvdisasm is None:

@@ -272,7 +272,7 @@ def attention_backward(data: dict[str, Any], gpu: Gpu, v: Variant) -> list[tuple
         first = tiles / rounds_of_pair  # of the rounds add to no earlier sum of dQ, and as many write dQ itself
         counts = dict(loops["one_pass"])
         # A warp's quarter of a round: queries, dO and their statistics; sums in f32 read and written; dQ. The code has ways for each.
-        counts["loop"] |= {"l2": (2 * 8192 + 512) / 4 + 2 * 4096 * (1 - first) + 2048 * first}
+        counts["loop"] = counts["loop"] | {"l2": (2 * 8192 + 512) / 4 + 2 * 4096 * (1 - first) + 2048 * first}
         counts["outside"] = {key: POSITIONS / 128 * n for key, n in counts["outside"].items()}
         kernel = Tiled(counts, 4, 2, lambda T: [(rounds_of_pair, T / 128)])
         return [("delta", dram(gpu, 2 * UNIT)), ("one pass", tiled(kernel, gpu, POSITIONS, PAIRS, 8 * UNIT + 4 * UNIT, STREAMS))]

@@ -127,8 +127,7 @@ def main() -> int:
         ask_referee(*arguments.referee_of)
     data = read_data()
     if arguments.loops:
-        from compiled_kernels import find_nvcc
-        from kernels_page import find_nvdisasm
+        from compiled_kernels import find_nvcc, find_nvdisasm
 
         nvdisasm = find_nvdisasm(find_nvcc() or "nvcc")
         if nvdisasm is None:

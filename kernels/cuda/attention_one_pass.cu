@@ -248,13 +248,12 @@ void one_pass(ConstTensorView dout, ConstTensorView qkv, ConstTensorView out, Co
 
 }  // namespace
 
-bool attention_backward_in_one_pass(ConstTensorView dout, ConstTensorView qkv, ConstTensorView out, ConstTensorView lse,
+void attention_backward_in_one_pass(ConstTensorView dout, ConstTensorView qkv, ConstTensorView out, ConstTensorView lse,
                                     const AttentionExtents& extents, TensorView dqkv, float* statistics, Stream& stream) {
   if (extents.width == 32)
     one_pass<32>(dout, qkv, out, lse, extents, dqkv, statistics, stream);
   else
     one_pass<64>(dout, qkv, out, lse, extents, dqkv, statistics, stream);
-  return true;
 }
 
 }  // namespace temper::TEMPER_BACKEND

@@ -114,23 +114,19 @@ TEMPER_INLINE void store(float* to, Floats value, AllLanes) { __builtin_memcpy(t
 TEMPER_INLINE void store(float* to, Floats value, FirstLanes part) {
   __builtin_memcpy(to, &value, static_cast<std::size_t>(part.count) * sizeof(float));
 }
-TEMPER_INLINE void store(bfloat16* to, Floats value, AllLanes) {
-  const Halfwords bits = narrow(value);
-  __builtin_memcpy(to, &bits, sizeof(bits));
-}
-TEMPER_INLINE void store(bfloat16* to, Floats value, FirstLanes part) {
-  const Halfwords bits = narrow(value);
+TEMPER_INLINE void store_bits(bfloat16* to, Halfwords bits, AllLanes) { __builtin_memcpy(to, &bits, sizeof(bits)); }
+TEMPER_INLINE void store_bits(bfloat16* to, Halfwords bits, FirstLanes part) {
   __builtin_memcpy(to, &bits, static_cast<std::size_t>(part.count) * sizeof(bfloat16));
+}
+template <typename Lanes>
+TEMPER_INLINE void store(bfloat16* to, Floats value, Lanes part) {
+  store_bits(to, narrow(value), part);
 }
 
 /// For weights, whose copy in bf16 is the same whoever makes it.
-TEMPER_INLINE void store_exactly(bfloat16* to, Floats value, AllLanes) {
-  const Halfwords bits = narrow_exactly(value);
-  __builtin_memcpy(to, &bits, sizeof(bits));
-}
-TEMPER_INLINE void store_exactly(bfloat16* to, Floats value, FirstLanes part) {
-  const Halfwords bits = narrow_exactly(value);
-  __builtin_memcpy(to, &bits, static_cast<std::size_t>(part.count) * sizeof(bfloat16));
+template <typename Lanes>
+TEMPER_INLINE void store_exactly(bfloat16* to, Floats value, Lanes part) {
+  store_bits(to, narrow_exactly(value), part);
 }
 template <typename Lanes>
 TEMPER_INLINE void store_exactly(float* to, Floats value, Lanes part) {

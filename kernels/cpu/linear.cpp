@@ -77,8 +77,8 @@ struct Block {
       const std::size_t a_offset = static_cast<std::size_t>(k * tile_rows) * kernels.packed_size;
       const std::size_t b_offset = static_cast<std::size_t>(k * tile_columns) * kernels.packed_size;
       float* tile = sums;
-      for (std::int64_t j = 0; j * tile_columns < columns; ++j) {
-        for (std::int64_t i = 0; i * tile_rows < rows; ++i) {
+      for (std::int64_t i = 0; i * tile_rows < rows; ++i) {
+        for (std::int64_t j = 0; j * tile_columns < columns; ++j) {
           kernels.multiply(steps, a + static_cast<std::size_t>(i) * a_panel + a_offset,
                            b + static_cast<std::size_t>(j) * b_panel + b_offset, tile, tile_columns, k > 0);
           if (last) {

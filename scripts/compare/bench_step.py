@@ -42,9 +42,20 @@ from torch import Tensor, nn  # noqa: E402
 import provenance  # noqa: E402
 from gpt2_reference import Config, Gpt2, mean_loss  # noqa: E402
 
-BLOCKS = {"124m": (12, 12, 768), "350m": (24, 16, 1024), "774m": (36, 20, 1280), "1558m": (48, 25, 1600), "tiny": (2, 2, 32)}
 # 50257 rounded up to a multiple of 128, as temper pads it; PyTorch's products are no slower for it.
-VOCABULARY = 50304
+VOCABULARY, SMALL_VOCABULARY = 50304, 2048
+# Layers, heads, width and vocabulary, as `temper bench step --model` names them.
+MODELS = {
+    "124m": (12, 12, 768, VOCABULARY),
+    "350m": (24, 16, 1024, VOCABULARY),
+    "774m": (36, 20, 1280, VOCABULARY),
+    "1558m": (48, 25, 1600, VOCABULARY),
+    "11m": (6, 6, 384, SMALL_VOCABULARY),
+    "4m": (4, 4, 256, SMALL_VOCABULARY),
+    "1m": (4, 4, 128, SMALL_VOCABULARY),
+    "0.2m": (2, 2, 64, SMALL_VOCABULARY),
+    "tiny": (2, 2, 32, VOCABULARY),
+}
 # What scaled_dot_product_attention may run on; the switch of each in torch.backends.cuda.
 ATTENTION_SWITCHES = {
     "flash": "enable_flash_sdp",
@@ -90,7 +101,7 @@ def percentile(samples: list[float], share: float) -> float:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=BLOCKS, default="124m")
+    parser.add_argument("--model", choices=MODELS, default="124m")
     parser.add_argument("--batch", type=int, default=4, help="sequences (default %(default)s)")
     parser.add_argument("--context", type=int, default=256, help="tokens per sequence (default %(default)s)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(default %(default)s)")
@@ -168,8 +179,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(1337)
     before = peak_rss_bytes()
-    n_layer, n_head, n_embd = BLOCKS[arguments.model]
-    config = Config(n_layer, n_head, n_embd, n_ctx=arguments.context, vocab_size=VOCABULARY)
+    n_layer, n_head, n_embd, vocabulary = MODELS[arguments.model]
+    config = Config(n_layer, n_head, n_embd, n_ctx=arguments.context, vocab_size=vocabulary)
     model = Gpt2(config) if arguments.implementation == "own" else TransformersGpt2(config)
     model.to(arguments.device).train()
     parameters = list(model.parameters())
@@ -183,7 +194,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     bf16 = arguments.dtype == "bf16"
 
     def draw() -> Tensor:
-        tokens = torch.randint(VOCABULARY, (arguments.batch, arguments.context + 1))
+        tokens = torch.randint(vocabulary, (arguments.batch, arguments.context + 1))
         return tokens.pin_memory().to("cuda", non_blocking=True) if on_gpu else tokens
 
     def train(tokens: Tensor) -> Tensor:
@@ -214,7 +225,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "model": arguments.model,
         "batch": arguments.batch,
         "context": arguments.context,
-        "vocabulary": VOCABULARY,
+        "vocabulary": vocabulary,
         "parameters": sum(p.numel() for p in parameters),
         "threads": torch.get_num_threads(),
         "warmup": arguments.warmup,

@@ -27,22 +27,38 @@ void fill_random(Batch& batch, std::int64_t count, std::int64_t vocab_size, std:
 
 }  // namespace
 
+namespace {
+
+struct NamedModel {
+  const char* name;
+  std::int64_t n_layer, n_head, n_embd, vocab_size;
+};
+constexpr std::int64_t gpt2_vocabulary = 50257, small_vocabulary = 2048;
+constexpr NamedModel named_models[] = {
+    {"124m", 12, 12, 768, gpt2_vocabulary},   {"350m", 24, 16, 1024, gpt2_vocabulary}, {"774m", 36, 20, 1280, gpt2_vocabulary},
+    {"1558m", 48, 25, 1600, gpt2_vocabulary}, {"11m", 6, 6, 384, small_vocabulary},    {"4m", 4, 4, 256, small_vocabulary},
+    {"1m", 4, 4, 128, small_vocabulary},      {"0.2m", 2, 2, 64, small_vocabulary},    {"tiny", 2, 2, 32, gpt2_vocabulary}};
+
+}  // namespace
+
+std::string named_models_text() {
+  std::string text;
+  for (const NamedModel& known : named_models) text += fmt::format("{}{}", text.empty() ? "" : ", ", known.name);
+  return text;
+}
+
 ModelConfig named_model(const std::string& name, std::int64_t context) {
-  struct Named {
-    const char* name;
-    std::int64_t n_layer, n_head, n_embd;
-  };
-  for (const Named& known : {Named{"124m", 12, 12, 768}, Named{"350m", 24, 16, 1024}, Named{"774m", 36, 20, 1280},
-                             Named{"1558m", 48, 25, 1600}, Named{"tiny", 2, 2, 32}}) {
+  for (const NamedModel& known : named_models) {
     if (name != known.name) continue;
     ModelConfig config;
     config.n_layer = known.n_layer;
     config.n_head = known.n_head;
     config.n_embd = known.n_embd;
     config.n_ctx = context;
+    config.vocab_size = known.vocab_size;
     return config;
   }
-  throw Error(ExitCode::usage, "--model " + name + ": expected 124m, 350m, 774m, 1558m or tiny");
+  throw Error(ExitCode::usage, "--model " + name + ": expected one of " + named_models_text());
 }
 
 StepBenchResult bench_step(const StepBenchSettings& settings, Ops& ops) {

@@ -11,7 +11,7 @@
 namespace temper {
 
 struct StepBenchSettings {
-  std::string model = "124m";  ///< 124m, 350m, 774m, 1558m or tiny
+  std::string model = "124m";  ///< see named_models_text
   std::int64_t batch = 4;      ///< sequences
   std::int64_t context = 256;  ///< tokens of a sequence
   Precision precision = Precision::fp32;
@@ -29,7 +29,9 @@ struct StepBenchResult {
   std::size_t peak_rss_bytes = 0;  ///< of the process, 0 where it is not known
 };
 
-/// The model sizes that have a name. Unknown: Error(ExitCode::usage) with the names.
+/// The models that have a name: GPT-2's sizes, smaller ones with a vocabulary of 2,048, and tiny, to try a command.
+std::string named_models_text();
+/// Unknown: Error(ExitCode::usage) with the names.
 ModelConfig named_model(const std::string& name, std::int64_t context);
 
 /// Random tokens (never zeros), a new batch every step; the loss must stay finite.

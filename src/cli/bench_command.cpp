@@ -34,7 +34,7 @@ struct CompareArguments {
 
 void add_workload(CLI::App& command, Arguments& arguments, std::string& model, std::int64_t& batch, std::int64_t& context) {
   constexpr int largest = 65536;  // products of both with a model's sizes stay far below 2^63
-  command.add_option("--model", model, "124m, 350m, 774m, 1558m, or tiny, to try a command")->capture_default_str();
+  command.add_option("--model", model, named_models_text())->capture_default_str();
   command.add_option("--batch", batch, "Sequences")->capture_default_str()->check(CLI::Range(1, largest));
   command.add_option("--context", context, "Tokens of a sequence")->capture_default_str()->check(CLI::Range(1, largest));
   command.add_option("--precision", arguments.precision, "fp32, bf16 or tf32")->capture_default_str();

@@ -202,6 +202,12 @@ void add_linear_cases(std::vector<OpCase>& cases, Size size, const Dimensions& d
   cases.push_back(forward({33, 45, 71}, Epilogue::bias_gelu, false));
   cases.push_back(forward({33, 45, 71}, Epilogue::none, false, true));
   cases.push_back(forward({131, 136, 72}, Epilogue::bias, true, true));  // whole 16-byte vectors
+  // What the CPU reads where it lies, with a last tile that is not whole; in several passes over the depth; and what is packed.
+  for (const Sizes& s : {Sizes{67, 100, 96}, Sizes{37, 64, 512}, Sizes{30, 40, 640}}) {
+    cases.push_back(forward(s, Epilogue::bias, true, true));
+    cases.push_back(backward_input(s, true));
+    cases.push_back(backward_weight(s, true, Write::accumulate));
+  }
   cases.push_back(gelu_alone(1, 5));
   cases.push_back(gelu_alone(17, 301));
   cases.push_back(backward_weight({33, 45, 71}, false, Write::overwrite));

@@ -150,10 +150,10 @@ void pack_tiles(const Strip& strip, bool pairs, void* panel) {
 void pack_tiles_a(const Strip& strip, void* panel) { pack_tiles(strip, false, panel); }
 void pack_tiles_b(const Strip& strip, void* panel) { pack_tiles(strip, true, panel); }
 
-void multiply_tiles(std::int64_t depth, const void* a_panel, const void* b_panel, float* c, std::int64_t c_stride,
-                    bool accumulate) {
-  const char* a = static_cast<const char*>(a_panel);
-  const char* b = static_cast<const char*>(b_panel);
+void multiply_tiles(std::int64_t depth, const Panel& a_panel, const Panel& b_panel, float* c, std::int64_t c_stride,
+                    bool accumulate, const Finish* finish) {
+  const char* a = a_panel.data;
+  const char* b = b_panel.data;
   const std::int64_t row_bytes = c_stride * 4;
   float* lower = c + tile_width * c_stride;
   if (accumulate) {
@@ -183,6 +183,7 @@ void multiply_tiles(std::int64_t depth, const void* a_panel, const void* b_panel
   _tile_stored(1, c + tile_width, row_bytes);
   _tile_stored(2, lower, row_bytes);
   _tile_stored(3, lower + tile_width, row_bytes);
+  if (finish != nullptr) finish_kernels().finish(*finish, c, c_stride, 2 * tile_width, 2 * tile_width);
 }
 
 // ---- AVX512-BF16 --------------------------------------------------------------------------------------------------------
@@ -201,9 +202,52 @@ void pack_dots(const Strip& strip, void* panel) {
   });
 }
 
-void multiply_dots(std::int64_t depth, const void* a_panel, const void* b_panel, float* c, std::int64_t c_stride, bool accumulate) {
-  const std::int32_t* a = static_cast<const std::int32_t*>(a_panel);
-  const char* b = static_cast<const char*>(b_panel);
+inline __m512 load_floats(const float* from) { return _mm512_loadu_ps(from); }
+inline __m512 load_floats(const bfloat16* from) {
+  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+inline void store_floats(float* to, __m512 value) { _mm512_storeu_ps(to, value); }
+inline void store_floats(bfloat16* to, __m512 value) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(value)));
+}
+
+// (sums + bias) + what is added; everything is read before anything is written, see isa/gemm_finish.cpp.
+template <typename T>
+inline __attribute__((always_inline)) void finish_dots(const Finish& finish, __m512 (&sum)[dot_rows][dot_vectors]) {
+  const T* const bias = static_cast<const T*>(finish.bias);
+  const T* const added = static_cast<const T*>(finish.added);
+  T* const out = static_cast<T*>(finish.out);
+  for (int j = 0; bias != nullptr && j < dot_vectors; ++j) {
+    const __m512 b = load_floats(bias + j * 16);
+#pragma GCC unroll 16
+    for (int i = 0; i < dot_rows; ++i) sum[i][j] += b;
+  }
+  if (added != nullptr) {
+#pragma GCC unroll 16
+    for (int i = 0; i < dot_rows; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < dot_vectors; ++j) sum[i][j] += load_floats(added + i * finish.stride + j * 16);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < dot_rows; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < dot_vectors; ++j) store_floats(out + i * finish.stride + j * 16, sum[i][j]);
+}
+
+inline std::int32_t pair_at(const char* from) {
+  std::int32_t bits;
+  std::memcpy(&bits, from, sizeof(bits));
+  return bits;
+}
+
+// Pairs of a step of A are side by side, or each in a row of its own.
+template <bool a_in_rows>
+void multiply_dots_of(std::int64_t depth, const Panel& a_panel, const Panel& b_panel, float* c, std::int64_t c_stride,
+                      bool accumulate, const Finish* finish) {
+  const char* a = a_panel.data;
+  const char* b = b_panel.data;
+  const std::int64_t a_vector = a_in_rows ? a_panel.vector_bytes : 4, a_step = a_in_rows ? 4 : a_panel.unit_bytes;
   __m512 sum[dot_rows][dot_vectors];
 #pragma GCC unroll 16
   for (int i = 0; i < dot_rows; ++i)
@@ -215,17 +259,26 @@ void multiply_dots(std::int64_t depth, const void* a_panel, const void* b_panel,
     for (int j = 0; j < dot_vectors; ++j) right[j] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(b + j * 64));
 #pragma GCC unroll 16
     for (int i = 0; i < dot_rows; ++i) {
-      const auto left = reinterpret_cast<__m512bh>(_mm512_set1_epi32(a[i]));
+      const auto left = reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair_at(a + i * a_vector)));
 #pragma GCC unroll 4
       for (int j = 0; j < dot_vectors; ++j) sum[i][j] = _mm512_dpbf16_ps(sum[i][j], left, right[j]);
     }
-    a += dot_rows;
-    b += dot_columns * 4;
+    a += a_step;
+    b += b_panel.unit_bytes;
+  }
+  if (finish != nullptr) {
+    finish->dtype == DType::bf16 ? finish_dots<bfloat16>(*finish, sum) : finish_dots<float>(*finish, sum);
+    return;
   }
 #pragma GCC unroll 16
   for (int i = 0; i < dot_rows; ++i)
 #pragma GCC unroll 4
     for (int j = 0; j < dot_vectors; ++j) _mm512_storeu_ps(c + i * c_stride + j * 16, sum[i][j]);
+}
+
+void multiply_dots(std::int64_t depth, const Panel& a, const Panel& b, float* c, std::int64_t c_stride, bool accumulate,
+                   const Finish* finish) {
+  (a.vector_bytes == 4 ? multiply_dots_of<false> : multiply_dots_of<true>)(depth, a, b, c, c_stride, accumulate, finish);
 }
 
 void nothing() {}
@@ -245,7 +298,9 @@ const GemmKernels dot_gemm_kernels = {
     .leave = nothing,
     .pack_a = pack_dots<dot_rows>,
     .pack_b = pack_dots<dot_columns>,
-    .multiply = multiply_dots,
+    .rows_in_place = true,
+    .columns_in_place = false,
+    .tile = multiply_dots,
 };
 const GemmKernels amx_gemm_kernels = {
     .name = "AMX tiles",
@@ -259,7 +314,9 @@ const GemmKernels amx_gemm_kernels = {
     .leave = leave,
     .pack_a = pack_tiles_a,
     .pack_b = pack_tiles_b,
-    .multiply = multiply_tiles,
+    .rows_in_place = false,
+    .columns_in_place = false,
+    .tile = multiply_tiles,
 };
 
 }  // namespace temper::cpu

@@ -24,26 +24,12 @@ struct Strip {
   std::int64_t depth = 0;
 };
 
-struct GemmKernels {
-  const char* name;
-  int tile_rows;
-  int tile_columns;
-  std::int64_t depth_unit;   ///< panels are padded with zeros to a multiple of this depth
-  std::int64_t depth_block;  ///< depth of one pass that keeps the cache happy; a multiple of depth_unit
-  std::size_t packed_size;   ///< bytes of one packed element
-  bool packs_bf16;           ///< packed elements are bf16 (else f32)
-  void (*enter)();           ///< to be called by each thread before multiply ...
-  void (*leave)();           ///< ... and after the last one
-  void (*pack_a)(const Strip& strip, void* panel);
-  void (*pack_b)(const Strip& strip, void* panel);
-  /// c[tile_rows][c_stride] = or += the product of `depth` (a multiple of depth_unit) steps of two panels.
-  void (*multiply)(std::int64_t depth, const void* a, const void* b, float* c, std::int64_t c_stride, bool accumulate);
-
-  std::int64_t padded(std::int64_t depth) const { return ceil_div(depth, depth_unit) * depth_unit; }
-  std::size_t panel_a_bytes(std::int64_t depth) const { return static_cast<std::size_t>(padded(depth) * tile_rows) * packed_size; }
-  std::size_t panel_b_bytes(std::int64_t depth) const {
-    return static_cast<std::size_t>(padded(depth) * tile_columns) * packed_size;
-  }
+/// Where a tile of a product finds its vectors: unit k of the depth (depth_unit elements) of vector i is at
+/// data + i * vector_bytes + k * unit_bytes. In a packed panel the vectors lie side by side.
+struct Panel {
+  const char* data = nullptr;
+  std::int64_t vector_bytes = 0;
+  std::int64_t unit_bytes = 0;
 };
 
 /// What happens to a finished block of a product on its way to memory. Pointers are at the block's first element.
@@ -69,6 +55,45 @@ struct Finish {
     if (pre != nullptr) moved.pre = static_cast<char*>(pre) + offset;
     if (bias != nullptr) moved.bias = static_cast<const char*>(bias) + static_cast<std::size_t>(column) * size_of(dtype);
     return moved;
+  }
+};
+
+struct GemmKernels {
+  const char* name;
+  int tile_rows;
+  int tile_columns;
+  std::int64_t depth_unit;   ///< panels are padded with zeros to a multiple of this depth
+  std::int64_t depth_block;  ///< depth of one pass that keeps the cache happy; a multiple of depth_unit
+  std::size_t packed_size;   ///< bytes of one packed element
+  bool packs_bf16;           ///< packed elements are bf16 (else f32)
+  void (*enter)();           ///< to be called by each thread before multiply ...
+  void (*leave)();           ///< ... and after the last one
+  void (*pack_a)(const Strip& strip, void* panel);
+  void (*pack_b)(const Strip& strip, void* panel);
+  /// What tile() reads where it lies, in a matrix whose elements have the packed type: rows as vectors of A, and columns as vectors of
+  /// A and of B.
+  bool rows_in_place;
+  bool columns_in_place;
+  /// c[tile_rows][c_stride] = or += the product of `depth` (a multiple of depth_unit) steps of two panels. With `finish`, whose kind is
+  /// store, the sums go there and not to c, a whole tile.
+  void (*tile)(std::int64_t depth, const Panel& a, const Panel& b, float* c, std::int64_t c_stride, bool accumulate,
+               const Finish* finish);
+
+  Panel packed_a(const void* panel) const { return packed(panel, tile_rows); }
+  Panel packed_b(const void* panel) const { return packed(panel, tile_columns); }
+  void multiply(std::int64_t depth, const void* a, const void* b, float* c, std::int64_t c_stride, bool accumulate) const {
+    tile(depth, packed_a(a), packed_b(b), c, c_stride, accumulate, nullptr);
+  }
+  std::int64_t padded(std::int64_t depth) const { return ceil_div(depth, depth_unit) * depth_unit; }
+  std::size_t panel_a_bytes(std::int64_t depth) const { return static_cast<std::size_t>(padded(depth) * tile_rows) * packed_size; }
+  std::size_t panel_b_bytes(std::int64_t depth) const {
+    return static_cast<std::size_t>(padded(depth) * tile_columns) * packed_size;
+  }
+
+ private:
+  Panel packed(const void* panel, std::int64_t width) const {
+    const std::int64_t vector_bytes = depth_unit * static_cast<std::int64_t>(packed_size);
+    return {static_cast<const char*>(panel), vector_bytes, width * vector_bytes};
   }
 };
 

@@ -4,6 +4,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <limits>
 #include <string>
 
 namespace temper::cpu {
@@ -13,6 +14,8 @@ namespace {
 constexpr std::int64_t block_rows = 256;                      // a block's panels of A stay in the second-level cache ...
 constexpr std::int64_t block_columns = 384;                   // ... while those of B pass through the first
 constexpr std::size_t most_packed_a = std::size_t{64} << 20;  // bytes of A packed at a time: bounds scratch, not speed
+constexpr std::int64_t blocks_per_thread = 4;                 // at least, where there are as many panels
+constexpr std::size_t longest_row_in_place = 2048;            // bytes; see in_place
 constexpr int panels_per_task = 4;                            // packed by one thread at a stretch
 
 // Packs panels [first, end) of an operand; called by every thread of a team. before(vector, count) comes ahead of each stretch.
@@ -55,37 +58,79 @@ struct PackedSizes {
   std::size_t a_bytes = 0, b_bytes = 0;
 };
 
+// An operand as tiles find it: in packed panels, or where it lies.
+struct Source {
+  Panel first;               // panel `origin`
+  std::int64_t panel_bytes;  // from one panel to the next
+  std::int64_t origin = 0;
+  std::int64_t most = std::numeric_limits<std::int64_t>::max();  // bytes to the last panel that is whole
+
+  /// Panel p from unit `start` of the depth on. In place, a last panel that is not whole begins inside the one before.
+  Panel at(std::int64_t p, std::int64_t start) const {
+    return {first.data + std::min((p - origin) * panel_bytes, most) + start * first.unit_bytes, first.vector_bytes,
+            first.unit_bytes};
+  }
+  /// How many vectors of panel p belong to the one before.
+  std::int64_t overlap(std::int64_t p) const {
+    return std::max<std::int64_t>(0, ((p - origin) * panel_bytes - most) / first.vector_bytes);
+  }
+};
+
+// Whether tiles read an operand where it lies. That saves small products their packing; the rows of a large matrix lie so far apart
+// that a tile's would push each other out of the first-level cache.
+bool in_place(const GemmKernels& kernels, const Operand& operand, bool is_a) {
+  const std::int64_t vectors = operand.vectors();
+  const bool readable = operand.depth_contiguous ? is_a && kernels.rows_in_place && operand.depth() % kernels.depth_unit == 0
+                                                 : kernels.columns_in_place;
+  return readable && operand.matrix.dtype == (kernels.packs_bf16 ? DType::bf16 : DType::f32) &&
+         static_cast<std::size_t>(operand.matrix.shape.back()) * size_of(operand.matrix.dtype) <= longest_row_in_place &&
+         (is_a ? vectors >= kernels.tile_rows : vectors % kernels.tile_columns == 0);
+}
+
+Source source_in_place(const GemmKernels& kernels, const Operand& operand, int width) {
+  const std::int64_t element = static_cast<std::int64_t>(size_of(operand.matrix.dtype));
+  const std::int64_t row = operand.matrix.shape.back() * element;
+  const std::int64_t vector = operand.depth_contiguous ? row : element;
+  const std::int64_t unit_bytes = kernels.depth_unit * (operand.depth_contiguous ? element : row);
+  return {.first = {static_cast<const char*>(operand.matrix.data), vector, unit_bytes},
+          .panel_bytes = width * vector,
+          .most = (operand.vectors() - width) * vector};
+}
+
 // One block of C: all of the depth, in passes; a tile is finished as soon as its last pass is done.
 struct Block {
   const GemmKernels& kernels;
   const FinishKernels& finishing;
   std::int64_t depth;
-  std::int64_t rows, columns;  // of C in this block
-  const char* a;
-  const char* b;
-  Finish finish;
-  float* sums;  // one tile for each pair of panels when there are several passes, else one tile
+  std::int64_t row_panel, row_panels, rows;  // of C in this block: panels of A, and rows in them
+  std::int64_t column_panel, column_panels, columns;
+  const Source& a;
+  const Source& b;
+  Finish finish;  // at the block's first element
+  float* sums;    // one tile for each pair of panels when there are several passes, else one tile
 
   void compute() const {
     const std::int64_t tile_rows = kernels.tile_rows, tile_columns = kernels.tile_columns;
     const std::int64_t padded = kernels.padded(depth);
-    const std::size_t a_panel = kernels.panel_a_bytes(depth), b_panel = kernels.panel_b_bytes(depth);
     const bool one_pass = padded <= kernels.depth_block;
     for (std::int64_t k = 0; k < padded; k += kernels.depth_block) {
-      const std::int64_t steps = std::min(kernels.depth_block, padded - k);
+      const std::int64_t steps = std::min(kernels.depth_block, padded - k), start = k / kernels.depth_unit;
       const bool last = k + steps == padded;
-      const std::size_t a_offset = static_cast<std::size_t>(k * tile_rows) * kernels.packed_size;
-      const std::size_t b_offset = static_cast<std::size_t>(k * tile_columns) * kernels.packed_size;
       float* tile = sums;
-      for (std::int64_t i = 0; i * tile_rows < rows; ++i) {
-        for (std::int64_t j = 0; j * tile_columns < columns; ++j) {
-          kernels.multiply(steps, a + static_cast<std::size_t>(i) * a_panel + a_offset,
-                           b + static_cast<std::size_t>(j) * b_panel + b_offset, tile, tile_columns, k > 0);
-          if (last) {
-            finishing.finish(finish.at(i * tile_rows, j * tile_columns), tile, tile_columns,
-                             static_cast<int>(std::min(tile_rows, rows - i * tile_rows)),
-                             static_cast<int>(std::min(tile_columns, columns - j * tile_columns)));
+      for (std::int64_t i = 0; i < row_panels; ++i) {
+        const Panel left = a.at(row_panel + i, start);
+        const std::int64_t high = std::min(tile_rows, rows - i * tile_rows);
+        const bool at_once = last && high == tile_rows && finish.kind == Finish::Kind::store;
+        Finish here = finish.at(i * tile_rows, 0);
+        for (std::int64_t j = 0; j < column_panels; ++j) {
+          const std::int64_t wide = std::min(tile_columns, columns - j * tile_columns);
+          const bool whole = at_once && wide == tile_columns;
+          kernels.tile(steps, left, b.at(column_panel + j, start), tile, tile_columns, k > 0, whole ? &here : nullptr);
+          if (last && !whole) {
+            float* const sum = tile + a.overlap(row_panel + i) * tile_columns;
+            finishing.finish(here, sum, tile_columns, static_cast<int>(high), static_cast<int>(wide));
           }
+          if (last) here = here.at(0, tile_columns);
           if (!one_pass) tile += tile_rows * tile_columns;
         }
       }
@@ -170,53 +215,67 @@ void Linear::product(const Operand& a, const Operand& b, PackedWeight* kept_b, c
   if (rows == 0 || columns == 0) return;
 
   const PackedSizes sizes(kernels, rows, columns, depth);
-  const std::size_t a_panel = sizes.a_panel, b_panel = sizes.b_panel;
   const std::int64_t a_panels = sizes.a_panels, b_panels = sizes.b_panels;
-  const std::int64_t a_per_block = sizes.a_per_block, a_at_once = sizes.a_at_once;
-  const std::int64_t b_per_block = ceil_div(block_columns, kernels.tile_columns);
+  const std::int64_t b_per_block = std::min(b_panels, ceil_div(block_columns, kernels.tile_columns));
+  const std::int64_t column_blocks = ceil_div(b_panels, b_per_block);
+  // Small products are cut finer, so that every thread has its share.
+  const std::int64_t a_per_block =
+      std::clamp<std::int64_t>(a_panels * column_blocks / (blocks_per_thread * omp_get_max_threads()), 1, sizes.a_per_block);
 
-  const bool pack_b = kept_b == nullptr || kept_b->kernels != &kernels;
-  Buffer& b_buffer = kept_b == nullptr ? b_panels_ : kept_b->panels;
-  char* const b_packed = b_buffer.reserve(sizes.b_bytes);
-  char* const a_packed = a_panels_.reserve(sizes.a_bytes);
+  const bool pack_a = !in_place(kernels, a, true);
+  const bool keep_b = kept_b != nullptr;
+  const bool pack_b = keep_b ? kept_b->kernels != &kernels : !in_place(kernels, b, false);
+  char* const a_packed = pack_a ? a_panels_.reserve(sizes.a_bytes) : nullptr;
+  char* const b_packed = keep_b || pack_b ? (keep_b ? kept_b->panels : b_panels_).reserve(sizes.b_bytes) : nullptr;
+  const std::int64_t a_at_once = pack_a ? sizes.a_at_once : a_panels;
+  const Source b_source = b_packed != nullptr ? Source{kernels.packed_b(b_packed), static_cast<std::int64_t>(sizes.b_panel)}
+                                              : source_in_place(kernels, b, kernels.tile_columns);
   const std::size_t tile = static_cast<std::size_t>(kernels.tile_rows * kernels.tile_columns);
   const std::size_t block_floats =
       kernels.padded(depth) <= kernels.depth_block ? tile : tile * static_cast<std::size_t>(a_per_block * b_per_block);
   float* const sums =
       reinterpret_cast<float*>(sums_.reserve(block_floats * sizeof(float) * static_cast<std::size_t>(omp_get_max_threads())));
 
+  // While here, the sums bring the vectors into cache for packing.
+  const auto sum_vectors = [&](std::int64_t vector, std::int64_t count) {
+    if (sums_of_a.to == nullptr) return;
+    const Strip strip = a.strip(vector, 1);
+    finishing.column_sums(strip.data, strip.dtype, strip.stride, depth, count, sums_of_a.to + vector, sums_of_a.accumulate);
+  };
 #pragma omp parallel
   {
-    if (pack_b) pack(b, kernels.tile_columns, b_panel, kernels.pack_b, 0, b_panels, b_packed, nothing_before);
+    if (pack_b) pack(b, kernels.tile_columns, sizes.b_panel, kernels.pack_b, 0, b_panels, b_packed, nothing_before);
     kernels.enter();
     for (std::int64_t first = 0; first < a_panels; first += a_at_once) {
       const std::int64_t end = std::min(a_panels, first + a_at_once);
-      pack(a, kernels.tile_rows, a_panel, kernels.pack_a, first, end, a_packed, [&](std::int64_t vector, std::int64_t count) {
-        // While here, the sums bring the vectors into cache for packing.
-        if (sums_of_a.to == nullptr) return;
-        const Strip strip = a.strip(vector, 1);
-        finishing.column_sums(strip.data, strip.dtype, strip.stride, depth, count, sums_of_a.to + vector, sums_of_a.accumulate);
-      });
-      const std::int64_t row_blocks = ceil_div(end - first, a_per_block), column_blocks = ceil_div(b_panels, b_per_block);
+      if (pack_a) pack(a, kernels.tile_rows, sizes.a_panel, kernels.pack_a, first, end, a_packed, sum_vectors);
+      const Source a_source = pack_a ? Source{kernels.packed_a(a_packed), static_cast<std::int64_t>(sizes.a_panel), first}
+                                     : source_in_place(kernels, a, kernels.tile_rows);
+      const std::int64_t row_blocks = ceil_div(end - first, a_per_block);
 #pragma omp for schedule(dynamic)
       for (std::int64_t block = 0; block < row_blocks * column_blocks; ++block) {
-        const std::int64_t i = block % row_blocks * a_per_block, j = block / row_blocks * b_per_block;  // panels
-        const std::int64_t row = (first + i) * kernels.tile_rows, column = j * kernels.tile_columns;
+        const std::int64_t i = first + block % row_blocks * a_per_block, j = block / row_blocks * b_per_block;  // panels
+        const std::int64_t row = i * kernels.tile_rows, column = j * kernels.tile_columns;
         const Block task = {.kernels = kernels,
                             .finishing = finishing,
                             .depth = depth,
-                            .rows = std::min(std::min(a_per_block, end - first - i) * kernels.tile_rows, rows - row),
-                            .columns = std::min(b_per_block * kernels.tile_columns, columns - column),
-                            .a = a_packed + static_cast<std::size_t>(i) * a_panel,
-                            .b = b_packed + static_cast<std::size_t>(j) * b_panel,
+                            .row_panel = i,
+                            .row_panels = std::min(a_per_block, end - i),
+                            .rows = rows - row,
+                            .column_panel = j,
+                            .column_panels = std::min(b_per_block, b_panels - j),
+                            .columns = columns - column,
+                            .a = a_source,
+                            .b = b_source,
                             .finish = finish.at(row, column),
                             .sums = sums + block_floats * static_cast<std::size_t>(omp_get_thread_num())};
         task.compute();
+        if (!pack_a && j == 0) sum_vectors(row, std::min(task.row_panels * kernels.tile_rows, task.rows));
       }
     }
     kernels.leave();
   }
-  if (kept_b != nullptr) kept_b->kernels = &kernels;
+  if (keep_b) kept_b->kernels = &kernels;
 }
 
 void Linear::run(const op::LinearForward& args) {

@@ -85,9 +85,37 @@ void pack(const Strip& strip, void* to) {
     strip.depth_contiguous ? pack_rows<width, float>(strip, panel) : pack_columns<width, float>(strip, panel);
 }
 
-void multiply(std::int64_t depth, const void* a_panel, const void* b_panel, float* c, std::int64_t c_stride, bool accumulate) {
-  const float* a = static_cast<const float*>(a_panel);
-  const float* b = static_cast<const float*>(b_panel);
+// (sums + bias) + what is added; everything is read before anything is written, see gemm_finish.cpp.
+template <typename T>
+TEMPER_INLINE void finish_sums(const Finish& finish, Floats (&sum)[rows][vectors]) {
+  const T* const bias = static_cast<const T*>(finish.bias);
+  const T* const added = static_cast<const T*>(finish.added);
+  T* const out = static_cast<T*>(finish.out);
+  for (int j = 0; bias != nullptr && j < vectors; ++j) {
+    const Floats b = load(bias + j * lanes, AllLanes{});
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i) sum[i][j] += b;
+  }
+  if (added != nullptr) {
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < vectors; ++j) sum[i][j] += load(added + i * finish.stride + j * lanes, AllLanes{});
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < vectors; ++j) store(out + i * finish.stride + j * lanes, sum[i][j], AllLanes{});
+}
+
+// Elements of a step of A are side by side, or each in a row of its own.
+template <bool a_in_rows>
+void tile_of(std::int64_t depth, const Panel& a_panel, const Panel& b_panel, float* c, std::int64_t c_stride, bool accumulate,
+             const Finish* finish) {
+  const float* a = reinterpret_cast<const float*>(a_panel.data);
+  const float* b = reinterpret_cast<const float*>(b_panel.data);
+  const std::int64_t a_vector = a_in_rows ? a_panel.vector_bytes / 4 : 1, a_step = a_in_rows ? 1 : a_panel.unit_bytes / 4;
+  const std::int64_t b_step = b_panel.unit_bytes / 4;
   Floats sum[rows][vectors];
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i)
@@ -100,15 +128,24 @@ void multiply(std::int64_t depth, const void* a_panel, const void* b_panel, floa
 #pragma GCC unroll 16
     for (int i = 0; i < rows; ++i) {
 #pragma GCC unroll 4
-      for (int j = 0; j < vectors; ++j) sum[i][j] += a[i] * right[j];
+      for (int j = 0; j < vectors; ++j) sum[i][j] += a[i * a_vector] * right[j];
     }
-    a += rows;
-    b += columns;
+    a += a_step;
+    b += b_step;
+  }
+  if (finish != nullptr) {
+    finish->dtype == DType::bf16 ? finish_sums<bfloat16>(*finish, sum) : finish_sums<float>(*finish, sum);
+    return;
   }
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 4
     for (int j = 0; j < vectors; ++j) store(c + i * c_stride + j * lanes, sum[i][j], AllLanes{});
+}
+
+void tile(std::int64_t depth, const Panel& a, const Panel& b, float* c, std::int64_t c_stride, bool accumulate,
+          const Finish* finish) {
+  (a.vector_bytes == sizeof(float) ? tile_of<false> : tile_of<true>)(depth, a, b, c, c_stride, accumulate, finish);
 }
 
 void nothing() {}
@@ -127,7 +164,9 @@ extern const GemmKernels vector_gemm_kernels = {
     .leave = nothing,
     .pack_a = pack<rows>,
     .pack_b = pack<columns>,
-    .multiply = multiply,
+    .rows_in_place = true,
+    .columns_in_place = true,
+    .tile = tile,
 };
 
 }  // namespace temper::cpu::TEMPER_ISA

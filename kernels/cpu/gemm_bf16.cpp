@@ -4,8 +4,9 @@
 // AMX: a tile of A is 16 rows of 32 depth steps; a tile of B holds, in row p, pair p of 16 columns side by side. A panel step is 32
 // depth steps: two tiles of A (32 rows) or two of B (32 columns), 1 KiB each.
 //
-// AVX512-BF16: a panel holds, for each pair of depth steps, that of all its vectors side by side. An element is
-// (sum + x[2p+1] y[2p+1]) + x[2p] y[2p], p = 0, 1, ..., rounded after each; numbers below 1.2e-38 count as 0, operands and sums.
+// AVX512-BF16: a panel holds, for each pair of depth steps, that of all its vectors side by side. An element of a pass is
+// (sum + x[2p+1] y[2p+1]) + x[2p] y[2p], p = 0, 1, ..., rounded after each; numbers below 1.2e-38 count as 0, operands and sums. The
+// passes' sums are added.
 #include "kernels/cpu/gemm_kernels.h"
 
 #if defined(__x86_64__)
@@ -191,8 +192,31 @@ void multiply_tiles(std::int64_t depth, const Panel& a_panel, const Panel& b_pan
 // As many sums as the register file takes, but for a row of B and a pair of A.
 constexpr int dot_rows = 12, dot_vectors = 2, dot_columns = dot_vectors * 16;
 
+/// The first `count` of 16 numbers, as the lower halves of words.
+inline __m512i load_words(const bfloat16* from, int count) {
+  const auto there = static_cast<__mmask16>(count >= 16 ? 0xffff : (1 << (count < 0 ? 0 : count)) - 1);
+  return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(there, from));
+}
+
+/// Vectors that are columns of a bf16 matrix: a pair lies in two rows.
+template <int width>
+void pack_dot_columns(const Strip& strip, void* panel) {
+  const bfloat16* row = static_cast<const bfloat16*>(strip.data);
+  std::int32_t* to = static_cast<std::int32_t*>(panel);
+  for (std::int64_t k = 0; k < strip.depth; k += 2, row += 2 * strip.stride, to += width) {
+    for (int first = 0; first < width; first += 16) {
+      const int count = strip.count - first;
+      const __m512i even = load_words(row + first, count);
+      const __m512i odd = k + 1 < strip.depth ? load_words(row + strip.stride + first, count) : _mm512_setzero_si512();
+      const auto vectors = static_cast<__mmask16>(width - first < 16 ? (1 << (width - first)) - 1 : 0xffff);
+      _mm512_mask_storeu_epi32(to + first, vectors, _mm512_or_si512(even, _mm512_slli_epi32(odd, 16)));
+    }
+  }
+}
+
 template <int width>
 void pack_dots(const Strip& strip, void* panel) {
+  if (strip.dtype == DType::bf16 && !strip.depth_contiguous) return pack_dot_columns<width>(strip, panel);
   pack<(width + 15) / 16>(strip, true, [&](std::int64_t k, int g, const Tile& pairs) {
     const int vectors = width - g * 16 < 16 ? width - g * 16 : 16;
     const auto there = static_cast<__mmask16>((1u << vectors) - 1u);
@@ -252,7 +276,7 @@ void multiply_dots_of(std::int64_t depth, const Panel& a_panel, const Panel& b_p
 #pragma GCC unroll 16
   for (int i = 0; i < dot_rows; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < dot_vectors; ++j) sum[i][j] = accumulate ? _mm512_loadu_ps(c + i * c_stride + j * 16) : _mm512_setzero_ps();
+    for (int j = 0; j < dot_vectors; ++j) sum[i][j] = _mm512_setzero_ps();
   for (std::int64_t k = 0; k < depth; k += 2) {
     __m512bh right[dot_vectors];
 #pragma GCC unroll 4
@@ -265,6 +289,12 @@ void multiply_dots_of(std::int64_t depth, const Panel& a_panel, const Panel& b_p
     }
     a += a_step;
     b += b_panel.unit_bytes;
+  }
+  if (accumulate) {
+#pragma GCC unroll 16
+    for (int i = 0; i < dot_rows; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < dot_vectors; ++j) sum[i][j] += _mm512_loadu_ps(c + i * c_stride + j * 16);
   }
   if (finish != nullptr) {
     finish->dtype == DType::bf16 ? finish_dots<bfloat16>(*finish, sum) : finish_dots<float>(*finish, sum);

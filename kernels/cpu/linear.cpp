@@ -15,7 +15,8 @@ constexpr std::int64_t block_rows = 256;                      // a block's panel
 constexpr std::int64_t block_columns = 384;                   // ... while those of B pass through the first
 constexpr std::size_t most_packed_a = std::size_t{64} << 20;  // bytes of A packed at a time: bounds scratch, not speed
 constexpr std::int64_t blocks_per_thread = 4;                 // at least, where there are as many panels
-constexpr std::size_t longest_row_in_place = 2048;            // bytes; see in_place
+constexpr std::size_t longest_row_in_place = 2048;            // bytes; see in_place ...
+constexpr std::int64_t most_reads_in_place = 4;               // ... of longer ones
 constexpr int panels_per_task = 4;                            // packed by one thread at a stretch
 
 // Packs panels [first, end) of an operand; called by every thread of a team. before(vector, count) comes ahead of each stretch.
@@ -76,14 +77,15 @@ struct Source {
   }
 };
 
-// Whether tiles read an operand where it lies. That saves small products their packing; the rows of a large matrix lie so far apart
-// that a tile's would push each other out of the first-level cache.
-bool in_place(const GemmKernels& kernels, const Operand& operand, bool is_a) {
+// Whether tiles read an operand where it lies, `times` times each element. That saves small products their packing; the rows of a large
+// matrix lie so far apart that a tile's would push each other out of the first-level cache.
+bool in_place(const GemmKernels& kernels, const Operand& operand, bool is_a, std::int64_t times) {
   const std::int64_t vectors = operand.vectors();
+  const std::size_t row = static_cast<std::size_t>(operand.matrix.shape.back()) * size_of(operand.matrix.dtype);
   const bool readable = operand.depth_contiguous ? is_a && kernels.rows_in_place && operand.depth() % kernels.depth_unit == 0
                                                  : kernels.columns_in_place;
   return readable && operand.matrix.dtype == (kernels.packs_bf16 ? DType::bf16 : DType::f32) &&
-         static_cast<std::size_t>(operand.matrix.shape.back()) * size_of(operand.matrix.dtype) <= longest_row_in_place &&
+         (row <= longest_row_in_place || times <= most_reads_in_place) &&
          (is_a ? vectors >= kernels.tile_rows : vectors % kernels.tile_columns == 0);
 }
 
@@ -222,9 +224,9 @@ void Linear::product(const Operand& a, const Operand& b, PackedWeight* kept_b, c
   const std::int64_t a_per_block =
       std::clamp<std::int64_t>(a_panels * column_blocks / (blocks_per_thread * omp_get_max_threads()), 1, sizes.a_per_block);
 
-  const bool pack_a = !in_place(kernels, a, true);
+  const bool pack_a = !in_place(kernels, a, true, b_panels);
   const bool keep_b = kept_b != nullptr;
-  const bool pack_b = keep_b ? kept_b->kernels != &kernels : !in_place(kernels, b, false);
+  const bool pack_b = keep_b ? kept_b->kernels != &kernels : !in_place(kernels, b, false, a_panels);
   char* const a_packed = pack_a ? a_panels_.reserve(sizes.a_bytes) : nullptr;
   char* const b_packed = keep_b || pack_b ? (keep_b ? kept_b->panels : b_panels_).reserve(sizes.b_bytes) : nullptr;
   const std::int64_t a_at_once = pack_a ? sizes.a_at_once : a_panels;

@@ -120,7 +120,7 @@ void tile_of(std::int64_t depth, const Panel& a_panel, const Panel& b_panel, flo
 #pragma GCC unroll 16
   for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < vectors; ++j) sum[i][j] = accumulate ? load(c + i * c_stride + j * lanes, AllLanes{}) : Floats{};
+    for (int j = 0; j < vectors; ++j) sum[i][j] = Floats{};
   for (std::int64_t k = 0; k < depth; ++k) {
     Floats right[vectors];
 #pragma GCC unroll 4
@@ -132,6 +132,12 @@ void tile_of(std::int64_t depth, const Panel& a_panel, const Panel& b_panel, flo
     }
     a += a_step;
     b += b_step;
+  }
+  if (accumulate) {
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < vectors; ++j) sum[i][j] += load(c + i * c_stride + j * lanes, AllLanes{});
   }
   if (finish != nullptr) {
     finish->dtype == DType::bf16 ? finish_sums<bfloat16>(*finish, sum) : finish_sums<float>(*finish, sum);

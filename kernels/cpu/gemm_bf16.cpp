@@ -151,7 +151,7 @@ void pack_tiles(const Strip& strip, bool pairs, void* panel) {
 void pack_tiles_a(const Strip& strip, void* panel) { pack_tiles(strip, false, panel); }
 void pack_tiles_b(const Strip& strip, void* panel) { pack_tiles(strip, true, panel); }
 
-void multiply_tiles(std::int64_t depth, const Panel& a_panel, const Panel& b_panel, float* c, std::int64_t c_stride,
+void multiply_tiles(std::int64_t depth, const Panel& a_panel, const Panel& b_panel, int, float* c, std::int64_t c_stride,
                     bool accumulate, const Finish* finish) {
   const char* a = a_panel.data;
   const char* b = b_panel.data;
@@ -237,24 +237,24 @@ inline void store_floats(bfloat16* to, __m512 value) {
 }
 
 // (sums + bias) + what is added; everything is read before anything is written, see isa/gemm_finish.cpp.
-template <typename T>
-inline __attribute__((always_inline)) void finish_dots(const Finish& finish, __m512 (&sum)[dot_rows][dot_vectors]) {
+template <typename T, int height>
+inline __attribute__((always_inline)) void finish_dots(const Finish& finish, __m512 (&sum)[height][dot_vectors]) {
   const T* const bias = static_cast<const T*>(finish.bias);
   const T* const added = static_cast<const T*>(finish.added);
   T* const out = static_cast<T*>(finish.out);
   for (int j = 0; bias != nullptr && j < dot_vectors; ++j) {
     const __m512 b = load_floats(bias + j * 16);
 #pragma GCC unroll 16
-    for (int i = 0; i < dot_rows; ++i) sum[i][j] += b;
+    for (int i = 0; i < height; ++i) sum[i][j] += b;
   }
   if (added != nullptr) {
 #pragma GCC unroll 16
-    for (int i = 0; i < dot_rows; ++i)
+    for (int i = 0; i < height; ++i)
 #pragma GCC unroll 4
       for (int j = 0; j < dot_vectors; ++j) sum[i][j] += load_floats(added + i * finish.stride + j * 16);
   }
 #pragma GCC unroll 16
-  for (int i = 0; i < dot_rows; ++i)
+  for (int i = 0; i < height; ++i)
 #pragma GCC unroll 4
     for (int j = 0; j < dot_vectors; ++j) store_floats(out + i * finish.stride + j * 16, sum[i][j]);
 }
@@ -266,15 +266,15 @@ inline std::int32_t pair_at(const char* from) {
 }
 
 // Pairs of a step of A are side by side, or each in a row of its own.
-template <bool a_in_rows>
+template <int height, bool a_in_rows>
 void multiply_dots_of(std::int64_t depth, const Panel& a_panel, const Panel& b_panel, float* c, std::int64_t c_stride,
                       bool accumulate, const Finish* finish) {
   const char* a = a_panel.data;
   const char* b = b_panel.data;
   const std::int64_t a_vector = a_in_rows ? a_panel.vector_bytes : 4, a_step = a_in_rows ? 4 : a_panel.unit_bytes;
-  __m512 sum[dot_rows][dot_vectors];
+  __m512 sum[height][dot_vectors];
 #pragma GCC unroll 16
-  for (int i = 0; i < dot_rows; ++i)
+  for (int i = 0; i < height; ++i)
 #pragma GCC unroll 4
     for (int j = 0; j < dot_vectors; ++j) sum[i][j] = _mm512_setzero_ps();
   for (std::int64_t k = 0; k < depth; k += 2) {
@@ -282,7 +282,7 @@ void multiply_dots_of(std::int64_t depth, const Panel& a_panel, const Panel& b_p
 #pragma GCC unroll 4
     for (int j = 0; j < dot_vectors; ++j) right[j] = reinterpret_cast<__m512bh>(_mm512_loadu_si512(b + j * 64));
 #pragma GCC unroll 16
-    for (int i = 0; i < dot_rows; ++i) {
+    for (int i = 0; i < height; ++i) {
       const auto left = reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair_at(a + i * a_vector)));
 #pragma GCC unroll 4
       for (int j = 0; j < dot_vectors; ++j) sum[i][j] = _mm512_dpbf16_ps(sum[i][j], left, right[j]);
@@ -292,7 +292,7 @@ void multiply_dots_of(std::int64_t depth, const Panel& a_panel, const Panel& b_p
   }
   if (accumulate) {
 #pragma GCC unroll 16
-    for (int i = 0; i < dot_rows; ++i)
+    for (int i = 0; i < height; ++i)
 #pragma GCC unroll 4
       for (int j = 0; j < dot_vectors; ++j) sum[i][j] += _mm512_loadu_ps(c + i * c_stride + j * 16);
   }
@@ -301,14 +301,25 @@ void multiply_dots_of(std::int64_t depth, const Panel& a_panel, const Panel& b_p
     return;
   }
 #pragma GCC unroll 16
-  for (int i = 0; i < dot_rows; ++i)
+  for (int i = 0; i < height; ++i)
 #pragma GCC unroll 4
     for (int j = 0; j < dot_vectors; ++j) _mm512_storeu_ps(c + i * c_stride + j * 16, sum[i][j]);
 }
 
-void multiply_dots(std::int64_t depth, const Panel& a, const Panel& b, float* c, std::int64_t c_stride, bool accumulate,
+template <int height>
+void multiply_dots_high(std::int64_t depth, const Panel& a, const Panel& b, float* c, std::int64_t c_stride, bool accumulate,
+                        const Finish* finish) {
+  const auto multiply = a.vector_bytes == 4 ? multiply_dots_of<height, false> : multiply_dots_of<height, true>;
+  multiply(depth, a, b, c, c_stride, accumulate, finish);
+}
+
+void multiply_dots(std::int64_t depth, const Panel& a, const Panel& b, int height, float* c, std::int64_t c_stride, bool accumulate,
                    const Finish* finish) {
-  (a.vector_bytes == 4 ? multiply_dots_of<false> : multiply_dots_of<true>)(depth, a, b, c, c_stride, accumulate, finish);
+  const auto multiply = height == 12  ? multiply_dots_high<12>
+                        : height == 8 ? multiply_dots_high<8>
+                        : height == 4 ? multiply_dots_high<4>
+                                      : multiply_dots_high<1>;
+  multiply(depth, a, b, c, c_stride, accumulate, finish);
 }
 
 void nothing() {}
@@ -330,6 +341,8 @@ const GemmKernels dot_gemm_kernels = {
     .pack_b = pack_dots<dot_columns>,
     .rows_in_place = true,
     .columns_in_place = false,
+    .row_unit = 4,
+    .single_row = true,
     .tile = multiply_dots,
 };
 const GemmKernels amx_gemm_kernels = {
@@ -346,6 +359,8 @@ const GemmKernels amx_gemm_kernels = {
     .pack_b = pack_tiles_b,
     .rows_in_place = false,
     .columns_in_place = false,
+    .row_unit = 2 * tile_width,
+    .single_row = false,
     .tile = multiply_tiles,
 };
 

@@ -74,15 +74,19 @@ struct GemmKernels {
   /// A and of B.
   bool rows_in_place;
   bool columns_in_place;
-  /// c[tile_rows][c_stride] = or += the product of `depth` (a multiple of depth_unit) steps of two panels. With `finish`, whose kind is
+  int row_unit;     ///< a tile may have fewer rows than tile_rows, a multiple of this ...
+  bool single_row;  ///< ... or one
+  /// c[height][c_stride] = or += the product of `depth` (a multiple of depth_unit) steps of two panels. With `finish`, whose kind is
   /// store, the sums go there and not to c, a whole tile.
-  void (*tile)(std::int64_t depth, const Panel& a, const Panel& b, float* c, std::int64_t c_stride, bool accumulate,
+  void (*tile)(std::int64_t depth, const Panel& a, const Panel& b, int height, float* c, std::int64_t c_stride, bool accumulate,
                const Finish* finish);
 
+  /// The height of the tile that has these rows, 1 to tile_rows.
+  std::int64_t height(std::int64_t rows) const { return rows == 1 && single_row ? 1 : ceil_div(rows, row_unit) * row_unit; }
   Panel packed_a(const void* panel) const { return packed(panel, tile_rows); }
   Panel packed_b(const void* panel) const { return packed(panel, tile_columns); }
   void multiply(std::int64_t depth, const void* a, const void* b, float* c, std::int64_t c_stride, bool accumulate) const {
-    tile(depth, packed_a(a), packed_b(b), c, c_stride, accumulate, nullptr);
+    tile(depth, packed_a(a), packed_b(b), tile_rows, c, c_stride, accumulate, nullptr);
   }
   std::int64_t padded(std::int64_t depth) const { return ceil_div(depth, depth_unit) * depth_unit; }
   std::size_t panel_a_bytes(std::int64_t depth) const { return static_cast<std::size_t>(padded(depth) * tile_rows) * packed_size; }

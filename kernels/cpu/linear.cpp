@@ -77,6 +77,9 @@ struct Source {
   }
 };
 
+// How many vectors the last panel has.
+std::int64_t last_panel(std::int64_t vectors, int width) { return vectors - (ceil_div(vectors, width) - 1) * width; }
+
 // Whether tiles read an operand where it lies, `times` times each element. That saves small products their packing; the rows of a large
 // matrix lie so far apart that a tile's would push each other out of the first-level cache.
 bool in_place(const GemmKernels& kernels, const Operand& operand, bool is_a, std::int64_t times) {
@@ -86,17 +89,19 @@ bool in_place(const GemmKernels& kernels, const Operand& operand, bool is_a, std
                                                  : kernels.columns_in_place;
   return readable && operand.matrix.dtype == (kernels.packs_bf16 ? DType::bf16 : DType::f32) &&
          (row <= longest_row_in_place || times <= most_reads_in_place) &&
-         (is_a ? vectors >= kernels.tile_rows : vectors % kernels.tile_columns == 0);
+         (is_a ? vectors >= kernels.height(last_panel(vectors, kernels.tile_rows)) : vectors % kernels.tile_columns == 0);
 }
 
-Source source_in_place(const GemmKernels& kernels, const Operand& operand, int width) {
+Source source_in_place(const GemmKernels& kernels, const Operand& operand, bool is_a) {
+  const std::int64_t width = is_a ? kernels.tile_rows : kernels.tile_columns;
   const std::int64_t element = static_cast<std::int64_t>(size_of(operand.matrix.dtype));
   const std::int64_t row = operand.matrix.shape.back() * element;
   const std::int64_t vector = operand.depth_contiguous ? row : element;
   const std::int64_t unit_bytes = kernels.depth_unit * (operand.depth_contiguous ? element : row);
+  const std::int64_t last = last_panel(operand.vectors(), static_cast<int>(width));
   return {.first = {static_cast<const char*>(operand.matrix.data), vector, unit_bytes},
           .panel_bytes = width * vector,
-          .most = (operand.vectors() - width) * vector};
+          .most = (operand.vectors() - (is_a ? kernels.height(last) : last)) * vector};
 }
 
 // One block of C: all of the depth, in passes; a tile is finished as soon as its last pass is done.
@@ -121,13 +126,14 @@ struct Block {
       float* tile = sums;
       for (std::int64_t i = 0; i < row_panels; ++i) {
         const Panel left = a.at(row_panel + i, start);
-        const std::int64_t high = std::min(tile_rows, rows - i * tile_rows);
-        const bool at_once = last && high == tile_rows && finish.kind == Finish::Kind::store;
+        const std::int64_t high = std::min(tile_rows, rows - i * tile_rows), height = kernels.height(high);
+        const bool at_once = last && high == height && finish.kind == Finish::Kind::store;
         Finish here = finish.at(i * tile_rows, 0);
         for (std::int64_t j = 0; j < column_panels; ++j) {
           const std::int64_t wide = std::min(tile_columns, columns - j * tile_columns);
           const bool whole = at_once && wide == tile_columns;
-          kernels.tile(steps, left, b.at(column_panel + j, start), tile, tile_columns, k > 0, whole ? &here : nullptr);
+          kernels.tile(steps, left, b.at(column_panel + j, start), static_cast<int>(height), tile, tile_columns, k > 0,
+                       whole ? &here : nullptr);
           if (last && !whole) {
             float* const sum = tile + a.overlap(row_panel + i) * tile_columns;
             finishing.finish(here, sum, tile_columns, static_cast<int>(high), static_cast<int>(wide));
@@ -218,11 +224,12 @@ void Linear::product(const Operand& a, const Operand& b, PackedWeight* kept_b, c
 
   const PackedSizes sizes(kernels, rows, columns, depth);
   const std::int64_t a_panels = sizes.a_panels, b_panels = sizes.b_panels;
-  const std::int64_t b_per_block = std::min(b_panels, ceil_div(block_columns, kernels.tile_columns));
+  // Small products are cut finer, so that every thread has its share: first between rows, then between columns.
+  const std::int64_t blocks = blocks_per_thread * omp_get_max_threads();
+  const std::int64_t b_per_block =
+      std::clamp<std::int64_t>(a_panels * b_panels / blocks, 1, ceil_div(block_columns, kernels.tile_columns));
   const std::int64_t column_blocks = ceil_div(b_panels, b_per_block);
-  // Small products are cut finer, so that every thread has its share.
-  const std::int64_t a_per_block =
-      std::clamp<std::int64_t>(a_panels * column_blocks / (blocks_per_thread * omp_get_max_threads()), 1, sizes.a_per_block);
+  const std::int64_t a_per_block = std::clamp<std::int64_t>(a_panels * column_blocks / blocks, 1, sizes.a_per_block);
 
   const bool pack_a = !in_place(kernels, a, true, b_panels);
   const bool keep_b = kept_b != nullptr;
@@ -231,7 +238,7 @@ void Linear::product(const Operand& a, const Operand& b, PackedWeight* kept_b, c
   char* const b_packed = keep_b || pack_b ? (keep_b ? kept_b->panels : b_panels_).reserve(sizes.b_bytes) : nullptr;
   const std::int64_t a_at_once = pack_a ? sizes.a_at_once : a_panels;
   const Source b_source = b_packed != nullptr ? Source{kernels.packed_b(b_packed), static_cast<std::int64_t>(sizes.b_panel)}
-                                              : source_in_place(kernels, b, kernels.tile_columns);
+                                              : source_in_place(kernels, b, false);
   const std::size_t tile = static_cast<std::size_t>(kernels.tile_rows * kernels.tile_columns);
   const std::size_t block_floats =
       kernels.padded(depth) <= kernels.depth_block ? tile : tile * static_cast<std::size_t>(a_per_block * b_per_block);
@@ -252,7 +259,7 @@ void Linear::product(const Operand& a, const Operand& b, PackedWeight* kept_b, c
       const std::int64_t end = std::min(a_panels, first + a_at_once);
       if (pack_a) pack(a, kernels.tile_rows, sizes.a_panel, kernels.pack_a, first, end, a_packed, sum_vectors);
       const Source a_source = pack_a ? Source{kernels.packed_a(a_packed), static_cast<std::int64_t>(sizes.a_panel), first}
-                                     : source_in_place(kernels, a, kernels.tile_rows);
+                                     : source_in_place(kernels, a, true);
       const std::int64_t row_blocks = ceil_div(end - first, a_per_block);
 #pragma omp for schedule(dynamic)
       for (std::int64_t block = 0; block < row_blocks * column_blocks; ++block) {

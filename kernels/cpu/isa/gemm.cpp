@@ -86,39 +86,39 @@ void pack(const Strip& strip, void* to) {
 }
 
 // (sums + bias) + what is added; everything is read before anything is written, see gemm_finish.cpp.
-template <typename T>
-TEMPER_INLINE void finish_sums(const Finish& finish, Floats (&sum)[rows][vectors]) {
+template <typename T, int height>
+TEMPER_INLINE void finish_sums(const Finish& finish, Floats (&sum)[height][vectors]) {
   const T* const bias = static_cast<const T*>(finish.bias);
   const T* const added = static_cast<const T*>(finish.added);
   T* const out = static_cast<T*>(finish.out);
   for (int j = 0; bias != nullptr && j < vectors; ++j) {
     const Floats b = load(bias + j * lanes, AllLanes{});
 #pragma GCC unroll 16
-    for (int i = 0; i < rows; ++i) sum[i][j] += b;
+    for (int i = 0; i < height; ++i) sum[i][j] += b;
   }
   if (added != nullptr) {
 #pragma GCC unroll 16
-    for (int i = 0; i < rows; ++i)
+    for (int i = 0; i < height; ++i)
 #pragma GCC unroll 4
       for (int j = 0; j < vectors; ++j) sum[i][j] += load(added + i * finish.stride + j * lanes, AllLanes{});
   }
 #pragma GCC unroll 16
-  for (int i = 0; i < rows; ++i)
+  for (int i = 0; i < height; ++i)
 #pragma GCC unroll 4
     for (int j = 0; j < vectors; ++j) store(out + i * finish.stride + j * lanes, sum[i][j], AllLanes{});
 }
 
 // Elements of a step of A are side by side, or each in a row of its own.
-template <bool a_in_rows>
+template <int height, bool a_in_rows>
 void tile_of(std::int64_t depth, const Panel& a_panel, const Panel& b_panel, float* c, std::int64_t c_stride, bool accumulate,
              const Finish* finish) {
   const float* a = reinterpret_cast<const float*>(a_panel.data);
   const float* b = reinterpret_cast<const float*>(b_panel.data);
   const std::int64_t a_vector = a_in_rows ? a_panel.vector_bytes / 4 : 1, a_step = a_in_rows ? 1 : a_panel.unit_bytes / 4;
   const std::int64_t b_step = b_panel.unit_bytes / 4;
-  Floats sum[rows][vectors];
+  Floats sum[height][vectors];
 #pragma GCC unroll 16
-  for (int i = 0; i < rows; ++i)
+  for (int i = 0; i < height; ++i)
 #pragma GCC unroll 4
     for (int j = 0; j < vectors; ++j) sum[i][j] = Floats{};
   for (std::int64_t k = 0; k < depth; ++k) {
@@ -126,7 +126,7 @@ void tile_of(std::int64_t depth, const Panel& a_panel, const Panel& b_panel, flo
 #pragma GCC unroll 4
     for (int j = 0; j < vectors; ++j) right[j] = load(b + j * lanes, AllLanes{});
 #pragma GCC unroll 16
-    for (int i = 0; i < rows; ++i) {
+    for (int i = 0; i < height; ++i) {
 #pragma GCC unroll 4
       for (int j = 0; j < vectors; ++j) sum[i][j] += a[i * a_vector] * right[j];
     }
@@ -135,7 +135,7 @@ void tile_of(std::int64_t depth, const Panel& a_panel, const Panel& b_panel, flo
   }
   if (accumulate) {
 #pragma GCC unroll 16
-    for (int i = 0; i < rows; ++i)
+    for (int i = 0; i < height; ++i)
 #pragma GCC unroll 4
       for (int j = 0; j < vectors; ++j) sum[i][j] += load(c + i * c_stride + j * lanes, AllLanes{});
   }
@@ -144,14 +144,24 @@ void tile_of(std::int64_t depth, const Panel& a_panel, const Panel& b_panel, flo
     return;
   }
 #pragma GCC unroll 16
-  for (int i = 0; i < rows; ++i)
+  for (int i = 0; i < height; ++i)
 #pragma GCC unroll 4
     for (int j = 0; j < vectors; ++j) store(c + i * c_stride + j * lanes, sum[i][j], AllLanes{});
 }
 
-void tile(std::int64_t depth, const Panel& a, const Panel& b, float* c, std::int64_t c_stride, bool accumulate,
+template <int height>
+void tile_high(std::int64_t depth, const Panel& a, const Panel& b, float* c, std::int64_t c_stride, bool accumulate,
+               const Finish* finish) {
+  (a.vector_bytes == sizeof(float) ? tile_of<height, false> : tile_of<height, true>)(depth, a, b, c, c_stride, accumulate, finish);
+}
+
+void tile(std::int64_t depth, const Panel& a, const Panel& b, int height, float* c, std::int64_t c_stride, bool accumulate,
           const Finish* finish) {
-  (a.vector_bytes == sizeof(float) ? tile_of<false> : tile_of<true>)(depth, a, b, c, c_stride, accumulate, finish);
+  if constexpr (rows == 12) {
+    if (height == 12) return tile_high<12>(depth, a, b, c, c_stride, accumulate, finish);
+    if (height == 8) return tile_high<8>(depth, a, b, c, c_stride, accumulate, finish);
+  }
+  (height == 1 ? tile_high<1> : tile_high<4>)(depth, a, b, c, c_stride, accumulate, finish);
 }
 
 void nothing() {}
@@ -172,6 +182,8 @@ extern const GemmKernels vector_gemm_kernels = {
     .pack_b = pack<columns>,
     .rows_in_place = true,
     .columns_in_place = true,
+    .row_unit = 4,
+    .single_row = true,
     .tile = tile,
 };
 

@@ -20,7 +20,7 @@ Tolerance tolerance_of(const std::string& op) {
       {"layernorm_forward", {5e-7, 5e-7, 4e-3}},
       // g - mean(g) - n mean(g n) cancels on short rows, which multiplies the roundings of mean and rstd.
       {"layernorm_backward", {1.5e-6, 1.5e-6, 4e-3}},
-      // f32 products of up to 260 terms; GELU's tanh within a few units. For bf16 `pre` and `y` are each rounded once, y perhaps
+      // f32 products of up to 640 terms, in passes of at most 512 that are added; GELU's tanh within a few units. For bf16 `pre` and `y` are each rounded once, y perhaps
       // from the rounded pre: two roundings.
       {"linear_forward", {1.5e-6, 1.5e-6, 6e-3}},
       // An exponential and a division, each within a few units; on GPUs a tanh within 5e-4 for bf16.

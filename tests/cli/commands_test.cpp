@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "kernels/cpu/isa.h"
 #include "tests/train/tiny_run.h"
 #include "train/checkpoint.h"
 
@@ -23,15 +24,18 @@ TEST(Options, DeviceAndPrecision) {
   expect_error(ExitCode::usage, {"--precision fp16", "fp32, bf16 or tf32"}, [] { parse_precision("fp16"); });
 }
 
-TEST(Options, Bf16OnlyWhereTheDeviceHasIt) {
-  const std::unique_ptr<Ops> ops = open_device(DeviceChoice::cpu, Precision::fp32, DeviceUse::training);
-  EXPECT_EQ(ops->device().backend, "cpu");
-  if (ops->device().bf16) {
-    EXPECT_NO_THROW(open_device(DeviceChoice::cpu, Precision::bf16, DeviceUse::training));
-  } else {
-    expect_error(ExitCode::usage, {"precision=bf16", "use precision=fp32"},
-                 [] { open_device(DeviceChoice::cpu, Precision::bf16, DeviceUse::training); });
-  }
+TEST(Options, Bf16SaysWhereItBringsNoSpeed) {
+  const auto said = [] {
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(open_device(DeviceChoice::cpu, Precision::bf16, DeviceUse::training)->device().backend, "cpu");
+    return testing::internal::GetCapturedStderr();
+  };
+  const cpu::Isa best = cpu::current_isa();
+  EXPECT_EQ(said().empty(), best >= cpu::Isa::avx512);
+  cpu::set_isa(std::min(best, cpu::Isa::avx2));
+  const std::string note = said();
+  EXPECT_NE(note.find("no faster than with precision=fp32"), std::string::npos) << note;
+  cpu::set_isa(best);
 }
 
 class TrainCommandTest : public testing::Test {

@@ -56,6 +56,24 @@ TEST_P(CrossEntropyTest, ProbabilitiesTooSmallForAFloatAreZero) {
   EXPECT_EQ(result.gradients, std::vector<float>(4, 0.0f));
 }
 
+// Each part of the row has logits far above those before it, so that what was summed up has to be scaled down, and a last part below.
+TEST_P(CrossEntropyTest, LogitsRiseAlongTheRow) {
+  constexpr int count = 5003;
+  std::vector<float> logits(count);
+  double total = 0.0;
+  for (int i = 0; i < count; ++i) {
+    logits[i] = 0.03f * static_cast<float>(i < 4500 ? i : i - 4500);
+    total += std::exp(static_cast<double>(logits[i]));
+  }
+  EXPECT_NEAR(run(logits, {4400}, count, 0.0f).losses[0], std::log(total) - static_cast<double>(logits[4400]), 2e-6);
+  const Result result = run(logits, {4400}, count, 1.0f);
+  EXPECT_NEAR(result.losses[0], std::log(total) - static_cast<double>(logits[4400]), 2e-6);
+  for (int i = 0; i < count; ++i) {
+    const double probability = std::exp(static_cast<double>(logits[i])) / total;
+    if (i != 4400 && probability > 1e-30) EXPECT_NEAR(result.gradients[i] / probability, 1.0, 1e-6) << i;
+  }
+}
+
 // A broken model must show in its loss, or the step would be taken for a good one.
 TEST_P(CrossEntropyTest, LossIsNotFiniteWhenALogitIsNot) {
   const float infinity = std::numeric_limits<float>::infinity();

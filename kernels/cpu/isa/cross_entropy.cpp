@@ -8,51 +8,53 @@ namespace temper::cpu::TEMPER_ISA {
 
 namespace {
 
-// Part of a row that stays in the first-level cache between finding its maximum and summing its exponentials.
-constexpr std::int64_t block = 2048;
+// Part of a row whose exponentials are of differences to one reference.
+constexpr std::int64_t block = 1024;
 
-// The softmax denominator of a row is total * exp(maximum).
+// The softmax denominator of a row is total * exp(reference).
 struct Softmax {
-  float maximum;
+  float reference;
   double total;
 };
 
-// One pass over memory: the sum so far is rescaled whenever a block brings a new maximum (Milakov & Gimelshein,
-// "Online normalizer calculation for softmax", arXiv 1805.02867). NaN never becomes the maximum, but stays in the sum. Where they are
-// to be `kept`, exponentials are of differences to the maximum so far, and maxima[b] is that of block b.
-template <typename T>
-Softmax softmax_of(const T* logits, std::int64_t count, float* kept, float* maxima) {
-  const float lowest = -__builtin_inff();
-  Softmax softmax = {lowest, 0.0};
+struct BlockSum {
+  float largest;
+  float sum;
+};
+
+// The largest of x[i], NaN never, and the sum of exp_at(i, x[i] - reference, lanes there).
+template <typename T, typename Exp>
+BlockSum sum_of_block(const T* x, std::int64_t width, float reference, const Exp& exp_at) {
+  Accumulator largest, sum{};
+  for (Floats& part : largest.part) part = broadcast(reference);
+  for_registers(width, [&](std::int64_t i, auto part, int turn) {
+    __builtin_prefetch(x + block + i);
+    const Floats logit = load(x + i, part);
+    largest.part[turn] = maximum(keep(logit, part, reference), largest.part[turn]);
+    sum.part[turn] += keep(exp_at(i, logit - reference, part), part);
+  });
+  return {largest.largest(), sum.sum()};
+}
+
+// One pass over a row, whose reference is nearly the maximum so far (Milakov & Gimelshein, "Online normalizer calculation for softmax",
+// arXiv 1805.02867): a block with a logit well above it, such as the first, is computed again with a new one. Differences stay small,
+// and with them the errors of the largest exponentials. references[b] is the one of block b.
+template <typename T, typename Exp>
+Softmax softmax_of(const T* logits, std::int64_t count, float* references, const Exp& exp_at) {
+  Softmax softmax = {-__builtin_inff(), 0.0};
   for (std::int64_t start = 0; start < count; start += block) {
-    const T* x = logits + start;
-    const std::int64_t width = count - start < block ? count - start : block;
-
-    Accumulator largest;
-    for (Floats& part : largest.part) part = broadcast(softmax.maximum);
-    for_registers(width, [&](std::int64_t i, auto part, int turn) {
-      largest.part[turn] = maximum(keep(load(x + i, part), part, lowest), largest.part[turn]);
-    });
-    const float new_maximum = largest.largest();
-    softmax.total *= static_cast<double>(exp(softmax.maximum - new_maximum));
-    softmax.maximum = new_maximum;
-
-    Accumulator sum{};
-    const auto add = [&](const auto& keep_it) {
-      for_registers(width, [&](std::int64_t i, auto part, int turn) {
-        __builtin_prefetch(x + block + i);  // the next block comes while this one is computed
-        const Floats value = keep(exp(load(x + i, part) - new_maximum), part);
-        keep_it(i, value, part);
-        sum.part[turn] += value;
-      });
+    const auto sum_from = [&](float reference) {
+      return sum_of_block(logits + start, count - start < block ? count - start : block, reference,
+                          [&](std::int64_t i, Floats difference, auto part) { return exp_at(start + i, difference, part); });
     };
-    if (kept == nullptr) {
-      add([](std::int64_t, Floats, auto) {});
-    } else {
-      maxima[start / block] = new_maximum;
-      add([to = kept + start](std::int64_t i, Floats value, auto part) { store(to + i, value, part); });
+    BlockSum here = sum_from(softmax.reference);
+    if (here.largest > softmax.reference + 1.0f) {
+      softmax.total *= static_cast<double>(exp(softmax.reference - here.largest));
+      softmax.reference = here.largest;
+      here = sum_from(softmax.reference);
     }
-    softmax.total += static_cast<double>(sum.sum());
+    references[start / block] = softmax.reference;
+    softmax.total += static_cast<double>(here.sum);
   }
   return softmax;
 }
@@ -61,10 +63,6 @@ template <typename T>
 void zero(T* values, std::int64_t count) {
   for_registers(count, [&](std::int64_t i, auto part, int) { store(values + i, Floats{}, part); });
 }
-
-// Where a row's exponentials are kept until their sum is known: in place where that rounds nothing.
-float* place_of(float* logits, float*) { return logits; }
-float* place_of(bfloat16*, float* scratch) { return scratch; }
 
 // Returns the loss of one row and, when `scale` is not 0, replaces the row by its gradient.
 template <typename T>
@@ -76,23 +74,31 @@ float row_loss(T* logits, std::int32_t target, float scale, std::int64_t vocab_s
     return 0.0f;
   }
   const float target_logit = load(logits + target, FirstLanes{1})[0];
-  float* const kept = scale == 0.0f ? nullptr : place_of(logits, scratch);
-  float* const maxima = scratch + vocab_size;
-  const Softmax softmax = softmax_of(logits, vocab_size, kept, maxima);
-  const double loss = static_cast<double>(softmax.maximum - target_logit) + std::log(softmax.total);
-  if (scale == 0.0f) return static_cast<float>(loss);
-
+  float* const kept = scratch;
+  float* const references = scratch + vocab_size;
+  const auto loss_of = [&](const Softmax& softmax) {
+    return static_cast<float>(static_cast<double>(softmax.reference - target_logit) + std::log(softmax.total));
+  };
+  if (scale == 0.0f) {
+    return loss_of(softmax_of(logits, vocab_size, references,
+                              [](std::int64_t, Floats difference, auto) { return exp2(difference * log2_e); }));
+  }
+  const Softmax softmax = softmax_of(logits, vocab_size, references, [&](std::int64_t i, Floats difference, auto part) {
+    const Floats value = exp(difference);
+    store(kept + i, value, part);
+    return value;
+  });
   const float factor = static_cast<float>(static_cast<double>(scale) / softmax.total);
   for (std::int64_t start = 0; start < vocab_size; start += block) {
     const std::int64_t width = vocab_size - start < block ? vocab_size - start : block;
-    const float of_block = exp(maxima[start / block] - softmax.maximum) * factor;
+    const float of_block = exp(references[start / block] - softmax.reference) * factor;
     for_registers(
         width, [&](std::int64_t i, auto part, int) { store(logits + start + i, load(kept + start + i, part) * of_block, part); });
   }
-  const float at_target = exp(target_logit - softmax.maximum) * factor - scale;
+  const float at_target = exp(target_logit - softmax.reference) * factor - scale;
   store(logits + target, broadcast(at_target), FirstLanes{1});
   zero(logits + vocab_size, padded_vocab_size - vocab_size);
-  return static_cast<float>(loss);
+  return loss_of(softmax);
 }
 
 template <typename T>

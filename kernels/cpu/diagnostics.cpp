@@ -97,14 +97,15 @@ void CpuOps::run(const op::Histogram& args) {
   const std::int64_t count = args.x.numel(), bins = args.counts.numel();
   const std::int64_t block = std::max(block_elements, ceil_div(count, most_blocks));
   const std::int64_t blocks = ceil_div(count, block);
-  std::vector<std::int32_t> parts(static_cast<std::size_t>(blocks * bins));
+  const std::int64_t of_block = histogram_tables * bins;
+  std::vector<std::int32_t> parts(static_cast<std::size_t>(blocks * of_block));
   const DiagnosticKernels& kernels = diagnostic_kernels();
   parallel_blocks(count, block, [&](std::int64_t first, std::int64_t last) {
-    kernels.histogram(args.x.as<float>() + first, last - first, args.scale, bins, parts.data() + first / block * bins);
+    kernels.histogram(args.x.as<float>() + first, last - first, args.scale, bins, parts.data() + first / block * of_block);
   });
   auto* total = args.counts.as<std::int32_t>();
   std::fill(total, total + bins, 0);
-  for (std::int64_t i = 0; i < blocks * bins; ++i) total[i % bins] += parts[static_cast<std::size_t>(i)];
+  for (std::int64_t i = 0; i < blocks * of_block; ++i) total[i % bins] += parts[static_cast<std::size_t>(i)];
 }
 
 }  // namespace temper::cpu

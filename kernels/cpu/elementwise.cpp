@@ -65,10 +65,10 @@ void CpuOps::run(const op::Gelu& args) {
 }
 
 void CpuOps::run(const op::Normalize& args) {
-  const auto divisor = static_cast<float>(std::sqrt(sum_of_squares(args.x)) + 1e-7);
+  const auto factor = static_cast<float>(1.0 / (std::sqrt(sum_of_squares(args.x)) + 1e-7));
   const ElementwiseKernels& kernels = elementwise_kernels();
   parallel_ranges(args.x.numel(), unit, args.x.numel(), [&](std::int64_t first, std::int64_t last) {
-    kernels.divide(args.x.as<float>(), divisor, args.out.dtype, args.out.data, first, last);
+    kernels.scale(args.x.as<float>(), factor, args.out.dtype, args.out.data, first, last);
   });
   linear_->written(args.out.data, args.out.bytes());
 }

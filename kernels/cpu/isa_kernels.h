@@ -18,8 +18,8 @@ struct ElementwiseKernels {
   void (*to_f32)(const bfloat16* from, float* to, std::int64_t count);
   void (*gelu_f32)(const float* pre, float* y, std::int64_t count);
   void (*gelu_bf16)(const bfloat16* pre, bfloat16* y, std::int64_t count);
-  /// out = x / divisor for elements [first, last); `out` has type `type`.
-  void (*divide)(const float* x, float divisor, DType type, void* out, std::int64_t first, std::int64_t last);
+  /// out = factor x for elements [first, last); `out` has type `type`.
+  void (*scale)(const float* x, float factor, DType type, void* out, std::int64_t first, std::int64_t last);
   /// out = a x + b y for elements [first, last), all of type `type`.
   void (*combine)(DType type, float a, const void* x, float b, const void* y, void* out, std::int64_t first, std::int64_t last);
 };
@@ -162,11 +162,13 @@ struct ChangeSums {
   double weight_squares, product, update_squares, fourth_powers, largest;
 };
 
+inline constexpr int histogram_tables = 4;
+
 struct DiagnosticKernels {
   TensorMoments (*moments)(const float* gradient, const float* moment, std::int64_t count);
   ChangeSums (*change)(const float* before, const float* after, std::int64_t count);
-  /// Adds to the `bins` counts.
   void (*precondition)(const PriorScale& scale, const float* x, const float* second_moment, float* out, std::int64_t count);
+  /// Adds to histogram_tables x `bins` counts, whose sum over the tables is the histogram.
   void (*histogram)(const float* x, std::int64_t count, float scale, std::int64_t bins, std::int32_t* counts);
 };
 

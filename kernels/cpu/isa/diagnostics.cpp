@@ -57,7 +57,8 @@ __attribute__((flatten)) void precondition(const PriorScale& scale, const float*
   for (std::int64_t i = 0; i < count; ++i) out[i] = scale(x[i], second_moment[i]);
 }
 
-// First the places of a few elements, in vectors, then their counts, one by one.
+// First the places of a few elements, in vectors, then their counts, one by one, neighbours in tables of their own: an increment would
+// wait for the one before it in the same place.
 void histogram(const float* x, std::int64_t count, float scale, std::int64_t bins, std::int32_t* counts) {
   constexpr std::int64_t chunk = 512;
   const float to_bins = static_cast<float>(bins) / 12.0f;
@@ -71,7 +72,10 @@ void histogram(const float* x, std::int64_t count, float scale, std::int64_t bin
       const Ints bin = __builtin_convertvector(inside < last ? inside : last, Ints);
       __builtin_memcpy(places + i, &bin, sizeof(bin));
     });
-    for (std::int64_t i = 0; i < length; ++i) ++counts[places[i]];
+    std::int64_t i = 0;
+    for (; i + histogram_tables <= length; i += histogram_tables)
+      for (int table = 0; table < histogram_tables; ++table) ++counts[table * bins + places[i + table]];
+    for (; i < length; ++i) ++counts[places[i]];
   }
 }
 

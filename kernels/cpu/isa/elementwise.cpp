@@ -18,8 +18,8 @@ void apply_gelu(const T* pre, T* y, std::int64_t count) {
 }
 
 template <typename T>
-void divide_elements(const float* x, float divisor, T* out, std::int64_t count) {
-  for_registers(count, [&](std::int64_t i, auto part, int) { store(out + i, load(x + i, part) / divisor, part); });
+void scale_elements(const float* x, float factor, T* out, std::int64_t count) {
+  for_registers(count, [&](std::int64_t i, auto part, int) { store(out + i, load(x + i, part) * factor, part); });
 }
 
 template <typename T>
@@ -28,11 +28,11 @@ void combine_elements(float a, const T* x, float b, const T* y, T* out, std::int
                 [&](std::int64_t i, auto part, int) { store(out + i, a * load(x + i, part) + b * load(y + i, part), part); });
 }
 
-void divide(const float* x, float divisor, DType type, void* out, std::int64_t first, std::int64_t last) {
+void scale(const float* x, float factor, DType type, void* out, std::int64_t first, std::int64_t last) {
   if (type == DType::bf16)
-    divide_elements(x + first, divisor, static_cast<bfloat16*>(out) + first, last - first);
+    scale_elements(x + first, factor, static_cast<bfloat16*>(out) + first, last - first);
   else
-    divide_elements(x + first, divisor, static_cast<float*>(out) + first, last - first);
+    scale_elements(x + first, factor, static_cast<float*>(out) + first, last - first);
 }
 
 template <typename T>
@@ -51,6 +51,6 @@ void combine(DType type, float a, const void* x, float b, const void* y, void* o
 }  // namespace
 
 const ElementwiseKernels elementwise_kernels = {
-    convert<float, bfloat16>, convert<bfloat16, float>, apply_gelu<float>, apply_gelu<bfloat16>, divide, combine};
+    convert<float, bfloat16>, convert<bfloat16, float>, apply_gelu<float>, apply_gelu<bfloat16>, scale, combine};
 
 }  // namespace temper::cpu::TEMPER_ISA

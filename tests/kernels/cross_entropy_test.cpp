@@ -70,7 +70,9 @@ TEST_P(CrossEntropyTest, LogitsRiseAlongTheRow) {
   EXPECT_NEAR(result.losses[0], std::log(total) - static_cast<double>(logits[4400]), 2e-6);
   for (int i = 0; i < count; ++i) {
     const double probability = std::exp(static_cast<double>(logits[i])) / total;
-    if (i != 4400 && probability > 1e-30) EXPECT_NEAR(result.gradients[i] / probability, 1.0, 1e-6) << i;
+    if (i != 4400 && probability > 1e-30) {
+      EXPECT_NEAR(result.gradients[i] / probability, 1.0, 1e-6) << i;
+    }
   }
 }
 

@@ -6,19 +6,13 @@ namespace temper::cpu::TEMPER_ISA {
 
 namespace {
 
-// Rows of wte lie anywhere, and their cache lines would come one after the other.
-template <typename T>
-const T* row_to_prefetch(const T* wte, const std::int32_t* tokens, std::int64_t row, std::int64_t last, std::int64_t columns) {
-  constexpr std::int64_t ahead = 2;
-  return wte + tokens[row + ahead < last ? row + ahead : row] * columns;
-}
-
 template <typename T>
 void forward_rows(const EmbeddingRows& a, std::int64_t first, std::int64_t last) {
+  constexpr std::int64_t ahead = 2;  // rows of wte lie anywhere, and their cache lines would come one after the other
   for (std::int64_t row = first; row < last; ++row) {
     const T* token = static_cast<const T*>(a.wte) + a.tokens[row] * a.columns;
     const T* position = static_cast<const T*>(a.wpe) + (a.first_position + row % a.sequence_length) * a.columns;
-    const T* soon = row_to_prefetch(static_cast<const T*>(a.wte), a.tokens, row, last, a.columns);
+    const T* soon = static_cast<const T*>(a.wte) + a.tokens[row + ahead < last ? row + ahead : row] * a.columns;
     T* out = static_cast<T*>(a.out) + row * a.columns;
     for_registers(a.columns, [&](std::int64_t i, auto part, int) {
       __builtin_prefetch(soon + i);
@@ -36,10 +30,8 @@ void backward_columns(const EmbeddingColumns& a, std::int64_t first, std::int64_
       const T* dout = static_cast<const T*>(a.dout) + row * a.columns + first;
       float* dwte = a.dwte + a.tokens[row] * a.columns + first;
       float* dwpe = a.dwpe + t * a.columns + first;
-      const float* soon = row_to_prefetch(a.dwte, a.tokens, row, a.batch * a.sequence_length, a.columns) + first;
       const bool start = b == 0 && a.overwrite_wpe;
       for_registers(width, [&](std::int64_t i, auto part, int) {
-        __builtin_prefetch(soon + i, 1);
         const Floats gradient = load(dout + i, part);
         store(dwte + i, load(dwte + i, part) + gradient, part);
         store(dwpe + i, start ? gradient : load(dwpe + i, part) + gradient, part);

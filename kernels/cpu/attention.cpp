@@ -1,11 +1,11 @@
-// One thread works on one (sequence, head) at a time: it packs that head's queries, keys and values once, then goes through
-// square blocks of scores that stay in cache. Every sum over positions runs in one order, in one thread.
+// One thread works on one (sequence, head) at a time. It packs what a head's products read again and again, then goes through strips of
+// scores as high as a register tile, which stay in cache; of a strip's tiles those wholly above the diagonal are left out. Every sum
+// over positions runs in one order, in one thread.
 #include <omp.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "kernels/cpu/buffer.h"
 #include "kernels/cpu/cpu_ops.h"
@@ -16,8 +16,6 @@
 namespace temper::cpu {
 
 namespace {
-
-constexpr int block = 96;  // queries and keys in a block: a multiple of every tile size and of the depth unit
 
 // Lays arrays side by side in one thread's scratch; with a null base it only counts.
 class Layout {
@@ -37,26 +35,26 @@ class Layout {
   std::size_t used_ = 0;
 };
 
-// The matrices [T, D] of one head inside [B, T, ...] tensors, and products over blocks of them.
+// The matrices [T, D] of one head inside [B, T, ...] tensors, and products of strips of them.
 struct Head {
   const GemmKernels& kernels;
   DType dtype;
   std::int64_t positions;  // T
   std::int64_t width;      // D
-  std::int64_t padded_width() const { return ceil_div(width, kernels.tile_columns) * kernels.tile_columns; }
+  std::int64_t padded_width() const { return round_up(width, kernels.tile_columns); }
 
-  int length(std::int64_t first) const { return static_cast<int>(std::min<std::int64_t>(block, positions - first)); }
+  static std::int64_t round_up(std::int64_t count, std::int64_t unit) { return ceil_div(count, unit) * unit; }
 
-  // Panels of a [T, D] matrix read along D (position panels), or along T (one panel per tile_columns of D).
-  std::size_t a_bytes() const {
-    return static_cast<std::size_t>(ceil_div(positions, kernels.tile_rows)) * kernels.panel_a_bytes(width);
+  // A panel of tile_rows positions; panels of all positions; panels of tile_columns of D over all positions.
+  std::int64_t a_bytes() const { return static_cast<std::int64_t>(kernels.panel_a_bytes(width)); }
+  std::int64_t b_bytes() const {
+    return ceil_div(positions, kernels.tile_columns) * static_cast<std::int64_t>(kernels.panel_b_bytes(width));
   }
-  std::size_t b_bytes() const {
-    return static_cast<std::size_t>(ceil_div(positions, kernels.tile_columns)) * kernels.panel_b_bytes(width);
+  std::int64_t along_positions_bytes() const {
+    return ceil_div(width, kernels.tile_columns) * static_cast<std::int64_t>(kernels.panel_b_bytes(positions));
   }
-  std::size_t along_positions_bytes() const {
-    return static_cast<std::size_t>(ceil_div(width, kernels.tile_columns)) * kernels.panel_b_bytes(positions);
-  }
+  // A panel of tile_rows rows of scores over one pass of the depth.
+  std::int64_t scores_bytes() const { return static_cast<std::int64_t>(kernels.panel_a_bytes(kernels.depth_block)); }
 
   Strip strip(const char* matrix, std::int64_t stride, std::int64_t first, int tile) const {
     return {.data = matrix + static_cast<std::size_t>(first * stride) * size_of(dtype),
@@ -67,9 +65,8 @@ struct Head {
             .depth = width};
   }
 
-  void pack_a(const char* matrix, std::int64_t stride, char* panels) const {
-    for (std::int64_t t = 0; t < positions; t += kernels.tile_rows, panels += kernels.panel_a_bytes(width))
-      kernels.pack_a(strip(matrix, stride, t, kernels.tile_rows), panels);
+  void pack_a(const char* matrix, std::int64_t stride, std::int64_t first, char* panel) const {
+    kernels.pack_a(strip(matrix, stride, first, kernels.tile_rows), panel);
   }
   void pack_b(const char* matrix, std::int64_t stride, char* panels) const {
     for (std::int64_t t = 0; t < positions; t += kernels.tile_columns, panels += kernels.panel_b_bytes(width))
@@ -87,34 +84,25 @@ struct Head {
     }
   }
 
-  // scores[block][block] = rows of a from `row` on times rows of b from `column` on.
-  void scores(const char* a, std::int64_t row, const char* b, std::int64_t column, float* to) const {
-    const std::size_t a_panel = kernels.panel_a_bytes(width), b_panel = kernels.panel_b_bytes(width);
-    const char* const a_first = a + static_cast<std::size_t>(row / kernels.tile_rows) * a_panel;
-    const char* const b_first = b + static_cast<std::size_t>(column / kernels.tile_columns) * b_panel;
-    for (int j = 0; j < length(column); j += kernels.tile_columns)
-      for (int i = 0; i < length(row); i += kernels.tile_rows)
-        kernels.multiply(kernels.padded(width), a_first + static_cast<std::size_t>(i / kernels.tile_rows) * a_panel,
-                         b_first + static_cast<std::size_t>(j / kernels.tile_columns) * b_panel, to + i * block + j, block, false);
+  // to[tile_rows][from `first` to `end`] = a panel of a times those positions of b; `first` is a multiple of tile_columns.
+  void scores(const char* a, const char* b, std::int64_t first, std::int64_t end, float* to, std::int64_t stride) const {
+    const std::size_t b_panel = kernels.panel_b_bytes(width);
+    b += static_cast<std::size_t>(first / kernels.tile_columns) * b_panel;
+    for (std::int64_t t = first; t < end; t += kernels.tile_columns, to += kernels.tile_columns, b += b_panel)
+      kernels.multiply(kernels.padded(width), a, b, to, stride, false);
   }
 
-  // to[rows][padded_width] += s b, where s is a block of scores (or its transpose) over positions `first` ... of b.
-  void accumulate(const float* s, bool transposed, int rows, std::int64_t first, const char* b, char* s_panel, float* to) const {
-    const int depth = length(first);
-    const std::size_t b_offset =
-        static_cast<std::size_t>(first) * static_cast<std::size_t>(kernels.tile_columns) * kernels.packed_size;
-    for (int i = 0; i < rows; i += kernels.tile_rows) {
-      kernels.pack_a({.data = transposed ? s + i : s + i * block,
-                      .dtype = DType::f32,
-                      .stride = block,
-                      .depth_contiguous = !transposed,
-                      .count = std::min(kernels.tile_rows, rows - i),
-                      .depth = depth},
-                     s_panel);
-      for (std::int64_t j = 0; j < padded_width(); j += kernels.tile_columns)
-        kernels.multiply(kernels.padded(depth), s_panel,
-                         b + static_cast<std::size_t>(j / kernels.tile_columns) * kernels.panel_b_bytes(positions) + b_offset,
-                         to + i * padded_width() + j, padded_width(), true);
+  // to[tile_rows][padded_width] = or += a strip of scores times the positions of b from `first` on, a multiple of depth_unit.
+  void product(Strip s, std::int64_t first, const char* b, char* panel, float* to, bool accumulate) const {
+    b += static_cast<std::size_t>(first * kernels.tile_columns) * kernels.packed_size;
+    const std::int64_t depth = s.depth;
+    for (std::int64_t k = 0; k < depth; k += kernels.depth_block, accumulate = true) {
+      s.depth = std::min(depth - k, kernels.depth_block);
+      kernels.pack_a(s, panel);
+      const char* right = b + static_cast<std::size_t>(k * kernels.tile_columns) * kernels.packed_size;
+      for (std::int64_t j = 0; j < padded_width(); j += kernels.tile_columns, right += kernels.panel_b_bytes(positions))
+        kernels.multiply(kernels.padded(s.depth), panel, right, to + j, padded_width(), accumulate);
+      s.data = static_cast<const float*>(s.data) + kernels.depth_block * (s.depth_contiguous ? 1 : s.stride);
     }
   }
 };
@@ -136,39 +124,45 @@ void for_heads(std::int64_t batch, std::int64_t heads, std::size_t scratch_bytes
 }
 
 struct ForwardScratch {
-  char *queries, *keys, *values;
-  char* panel;
+  char *keys, *values;
+  char *queries, *panel;
   float *scores, *out, *maximum, *total;
+  std::int64_t stride;  // of scores
 
   ForwardScratch(Layout& layout, const Head& head)
-      : queries(layout.take<char>(static_cast<std::int64_t>(head.a_bytes()))),
-        keys(layout.take<char>(static_cast<std::int64_t>(head.b_bytes()))),
-        values(layout.take<char>(static_cast<std::int64_t>(head.along_positions_bytes()))),
-        panel(layout.take<char>(static_cast<std::int64_t>(head.kernels.panel_a_bytes(block)))),
-        scores(layout.take<float>(block * block)),
-        out(layout.take<float>(block * head.padded_width())),
-        maximum(layout.take<float>(block)),
-        total(layout.take<float>(block)) {}
+      : keys(layout.take<char>(head.b_bytes())),
+        values(layout.take<char>(head.along_positions_bytes())),
+        queries(layout.take<char>(head.a_bytes())),
+        panel(layout.take<char>(head.scores_bytes())),
+        // Rows a power of two apart would share their places in the first-level cache.
+        stride(Head::round_up(head.positions, head.kernels.tile_columns) + 16) {
+    const std::int64_t rows = head.kernels.tile_rows;
+    scores = layout.take<float>(rows * stride);
+    out = layout.take<float>(rows * head.padded_width());
+    maximum = layout.take<float>(rows);
+    total = layout.take<float>(rows);
+  }
 };
 
+constexpr std::int64_t block = 288;  // keys, and queries, in a block of the backward pass: a multiple of every tile size
+
 struct BackwardScratch {
-  char *queries, *gradients, *keys, *values;           // read along D
+  char *queries, *gradients;                           // read along D
   char *keys_along, *queries_along, *gradients_along;  // read along T
-  char* panel;
+  char *left, *panel;
   float *scores, *score_gradients, *dq, *dk, *dv, *delta;
 
   BackwardScratch(Layout& layout, const Head& head)
-      : queries(layout.take<char>(static_cast<std::int64_t>(head.a_bytes()))),
-        gradients(layout.take<char>(static_cast<std::int64_t>(head.a_bytes()))),
-        keys(layout.take<char>(static_cast<std::int64_t>(head.b_bytes()))),
-        values(layout.take<char>(static_cast<std::int64_t>(head.b_bytes()))),
-        keys_along(layout.take<char>(static_cast<std::int64_t>(head.along_positions_bytes()))),
-        queries_along(layout.take<char>(static_cast<std::int64_t>(head.along_positions_bytes()))),
-        gradients_along(layout.take<char>(static_cast<std::int64_t>(head.along_positions_bytes()))),
-        panel(layout.take<char>(static_cast<std::int64_t>(head.kernels.panel_a_bytes(block)))),
-        scores(layout.take<float>(block * block)),
+      : queries(layout.take<char>(head.b_bytes())),
+        gradients(layout.take<char>(head.b_bytes())),
+        keys_along(layout.take<char>(head.along_positions_bytes())),
+        queries_along(layout.take<char>(head.along_positions_bytes())),
+        gradients_along(layout.take<char>(head.along_positions_bytes())),
+        left(layout.take<char>(head.a_bytes())),
+        panel(layout.take<char>(head.scores_bytes())),
+        scores(layout.take<float>(head.kernels.tile_rows * block)),
         score_gradients(layout.take<float>(block * block)),
-        dq(layout.take<float>(ceil_div(head.positions, block) * block * head.padded_width())),
+        dq(layout.take<float>(Head::round_up(head.positions, head.kernels.tile_rows) * head.padded_width())),
         dk(layout.take<float>(block * head.padded_width())),
         dv(layout.take<float>(block * head.padded_width())),
         delta(layout.take<float>(head.positions)) {}
@@ -200,28 +194,24 @@ void CpuOps::run(const op::AttentionForward& args) {
         static_cast<const char*>(args.qkv.data) + static_cast<std::size_t>(b * positions * 3 * channels + h * width) * size;
     const char* k = q + static_cast<std::size_t>(channels) * size;
     const char* v = k + static_cast<std::size_t>(channels) * size;
-    head.pack_a(q, 3 * channels, s.queries);
     head.pack_b(k, 3 * channels, s.keys);
     head.pack_along_positions(v, 3 * channels, s.values);
 
-    for (std::int64_t query = 0; query < positions; query += block) {
-      const int rows = head.length(query);
-      std::fill_n(s.out, block * padded, 0.0f);
-      std::fill_n(s.maximum, block, -std::numeric_limits<float>::infinity());
-      std::fill_n(s.total, block, 0.0f);
-      for (std::int64_t key = 0; key <= query; key += block) {
-        head.scores(s.queries, query, s.keys, key, s.scores);
-        attention.softmax_step({s.scores, block, rows, head.length(key), key == query, scale_of(width)}, s.maximum, s.total, s.out,
-                               static_cast<int>(padded));
-        head.accumulate(s.scores, false, rows, key, s.values, s.panel, s.out);
-      }
+    for (std::int64_t query = 0; query < positions; query += head.kernels.tile_rows) {
+      const std::int64_t end = std::min(query + head.kernels.tile_rows, positions);  // of the queries, and of the keys they see
+      const int rows = static_cast<int>(end - query);
+      head.pack_a(q, 3 * channels, query, s.queries);
+      head.scores(s.queries, s.keys, 0, end, s.scores, s.stride);
+      attention.softmax({s.scores, s.stride, rows, static_cast<int>(query), scale_of(width)}, s.maximum, s.total);
+      head.product({.data = s.scores, .dtype = DType::f32, .stride = s.stride, .count = rows, .depth = end}, 0, s.values, s.panel,
+                   s.out, false);
       float* row_lse = args.lse.as<float>() + (b * args.n_head + h) * positions + query;
       for (int r = 0; r < rows; ++r) {
         row_lse[r] = s.maximum[r] + std::log(s.total[r]);
         s.total[r] = 1.0f / s.total[r];
       }
       attention.scale_rows(s.out, s.total, rows, static_cast<int>(padded));
-      Finish finish = {.kind = Finish::Kind::store, .dtype = args.out.dtype, .out = args.out.data, .stride = channels};
+      const Finish finish = {.kind = Finish::Kind::store, .dtype = args.out.dtype, .out = args.out.data, .stride = channels};
       finishing.finish(finish.at(b * positions + query, h * width), s.out, padded, rows, static_cast<int>(width));
     }
   });
@@ -245,10 +235,8 @@ void CpuOps::run(const op::AttentionBackward& args) {
     const char* v = k + static_cast<std::size_t>(channels) * size;
     const char* d_out = static_cast<const char*>(args.dout.data) + plain_offset;
     const char* o = static_cast<const char*>(args.out.data) + plain_offset;
-    head.pack_a(q, 3 * channels, s.queries);
-    head.pack_a(d_out, channels, s.gradients);
-    head.pack_b(k, 3 * channels, s.keys);
-    head.pack_b(v, 3 * channels, s.values);
+    head.pack_b(q, 3 * channels, s.queries);
+    head.pack_b(d_out, channels, s.gradients);
     head.pack_along_positions(k, 3 * channels, s.keys_along);
     head.pack_along_positions(q, 3 * channels, s.queries_along);
     head.pack_along_positions(d_out, channels, s.gradients_along);
@@ -256,27 +244,44 @@ void CpuOps::run(const op::AttentionBackward& args) {
       const std::size_t row = static_cast<std::size_t>(t * channels) * size;
       s.delta[t] = attention.dot(d_out + row, o + row, args.out.dtype, width);
     }
-    std::fill_n(s.dq, ceil_div(positions, block) * block * padded, 0.0f);
 
     const float* head_lse = args.lse.as<float>() + (b * args.n_head + h) * positions;
     const Finish finish = {.kind = Finish::Kind::store, .dtype = args.dqkv.dtype, .out = args.dqkv.data, .stride = 3 * channels};
+    const int tile = head.kernels.tile_rows;
     for (std::int64_t key = 0; key < positions; key += block) {
-      const int columns = head.length(key);
-      std::fill_n(s.dk, block * padded, 0.0f);
-      std::fill_n(s.dv, block * padded, 0.0f);
+      const std::int64_t key_end = std::min(key + block, positions);
       for (std::int64_t query = key; query < positions; query += block) {
-        const int rows = head.length(query);
-        head.scores(s.queries, query, s.keys, key, s.scores);
-        head.scores(s.gradients, query, s.values, key, s.score_gradients);
-        attention.scores_gradient({s.scores, block, rows, columns, key == query, scale_of(width)}, s.score_gradients,
-                                  head_lse + query, s.delta + query);
-        head.accumulate(s.scores, true, columns, query, s.gradients_along, s.panel, s.dv);
-        head.accumulate(s.score_gradients, true, columns, query, s.queries_along, s.panel, s.dk);
-        head.accumulate(s.score_gradients, false, rows, key, s.keys_along, s.panel, s.dq + query * padded);
+        const std::int64_t query_end = std::min(query + block, positions);
+        // The transposes of p and of its gradient, a strip of keys at a time: all that dk and dv take from this block.
+        for (std::int64_t row = key; row < key_end; row += tile) {
+          const int rows = static_cast<int>(std::min<std::int64_t>(tile, key_end - row));
+          const std::int64_t first = query > key ? query : row / head.kernels.tile_columns * head.kernels.tile_columns;
+          const std::int64_t seen = std::max(first, row / head.kernels.depth_unit * head.kernels.depth_unit);
+          float* const gradients = s.score_gradients + (row - key) * block + (first - query);
+          head.pack_a(k, 3 * channels, row, s.left);
+          head.scores(s.left, s.queries, first, query_end, s.scores, block);
+          head.pack_a(v, 3 * channels, row, s.left);
+          head.scores(s.left, s.gradients, first, query_end, gradients, block);
+          attention.scores_gradient({s.scores, block, rows, static_cast<int>(row - first), scale_of(width)}, gradients,
+                                    static_cast<int>(query_end - first), head_lse + first, s.delta + first);
+          Strip strip = {.data = s.scores + (seen - first), .dtype = DType::f32, .stride = block, .count = rows,
+                         .depth = query_end - seen};
+          head.product(strip, seen, s.gradients_along, s.panel, s.dv + (row - key) * padded, query > key);
+          strip.data = gradients + (seen - first);
+          head.product(strip, seen, s.queries_along, s.panel, s.dk + (row - key) * padded, query > key);
+        }
+        for (std::int64_t row = query; row < query_end; row += tile) {
+          const Strip strip = {.data = s.score_gradients + (row - query), .dtype = DType::f32, .stride = block,
+                               .depth_contiguous = false,
+                               .count = static_cast<int>(std::min<std::int64_t>(tile, query_end - row)),
+                               .depth = std::min<std::int64_t>(row + tile, key_end) - key};
+          head.product(strip, key, s.keys_along, s.panel, s.dq + row * padded, key > 0);
+        }
       }
       const std::int64_t row = b * positions + key;
-      finishing.finish(finish.at(row, channels + h * width), s.dk, padded, columns, static_cast<int>(width));
-      finishing.finish(finish.at(row, 2 * channels + h * width), s.dv, padded, columns, static_cast<int>(width));
+      const int rows = static_cast<int>(key_end - key);
+      finishing.finish(finish.at(row, channels + h * width), s.dk, padded, rows, static_cast<int>(width));
+      finishing.finish(finish.at(row, 2 * channels + h * width), s.dv, padded, rows, static_cast<int>(width));
     }
     finishing.finish(finish.at(b * positions, h * width), s.dq, padded, static_cast<int>(positions), static_cast<int>(width));
   });

@@ -129,23 +129,24 @@ TEMPER_ISA_TABLE(CrossEntropyKernels, cross_entropy_kernels)
 
 // ---- attention but for its products ---------------------------------------------------------------------------------
 
-/// A block of rows x columns scores, row r of query r and column c of key c.
-struct ScoreBlock {
-  float* scores;  ///< q k^T, before scaling
+/// Rows of scores q k^T before scaling, row r `stride` elements after row r - 1.
+struct ScoreStrip {
+  float* scores;
   std::int64_t stride;
-  int rows, columns;
-  bool causal;  ///< it lies on the diagonal, where row r sees columns 0 .. r
+  int rows;
+  int diagonal;  ///< column where row 0 meets the diagonal; row r does so at diagonal + r
   float scale;
 };
 
 struct AttentionKernels {
-  /// One step of the running softmax (Milakov and Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135): scores become
-  /// p = exp(scale s - maximum), hidden ones 0; maximum[r], total[r] and out[r][0 .. width) follow.
-  void (*softmax_step)(const ScoreBlock& block, float* maximum, float* total, float* out, int width);
+  /// Of row r, a query, columns up to the diagonal become exp(scale s - largest[r]), the others up to the last row's diagonal 0;
+  /// largest[r] is that of scale s and total[r] the sum.
+  void (*softmax)(const ScoreStrip& strip, float* largest, float* total);
   /// Row r of out[rows][width] is multiplied by factors[r].
   void (*scale_rows)(float* out, const float* factors, int rows, int width);
-  /// scores become p = exp(scale s - lse[r]) and gradients (dp on entry) become ds = p (dp - delta[r]) scale; hidden ones 0.
-  void (*scores_gradient)(const ScoreBlock& block, float* gradients, const float* lse, const float* delta);
+  /// Rows are keys, columns queries. scores become p = exp(scale s - lse[column]) and gradients (dp on entry) become
+  /// ds = p (dp - delta[column]) scale, both 0 before the diagonal.
+  void (*scores_gradient)(const ScoreStrip& strip, float* gradients, int columns, const float* lse, const float* delta);
   /// sum of a[i] b[i].
   float (*dot)(const void* a, const void* b, DType dtype, std::int64_t count);
   /// One query against `count` cached keys and values whose rows lie `stride` elements apart; `weights` has room for `count`.

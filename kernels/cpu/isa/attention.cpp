@@ -6,60 +6,36 @@ namespace temper::cpu::TEMPER_ISA {
 
 namespace {
 
-inline int visible(const ScoreBlock& block, int row) { return block.causal && row + 1 < block.columns ? row + 1 : block.columns; }
-
-void clear(float* row, int first, int end) {
-  for (int c = first; c < end; ++c) row[c] = 0.0f;
-}
-
-// Largest scaled score of a row.
-float largest(const float* row, int count, float scale) {
-  Floats best = broadcast(row[0]);
-  int c = 0;
-  for (; c + lanes <= count; c += lanes) best = maximum(best, load(row + c, AllLanes{}));
-  float result = maximum_of_lanes(best);
-  for (; c < count; ++c) result = row[c] > result ? row[c] : result;
-  return result * scale;
+float largest(const float* row, int count) {
+  Accumulator best{broadcast(row[0]), broadcast(row[0]), broadcast(row[0]), broadcast(row[0])};
+  for_registers(count, [&](std::int64_t c, auto there, int turn) {
+    best.part[turn] = maximum(best.part[turn], keep(load(row + c, there), there, row[0]));
+  });
+  return best.largest();
 }
 
 // Scores of a row become exp(scale s - shift); returns their sum.
 float exponentials(float* row, int count, float scale, float shift) {
-  Floats sum{};
-  int c = 0;
-  for (; c + lanes <= count; c += lanes) {
-    const Floats p = exp(load(row + c, AllLanes{}) * scale - shift);
-    store(row + c, p, AllLanes{});
-    sum += p;
-  }
-  if (c < count) {
-    const FirstLanes part{count - c};
-    const Floats p = keep(exp(load(row + c, part) * scale - shift), part);
-    store(row + c, p, part);
-    sum += p;
-  }
-  return sum_of_lanes(sum);
+  Accumulator sum{};
+  for_registers(count, [&](std::int64_t c, auto there, int turn) {
+    const Floats p = keep(exp(load(row + c, there) * scale - shift), there);
+    store(row + c, p, there);
+    sum.part[turn] += p;
+  });
+  return sum.sum();
 }
 
 void scale_row(float* row, float factor, int width) {
   for (int d = 0; d < width; ++d) row[d] *= factor;
 }
 
-void softmax_step(const ScoreBlock& block, float* maximum_so_far, float* total, float* out, int width) {
-  for (int r = 0; r < block.rows; ++r) {
-    float* row = block.scores + r * block.stride;
-    const int count = visible(block, r);
-    const float before = maximum_so_far[r];
-    const float here = largest(row, count, block.scale);
-    const float now = here > before ? here : before;
-    const float sum = exponentials(row, count, block.scale, now);
-    clear(row, count, block.columns);
-    if (now != before) {
-      const float factor = exp(broadcast(before - now))[0];
-      total[r] *= factor;
-      scale_row(out + static_cast<std::int64_t>(r) * width, factor, width);
-      maximum_so_far[r] = now;
-    }
-    total[r] += sum;
+void softmax(const ScoreStrip& strip, float* largest_score, float* total) {
+  // All largest scores first: the next row need not wait for a sum over lanes.
+  for (int r = 0; r < strip.rows; ++r) largest_score[r] = strip.scale * largest(strip.scores + r * strip.stride, strip.diagonal + r + 1);
+  for (int r = 0; r < strip.rows; ++r) {
+    float* row = strip.scores + r * strip.stride;
+    total[r] = exponentials(row, strip.diagonal + r + 1, strip.scale, largest_score[r]);
+    for (int c = strip.diagonal + r + 1; c < strip.diagonal + strip.rows; ++c) row[c] = 0.0f;
   }
 }
 
@@ -67,21 +43,17 @@ void scale_rows(float* out, const float* factors, int rows, int width) {
   for (int r = 0; r < rows; ++r) scale_row(out + static_cast<std::int64_t>(r) * width, factors[r], width);
 }
 
-void scores_gradient(const ScoreBlock& block, float* gradients, const float* lse, const float* delta) {
-  for (int r = 0; r < block.rows; ++r) {
-    float* score = block.scores + r * block.stride;
-    float* gradient = gradients + r * block.stride;
-    const int count = visible(block, r);
-    const auto body = [&](int c, auto there) {
-      const Floats p = exp(load(score + c, there) * block.scale - lse[r]);
+void scores_gradient(const ScoreStrip& strip, float* gradients, int columns, const float* lse, const float* delta) {
+  for (int r = 0; r < strip.rows; ++r) {
+    float* score = strip.scores + r * strip.stride;
+    float* gradient = gradients + r * strip.stride;
+    const int first = strip.diagonal + r;
+    for_registers(columns, [&](std::int64_t c, auto there, int) {
+      const Floats all = exp(load(score + c, there) * strip.scale - load(lse + c, there));
+      const Floats p = lane_numbers() + static_cast<int>(c) < first ? Floats{} : all;
       store(score + c, p, there);
-      store(gradient + c, p * (load(gradient + c, there) - delta[r]) * block.scale, there);
-    };
-    int c = 0;
-    for (; c + lanes <= count; c += lanes) body(c, AllLanes{});
-    if (c < count) body(c, FirstLanes{count - c});
-    clear(score, count, block.columns);
-    clear(gradient, count, block.columns);
+      store(gradient + c, p * (load(gradient + c, there) - load(delta + c, there)) * strip.scale, there);
+    });
   }
 }
 
@@ -106,7 +78,7 @@ template <typename T>
 void attend_of(const T* query, const T* keys, const T* values, std::int64_t stride, int count, std::int64_t width, float scale,
                float* weights, T* out) {
   for (int t = 0; t < count; ++t) weights[t] = dot_of(query, keys + t * stride, width);
-  const float total = exponentials(weights, count, scale, largest(weights, count, scale));
+  const float total = exponentials(weights, count, scale, scale * largest(weights, count));
   const auto body = [&](std::int64_t d, auto there) {
     Floats sum{};
     for (int t = 0; t < count; ++t) sum += weights[t] * load(values + t * stride + d, there);
@@ -130,6 +102,6 @@ void attend(const void* query, const void* keys, const void* values, DType dtype
 
 }  // namespace
 
-extern const AttentionKernels attention_kernels = {softmax_step, scale_rows, scores_gradient, dot, attend};
+extern const AttentionKernels attention_kernels = {softmax, scale_rows, scores_gradient, dot, attend};
 
 }  // namespace temper::cpu::TEMPER_ISA

@@ -135,7 +135,7 @@ struct ForwardScratch {
         queries(layout.take<char>(head.a_bytes())),
         panel(layout.take<char>(head.scores_bytes())),
         // Rows a power of two apart would share their places in the first-level cache.
-        stride(Head::round_up(head.positions, head.kernels.tile_columns) + 16) {
+        stride(Head::round_up(head.positions, 96) + 16) {
     const std::int64_t rows = head.kernels.tile_rows;
     scores = layout.take<float>(rows * stride);
     out = layout.take<float>(rows * head.padded_width());
@@ -240,10 +240,7 @@ void CpuOps::run(const op::AttentionBackward& args) {
     head.pack_along_positions(k, 3 * channels, s.keys_along);
     head.pack_along_positions(q, 3 * channels, s.queries_along);
     head.pack_along_positions(d_out, channels, s.gradients_along);
-    for (std::int64_t t = 0; t < positions; ++t) {
-      const std::size_t row = static_cast<std::size_t>(t * channels) * size;
-      s.delta[t] = attention.dot(d_out + row, o + row, args.out.dtype, width);
-    }
+    attention.row_dots(d_out, o, args.out.dtype, channels, positions, width, s.delta);
 
     const float* head_lse = args.lse.as<float>() + (b * args.n_head + h) * positions;
     const Finish finish = {.kind = Finish::Kind::store, .dtype = args.dqkv.dtype, .out = args.dqkv.data, .stride = 3 * channels};
@@ -266,24 +263,25 @@ void CpuOps::run(const op::AttentionBackward& args) {
                                     static_cast<int>(query_end - first), head_lse + first, s.delta + first);
           Strip strip = {.data = s.scores + (seen - first), .dtype = DType::f32, .stride = block, .count = rows,
                          .depth = query_end - seen};
-          head.product(strip, seen, s.gradients_along, s.panel, s.dv + (row - key) * padded, query > key);
+          float *const dv = s.dv + (row - key) * padded, *const dk = s.dk + (row - key) * padded;
+          head.product(strip, seen, s.gradients_along, s.panel, dv, query > key);
           strip.data = gradients + (seen - first);
-          head.product(strip, seen, s.queries_along, s.panel, s.dk + (row - key) * padded, query > key);
+          head.product(strip, seen, s.queries_along, s.panel, dk, query > key);
+          if (query_end < positions) continue;
+          finishing.finish(finish.at(b * positions + row, channels + h * width), dk, padded, rows, static_cast<int>(width));
+          finishing.finish(finish.at(b * positions + row, 2 * channels + h * width), dv, padded, rows, static_cast<int>(width));
         }
         for (std::int64_t row = query; row < query_end; row += tile) {
           const Strip strip = {.data = s.score_gradients + (row - query), .dtype = DType::f32, .stride = block,
                                .depth_contiguous = false,
                                .count = static_cast<int>(std::min<std::int64_t>(tile, query_end - row)),
                                .depth = std::min<std::int64_t>(row + tile, key_end) - key};
-          head.product(strip, key, s.keys_along, s.panel, s.dq + row * padded, key > 0);
+          float* const dq = s.dq + row * padded;
+          head.product(strip, key, s.keys_along, s.panel, dq, key > 0);
+          if (query == key) finishing.finish(finish.at(b * positions + row, h * width), dq, padded, strip.count, static_cast<int>(width));
         }
       }
-      const std::int64_t row = b * positions + key;
-      const int rows = static_cast<int>(key_end - key);
-      finishing.finish(finish.at(row, channels + h * width), s.dk, padded, rows, static_cast<int>(width));
-      finishing.finish(finish.at(row, 2 * channels + h * width), s.dv, padded, rows, static_cast<int>(width));
     }
-    finishing.finish(finish.at(b * positions, h * width), s.dq, padded, static_cast<int>(positions), static_cast<int>(width));
   });
 }
 
@@ -306,8 +304,9 @@ void CpuOps::run(const op::AttentionCached& args) {
   }
 
   static thread_local Buffer buffer;
+  const std::int64_t room = Head::round_up(context, 16);  // whole registers
   float* const weights = reinterpret_cast<float*>(
-      buffer.reserve(static_cast<std::size_t>(context) * sizeof(float) * static_cast<std::size_t>(omp_get_max_threads())));
+      buffer.reserve(static_cast<std::size_t>(room) * sizeof(float) * static_cast<std::size_t>(omp_get_max_threads())));
 #pragma omp parallel for collapse(2) schedule(dynamic)
   for (std::int64_t b = 0; b < batch; ++b) {
     for (std::int64_t h = 0; h < args.n_head; ++h) {
@@ -316,7 +315,7 @@ void CpuOps::run(const op::AttentionCached& args) {
       for (std::int64_t i = 0; i < steps; ++i) {
         const std::size_t row = static_cast<std::size_t>(b * steps + i);
         attention.attend(new_rows + row * 3 * row_bytes + head_offset, keys + cache, values + cache, args.qkv.dtype, channels,
-                         args.start + i + 1, width, scale_of(width), weights + context * omp_get_thread_num(),
+                         args.start + i + 1, width, scale_of(width), weights + room * omp_get_thread_num(),
                          args.out.as<char>() + row * row_bytes + head_offset);
       }
     }

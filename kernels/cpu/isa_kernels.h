@@ -147,8 +147,8 @@ struct AttentionKernels {
   /// Rows are keys, columns queries. scores become p = exp(scale s - lse[column]) and gradients (dp on entry) become
   /// ds = p (dp - delta[column]) scale, both 0 before the diagonal.
   void (*scores_gradient)(const ScoreStrip& strip, float* gradients, int columns, const float* lse, const float* delta);
-  /// sum of a[i] b[i].
-  float (*dot)(const void* a, const void* b, DType dtype, std::int64_t count);
+  /// to[r] = sum over i < width of a[r * stride + i] b[r * stride + i].
+  void (*row_dots)(const void* a, const void* b, DType dtype, std::int64_t stride, std::int64_t rows, std::int64_t width, float* to);
   /// One query against `count` cached keys and values whose rows lie `stride` elements apart; `weights` has room for `count`.
   void (*attend)(const void* query, const void* keys, const void* values, DType dtype, std::int64_t stride, std::int64_t count,
                  std::int64_t width, float scale, float* weights, void* out);

@@ -6,23 +6,22 @@ namespace temper::cpu::TEMPER_ISA {
 
 namespace {
 
+// Both read and write whole registers: a row of scores has room for them.
 float largest(const float* row, int count) {
-  Accumulator best{broadcast(row[0]), broadcast(row[0]), broadcast(row[0]), broadcast(row[0])};
-  for_registers(count, [&](std::int64_t c, auto there, int turn) {
-    best.part[turn] = maximum(best.part[turn], keep(load(row + c, there), there, row[0]));
-  });
-  return best.largest();
+  Floats best = broadcast(row[0]);
+  for (int c = 0; c < count; c += lanes) best = maximum(best, keep(load(row + c, AllLanes{}), FirstLanes{count - c}, row[0]));
+  return maximum_of_lanes(best);
 }
 
-// Scores of a row become exp(scale s - shift); returns their sum.
+// Scores of a row become exp(scale s - shift), those after the first `count` of the last register 0; returns their sum.
 float exponentials(float* row, int count, float scale, float shift) {
-  Accumulator sum{};
-  for_registers(count, [&](std::int64_t c, auto there, int turn) {
-    const Floats p = keep(exp(load(row + c, there) * scale - shift), there);
-    store(row + c, p, there);
-    sum.part[turn] += p;
-  });
-  return sum.sum();
+  Floats sum{};
+  for (int c = 0; c < count; c += lanes) {
+    const Floats p = keep(exp(load(row + c, AllLanes{}) * scale - shift), FirstLanes{count - c});
+    store(row + c, p, AllLanes{});
+    sum += p;
+  }
+  return sum_of_lanes(sum);
 }
 
 void scale_row(float* row, float factor, int width) {
@@ -69,24 +68,56 @@ float dot_of(const T* a, const T* b, std::int64_t count) {
   return sum_of_lanes(sum);
 }
 
-float dot(const void* a, const void* b, DType dtype, std::int64_t count) {
-  return dtype == DType::bf16 ? dot_of(static_cast<const bfloat16*>(a), static_cast<const bfloat16*>(b), count)
-                              : dot_of(static_cast<const float*>(a), static_cast<const float*>(b), count);
+// Rows of one head lie in different pages, where the processor does not prefetch by itself.
+constexpr std::int64_t rows_ahead = 16;
+
+template <typename T>
+void prefetch_row(const T* row, std::int64_t width) {
+  for (std::int64_t d = 0; d < width; d += 64 / static_cast<std::int64_t>(sizeof(T))) __builtin_prefetch(row + d);
+}
+
+template <typename T>
+void row_dots_of(const T* a, const T* b, std::int64_t stride, std::int64_t rows, std::int64_t width, float* to) {
+  for (std::int64_t row = 0; row < rows; ++row, a += stride, b += stride) {
+    prefetch_row(b + rows_ahead * stride, width);
+    to[row] = dot_of(a, b, width);
+  }
+}
+
+void row_dots(const void* a, const void* b, DType dtype, std::int64_t stride, std::int64_t rows, std::int64_t width, float* to) {
+  if (dtype == DType::bf16)
+    row_dots_of(static_cast<const bfloat16*>(a), static_cast<const bfloat16*>(b), stride, rows, width, to);
+  else
+    row_dots_of(static_cast<const float*>(a), static_cast<const float*>(b), stride, rows, width, to);
+}
+
+// to[d] = sum over rows of weights[row] values[row][d] / total, for `registers` of d.
+template <int registers, typename T, typename Lanes>
+void weigh(const float* weights, const T* values, std::int64_t stride, int count, float total, Lanes there, T* to) {
+  Floats sum[registers]{};
+  for (int t = 0; t < count; ++t, values += stride) {
+    for (int i = 0; i < registers; ++i) {
+      if (i * lanes * sizeof(T) % 64 == 0) __builtin_prefetch(values + rows_ahead * stride + i * lanes);
+      sum[i] += weights[t] * load(values + i * lanes, there);
+    }
+  }
+  for (int i = 0; i < registers; ++i) store(to + i * lanes, sum[i] / total, there);
 }
 
 template <typename T>
 void attend_of(const T* query, const T* keys, const T* values, std::int64_t stride, int count, std::int64_t width, float scale,
                float* weights, T* out) {
-  for (int t = 0; t < count; ++t) weights[t] = dot_of(query, keys + t * stride, width);
+  for (int t = 0; t < count; ++t) {
+    const std::int64_t ahead = t + rows_ahead;
+    prefetch_row(ahead < count ? keys + ahead * stride : values + (ahead - count) * stride, width);
+    weights[t] = dot_of(query, keys + t * stride, width);
+  }
   const float total = exponentials(weights, count, scale, scale * largest(weights, count));
-  const auto body = [&](std::int64_t d, auto there) {
-    Floats sum{};
-    for (int t = 0; t < count; ++t) sum += weights[t] * load(values + t * stride + d, there);
-    store(out + d, sum / total, there);
-  };
+  constexpr int wide = 4;
   std::int64_t d = 0;
-  for (; d + lanes <= width; d += lanes) body(d, AllLanes{});
-  if (d < width) body(d, FirstLanes{static_cast<int>(width - d)});
+  for (; d + wide * lanes <= width; d += wide * lanes) weigh<wide>(weights, values + d, stride, count, total, AllLanes{}, out + d);
+  for (; d + lanes <= width; d += lanes) weigh<1>(weights, values + d, stride, count, total, AllLanes{}, out + d);
+  if (d < width) weigh<1>(weights, values + d, stride, count, total, FirstLanes{static_cast<int>(width - d)}, out + d);
 }
 
 void attend(const void* query, const void* keys, const void* values, DType dtype, std::int64_t stride, std::int64_t count,
@@ -102,6 +133,6 @@ void attend(const void* query, const void* keys, const void* values, DType dtype
 
 }  // namespace
 
-extern const AttentionKernels attention_kernels = {softmax, scale_rows, scores_gradient, dot, attend};
+extern const AttentionKernels attention_kernels = {softmax, scale_rows, scores_gradient, row_dots, attend};
 
 }  // namespace temper::cpu::TEMPER_ISA

@@ -135,7 +135,7 @@ struct ForwardScratch {
         queries(layout.take<char>(head.a_bytes())),
         panel(layout.take<char>(head.scores_bytes())),
         // Rows a power of two apart would share their places in the first-level cache.
-        stride(Head::round_up(head.positions, 96) + 16) {
+        stride(Head::round_up(head.positions, head.kernels.tile_columns) + 16) {
     const std::int64_t rows = head.kernels.tile_rows;
     scores = layout.take<float>(rows * stride);
     out = layout.take<float>(rows * head.padded_width());
@@ -261,8 +261,8 @@ void CpuOps::run(const op::AttentionBackward& args) {
           head.scores(s.left, s.gradients, first, query_end, gradients, block);
           attention.scores_gradient({s.scores, block, rows, static_cast<int>(row - first), scale_of(width)}, gradients,
                                     static_cast<int>(query_end - first), head_lse + first, s.delta + first);
-          Strip strip = {.data = s.scores + (seen - first), .dtype = DType::f32, .stride = block, .count = rows,
-                         .depth = query_end - seen};
+          Strip strip = {
+              .data = s.scores + (seen - first), .dtype = DType::f32, .stride = block, .count = rows, .depth = query_end - seen};
           float *const dv = s.dv + (row - key) * padded, *const dk = s.dk + (row - key) * padded;
           head.product(strip, seen, s.gradients_along, s.panel, dv, query > key);
           strip.data = gradients + (seen - first);
@@ -272,13 +272,16 @@ void CpuOps::run(const op::AttentionBackward& args) {
           finishing.finish(finish.at(b * positions + row, 2 * channels + h * width), dv, padded, rows, static_cast<int>(width));
         }
         for (std::int64_t row = query; row < query_end; row += tile) {
-          const Strip strip = {.data = s.score_gradients + (row - query), .dtype = DType::f32, .stride = block,
+          const Strip strip = {.data = s.score_gradients + (row - query),
+                               .dtype = DType::f32,
+                               .stride = block,
                                .depth_contiguous = false,
                                .count = static_cast<int>(std::min<std::int64_t>(tile, query_end - row)),
                                .depth = std::min<std::int64_t>(row + tile, key_end) - key};
           float* const dq = s.dq + row * padded;
           head.product(strip, key, s.keys_along, s.panel, dq, key > 0);
-          if (query == key) finishing.finish(finish.at(b * positions + row, h * width), dq, padded, strip.count, static_cast<int>(width));
+          if (query == key)
+            finishing.finish(finish.at(b * positions + row, h * width), dq, padded, strip.count, static_cast<int>(width));
         }
       }
     }
@@ -303,20 +306,37 @@ void CpuOps::run(const op::AttentionCached& args) {
     }
   }
 
-  static thread_local Buffer buffer;
+  // As many heads at a time as leave work for every thread; one, where several queries read it again from the cache.
+  const std::int64_t shares = steps > 1 ? args.n_head : std::min(args.n_head, ceil_div(omp_get_max_threads(), batch));
+  const std::int64_t most_heads = ceil_div(args.n_head, shares);
   const std::int64_t room = Head::round_up(context, 16);  // whole registers
-  float* const weights = reinterpret_cast<float*>(
-      buffer.reserve(static_cast<std::size_t>(room) * sizeof(float) * static_cast<std::size_t>(omp_get_max_threads())));
+  const std::int64_t scratch_floats = Head::round_up(most_heads * (room + width + 1), 16);
+  static thread_local Buffer buffer;
+  float* const scratch = reinterpret_cast<float*>(
+      buffer.reserve(static_cast<std::size_t>(scratch_floats) * sizeof(float) * static_cast<std::size_t>(omp_get_max_threads())));
 #pragma omp parallel for collapse(2) schedule(dynamic)
   for (std::int64_t b = 0; b < batch; ++b) {
-    for (std::int64_t h = 0; h < args.n_head; ++h) {
-      const std::size_t head_offset = static_cast<std::size_t>(h * width) * size;
+    for (std::int64_t first = 0; first < args.n_head; first += most_heads) {
+      const std::int64_t heads = std::min(most_heads, args.n_head - first);
+      const std::size_t head_offset = static_cast<std::size_t>(first * width) * size;
       const std::size_t cache = static_cast<std::size_t>(b * context) * row_bytes + head_offset;
+      float* const weights = scratch + scratch_floats * omp_get_thread_num();
       for (std::int64_t i = 0; i < steps; ++i) {
         const std::size_t row = static_cast<std::size_t>(b * steps + i);
-        attention.attend(new_rows + row * 3 * row_bytes + head_offset, keys + cache, values + cache, args.qkv.dtype, channels,
-                         args.start + i + 1, width, scale_of(width), weights + room * omp_get_thread_num(),
-                         args.out.as<char>() + row * row_bytes + head_offset);
+        attention.attend({.dtype = args.qkv.dtype,
+                          .stride = channels,
+                          .heads = static_cast<int>(heads),
+                          .count = static_cast<int>(args.start + i + 1),
+                          .width = width,
+                          .scale = scale_of(width),
+                          .query = new_rows + row * 3 * row_bytes + head_offset,
+                          .keys = keys + cache,
+                          .values = values + cache,
+                          .out = args.out.as<char>() + row * row_bytes + head_offset,
+                          .room = room,
+                          .weights = weights,
+                          .sums = weights + heads * room,
+                          .totals = weights + heads * (room + width)});
       }
     }
   }

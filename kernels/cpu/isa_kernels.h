@@ -138,6 +138,23 @@ struct ScoreStrip {
   float scale;
 };
 
+/// One query of `heads` heads side by side against `count` cached keys and values, whose rows lie `stride` elements apart.
+struct CachedHeads {
+  DType dtype;
+  std::int64_t stride;
+  int heads, count;
+  std::int64_t width;
+  float scale;
+  const void* query;
+  const void* keys;
+  const void* values;
+  void* out;
+  std::int64_t room;  ///< from one head's weights to the next's: `count` and up to a whole register
+  float* weights;     ///< this and the following are scratch
+  float* sums;        ///< heads * width
+  float* totals;      ///< heads
+};
+
 struct AttentionKernels {
   /// Of row r, a query, columns up to the diagonal become exp(scale s - largest[r]), the others up to the last row's diagonal 0;
   /// largest[r] is that of scale s and total[r] the sum.
@@ -148,10 +165,9 @@ struct AttentionKernels {
   /// ds = p (dp - delta[column]) scale, both 0 before the diagonal.
   void (*scores_gradient)(const ScoreStrip& strip, float* gradients, int columns, const float* lse, const float* delta);
   /// to[r] = sum over i < width of a[r * stride + i] b[r * stride + i].
-  void (*row_dots)(const void* a, const void* b, DType dtype, std::int64_t stride, std::int64_t rows, std::int64_t width, float* to);
-  /// One query against `count` cached keys and values whose rows lie `stride` elements apart; `weights` has room for `count`.
-  void (*attend)(const void* query, const void* keys, const void* values, DType dtype, std::int64_t stride, std::int64_t count,
-                 std::int64_t width, float scale, float* weights, void* out);
+  void (*row_dots)(const void* a, const void* b, DType dtype, std::int64_t stride, std::int64_t rows, std::int64_t width,
+                   float* to);
+  void (*attend)(const CachedHeads& arguments);
 };
 
 TEMPER_ISA_TABLE(AttentionKernels, attention_kernels)

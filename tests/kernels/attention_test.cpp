@@ -38,9 +38,9 @@ std::vector<Case> cases() {
   std::vector<Case> all;
   for (const BackendChoice& backend : all_backends()) {
     for (DType dtype : {DType::f32, DType::bf16}) {
-      // One position; odd widths; ends of blocks (96 positions) and of tiles; several blocks.
+      // One position; odd widths; ends of tiles and of the CPU's blocks (288 positions); several blocks, more than one pass of a sum.
       for (const auto& s : {Shape{1, 1, 1, 1}, Shape{2, 5, 3, 7}, Shape{1, 96, 2, 16}, Shape{1, 97, 1, 33}, Shape{2, 200, 2, 64},
-                            Shape{1, 289, 1, 80}})
+                            Shape{1, 289, 1, 80}, Shape{1, 577, 1, 16}})
         all.push_back({backend, dtype, s[0], s[1], s[2], s[3]});
     }
   }

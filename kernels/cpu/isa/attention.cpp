@@ -29,8 +29,9 @@ void scale_row(float* row, float factor, int width) {
 }
 
 void softmax(const ScoreStrip& strip, float* largest_score, float* total) {
-  // All largest scores first: the next row need not wait for a sum over lanes.
-  for (int r = 0; r < strip.rows; ++r) largest_score[r] = strip.scale * largest(strip.scores + r * strip.stride, strip.diagonal + r + 1);
+  // All largest scores first, so that no row's exponentials wait for their own.
+  for (int r = 0; r < strip.rows; ++r)
+    largest_score[r] = strip.scale * largest(strip.scores + r * strip.stride, strip.diagonal + r + 1);
   for (int r = 0; r < strip.rows; ++r) {
     float* row = strip.scores + r * strip.stride;
     total[r] = exponentials(row, strip.diagonal + r + 1, strip.scale, largest_score[r]);
@@ -68,16 +69,16 @@ float dot_of(const T* a, const T* b, std::int64_t count) {
   return sum_of_lanes(sum);
 }
 
-// Rows of one head lie in different pages, where the processor does not prefetch by itself.
-constexpr std::int64_t rows_ahead = 16;
-
+// Rows lie in different pages, where the processor does not prefetch by itself. Into the second-level cache: there is room for more
+// lines on their way than to the first.
 template <typename T>
 void prefetch_row(const T* row, std::int64_t width) {
-  for (std::int64_t d = 0; d < width; d += 64 / static_cast<std::int64_t>(sizeof(T))) __builtin_prefetch(row + d);
+  for (std::int64_t d = 0; d < width; d += 64 / static_cast<std::int64_t>(sizeof(T))) __builtin_prefetch(row + d, 0, 2);
 }
 
 template <typename T>
 void row_dots_of(const T* a, const T* b, std::int64_t stride, std::int64_t rows, std::int64_t width, float* to) {
+  constexpr std::int64_t rows_ahead = 16;
   for (std::int64_t row = 0; row < rows; ++row, a += stride, b += stride) {
     prefetch_row(b + rows_ahead * stride, width);
     to[row] = dot_of(a, b, width);
@@ -91,44 +92,60 @@ void row_dots(const void* a, const void* b, DType dtype, std::int64_t stride, st
     row_dots_of(static_cast<const float*>(a), static_cast<const float*>(b), stride, rows, width, to);
 }
 
-// to[d] = sum over rows of weights[row] values[row][d] / total, for `registers` of d.
+// Rows that all heads go through before the next: few runs of addresses, each as long as the heads side by side.
+constexpr int cached_rows = 8;
+
+// sums[d] += sum over rows of weights[row] values[row][d], for `registers` of d.
 template <int registers, typename T, typename Lanes>
-void weigh(const float* weights, const T* values, std::int64_t stride, int count, float total, Lanes there, T* to) {
-  Floats sum[registers]{};
-  for (int t = 0; t < count; ++t, values += stride) {
-    for (int i = 0; i < registers; ++i) {
-      if (i * lanes * sizeof(T) % 64 == 0) __builtin_prefetch(values + rows_ahead * stride + i * lanes);
-      sum[i] += weights[t] * load(values + i * lanes, there);
-    }
-  }
-  for (int i = 0; i < registers; ++i) store(to + i * lanes, sum[i] / total, there);
+TEMPER_INLINE void weigh(const float* weights, const T* values, std::int64_t stride, int rows, Lanes there, float* sums) {
+  Floats sum[registers];
+  for (int i = 0; i < registers; ++i) sum[i] = load(sums + i * lanes, there);
+  for (int t = 0; t < rows; ++t, values += stride)
+    for (int i = 0; i < registers; ++i) sum[i] += weights[t] * load(values + i * lanes, there);
+  for (int i = 0; i < registers; ++i) store(sums + i * lanes, sum[i], there);
 }
 
 template <typename T>
-void attend_of(const T* query, const T* keys, const T* values, std::int64_t stride, int count, std::int64_t width, float scale,
-               float* weights, T* out) {
-  for (int t = 0; t < count; ++t) {
-    const std::int64_t ahead = t + rows_ahead;
-    prefetch_row(ahead < count ? keys + ahead * stride : values + (ahead - count) * stride, width);
-    weights[t] = dot_of(query, keys + t * stride, width);
+void attend_of(const CachedHeads& a) {
+  const T* const query = static_cast<const T*>(a.query);
+  for (int first = 0; first < a.count; first += cached_rows) {
+    const T* keys = static_cast<const T*>(a.keys) + first * a.stride;
+    const int end = first + cached_rows < a.count ? first + cached_rows : a.count;
+    for (int h = 0; h < a.heads; ++h, keys += a.width)
+      for (int t = first; t < end; ++t) {
+        const T* const key = keys + (t - first) * a.stride;
+        prefetch_row(key + cached_rows * a.stride, a.width);
+        a.weights[h * a.room + t] = dot_of(query + h * a.width, key, a.width);
+      }
   }
-  const float total = exponentials(weights, count, scale, scale * largest(weights, count));
-  constexpr int wide = 4;
-  std::int64_t d = 0;
-  for (; d + wide * lanes <= width; d += wide * lanes) weigh<wide>(weights, values + d, stride, count, total, AllLanes{}, out + d);
-  for (; d + lanes <= width; d += lanes) weigh<1>(weights, values + d, stride, count, total, AllLanes{}, out + d);
-  if (d < width) weigh<1>(weights, values + d, stride, count, total, FirstLanes{static_cast<int>(width - d)}, out + d);
+  for (int h = 0; h < a.heads; ++h) {
+    float* const weights = a.weights + h * a.room;
+    a.totals[h] = exponentials(weights, a.count, a.scale, a.scale * largest(weights, a.count));
+  }
+  for (std::int64_t d = 0; d < a.heads * a.width; ++d) a.sums[d] = 0.0f;
+  for (int first = 0; first < a.count; first += cached_rows) {
+    const int rows = a.count - first < cached_rows ? a.count - first : cached_rows;
+    for (int h = 0; h < a.heads; ++h) {
+      const float* const weights = a.weights + h * a.room + first;
+      const T* const values = static_cast<const T*>(a.values) + first * a.stride + h * a.width;
+      for (int t = 0; t < rows; ++t) prefetch_row(values + (t + cached_rows) * a.stride, a.width);
+      float* const sums = a.sums + h * a.width;
+      constexpr int wide = 4;
+      std::int64_t d = 0;
+      for (; d + wide * lanes <= a.width; d += wide * lanes) weigh<wide>(weights, values + d, a.stride, rows, AllLanes{}, sums + d);
+      for (; d + lanes <= a.width; d += lanes) weigh<1>(weights, values + d, a.stride, rows, AllLanes{}, sums + d);
+      if (d < a.width) weigh<1>(weights, values + d, a.stride, rows, FirstLanes{static_cast<int>(a.width - d)}, sums + d);
+    }
+  }
+  for (int h = 0; h < a.heads; ++h) {
+    const float* const sums = a.sums + h * a.width;
+    T* const out = static_cast<T*>(a.out) + h * a.width;
+    for_registers(a.width, [&](std::int64_t d, auto there, int) { store(out + d, load(sums + d, there) / a.totals[h], there); });
+  }
 }
 
-void attend(const void* query, const void* keys, const void* values, DType dtype, std::int64_t stride, std::int64_t count,
-            std::int64_t width, float scale, float* weights, void* out) {
-  if (dtype == DType::bf16) {
-    attend_of(static_cast<const bfloat16*>(query), static_cast<const bfloat16*>(keys), static_cast<const bfloat16*>(values), stride,
-              static_cast<int>(count), width, scale, weights, static_cast<bfloat16*>(out));
-  } else {
-    attend_of(static_cast<const float*>(query), static_cast<const float*>(keys), static_cast<const float*>(values), stride,
-              static_cast<int>(count), width, scale, weights, static_cast<float*>(out));
-  }
+void attend(const CachedHeads& arguments) {
+  arguments.dtype == DType::bf16 ? attend_of<bfloat16>(arguments) : attend_of<float>(arguments);
 }
 
 }  // namespace

@@ -306,7 +306,9 @@ void CpuOps::run(const op::AttentionCached& args) {
     }
   }
 
-  // As many heads at a time as leave work for every thread; one, where several queries read it again from the cache.
+  // One query waits for memory: all heads that leave work for every thread go through a few rows at a time, so that few runs of
+  // addresses are read, each as long as those heads. Several queries read a head again from the cache, one head at a time.
+  const int pass = steps > 1 ? static_cast<int>(args.start + steps) : 8;
   const std::int64_t shares = steps > 1 ? args.n_head : std::min(args.n_head, ceil_div(omp_get_max_threads(), batch));
   const std::int64_t most_heads = ceil_div(args.n_head, shares);
   const std::int64_t room = Head::round_up(context, 16);  // whole registers
@@ -327,6 +329,7 @@ void CpuOps::run(const op::AttentionCached& args) {
                           .stride = channels,
                           .heads = static_cast<int>(heads),
                           .count = static_cast<int>(args.start + i + 1),
+                          .pass = pass,
                           .width = width,
                           .scale = scale_of(width),
                           .query = new_rows + row * 3 * row_bytes + head_offset,

@@ -143,6 +143,7 @@ struct CachedHeads {
   DType dtype;
   std::int64_t stride;
   int heads, count;
+  int pass;  ///< rows that all heads go through before the next ones, which are prefetched meanwhile
   std::int64_t width;
   float scale;
   const void* query;

@@ -92,9 +92,6 @@ void row_dots(const void* a, const void* b, DType dtype, std::int64_t stride, st
     row_dots_of(static_cast<const float*>(a), static_cast<const float*>(b), stride, rows, width, to);
 }
 
-// Rows that all heads go through before the next: few runs of addresses, each as long as the heads side by side.
-constexpr int cached_rows = 8;
-
 // sums[d] += sum over rows of weights[row] values[row][d], for `registers` of d.
 template <int registers, typename T, typename Lanes>
 TEMPER_INLINE void weigh(const float* weights, const T* values, std::int64_t stride, int rows, Lanes there, float* sums) {
@@ -108,27 +105,27 @@ TEMPER_INLINE void weigh(const float* weights, const T* values, std::int64_t str
 template <typename T>
 void attend_of(const CachedHeads& a) {
   const T* const query = static_cast<const T*>(a.query);
-  for (int first = 0; first < a.count; first += cached_rows) {
-    const T* keys = static_cast<const T*>(a.keys) + first * a.stride;
-    const int end = first + cached_rows < a.count ? first + cached_rows : a.count;
-    for (int h = 0; h < a.heads; ++h, keys += a.width)
-      for (int t = first; t < end; ++t) {
-        const T* const key = keys + (t - first) * a.stride;
-        prefetch_row(key + cached_rows * a.stride, a.width);
+  for (int first = 0; first < a.count; first += a.pass) {
+    const int end = first + a.pass < a.count ? first + a.pass : a.count;
+    for (int h = 0; h < a.heads; ++h) {
+      const T* key = static_cast<const T*>(a.keys) + first * a.stride + h * a.width;
+      for (int t = first; t < end; ++t, key += a.stride) {
+        if (end < a.count) prefetch_row(key + a.pass * a.stride, a.width);
         a.weights[h * a.room + t] = dot_of(query + h * a.width, key, a.width);
       }
+    }
   }
   for (int h = 0; h < a.heads; ++h) {
     float* const weights = a.weights + h * a.room;
     a.totals[h] = exponentials(weights, a.count, a.scale, a.scale * largest(weights, a.count));
   }
   for (std::int64_t d = 0; d < a.heads * a.width; ++d) a.sums[d] = 0.0f;
-  for (int first = 0; first < a.count; first += cached_rows) {
-    const int rows = a.count - first < cached_rows ? a.count - first : cached_rows;
+  for (int first = 0; first < a.count; first += a.pass) {
+    const int rows = a.count - first < a.pass ? a.count - first : a.pass;
     for (int h = 0; h < a.heads; ++h) {
       const float* const weights = a.weights + h * a.room + first;
       const T* const values = static_cast<const T*>(a.values) + first * a.stride + h * a.width;
-      for (int t = 0; t < rows; ++t) prefetch_row(values + (t + cached_rows) * a.stride, a.width);
+      for (int t = 0; first + rows < a.count && t < rows; ++t) prefetch_row(values + (t + a.pass) * a.stride, a.width);
       float* const sums = a.sums + h * a.width;
       constexpr int wide = 4;
       std::int64_t d = 0;

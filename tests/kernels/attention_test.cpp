@@ -232,6 +232,8 @@ TEST_P(AttentionThreads, SameBitsForAnyNumber) {
   Ops& ops = backend.ops();
   const std::int64_t channels = c.channels();
   Values qkv(ops, c.dtype, {c.batch, c.positions, 3 * channels}, 3, 1), dout(ops, c.dtype, {c.batch, c.positions, channels}, 4, 1);
+  Values keys(ops, c.dtype, {c.batch, c.positions, channels}, 6, 1), values(ops, c.dtype, {c.batch, c.positions, channels}, 7, 1);
+  Values next(ops, c.dtype, {c.batch, 1, 3 * channels}, 8, 1);
   std::vector<std::vector<char>> first;
   for (int threads : {1, 2, 3}) {
     omp_set_num_threads(threads);
@@ -240,7 +242,14 @@ TEST_P(AttentionThreads, SameBitsForAnyNumber) {
     ops.attention_forward({.qkv = qkv.view(), .n_head = c.heads, .out = out.view(), .lse = lse.view()});
     ops.attention_backward(
         {.dout = dout.view(), .qkv = qkv.view(), .out = out.view(), .lse = lse.view(), .n_head = c.heads, .dqkv = dqkv.view()});
-    const std::vector<std::vector<char>> bytes = {out.bytes(), lse.bytes(), dqkv.bytes()};
+    Values decoded(ops, c.dtype, {c.batch, 1, channels});
+    ops.attention_cached({.qkv = next.view(),
+                          .n_head = c.heads,
+                          .start = c.positions - 1,
+                          .key_cache = keys.view(),
+                          .value_cache = values.view(),
+                          .out = decoded.view()});
+    const std::vector<std::vector<char>> bytes = {out.bytes(), lse.bytes(), dqkv.bytes(), decoded.bytes()};
     if (threads == 1) first = bytes;
     EXPECT_EQ(bytes, first) << threads << " threads";
   }

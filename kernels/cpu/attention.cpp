@@ -92,16 +92,27 @@ struct Head {
       kernels.multiply(kernels.padded(width), a, b, to, stride, false);
   }
 
+  // Scores are f32: products of f32 read them where they lie, others from `panel`. There is memory for tile_rows of them.
+  Panel strip_of_scores(const Strip& s, char* panel) const {
+    if (kernels.rows_in_place && kernels.columns_in_place && !kernels.packs_bf16) {
+      const std::int64_t element = sizeof(float), row = s.stride * element;
+      return {static_cast<const char*>(s.data), s.depth_contiguous ? row : element, s.depth_contiguous ? element : row};
+    }
+    kernels.pack_a(s, panel);
+    return kernels.packed_a(panel);
+  }
+
   // to[tile_rows][padded_width] = or += a strip of scores times the positions of b from `first` on, a multiple of depth_unit.
   void product(Strip s, std::int64_t first, const char* b, char* panel, float* to, bool accumulate) const {
     b += static_cast<std::size_t>(first * kernels.tile_columns) * kernels.packed_size;
     const std::int64_t depth = s.depth;
     for (std::int64_t k = 0; k < depth; k += kernels.depth_block, accumulate = true) {
       s.depth = std::min(depth - k, kernels.depth_block);
-      kernels.pack_a(s, panel);
+      const Panel left = strip_of_scores(s, panel);
       const char* right = b + static_cast<std::size_t>(k * kernels.tile_columns) * kernels.packed_size;
       for (std::int64_t j = 0; j < padded_width(); j += kernels.tile_columns, right += kernels.panel_b_bytes(positions))
-        kernels.multiply(kernels.padded(s.depth), panel, right, to + j, padded_width(), accumulate);
+        kernels.tile(kernels.padded(s.depth), left, kernels.packed_b(right), kernels.tile_rows, to + j, padded_width(), accumulate,
+                     nullptr);
       s.data = static_cast<const float*>(s.data) + kernels.depth_block * (s.depth_contiguous ? 1 : s.stride);
     }
   }

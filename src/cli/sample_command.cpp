@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <limits>
@@ -71,7 +72,10 @@ void run(const SampleArguments& arguments) {
     if (sample > 0) write_output("---\n");
     write_output(arguments.prompt);
     std::string waiting;
+    std::int64_t written = 0;
+    const auto begin = std::chrono::steady_clock::now();
     generator.generate(prompt, settings, [&](std::uint32_t token) {
+      ++written;
       if (token == tokenizer.end_of_text()) return false;
       if (token >= static_cast<std::uint32_t>(tokenizer.vocab_size())) return true;  // a row of the model without a text
       waiting += tokenizer.token_bytes(token);
@@ -80,7 +84,11 @@ void run(const SampleArguments& arguments) {
       waiting.erase(0, waiting.size() - held);
       return true;
     });
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     write_output(waiting + "\n");
+    // Reading the prompt is counted in, loading the model is not. scripts/compare/bench_writing.py times others the same way.
+    const double rate = static_cast<double>(written) / seconds;
+    std::fprintf(stderr, "%lld tokens in %.2f s, %.1f tokens/s\n", static_cast<long long>(written), seconds, rate);
   }
 }
 

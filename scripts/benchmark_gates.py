@@ -228,7 +228,7 @@ def check_gates(gpu: str, figures: Figures) -> list[Gate]:
 
 def all_gates(results: list[Result]) -> list[Gate]:
     gpu = "NVIDIA H200"
-    on_gpu, on_cpu = Figures(results, gpu), Figures(results, None)
+    on_gpu, on_cpu = Figures(results, gpu), Figures([each for each in results if each.processor.endswith("-amx")], None)
     gates = check_gates(gpu, on_gpu)
     gates += rate_gates(gpu, on_gpu)
     gates += ratio_gates(
@@ -239,7 +239,7 @@ def all_gates(results: list[Result]) -> list[Gate]:
         on_gpu.step_rows("124m", 64, 1024, "bf16"),
     )
     gates += kernel_gates(gpu, on_gpu)
-    command = "python3 scripts/compare/compare_step.py --python PYTHON"
+    command = "python3 scripts/compare/compare.py --python PYTHON --only step"
     for precision, goal in (("fp32", 1.3), ("bf16", 1.9)):
         work = f"GPT-2 124m step, {precision}, B=4, T=256, same run"
         gates += ratio_gates(work, "2 cores with AMX", goal, command, on_cpu.step_rows("124m", 4, 256, precision))

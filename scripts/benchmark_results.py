@@ -19,7 +19,7 @@ class ResultError(Exception):
 class Value:
     """A value of a result file that knows its place, so that what is missing has a name."""
 
-    place: str  # "docs/benchmarks/cpu_step.json: results[2].step_seconds"
+    place: str  # "docs/benchmarks/xeon-amx/step.json: results[2].step_seconds"
     content: Any
 
     def __getitem__(self, key: str) -> Value:
@@ -111,9 +111,14 @@ def table(header: list[str], rows: list[list[str]], left: int) -> list[str]:
 class Result:
     """A file of docs/benchmarks and what it holds."""
 
-    name: str
+    name: str  # "gpu_h200_step.json", "xeon-amx/step.json"
     kind: str
     data: Value
+
+    @property
+    def processor(self) -> str:
+        """The folder of a processor's results; empty for those beside the folders: a GPU's, a run's."""
+        return self.name.rpartition("/")[0]
 
     def gpu(self) -> str | None:
         """The GPU it was measured on; None for a CPU's result."""
@@ -206,11 +211,11 @@ KINDS: dict[str, tuple[str, ...]] = {
     "check": ("stages",),  # scripts/gpu_check.sh
     "attention": ("workload", "pytorch"),  # scripts/compare/bench_attention.py
     "step": ("workload", "results"),  # scripts/compare/compare_step.py
-    "onednn": ("benchmarks", "context.onednn"),  # scripts/compare/matmul_onednn.cpp
+    "products": ("benchmarks", "context.onednn"),  # scripts/compare/compare.py
     "kernels": ("benchmarks", "context.copy_bytes_per_second"),  # temper bench kernels
     "models": ("benchmarks", "context"),  # temper bench step, one file or several joined
     "run": ("train_seconds", "val_loss"),  # temper train, summary.json
-    "table": ("title", "columns", "rows"),  # scripts/compare/time_runs.py
+    "table": ("title", "columns", "labels", "rows"),  # scripts/compare/compare.py
 }
 
 
@@ -226,11 +231,12 @@ def kind_of(path: Path, data: Value) -> str:
 
 
 def read_results(folder: Path) -> list[Result]:
+    """Those in the folder, then those in the folders of processors in it."""
     results = []
-    for path in sorted(folder.glob("*.json")):
+    for path in [*sorted(folder.glob("*.json")), *sorted(folder.glob("*/*.json"))]:
         try:
             data = Value(f"{path}: ", json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, OSError) as error:
             raise ResultError(f"{path}: cannot be read as JSON: {error}") from None
-        results.append(Result(path.name, kind_of(path, data), data))
+        results.append(Result(path.relative_to(folder).as_posix(), kind_of(path, data), data))
     return results

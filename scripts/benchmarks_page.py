@@ -4,8 +4,11 @@
     scripts/benchmarks_page.py            writes the page
     scripts/benchmarks_page.py --check    ends with 1 when the page is not what the files say
 
-benchmark_results.py reads the files, benchmark_gates.py holds them against what is to be reached. A file that is not JSON, is of no
-known kind or lacks a field is an error that names the file and the field; exit code 2.
+Files in a folder are those of a processor, as scripts/compare/compare.py writes them: what several processors have of one kind is
+one table, with columns for each. Files beside the folders are those of a GPU or of a run, each with a section of its own.
+
+benchmark_results.py reads the files, benchmark_columns.py joins those of processors, benchmark_gates.py holds them against what is to
+be reached. A file that is not JSON, is of no known kind or lacks a field is an error that names the file and the field; exit code 2.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmark_columns import COLUMNS, Columns, joined_table
 from benchmark_gates import all_gates
 from benchmark_results import (
     Result,
@@ -64,7 +68,7 @@ def step_section(result: Result) -> Section:
             ratio = row["temper_ratio"]
             low, high = ratio["min"].number(), ratio["max"].number()
             against = f"{ratio['median'].number():.2f}x ({low:.2f} to {high:.2f})"
-        memory = row["peak_device_bytes" if result.gpu() else "peak_rss_bytes"].number()
+        memory = row["peak_device_bytes"].number()
         rate = f"{row['tokens_per_second'].number():,.0f}"
         rows.append([*start, rate, spread(row["step_seconds"]), bytes_text(memory), against])
     names = [row["name"].text() for row in data["results"]]
@@ -72,7 +76,7 @@ def step_section(result: Result) -> Section:
     pythons = sorted({peer[1] for peer in peers})
     variants = [variant for variant in ("eager", "compiled", "transformers") if any(variant in peer for peer in peers)]
     options = {name: work[name].word() for name in ("model", "batch", "context", "threads", "rounds", "warmup", "steps")}
-    command = "python3 scripts/compare/compare_step.py" + (" --device cuda" if result.gpu() else "")
+    command = "python3 scripts/compare/compare_step.py --device cuda"
     command += "".join(f" --python PYTHON_WITH_{version}" for version in pythons)
     command += f" --variants {' '.join(variants)}" + "".join(f" --{name} {value}" for name, value in options.items())
     return Section(
@@ -80,7 +84,7 @@ def step_section(result: Result) -> Section:
         command,
         "Whole steps on random tokens: forward, backward, clipping, AdamW; all programs in turn, round after round. The last "
         "column is PyTorch's time over temper's: the median of the rounds' ratios, with the least and the largest. Peak memory is "
-        + ("the GPU's." if result.gpu() else "the process's, with its libraries."),
+        "the GPU's.",
         table(["precision", "program", "tokens/s", "step, median (p10 to p90)", "peak memory", "temper is"], rows, 2),
     )
 
@@ -106,16 +110,11 @@ def kernels_section(result: Result) -> Section:
                 percent(entry["share_of_floor"].number()),
             ]
         )
-    options = {"model": "model", "precision": "precision", "batch": "batch", "context": "context_length"}
-    words = "".join(f" --{option} {context[key].word()}" for option, key in options.items())
-    operations = {row[0] for row in rows}
-    only = f" --op {rows[0][0]}" if len(operations) == 1 else ""
-    command = f"temper bench kernels --device {'cuda' if result.gpu() else 'cpu'}{words}{only} --json docs/benchmarks/{result.name}"
     copy, matmul = context["copy_bytes_per_second"].number(), context["matmul_flops_per_second"].number()
     return Section(
-        f"{rows[0][0] if only else 'Operations'} of GPT-2 {context['model'].text()} against {'its' if only else 'their'} floor, {context['precision'].text()}, "
+        f"Operations of GPT-2 {context['model'].text()} against their floor, {context['precision'].text()}, "
         f"B={context['batch'].word()}, T={context['context_length'].word()}",
-        gpu_command("kernels") if result.gpu() else command,
+        gpu_command("kernels"),
         f"Ceilings of the same run: copy {rate_text(copy, 'B')}, matmul {rate_text(matmul, 'FLOP')}. The floor of an operation is "
         "the larger of its bytes over the one and its operations over the other; caches are cold."
         + (" The run was stopped before its end: the rest of a step's operations is missing." if stopped(result) else ""),
@@ -142,7 +141,7 @@ def models_section(result: Result) -> Section:
         )
     return Section(
         "Training steps of each size",
-        gpu_command("step,models") if result.gpu() else "temper bench step --json FILE",
+        gpu_command("step,models"),
         "Whole steps on random tokens: forward, backward, clipping, AdamW. Operations are 6 N + 6 L C T a token, attention counted "
         "causally.",
         table(["model", "precision", "B", "T", "step, median (p10 to p90)", "tokens/s", "computed", "memory planned"], rows, 2),
@@ -177,22 +176,6 @@ def check_section(result: Result) -> Section:
     )
 
 
-def onednn_section(result: Result) -> Section:
-    context, rows = result.data["context"], []
-    for entry in result.data["benchmarks"]:
-        dtype, shape, product = entry["name"].text().split("/")
-        ours, theirs = (entry[key]["median"].number() for key in ("temper_seconds", "onednn_seconds"))
-        flops = entry["flops"].number()
-        rates = [rate_text(flops / seconds, "FLOP") for seconds in (ours, theirs)]
-        rows.append([dtype, shape.replace("->", " -> "), product, *rates, f"{theirs / ours:.2f}x"])
-    return Section(
-        "Matmuls beside oneDNN",
-        f"build/release/scripts/compare/compare_onednn docs/benchmarks/{result.name}",
-        f"oneDNN {context['onednn'].text()} with weights packed beforehand, {context['rows'].word()} rows.",
-        table(["type", "K -> N", "product", "temper", "oneDNN", "temper is"], rows, 3),
-    )
-
-
 def summary_section(result: Result) -> Section:
     if not isinstance(result.data.content, dict):
         raise ResultError(f"{result.data.place}is no object")
@@ -202,32 +185,59 @@ def summary_section(result: Result) -> Section:
     )
 
 
-def table_section(result: Result) -> Section:
-    data = result.data
-    rows = [[cell.word() for cell in row] for row in data["rows"]]
-    columns = [column.text() for column in data["columns"]]
-    left = sum(1 for cell in rows[0] if not cell[:1].isdigit())
-    return Section(data["title"].text(), data["command"].text(), data["note"].text(), table(columns, rows, left))
-
-
 SECTIONS: dict[str, Callable[[Result], Section]] = {
     "check": check_section,
     "attention": attention_section,
     "step": step_section,
-    "onednn": onednn_section,
     "kernels": kernels_section,
     "models": models_section,
     "run": summary_section,
-    "table": table_section,
 }
 
 
 # ---- The page ---------------------------------------------------------------------------------------------------------
 
 
+def source(result: Result) -> str:
+    """The file and where it is from."""
+    where = f"[{result.name}](benchmarks/{result.name}). Machine: {machine_text(result)}."
+    return f"{where} Date: {date_text(result.data)}. Commit: {commit_text(result.data)}."
+
+
+def section_head(title: str, command: str) -> list[str]:
+    return ["", f"## {title}", "", "```sh", command, "```", ""]
+
+
+def section_of(result: Result) -> Section:
+    if result.kind not in SECTIONS or (result.kind in COLUMNS and not result.gpu()):
+        raise ResultError(f"{result.data.place}a result of this kind ({result.kind}) belongs into the folder of its processor")
+    return SECTIONS[result.kind](result)
+
+
+def columns_of(result: Result) -> Columns:
+    if result.kind not in COLUMNS or result.gpu():
+        raise ResultError(
+            f"{result.data.place}a result of {'a GPU' if result.gpu() else f'this kind ({result.kind})'} belongs beside the folders of "
+            "processors"
+        )
+    return COLUMNS[result.kind](result)
+
+
+def processors_section(part: str, title: str, group: list[Columns]) -> list[str]:
+    lines = section_head(title, f"python3 scripts/compare/compare.py --python PYTHON --only {part}")
+    notes = list(dict.fromkeys(columns.note for columns in group))
+    if len(notes) == 1:
+        lines += [notes[0], ""]
+    lines += [*joined_table(group), ""]
+    for columns in group:
+        said = [source(columns.result), columns.about, columns.note if len(notes) > 1 else ""]
+        lines.append(f"* **{columns.result.processor}**: {' '.join(filter(None, said))}")
+    return lines
+
+
 def page(results: list[Result]) -> str:
     lines = [
-        "<!-- Made by scripts/benchmarks_page.py from docs/benchmarks/*.json; run it again instead of changing this page. -->",
+        "<!-- Made by scripts/benchmarks_page.py from the files in docs/benchmarks/; run it again instead of changing this page. -->",
         "# Benchmarks",
         "",
         "Every figure on this page stands in a file of [benchmarks/](benchmarks/). [performance.md](performance.md) explains them.",
@@ -244,14 +254,22 @@ def page(results: list[Result]) -> str:
         rows.append([gate.work, gate.machine, gate.goal, measured, gate.met])
     lines += table(["work", "on", "goal", "measured", "reached"], rows, 5)
     for result in results:
-        section = SECTIONS[result.kind](result)
-        where = machine_text(result)
-        lines += ["", f"## {section.title}", "", f"File: [{result.name}](benchmarks/{result.name}). Machine: {where}. "]
-        lines[-1] += f"Date: {date_text(result.data)}. Commit: {commit_text(result.data)}."
-        lines += ["", "```sh", section.command, "```", ""]
-        if section.note:
-            lines += [section.note, ""]
-        lines += section.lines
+        if not result.processor:
+            section = section_of(result)
+            lines += [
+                *section_head(section.title, section.command),
+                f"File: {source(result)}",
+                "",
+                *([section.note, ""] if section.note else []),
+                *section.lines,
+            ]
+    tables: dict[tuple[str, str], list[Columns]] = {}
+    for result in results:
+        if result.processor:
+            columns = columns_of(result)
+            tables.setdefault((columns.part, columns.title), []).append(columns)
+    for (part, title), group in sorted(tables.items()):
+        lines += processors_section(part, title, group)
     return "\n".join(lines) + "\n"
 
 

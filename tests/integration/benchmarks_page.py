@@ -90,6 +90,23 @@ def checks() -> dict[str, Any]:
     return {**ORIGIN, "seconds": 500, "stages": stages}
 
 
+def on_cpu(result: dict[str, Any], processor: str) -> dict[str, Any]:
+    """The same of a processor instead of a GPU."""
+    about = {"processor": processor, "features": ["avx2"], "cores": 2, "load_average_at_start": 0.25}
+    return {**result, "machine": about, "commit": f"{processor}0123456789abcdef"}
+
+
+def products(ratio: float) -> dict[str, Any]:
+    times = {"temper_seconds": {"median": 1e-2}, "onednn_seconds": {"median": ratio * 1e-2}, "flops": 4e9}
+    context = {"threads": 2, "onednn": "3.13.3", "pytorch": "2.15", "rows": 1024}
+    return {**ORIGIN, "context": context, "note": "both add", "benchmarks": [{"name": "bf16/768->2304/forward", **times}]}
+
+
+def ranks(*rows: list[str]) -> dict[str, Any]:
+    columns = ["ranks", "settings", "tokens/s", "efficiency"]
+    return {**ORIGIN, "title": "Ranks", "note": "Over MPI.", "columns": columns, "labels": 2, "rows": list(rows)}
+
+
 class Made:
     """A folder of made-up results and the page of it."""
 
@@ -97,6 +114,7 @@ class Made:
         self.script, self.folder, self.page = root / "scripts/benchmarks_page.py", folder, folder / "page.md"
 
     def write(self, name: str, content: dict[str, Any] | str) -> None:
+        (self.folder / name).parent.mkdir(exist_ok=True)
         (self.folder / name).write_text(content if isinstance(content, str) else json.dumps(content))
 
     def run(self, *options: str) -> subprocess.CompletedProcess[str]:
@@ -191,6 +209,54 @@ def gpu_results(made: Made) -> None:
     expect(page, ("(parity)", "480,000"), ("not measured",))
 
 
+def processors(made: Made) -> None:
+    """What two processors have of one kind is one table; each file says where it is from."""
+    faster, more = step(80e3), kernels()
+    faster["results"][1] = {**faster["results"][1], "name": "PyTorch 2.12 eager"}
+    more["benchmarks"] += report_entries("gelu/R=65536/bf16", 1e-3, flops_per_second=1, bytes_per_second=1, share_of_floor=0.5)
+    for folder, results in {
+        "left-amx": (step(50e3), kernels(), products(1.25), ranks(["1", "defaults", "10", "100%"], ["2", "defaults", "15", "75%"])),
+        "right-avx2": (faster, more, products(2.0), ranks(["2", "defaults", "18", "90%"], ["2", "zero", "19", "95%"])),
+    }.items():
+        for name, result in zip(("step", "kernels_bf16", "products", "ranks"), results, strict=True):
+            made.write(f"{folder}/{name}.json", on_cpu(result, folder))
+    page = made.written()
+    for parts, says in (
+        (("| precision |", "program"), "| left-amx: tokens/s | left-amx: temper is | right-avx2: tokens/s | right-avx2: temper is |"),
+        (("| bf16 | temper |",), "| 50,000 |  | 80,000 |  |"),
+        (("| bf16 | PyTorch 2.11 compiled, flash",), "| 31,250 | 1.60x (1.50 to 1.70) |  |  |"),
+        (("| bf16 | PyTorch 2.12 eager",), "|  |  | 50,000 | 1.60x (1.50 to 1.70) |"),
+        (("such backend",), "| failed | exit 1: no \\| such backend | failed |"),
+        (("| optimizer_update |", "AdamW"), "| 2.00 ms | 90.0 % | 2.00 ms | 90.0 % |"),
+        (("| gelu |",), "|  |  | 1.00 ms | 50.0 % |"),
+        (("| bf16 | 768 -> 2304 | forward |",), "| 400 GFLOP/s | 1.25x | 400 GFLOP/s | 2.00x |"),
+        (("| 2 | defaults |",), "| 15 | 75% | 18 | 90% |"),
+        (("| 2 | zero |",), "|  |  | 19 | 95% |"),
+    ):
+        expect(page, parts, (says,))
+    check("| ceiling |" not in page, "the ceilings are among the operations")
+    for folder in ("left-amx", "right-avx2"):
+        where = [line for line in page.splitlines() if line.startswith(f"* **{folder}**") and f"Machine: {folder} (avx2), 2 cores" in line]
+        check(len(where) == 4, f"{len(where)} of 4 tables say where {folder} is from")
+        check(all(f"Commit: {folder[:4]}" in line and "Date: 2026-01-02" in line for line in where), "date or commit is missing")
+    for part in ("step", "kernels", "products", "ranks"):
+        check(f"compare.py --python PYTHON --only {part}\n" in page, f"the command of {part} is not on the page")
+    # Of two processors, the goals of AMX are held against the one that has it.
+    made.write("left-amx/step.json", on_cpu({**step(50e3), "workload": {**step(1)["workload"], "batch": 4, "context": 256}}, "left"))
+    expect(made.written(), ("2 cores with AMX", "1.90x PyTorch"), ("1.60x ([file](benchmarks/left-amx/step.json)) | no",))
+
+    made.write("left-amx/step.json", step(1e5))
+    made.refused("left-amx/step.json", "a GPU", "beside the folders")
+    made.write("left-amx/step.json", "[")
+    made.refused("left-amx/step.json", "JSON")
+    made.write("left-amx/step.json", on_cpu(step(1e5), "left"))
+    made.write("step.json", on_cpu(step(1e5), "left"))
+    made.refused("step.json", "folder of its processor")
+    (made.folder / "step.json").unlink()
+    made.write("left-amx/ranks.json", on_cpu(ranks(["1", "defaults", "10"]), "left"))
+    made.refused("left-amx/ranks.json: rows[0] has 3 cells")
+
+
 def stale_pages(made: Made) -> None:
     made.write("gpu_h200_step.json", step(650e3))
     made.written()
@@ -249,7 +315,7 @@ def main() -> None:
     )
     check(done.returncode == 0, f"docs/benchmarks.md: exit {done.returncode}:\n{done.stderr}")
     print("docs/benchmarks.md: up to date")
-    for case in (nothing_measured, gpu_results, stale_pages, bad_files):
+    for case in (nothing_measured, gpu_results, processors, stale_pages, bad_files):
         with tempfile.TemporaryDirectory(prefix="temper-test-") as folder:
             case(Made(root, Path(folder)))
         print(f"{case.__name__}: ok")

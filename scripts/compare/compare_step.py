@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Times temper's GPT-2 training step beside PyTorch's on this machine: how many times faster is it?
 
-    compare_step.py --python /usr/bin/python3 --python VENV/bin/python                  # on the CPU
+    compare_step.py --python /usr/bin/python3 --python VENV/bin/python --json build/step.json        # on the CPU; compare.py calls this
     compare_step.py --device cuda --python python3 --json docs/benchmarks/gpu_h200_step.json
 
 All programs run in turn, round after round (A B C A B C ...), so that what else the machine does meets all of them; each
@@ -21,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "rounds": 3,
         "warmup": 3,
         "steps": 10,
-        "json": ROOT / "docs/benchmarks/cpu_step.json",
+        "json": ROOT / "build/step.json",
     },
     "cuda": {
         "temper": ROOT / "build/cuda/temper",
@@ -175,7 +176,7 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cpu, cuda = DEFAULTS["cpu"], DEFAULTS["cuda"]
 
@@ -202,25 +203,33 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help=either("rounds"))
     parser.add_argument("--warmup", type=int, help=f"untimed steps a round {either('warmup')}")
     parser.add_argument("--steps", type=int, help=f"timed steps a round {either('steps')}")
-    parser.add_argument("--json", type=Path, help="(default: docs/benchmarks/cpu_step.json, or build/gpu_step.json on a GPU)")
-    arguments = parser.parse_args()
+    parser.add_argument("--json", type=Path, help="(default: build/step.json, or build/gpu_step.json on a GPU)")
+    arguments = parser.parse_args(words)
     for name, value in DEFAULTS[arguments.device].items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, value)
     return arguments
 
 
-def write_report(arguments: argparse.Namespace, origin: dict[str, Any], groups: list[list[Contender]]) -> dict[str, Any]:
+def measure(arguments: argparse.Namespace, origin: dict[str, Any], keep: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """The report, which `keep` gets after every run: what is cut off leaves what it has."""
     work = ("model", "batch", "context", "threads", "rounds", "warmup", "steps")
-    measured = [(contender, group[0]) for group in groups for contender in group if contender.rounds or contender.error]
-    report = {
-        "date": provenance.date(),
-        **origin,
-        "workload": {name: getattr(arguments, name) for name in work},
-        "results": [contender.summary(temper) for contender, temper in measured],
-    }
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    groups = []
+    for precision in arguments.precision:
+        peers = [c for python in arguments.python for c in pytorch_contenders(arguments, python, precision)]
+        groups.append([temper_contender(arguments, precision), *peers])
+    report: dict[str, Any] = {"date": provenance.date(), **origin, "workload": {name: getattr(arguments, name) for name in work}}
+    for group in groups:
+        for index in range(arguments.rounds):
+            for contender in group:
+                if contender.error:
+                    continue
+                run_once(contender, arguments.threads)
+                rate = contender.error or f"{contender.rounds[-1]['tokens_per_second']:.0f} tokens/s"
+                print(f"round {index + 1}: {contender.name} {contender.precision}: {rate}", file=sys.stderr)
+                measured = [(each, group[0]) for group in groups for each in group if each.rounds or each.error]
+                report |= {"date": provenance.date(), "results": [each.summary(temper) for each, temper in measured]}
+                keep(report)
     return report
 
 
@@ -234,21 +243,9 @@ def main() -> int:
     if about["load_average_at_start"] > 0.5 and arguments.device == "cpu":
         print(f"warning: load average {about['load_average_at_start']:.2f}; the machine is not idle", file=sys.stderr)
 
-    origin = {"commit": provenance.commit(), "machine": about}
-    groups = []
-    for precision in arguments.precision:
-        peers = [c for python in arguments.python for c in pytorch_contenders(arguments, python, precision)]
-        groups.append([temper_contender(arguments, precision), *peers])
-    report: dict[str, Any] = {"results": []}
-    for group in groups:
-        for index in range(arguments.rounds):
-            for contender in group:
-                if contender.error:
-                    continue
-                run_once(contender, arguments.threads)
-                rate = contender.error or f"{contender.rounds[-1]['tokens_per_second']:.0f} tokens/s"
-                print(f"round {index + 1}: {contender.name} {contender.precision}: {rate}", file=sys.stderr)
-                report = write_report(arguments, origin, groups)
+    report = measure(
+        arguments, {"commit": provenance.commit(), "machine": about}, lambda so_far: provenance.write(arguments.json, so_far)
+    )
     print(markdown(report))
     return 1 if any("error" in row for row in report["results"]) else 0
 

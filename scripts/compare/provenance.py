@@ -59,16 +59,34 @@ def output_of(*command: str) -> str:
 
 
 def commit() -> str:
-    """Of this tree, with -dirty where files differ from it. TEMPER_COMMIT says it for a copy without .git."""
+    """Of this tree, with -dirty where files differ from it. TEMPER_COMMIT says it for a copy without .git. Results count for
+    nothing here: those of one part make no other part's commit less true."""
     stated = os.environ.get("TEMPER_COMMIT", "")
     head = output_of("git", "-C", str(ROOT), "rev-parse", "HEAD")
     if stated or not head:
         return stated or "unknown"
-    return head + ("-dirty" if output_of("git", "-C", str(ROOT), "status", "--porcelain") else "")
+    return head + ("-dirty" if output_of("git", "-C", str(ROOT), "status", "--porcelain", "--", ".", ":!docs/benchmarks*") else "")
 
 
 def date() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def processor_name(processor: str, features: list[str]) -> str:
+    """Family and widest way to multiply bf16, as folders of results are called: "epyc-avx512bf16", "xeon-amx", "core-avx2"."""
+    maker = {"amd", "intel", "r", "tm", "gen", "genuine", "processor", "cpu", "with", "authentic"}
+    words = [word for word in re.findall(r"[a-z0-9]+", processor.lower()) if word.isalpha() and word not in maker]
+    ways = {"amx_bf16": "amx", "avx512_bf16": "avx512bf16", "avx512f": "avx512", "avx2": "avx2"}
+    found = [name for feature, name in ways.items() if feature in features]
+    return "-".join([words[0] if words else platform.machine(), *found[:1]])
+
+
+def write(path: Path, report: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".part")
+    beside.write_text(json.dumps(report, indent=1) + "\n")
+    beside.replace(path)
 
 
 def cpu_machine() -> dict[str, Any]:

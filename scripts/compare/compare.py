@@ -135,7 +135,9 @@ def known_commit(programs: Programs, dirty: bool) -> str:
     try:
         built = programs.commit()
     except (OSError, PartError) as error:
-        raise SystemExit(f"compare.py: --temper {programs.temper} does not run; build it: cmake --build --preset release: {error}") from None
+        raise SystemExit(
+            f"compare.py: --temper {programs.temper} does not run; build it: cmake --build --preset release: {error}"
+        ) from None
     if not commit.startswith(built) and not dirty:
         raise SystemExit(
             f"compare.py: {programs.temper} was built from commit {built}, the tree is {commit[:12]}; build it again: cmake --build --preset release"

@@ -154,7 +154,7 @@ def flops_of(name: str) -> float:
 
 
 def product_name(name: str) -> str:
-    """ "linear_forward/R=1024 N=2304 K=768 bias/bf16" -> "bf16/768->2304/forward"; fp32 is not in the names."""
+    """ "linear_forward/R=1024 N=2304 K=768 bias/bf16" -> "bf16/768->2304/forward"."""
     operation, _, shape = name.partition("/")
     _, out, inner = sizes_of(name)
     kind = {"linear_forward": "forward", "linear_backward_input": "input gradient", "linear_backward_weight": "weight gradient"}[

@@ -222,7 +222,10 @@ def processors(made: Made) -> None:
             made.write(f"{folder}/{name}.json", on_cpu(result, folder))
     page = made.written()
     for parts, says in (
-        (("| precision |", "program"), "| left-amx: tokens/s | left-amx: temper is | right-avx2: tokens/s | right-avx2: temper is |"),
+        (
+            ("| precision |", "program"),
+            "| left-amx: tokens/s | left-amx: temper is | right-avx2: tokens/s | right-avx2: temper is |",
+        ),
         (("| bf16 | temper |",), "| 50,000 |  | 80,000 |  |"),
         (("| bf16 | PyTorch 2.11 compiled, flash",), "| 31,250 | 1.60x (1.50 to 1.70) |  |  |"),
         (("| bf16 | PyTorch 2.12 eager",), "|  |  | 50,000 | 1.60x (1.50 to 1.70) |"),
@@ -236,14 +239,27 @@ def processors(made: Made) -> None:
         expect(page, parts, (says,))
     check("| ceiling |" not in page, "the ceilings are among the operations")
     for folder in ("left-amx", "right-avx2"):
-        where = [line for line in page.splitlines() if line.startswith(f"* **{folder}**") and f"Machine: {folder} (avx2), 2 cores" in line]
+        where = [
+            line
+            for line in page.splitlines()
+            if line.startswith(f"* **{folder}**") and f"Machine: {folder} (avx2), 2 cores" in line
+        ]
         check(len(where) == 4, f"{len(where)} of 4 tables say where {folder} is from")
         check(all(f"Commit: {folder[:4]}" in line and "Date: 2026-01-02" in line for line in where), "date or commit is missing")
+    check(page.count("Over MPI.") == 1, "what two files say alike is not said once")
     for part in ("step", "kernels", "products", "ranks"):
         check(f"compare.py --python PYTHON --only {part}\n" in page, f"the command of {part} is not on the page")
     # Of two processors, the goals of AMX are held against the one that has it.
-    made.write("left-amx/step.json", on_cpu({**step(50e3), "workload": {**step(1)["workload"], "batch": 4, "context": 256}}, "left"))
+    made.write(
+        "left-amx/step.json", on_cpu({**step(50e3), "workload": {**step(1)["workload"], "batch": 4, "context": 256}}, "left")
+    )
     expect(made.written(), ("2 cores with AMX", "1.90x PyTorch"), ("1.60x ([file](benchmarks/left-amx/step.json)) | no",))
+
+    other = {**ranks(["1", "defaults", "10", "100%"]), "note": "Over a cable."}
+    made.write("left-amx/ranks.json", on_cpu(other, "left"))
+    said = made.written().splitlines()
+    for folder, note in (("left-amx", "Over a cable."), ("right-avx2", "Over MPI.")):
+        check(any(line.startswith(f"* **{folder}**") and line.endswith(note) for line in said), f"{folder} does not say: {note}")
 
     made.write("left-amx/step.json", step(1e5))
     made.refused("left-amx/step.json", "a GPU", "beside the folders")

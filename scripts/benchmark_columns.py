@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from benchmark_gates import ATTENTION, MATMULS, MEMORY_BOUND, KernelFigures
 from benchmark_results import (
     Result,
     ResultError,
@@ -92,6 +93,45 @@ def kernels_columns(result: Result) -> Columns:
         "same run; caches are cold.",
         f"Copy {rate_text(copy, 'B')}, matmul {rate_text(matmul, 'FLOP')}."
         + (" The run was stopped before its end: the rest of a step's operations is missing." if stopped(result) else ""),
+    )
+
+
+def measured_step(results: list[Result], kernels: Result) -> float | None:
+    """Seconds of temper's step in that processor's step.json, of the kernels' workload."""
+    context = kernels.data["context"]
+    for result in results:
+        if result.kind != "step" or result.processor != kernels.processor:
+            continue
+        work = [result.data["workload"][key].word() for key in ("model", "batch", "context")]
+        if work != [context[key].word() for key in ("model", "batch", "context_length")]:
+            continue
+        for row in result.data["results"]:
+            if row["name"].text() == "temper" and row["precision"].text() == context["precision"].text() and "error" not in row:
+                return row["step_seconds"]["median"].number()
+    return None
+
+
+def floor_columns(result: Result, results: list[Result]) -> Columns | None:
+    """A whole step beside the sum of its operations' floors; nothing of a file that lacks some of a step's operations."""
+    context = result.data["context"]
+    operations = {entry["run_name"].text().partition("/")[0] for entry in medians(result.data)}
+    if stopped(result) or not {*MATMULS, *ATTENTION, *MEMORY_BOUND} <= operations:
+        return None
+    figures = KernelFigures(result.data)
+    groups = {"products": MATMULS, "attention": ATTENTION, "all else": MEMORY_BOUND}
+    groups["all operations, one after the other"] = (*MATMULS, *ATTENTION, *MEMORY_BOUND)
+    times = {name: (figures.seconds(*group), figures.floor_seconds(*group)) for name, group in groups.items()}
+    floor = list(times.values())[-1][1]
+    if (step := measured_step(results, result)) is not None:
+        times["a whole step, in a run of its own"] = (step, floor)
+    return Columns(
+        result,
+        f"A step of GPT-2 {context['model'].text()} beside its floor, {context['precision'].text()}, "
+        f"B={context['batch'].word()}, T={context['context_length'].word()}",
+        ["work"],
+        ["time", "floor", "of floor"],
+        {(name,): [time_text(time), time_text(least), f"{time / least:.2f}x"] for name, (time, least) in times.items()},
+        "Each operation's time and floor as below, as often as a step runs it. The rates of that floor are those of one long copy and one large product.",
     )
 
 

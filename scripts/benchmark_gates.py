@@ -81,6 +81,8 @@ def count_in_step(run_name: str, layers: int) -> int:
         return 1 if f"N={PADDED_VOCABULARY} " in shape else layers
     if operation == "cross_entropy":
         return 1 if "gradient" in shape else 0
+    if operation == "optimizer_update":
+        return 1 if shape.startswith("Adam, multiplicative") else 0
     counts = {
         "attention_forward": layers,
         "attention_backward": layers,
@@ -88,7 +90,6 @@ def count_in_step(run_name: str, layers: int) -> int:
         "layernorm_backward": 2 * layers + 1,
         "embedding_forward": 1,
         "embedding_backward": 1,
-        "optimizer_update": 1,
         "global_norm": 1,
     }
     return counts.get(operation, 0)
@@ -110,6 +111,9 @@ class KernelFigures:
 
     def seconds(self, *operations: str) -> float:
         return sum(n * benchmark_seconds(entry) for entry, n in self.entries(*operations))
+
+    def floor_seconds(self, *operations: str) -> float:
+        return sum(n * benchmark_seconds(entry) * entry["share_of_floor"].number() for entry, n in self.entries(*operations))
 
     def flops_per_second(self, *operations: str) -> float:
         flops = sum(n * benchmark_seconds(entry) * entry["flops_per_second"].number() for entry, n in self.entries(*operations))

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmark_columns import COLUMNS, Columns, joined_table
+from benchmark_columns import COLUMNS, Columns, floor_columns, joined_table
 from benchmark_gates import all_gates
 from benchmark_results import (
     Result,
@@ -266,8 +266,9 @@ def page(results: list[Result]) -> str:
     tables: dict[tuple[str, str], list[Columns]] = {}
     for result in results:
         if result.processor:
-            columns = columns_of(result)
-            tables.setdefault((columns.part, columns.title), []).append(columns)
+            found = [columns_of(result), floor_columns(result, results) if result.kind == "kernels" else None]
+            for columns in filter(None, found):
+                tables.setdefault((columns.part, columns.title), []).append(columns)
     for (part, title), group in sorted(tables.items()):
         lines += processors_section(part, title, group)
     return "\n".join(lines) + "\n"

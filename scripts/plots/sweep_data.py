@@ -83,7 +83,7 @@ class Configuration:
     interval: float | None  # half of the mean's 95 % interval
     n: int
     failed: int
-    behind_best: float | None  # mean of the differences within seeds, and half of its 95 % interval
+    behind_best: float | None  # mean of the differences within seeds, and half of its 95 % interval, which holds for all of the table together
     behind_best_interval: float | None
     tied_for_best: bool
     changes: list[dict[str, str]]
@@ -116,6 +116,7 @@ class Report:
     trials: dict[str, int]
     commands: dict[str, str]
     verdict: str
+    statistics: dict  # the verdict's numbers
     columns: list[str]  # keys of a configuration, in the order of results.csv
     parameters: list[Parameter]
     configurations: list[Configuration]
@@ -136,7 +137,19 @@ class Report:
     @property
     def best_words(self) -> str:
         tied = sum(one.tied_for_best for one in self.configurations)
-        return f"the {tied} that tie for the best" if tied else "the best"
+        return f"the {tied} that may be the best" if tied else "the best"
+
+    def note(self, one: Configuration) -> str:
+        """What the table says of its difference in words; the best's is its lead over the second."""
+        best = one is self.best
+        if best and self.statistics["winner"]:
+            return "best"
+        mean, interval = self.difference(one)
+        return "not seen" if mean is not None and interval is not None and (abs(mean) <= interval or one.tied_for_best) else ""
+
+    def difference(self, one: Configuration) -> tuple[float | None, float | None]:
+        """From the best, and half of its interval; the best's is its lead over the second."""
+        return (self.statistics["lead"], self.statistics["lead_interval"]) if one is self.best else (one.behind_best, one.behind_best_interval)
 
     def place(self, one: Configuration) -> str:
         """Its rank, with "=" where it is shared."""

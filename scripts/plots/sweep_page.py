@@ -140,10 +140,6 @@ def command(text: str) -> str:
     return f"<pre><code>{escape(text)}</code></pre>" if text else ""
 
 
-def note(report: Report, one: Configuration) -> str:
-    return "tied for the best" if one.tied_for_best else "best" if one is report.best else ""
-
-
 def ranking_columns(report: Report) -> list[tuple[str, Callable[[Configuration], str]]]:
     """Heading and cell of each, in the order in which the configurations have them."""
 
@@ -167,7 +163,7 @@ def ranking_columns(report: Report) -> list[tuple[str, Callable[[Configuration],
         "n": [("n", lambda one: cell(str(one.n), str(one.n)))],
         "failed": [("failed", lambda one: cell(str(one.failed or ""), str(one.failed)))],
         "behind_best": [("behind the best", lambda one: behind(report, one))],
-        "tied_for_best": [("", lambda one: cell(note(report, one), note(report, one)))],
+        "tied_for_best": [("", lambda one: cell(report.note(one), report.note(one)))],
     }
     return [column for key in report.columns for column in columns.get(key, [])]
 
@@ -177,12 +173,13 @@ def ranking(report: Report) -> str:
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name, _ in columns)
     rows = []
     for one in report.configurations:
-        state = {"best": "best", "": "failed" if one.failed else ""}.get(note(report, one), "tied")
+        state = "tied" if one.tied_for_best else "best" if one is report.best else "failed" if one.failed else ""
         rows.append(f'<tr class="{state}">{"".join(of(one) for _, of in columns)}</tr>')
     body = "\n".join(rows)
     table = f'<div class="scroll"><table class="sortable">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
     if len(report.seeds) > 1:
-        noise = ("Behind the best: the mean of the differences within seeds with its 95 % interval by Student's t; tied where that holds 0. "
+        noise = ("Behind the best: the mean of the differences within seeds with its 95 % interval, which holds for the whole table together; "
+                 "not seen where it holds 0. In the first line: the lead over the second. "
                  "sd: over the seeds, most of it shared by configurations with the same seed.")
     else:
         noise = "One seed tells nothing of the noise: a small difference may be none."
@@ -190,10 +187,11 @@ def ranking(report: Report) -> str:
 
 
 def behind(report: Report, one: Configuration) -> str:
-    mean, interval = one.behind_best, one.behind_best_interval
+    mean, interval = report.difference(one)
     if mean is None:
         return cell("", "")
-    text = ("+" if mean >= 0 else "−") + report.figure(abs(mean), 4) + (f" ± {report.figure(interval, 4)}" if interval is not None else "")
+    sign = "" if mean >= 0 and one is report.best else "+" if mean >= 0 else "−"
+    text = "lead " * (one is report.best) + sign + report.figure(abs(mean), 4) + (f" ± {report.figure(interval, 4)}" if interval is not None else "")
     return cell(text, repr(mean))
 
 

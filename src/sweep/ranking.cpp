@@ -1,26 +1,17 @@
 #include "sweep/ranking.h"
-#include "io/json.h"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <numbers>
 #include <tuple>
+
+#include "io/json.h"
+#include "io/text.h"
 
 namespace temper {
 namespace {
-
-/// P(|T| <= sqrt(degrees) tan(angle)): the finite series for whole degrees of freedom (Abramowitz & Stegun, 26.7.3 and 26.7.4).
-double central_probability(double angle, std::size_t degrees) {
-  const bool odd = degrees % 2 == 1;
-  const double cosine = std::cos(angle);
-  double term = odd ? cosine : 1.0, sum = 0.0;
-  for (std::size_t k = odd ? 3 : 2; k <= degrees; k += 2) {
-    sum += term;
-    term *= cosine * cosine * static_cast<double>(k - 1) / static_cast<double>(k);
-  }
-  return odd ? (angle + std::sin(angle) * sum) * 2.0 / std::numbers::pi : std::sin(angle) * sum;
-}
 
 SweepResult summarize(std::size_t configuration, std::size_t rung, const std::vector<PlannedTrial>& trials) {
   SweepResult result;
@@ -44,13 +35,6 @@ bool comparable(const SweepResult& a, const SweepResult& b) {
   return a.metric && b.metric && a.rung == b.rung && (a.failed > 0) == (b.failed > 0);
 }
 
-std::optional<Estimate> difference(const SweepResult& a, const SweepResult& b) {
-  std::vector<double> differences;
-  for (const auto& [seed, metric] : a.metrics)
-    if (const auto other = b.metrics.find(seed); other != b.metrics.end()) differences.push_back(metric - other->second);
-  return differences.empty() ? std::nullopt : std::optional(estimate(differences));
-}
-
 /// Sorts best first, configurations without a result last, and gives places.
 void sort_results(std::vector<SweepResult>& results, bool maximize) {
   const auto key = [&](const SweepResult& result) {
@@ -70,32 +54,52 @@ void sort_results(std::vector<SweepResult>& results, bool maximize) {
   }
 }
 
+/// With its interval.
+std::string difference_text(const Difference& difference, bool sign) {
+  return number_text(difference.mean, sign) + (difference.interval ? " ± " + number_text(difference.interval) : "");
+}
+
 }  // namespace
 
-double student_t95(std::size_t degrees_of_freedom) {
-  double low = 0.0, high = std::numbers::pi / 2.0;
-  constexpr int halvings = 60;  // more than a double has digits
-  for (int i = 0; i < halvings; ++i) {
-    const double middle = 0.5 * (low + high);
-    (central_probability(middle, degrees_of_freedom) < 0.95 ? low : high) = middle;
+bool seen(const Difference& difference) {
+  return difference.interval && std::abs(difference.mean) > std::max(equal_metrics, *difference.interval);
+}
+
+Ranking rank_results(std::vector<SweepResult> results, bool maximize) {
+  Ranking ranking;
+  sort_results(results, maximize);
+  SweepResult& best = results.front();
+  std::vector<SeedMetrics> compared;
+  for (const SweepResult& result : results)
+    if (result.metric && result.rung == best.rung) compared.push_back(result.metrics);
+  ranking.noise = pooled_noise(compared);
+  std::map<std::size_t, std::size_t> sharing;
+  std::size_t competitors = 0, told_apart = 0;
+  for (SweepResult& result : results) {
+    if (&result != &best && result.metric && result.rung == best.rung)
+      result.behind = difference(result.metrics, best.metrics, ranking.noise);
+    if (result.behind) {
+      ranking.seeds = ranking.seeds == 0 ? result.behind->n : std::min(ranking.seeds, result.behind->n);
+      const bool equal = std::abs(result.behind->mean) <= equal_metrics;
+      result.tied_for_best = comparable(result, best) && (equal || (ranking.noise && !seen(*result.behind)));
+    }
+    if (result.tied_for_best) result.place = best.place;
+    best.tied_for_best |= result.tied_for_best;
+    competitors += &result != &best && comparable(result, best);
+    told_apart += comparable(result, best) && result.behind && seen(*result.behind);
+    ++sharing[result.place];
   }
-  // Rounded, so that no library's last bit shows in a table.
-  return std::round(1e9 * std::sqrt(static_cast<double>(degrees_of_freedom)) * std::tan(low)) / 1e9;
+  for (SweepResult& result : results) result.shares_place = result.place > 0 && sharing[result.place] > 1;
+  if (results.size() > 1 && results[1].behind && comparable(results[1], best)) {
+    ranking.lead = results[1].behind;
+    if (maximize) ranking.lead->mean *= -1.0;
+  }
+  ranking.winner = competitors > 0 && told_apart == competitors;
+  ranking.results = std::move(results);
+  return ranking;
 }
 
-Estimate estimate(const std::vector<double>& values) {
-  const auto n = static_cast<double>(values.size());
-  double sum = 0.0, squares = 0.0;
-  for (const double value : values) sum += value;
-  Estimate found{sum / n, values.size(), {}, {}};
-  if (values.size() < 2) return found;
-  for (const double value : values) squares += (value - found.mean) * (value - found.mean);
-  found.sd = std::sqrt(squares / (n - 1.0));
-  found.interval = student_t95(values.size() - 1) * *found.sd / std::sqrt(n);
-  return found;
-}
-
-std::vector<SweepResult> rank_configurations(const Sweep& sweep, const SweepPlan& plan) {
+Ranking rank_configurations(const Sweep& sweep, const SweepPlan& plan) {
   std::vector<SweepResult> results;
   for (std::size_t configuration = 0; configuration < sweep.configurations.size(); ++configuration) {
     SweepResult result;
@@ -106,19 +110,7 @@ std::vector<SweepResult> rank_configurations(const Sweep& sweep, const SweepPlan
     }
     results.push_back(result);
   }
-  sort_results(results, sweep.file.metric.maximize());
-  SweepResult& best = results.front();
-  std::map<std::size_t, std::size_t> sharing;
-  for (SweepResult& result : results) {
-    if (&result != &best && result.metric && result.rung == best.rung) result.behind = difference(result, best);
-    if (result.behind && comparable(result, best))
-      result.tied_for_best = std::abs(result.behind->mean) <= std::max(equal_metrics, result.behind->interval.value_or(0.0));
-    if (result.tied_for_best) result.place = best.place;
-    best.tied_for_best |= result.tied_for_best;
-    ++sharing[result.place];
-  }
-  for (SweepResult& result : results) result.shares_place = result.place > 0 && sharing[result.place] > 1;
-  return results;
+  return rank_results(std::move(results), sweep.file.metric.maximize());
 }
 
 std::vector<SweepResult> rank_rung(const Sweep& sweep, std::size_t rung, const std::vector<PlannedTrial>& trials,
@@ -137,32 +129,44 @@ std::string number_text(const std::optional<double>& number, bool sign) {
   return text + (*text == '+' && !sign ? 1 : 0);
 }
 
-std::string verdict_text(const Sweep& sweep, const std::vector<SweepResult>& results) {
+std::string verdict_text(const Sweep& sweep, const Ranking& ranking) {
+  const auto& [results, noise, seeds, lead, winner] = ranking;
   if (results.size() < 2 || !results[1].metric) return "";
-  std::size_t tied = 0, compared = 0, fewest = sweep.file.seeds.size();
-  double widest = 0.0;  // of the differences that count as ties
+  std::size_t tied = 0;
+  bool all_equal = true;  // of those that tie
   for (const SweepResult& result : results) {
     tied += result.tied_for_best;
-    if (result.behind && result.tied_for_best) widest = std::max(widest, std::abs(result.behind->mean));
-    if (!result.behind || !result.behind->interval) continue;
-    ++compared;
-    fewest = std::min(fewest, result.behind->n);
+    if (result.tied_for_best && result.behind) all_equal &= std::abs(result.behind->mean) <= equal_metrics;
   }
-  std::string text = "The first is the best.\n";
-  if (tied > 0) {
-    text = std::to_string(tied) + " configurations tie for the best: ";
-    text += widest <= equal_metrics ? "their " + sweep.file.metric.name + " is the same within 1e-5, the precision of a measurement"
-                                    : "what sets them apart is inside the noise";
-    text += ". best.json is the first of them, and no winner.\n";
-  }
-  if (compared == 0) return text + "One seed tells nothing of the noise: no interval, and no difference is judged.\n";
-  char rest[256];
-  std::snprintf(
-      rest, sizeof(rest),
-      "%zu comparison%s with the best, each by a 95 %% interval of the differences within seeds (Student's t: with %zu seeds "
-      "%.1f standard errors), not corrected for their number.\n",
-      compared, compared == 1 ? "" : "s", fewest, student_t95(fewest - 1));
-  return text + rest;
+  std::string text;
+  if (tied > 0 && all_equal)
+    text = fmt::format("No winner: the {} of {} configurations is the same within 1e-5, the precision of a measurement.",
+                       sweep.file.metric.name, tied);
+  else if (tied > 0)
+    text = fmt::format("No winner: {} configurations may be the best.", tied);
+  else if (winner)
+    text = "The first is the best.";
+  else
+    text = "The first is not known to be the best.";
+  if (tied > 0) text += " best.json is the first of them.";
+  if (lead && noise)
+    text += fmt::format(" Its lead over the second is {}{}.", difference_text(*lead, false), seen(*lead) ? "" : ", not seen");
+  text += "\n";
+  if (sweep.file.seeds.size() == 1)
+    return text + "Warning: one seed tells nothing of the noise: no interval, and no difference is judged.\n";
+  if (!noise || seeds == 0)
+    return text + "No two configurations have enough seeds in common yet: no interval, and no difference is judged.\n";
+  const auto plural = [](std::size_t count) { return count == 1 ? "" : "s"; };
+  text += fmt::format(
+      "{} comparison{} of {} configurations, each with each since the best was chosen after looking; the 95 % intervals are corrected for "
+      "that number and hold together (Tukey's studentized range).\n",
+      noise->comparisons(), plural(noise->comparisons()), noise->configurations);
+  text += fmt::format(
+      "Noise within seeds: {}, pooled over all configurations ({} degree{} of freedom). With {} seed{} this sweep could see a difference "
+      "of {} (80 % power at 5 %).\n",
+      number_text(noise->sd), noise->degrees, plural(noise->degrees), seeds, plural(seeds), number_text(noise->visible(seeds)));
+  if (seeds < 3) text += "Warning: fewer than three seeds: intervals are wide, and one odd trial decides.\n";
+  return text;
 }
 
 RankingTable::Cell RankingTable::number(const std::optional<double>& value) {
@@ -170,10 +174,10 @@ RankingTable::Cell RankingTable::number(const std::optional<double>& value) {
 }
 
 RankingTable::RankingTable(const Sweep& sweep, const SweepPlan& plan)
-    : results_(rank_configurations(sweep, plan)), verdict_(verdict_text(sweep, results_)) {
+    : ranking_(rank_configurations(sweep, plan)), verdict_(verdict_text(sweep, ranking_)) {
   using Result = SweepResult;
   const auto add = [&](Column column, const auto& cell_of) {
-    for (const Result& result : results_) column.cells.push_back(cell_of(result));
+    for (const Result& result : results()) column.cells.push_back(cell_of(result));
     columns_.push_back(std::move(column));
   };
   const auto count = [](std::size_t value) { return Cell{value, std::to_string(value)}; };
@@ -198,26 +202,43 @@ RankingTable::RankingTable(const Sweep& sweep, const SweepPlan& plan)
       [](const Result& result) { return result.metric ? number(result.metric->interval) : Cell{}; });
   add({"n", "n", "n"}, [&](const Result& result) { return count(result.finished); });
   add({"failed", "failed", {}}, [&](const Result& result) { return count(result.failed); });
-  add({"behind_best", "behind_best", "behind"}, [](const Result& result) {
-    if (!result.behind) return Cell{};
-    const auto& [mean, n, sd, interval] = *result.behind;
-    return Cell{mean, number_text(mean, true) + (interval ? " ± " + number_text(interval) : "")};
+  const Result* best = results().front().metric ? &results().front() : nullptr;
+  add({"behind_best", "behind_best", "behind"}, [&](const Result& result) {
+    if (result.behind) return Cell{result.behind->mean, difference_text(*result.behind, true)};
+    return &result == best && ranking_.lead ? Cell{{}, "lead " + difference_text(*ranking_.lead, false)} : Cell{};
   });
   add({"behind_best_interval", "behind_best_ci95", {}},
       [](const Result& result) { return result.behind ? number(result.behind->interval) : Cell{}; });
-  add({"tied_for_best", "tied_for_best", ""}, [](const Result& result) {
-    std::string note = result.tied_for_best ? "tied for the best" : result.metric && result.place == 1 ? "best" : "";
+  add({"tied_for_best", "tied_for_best", ""}, [&](const Result& result) {
+    const auto& from_other = &result == best ? ranking_.lead : result.behind;
+    std::string note = &result == best && ranking_.winner                         ? "best"
+                       : from_other && from_other->interval && !seen(*from_other) ? "not seen"
+                                                                                  : "";
     if (result.failed > 0) note += (note.empty() ? "" : ", ") + std::to_string(result.failed) + " failed";
     return Cell{result.tied_for_best, note};
   });
 }
 
+Json RankingTable::statistics() const {
+  const auto& [results, noise, seeds, lead, winner] = ranking_;
+  const auto known = [&](const auto& value) { return noise && seeds > 0 ? Json(value(*noise)) : Json(); };
+  Json json;
+  json["winner"] = winner;
+  json["lead"] = lead ? Json(lead->mean) : Json();
+  json["lead_interval"] = lead && lead->interval ? Json(*lead->interval) : Json();
+  json["noise"] = known([](const Noise& one) { return one.sd; });
+  json["degrees_of_freedom"] = known([](const Noise& one) { return one.degrees; });
+  json["comparisons"] = known([](const Noise& one) { return one.comparisons(); });
+  json["visible_difference"] = known([&](const Noise& one) { return one.visible(seeds); });
+  return json;
+}
+
 std::string RankingTable::csv() const {
-  TextRows rows(results_.size() + 1);
+  TextRows rows(results().size() + 1);
   for (const Column& column : columns_) {
     if (!column.csv) continue;
     rows[0].push_back(*column.csv);
-    for (std::size_t i = 0; i < results_.size(); ++i) {
+    for (std::size_t i = 0; i < results().size(); ++i) {
       const auto& [exact, text] = column.cells[i];
       if (!column.json)
         rows[i + 1].push_back(text);
@@ -231,7 +252,7 @@ std::string RankingTable::csv() const {
 }
 
 TextRows RankingTable::rows_for_people(std::size_t most) const {
-  TextRows rows(std::min(most, results_.size()) + 1);
+  TextRows rows(std::min(most, results().size()) + 1);
   for (const Column& column : columns_) {
     if (!column.heading) continue;
     rows[0].push_back(*column.heading);
@@ -241,12 +262,12 @@ TextRows RankingTable::rows_for_people(std::size_t most) const {
 }
 
 std::string RankingTable::markdown() const {
-  return markdown_table(rows_for_people(results_.size())) + (verdict_.empty() ? "" : "\n") + verdict_;
+  return markdown_table(rows_for_people(results().size())) + (verdict_.empty() ? "" : "\n") + verdict_;
 }
 
 std::string RankingTable::text(std::size_t most) const {
   const TextRows rows = rows_for_people(most);
-  const std::size_t more = results_.size() + 1 - rows.size();
+  const std::size_t more = results().size() + 1 - rows.size();
   return aligned_table(rows, std::string(rows[0].size() - 1, 'r') + "l") +
          (more > 0 ? "... and " + std::to_string(more) + " more in results.md\n" : "") + verdict_;
 }

@@ -156,8 +156,11 @@ std::string figure(const SweepResult* result) {
   return result->metric ? number_text(result->metric->mean) : result->failed > 0 ? "failed" : "-";
 }
 
-std::string legend(const std::vector<SweepResult>& results) {
-  std::string text = results.front().tied_for_best ? "~ tied for the best" : "* best";
+std::string legend(const Ranking& ranking) {
+  const std::vector<SweepResult>& results = ranking.results;
+  std::string text = results.front().tied_for_best ? "~ may be the best: no difference is seen"
+                     : ranking.winner              ? "* best"
+                                                   : "* first";
   if (std::any_of(results.begin(), results.end(), [](const auto& one) { return one.failed > 0; })) text += "   ! trials failed";
   return text + "\n";
 }
@@ -308,6 +311,7 @@ std::string report_json(const ReportSource& source) {
   }
   json["commands"]["report"] = "temper report " + folder;
   json["verdict"] = ranking.verdict();
+  json["statistics"] = ranking.statistics();
   json["parameters"] = parameters_json(sweep);
   json["configurations"] = Json::array();
   const CurveLimits limits = curve_limits(source.plan.known(), sweep.file.base.model.n_layer);
@@ -324,7 +328,7 @@ std::string report_json(const ReportSource& source) {
 }
 
 std::string best_command(const ReportSource& source) {
-  const bool known = !source.is_run && rank_configurations(source.sweep, source.plan).front().metric.has_value();
+  const bool known = !source.is_run && rank_configurations(source.sweep, source.plan).results.front().metric.has_value();
   return known ? "temper train " + shell_word((source.sweep.folder / "best.json").string()) : "";
 }
 
@@ -337,12 +341,13 @@ std::string run_text(const Sweep& sweep, const SweepPlan& plan) {
 }
 
 std::string sweep_chart(const Sweep& sweep, const SweepPlan& plan, bool colour) {
-  const std::vector<SweepResult> results = rank_configurations(sweep, plan);
+  const Ranking ranking = rank_configurations(sweep, plan);
+  const std::vector<SweepResult>& results = ranking.results;
   const std::vector<std::size_t> keys = varying(sweep);
   if (!results.front().metric || keys.empty() || keys.size() > 2) return "";
   const std::string text =
       keys.size() == 2 ? map_text(sweep, results, keys[0], keys[1], colour) : dots_text(sweep, results, keys[0]);
-  return text.empty() ? "" : text + legend(results);
+  return text.empty() ? "" : text + legend(ranking);
 }
 
 }  // namespace temper

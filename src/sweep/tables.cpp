@@ -22,6 +22,7 @@ std::string results_json(const Sweep& sweep, const RankingTable& ranking) {
   json["metric"] = sweep.file.metric.name;
   json["goal"] = sweep.file.metric.maximize() ? "maximize" : "minimize";
   json["verdict"] = ranking.verdict();
+  json["statistics"] = ranking.statistics();
   json["configurations"] = Json::array();
   for (std::size_t i = 0; i < ranking.results().size(); ++i) {
     Json one = ranking.json(i);

@@ -74,8 +74,10 @@ def check_text_and_tables(work: Workspace, plots: str) -> None:
     check((grid / "results.csv").read_bytes() == before, "the tables were not written again as they were")
     report = json.loads(work.ok("report", "grid", "--json").stdout)
     tied = sum(one["tied_for_best"] for one in report["configurations"])
-    marks = ("  tied for the best\n", "\n~ tied for the best", f"\n{tied} configurations tie for the best") if tied else ("  best\n", "\n* best", "\nThe first is the best.")
-    for part in ("rank  optimizer.weight_decay  schedule.warmup_steps  val_loss", *marks, "\n8 comparisons with the best", "trials: 18 finished",
+    said = ("  not seen\n", "\n~ may be the best", f"\nNo winner: {tied} configurations may be the best.") if tied else ("  best\n", "\n* best", "\nThe first is the best.")
+    check(report["statistics"]["comparisons"] == 36 and report["statistics"]["winner"] == (tied == 0), f"statistics: {report['statistics']}")
+    for part in ("rank  optimizer.weight_decay  schedule.warmup_steps  val_loss", *said, "\n36 comparisons of 9 configurations",
+                 f"could see a difference of {report['statistics']['visible_difference']:.4f}", "\nWarning: fewer than three seeds", "trials: 18 finished",
                  "best.json: temper train grid/best.json\n"):
         check(part in done.stdout, f"no {part!r} in\n{done.stdout}")
     check("\033" not in done.stdout, "colours where nobody looks")

@@ -78,7 +78,7 @@ TEST_F(ReportTest, ConfigurationsComeRankedWithTheirTrialsAndWhatTheyChange) {
   const Json& second = json["configurations"][1];
   EXPECT_EQ(second["mean"], 3.25);
   EXPECT_DOUBLE_EQ(second["sd"].get<double>(), std::sqrt(0.125));
-  EXPECT_DOUBLE_EQ(second["interval"].get<double>(), 0.25 * student_t95(1));
+  EXPECT_DOUBLE_EQ(second["interval"].get<double>(), 0.25 * student_t(0.975, 1));
   EXPECT_EQ(second["rank"], 2);
   EXPECT_EQ(second["behind_best"], 1.0);
   EXPECT_TRUE(second["behind_best_interval"].is_null());  // of one seed that both have
@@ -287,16 +287,19 @@ TEST_F(ReportTest, TheRankingStandsInColumns) {
   finish(sweep, 0, 1, 3.5);
   finish(sweep, 1, 0, 3.2);
   finish(sweep, 1, 1, 3.4);
-  EXPECT_EQ(RankingTable(sweep, read_plan(sweep)).text(2),
-            "rank                                      kind  val_loss      sd  n            behind\n"
-            "  1=  a\\x1b[31m long one that n...has room for    3.2500  0.3536  2                    tied for the best\n"
-            "  1=                                    ümlaut    3.3000  0.1414  2  +0.0500 ± 1.9059  tied for the best\n"
-            "... and 1 more in results.md\n"
-            "2 configurations tie for the best: what sets them apart is inside the noise. best.json is the first of them, and no "
-            "winner.\n"
-            "1 comparison with the best, each by a 95 % interval of the differences within seeds (Student's t: with 2 seeds 12.7 "
-            "standard "
-            "errors), not corrected for their number.\n");
+  EXPECT_EQ(
+      RankingTable(sweep, read_plan(sweep)).text(2),
+      "rank                                      kind  val_loss      sd  n                behind\n"
+      "  1=  a\\x1b[31m long one that n...has room for    3.2500  0.3536  2  lead 0.0500 ± 1.9059  not seen\n"
+      "  1=                                    ümlaut    3.3000  0.1414  2      +0.0500 ± 1.9059  not seen\n"
+      "... and 1 more in results.md\n"
+      "No winner: 2 configurations may be the best. best.json is the first of them. Its lead over the second is 0.0500 ± 1.9059, "
+      "not seen.\n"
+      "1 comparison of 2 configurations, each with each since the best was chosen after looking; the 95 % intervals are corrected "
+      "for that number and hold together (Tukey's studentized range).\n"
+      "Noise within seeds: 0.1061, pooled over all configurations (1 degree of freedom). With 2 seeds this sweep could see a "
+      "difference of 2.1124 (80 % power at 5 %).\n"
+      "Warning: fewer than three seeds: intervals are wide, and one odd trial decides.\n");
 }
 
 TEST_F(ReportTest, TwoParametersAreAMapInTheTerminal) {
@@ -311,7 +314,7 @@ TEST_F(ReportTest, TwoParametersAreAMapInTheTerminal) {
             "optimizer.learning_rate        0       0.1 \n"
             "                  0.001   failed         - \n"
             "                   0.01   3.0000*   3.2500 \n"
-            "* best   ! trials failed\n");
+            "* first   ! trials failed\n");
   EXPECT_NE(sweep_chart(sweep, read_plan(sweep), true).find("\033[48;5;185m\033[38;5;16m  3.0000*\033[0m"), std::string::npos);
 }
 

@@ -80,7 +80,7 @@ TEST_F(ResultsTest, ALossThatIsNotFiniteAtTheEndIsNoResult) {
     std::ofstream(trial_folder(sweep.folder, sweep.trial(0, i, 0)) / "metrics.jsonl")
         << "{\"step\":19,\"loss\":3.5}\n{\"step\":20,\"loss\":" << (i == 0 ? "null" : "3.25") << "}\n";
   }
-  const std::vector<SweepResult> results = rank_configurations(sweep, read_plan(sweep));
+  const std::vector<SweepResult> results = rank_configurations(sweep, read_plan(sweep)).results;
   EXPECT_EQ(results[0].configuration, 1u);
   EXPECT_DOUBLE_EQ(results[0].metric->mean, 3.25);
   EXPECT_FALSE(results[1].metric);
@@ -113,7 +113,7 @@ TEST_F(ResultsTest, AFolderOfAnotherTrialIsRefused) {
   exchange();
   refused("is of configuration " + sweep.trial(0, 1, 0).id);
   exchange();
-  EXPECT_EQ(rank_configurations(sweep, read_plan(sweep)).front().configuration, 0u);
+  EXPECT_EQ(rank_configurations(sweep, read_plan(sweep)).results.front().configuration, 0u);
   std::ofstream(folder(0) / "summary.json") << R"({"steps": 20, "val_loss": 1, "config_id": "0123456789abcdef"})";
   refused("summary.json: is of configuration 0123456789abcdef");
   std::filesystem::remove(folder(0) / "summary.json");
@@ -124,75 +124,80 @@ TEST_F(ResultsTest, AFolderOfAnotherTrialIsRefused) {
 TEST_F(ResultsTest, SeedsAreTakenTogether) {
   const Sweep sweep = make(four + R"(, "seeds": 3)");
   for (std::size_t seed = 0; seed < 3; ++seed) finish(sweep, 0, 1, seed, 4.0 + static_cast<double>(seed));
-  const SweepResult best = rank_configurations(sweep, read_plan(sweep)).front();
+  const SweepResult best = rank_configurations(sweep, read_plan(sweep)).results.front();
   EXPECT_EQ(best.configuration, 1u);
   EXPECT_EQ(best.finished, 3u);
   EXPECT_DOUBLE_EQ(best.metric->mean, 5.0);
   EXPECT_DOUBLE_EQ(*best.metric->sd, 1.0);
-  EXPECT_DOUBLE_EQ(*best.metric->interval, student_t95(2) / std::sqrt(3.0));
+  EXPECT_DOUBLE_EQ(*best.metric->interval, student_t(0.975, 2) / std::sqrt(3.0));
 }
 
-TEST(Statistics, StudentsQuantilesAreThePublishedOnes) {
-  const std::pair<std::size_t, double> table[] = {{1, 12.7062047}, {2, 4.3026527},  {3, 3.1824463},   {4, 2.7764451},
-                                                  {5, 2.5705818},  {6, 2.4469119},  {7, 2.3646243},   {8, 2.3060041},
-                                                  {9, 2.2621572},  {10, 2.2281389}, {15, 2.1314495},  {20, 2.0859634},
-                                                  {30, 2.0422725}, {60, 2.0002978}, {120, 1.9799304}, {1000, 1.9623391}};
-  for (const auto& [degrees, published] : table) EXPECT_NEAR(student_t95(degrees), published, 1e-6) << degrees;
-  EXPECT_NEAR(student_t95(100'000), 1.9599640, 1e-4);  // the normal distribution's
-  EXPECT_FALSE(estimate({3.0}).interval.has_value());
-}
-
-TEST_F(ResultsTest, TiesAreInsideAnIntervalThatFollowsFromTheNumberOfSeeds) {
-  const std::pair<std::size_t, double> quantiles[] = {{2, 12.7062}, {3, 4.30265}, {5, 2.77645}};
+TEST_F(ResultsTest, WhatIsNotSeenTiesForTheBest) {
   for (const bool maximize : {false, true}) {
-    for (const auto& [seeds, quantile] : quantiles) {
+    for (const std::size_t seeds : {2, 3, 5}) {
       const Sweep sweep =
           make(four + ", \"seeds\": " + std::to_string(seeds) + (maximize ? R"(, "metric": {"goal": "maximize"})" : ""));
+      // Noise of 0.01 and -0.01 that leaves every mean where it is; the spread of the seeds, a hundred times as wide, tells nothing.
       const auto n = static_cast<double>(seeds);
-      for (std::size_t seed = 0; seed < seeds; ++seed) {
-        // Around their mean the differences have a standard error of 0.01.
-        const double off = (static_cast<double>(seed) - (n - 1.0) / 2.0) * 0.01 * std::sqrt(12.0 / (n + 1.0));
-        const double away[4] = {0.01 * quantile * 1.001, 0.0, 0.01 * quantile * 0.999, 5.0};
-        for (std::size_t i = 0; i < 4; ++i)
-          finish(sweep, 0, i, seed, 3.0 + (maximize ? -1.0 : 1.0) * (away[i] + (i == 1 ? 0.0 : off)));
+      const double sd = std::sqrt(8 * 1e-4 / (3.0 * (n - 1.0))),
+                   interval = studentized_range95(4, 3 * (seeds - 1)) * sd / std::sqrt(n);
+      const double away[4] = {interval * 1.001, 0.0, interval * 0.999, 1.0};
+      for (std::size_t i = 0; i < 4; ++i) {
+        for (std::size_t seed = 0; seed < seeds; ++seed) {
+          const double noise = seed > 1 ? 0.0 : (i % 2 == seed ? 0.01 : -0.01);
+          finish(sweep, 0, i, seed, 3.0 + static_cast<double>(seed) + (maximize ? -1.0 : 1.0) * away[i] + noise);
+        }
       }
-      const std::vector<SweepResult> results = rank_configurations(sweep, read_plan(sweep));
-      EXPECT_EQ(order(results), (std::vector<std::size_t>{1, 2, 0, 3})) << seeds;
-      EXPECT_EQ(places(results), (std::vector<std::string>{"1=", "1=", "3", "4"})) << seeds;
-      EXPECT_NEAR(std::abs(results[1].behind->mean) / *results[1].behind->interval, 0.999, 1e-4);
-      const std::string verdict = verdict_text(sweep, results);
-      EXPECT_NE(verdict.find("2 configurations tie for the best: what sets them apart is inside the noise."), std::string::npos);
-      EXPECT_NE(verdict.find("\n3 comparisons with the best, each by a 95 % interval"), std::string::npos) << verdict;
+      const Ranking ranking = rank_configurations(sweep, read_plan(sweep));
+      EXPECT_EQ(order(ranking.results), (std::vector<std::size_t>{1, 2, 0, 3})) << seeds;
+      EXPECT_EQ(places(ranking.results), (std::vector<std::string>{"1=", "1=", "3", "4"})) << seeds;
+      EXPECT_NEAR(ranking.noise->sd, sd, 1e-9);
+      EXPECT_NEAR(*ranking.results[3].behind->interval, interval, 1e-9);
+      EXPECT_NEAR(ranking.lead->mean, 0.999 * interval, 1e-9);
+      EXPECT_FALSE(ranking.winner);
+      const std::string verdict = verdict_text(sweep, ranking);
+      for (const std::string part :
+           {"No winner: 2 configurations may be the best. best.json is the first of them. Its lead over the second is 0.",
+            ", not seen.\n6 comparisons of 4 configurations", "this sweep could see a difference of "})
+        EXPECT_NE(verdict.find(part), std::string::npos) << part << "\n" << verdict;
+      EXPECT_EQ(verdict.find("Warning: fewer than three seeds") != std::string::npos, seeds == 2) << verdict;
     }
   }
 }
 
-TEST_F(ResultsTest, WhatSeedsShareIsNoNoise) {
+TEST_F(ResultsTest, AWinnerHasALeadThatIsSeen) {
   const Sweep sweep = make(four + R"(, "seeds": 3)");
-  for (std::size_t seed = 0; seed < 3; ++seed) {
-    const double of_seed = 3.0 + static_cast<double>(seed);  // far apart, for all configurations alike
-    finish(sweep, 0, 0, seed, of_seed);
-    finish(sweep, 0, 1, seed, of_seed + 0.01 + 0.001 * static_cast<double>(seed));
-    finish(sweep, 0, 2, seed, of_seed + (seed == 2 ? 0.1 : 0.01));
-  }
-  const std::vector<SweepResult> results = rank_configurations(sweep, read_plan(sweep));
-  EXPECT_FALSE(results[1].tied_for_best);  // 0.011 +- 0.0025
-  EXPECT_TRUE(results[2].tied_for_best);   // 0.04 +- 0.13
-  EXPECT_TRUE(results[0].tied_for_best);
-  EXPECT_EQ(places(results), (std::vector<std::string>{"1=", "2", "1=", ""}));
+  for (std::size_t seed = 0; seed < 3; ++seed)
+    for (std::size_t i = 0; i < 4; ++i)
+      finish(sweep, 0, i, seed, 3.0 + static_cast<double>(i + seed) + 0.01 * static_cast<double>((i + seed) % 2));
+  const SweepPlan plan = read_plan(sweep);
+  const RankingTable table(sweep, plan);
+  EXPECT_EQ(table.verdict().find("The first is the best. Its lead over the second is 1.0"), 0u) << table.verdict();
+  const Ranking ranking = rank_configurations(sweep, plan);
+  EXPECT_TRUE(ranking.winner);
+  write_tables(sweep, plan, sweep.folder);
+  const auto statistics = nlohmann::json::parse(read(sweep, "results.json"))["statistics"];
+  EXPECT_EQ(statistics["winner"], true);
+  EXPECT_EQ(statistics["lead"], ranking.lead->mean);
+  EXPECT_EQ(statistics["lead_interval"], *ranking.lead->interval);
+  EXPECT_EQ(statistics["noise"], ranking.noise->sd);
+  EXPECT_EQ(statistics["degrees_of_freedom"], 6);
+  EXPECT_EQ(statistics["comparisons"], 6);
+  EXPECT_EQ(statistics["visible_difference"], ranking.noise->visible(3));
 }
 
 TEST_F(ResultsTest, OneSeedTellsNothingOfTheNoise) {
   const Sweep sweep = make(four);
   for (std::size_t i = 0; i < 4; ++i) finish(sweep, 0, i, 0, 3.0 + 2e-5 * static_cast<double>(i));
-  const std::vector<SweepResult> results = rank_configurations(sweep, read_plan(sweep));
-  for (const SweepResult& result : results) {
+  const Ranking ranking = rank_configurations(sweep, read_plan(sweep));
+  for (const SweepResult& result : ranking.results) {
     EXPECT_FALSE(result.metric->interval || (result.behind && result.behind->interval));
     EXPECT_FALSE(result.tied_for_best);
   }
-  EXPECT_EQ(verdict_text(sweep, results),
-            "The first is the best.\nOne seed tells nothing of the noise: no interval, and no "
-            "difference is judged.\n");
+  EXPECT_FALSE(ranking.winner);
+  EXPECT_EQ(
+      verdict_text(sweep, ranking),
+      "The first is not known to be the best.\nWarning: one seed tells nothing of the noise: no interval, and no difference is judged.\n");
 }
 
 // A micro-batch changes the last digits of what is measured, and nothing else.
@@ -202,16 +207,15 @@ TEST_F(ResultsTest, EqualMetricsAreATie) {
   const Sweep sweep = make(R"("parameters": {"batch.micro_batch": {"values": [1, 2, 4, 8]}})", base);
   const auto ranked = [&](const std::vector<double>& losses) {
     for (std::size_t i = 0; i < 4; ++i) finish(sweep, 0, i, 0, losses[i]);
-    return rank_configurations(sweep, read_plan(sweep));
+    return rank_configurations(sweep, read_plan(sweep)).results;
   };
   std::vector<SweepResult> results = ranked({3.0000052, 3.0000021, 3.0, 3.0000097});
   EXPECT_EQ(order(results), (std::vector<std::size_t>{0, 1, 2, 3}));
   EXPECT_EQ(places(results), (std::vector<std::string>{"1=", "1=", "1=", "1="}));
   const SweepPlan plan = read_plan(sweep);
   write_tables(sweep, plan, sweep.folder);
-  const std::string says = "4 configurations tie for the best: their val_loss is the same within 1e-5";
-  EXPECT_NE(read(sweep, "results.md").find("| 1= | 8 | 3.0000 |  | 1 | +0.0000 | tied for the best |\n\n" + says),
-            std::string::npos);
+  const std::string says = "No winner: the val_loss of 4 configurations is the same within 1e-5";
+  EXPECT_NE(read(sweep, "results.md").find("| 1= | 8 | 3.0000 |  | 1 | +0.0000 |  |\n\n" + says), std::string::npos);
   EXPECT_NE(RankingTable(sweep, plan).text(9).find(says), std::string::npos);
   EXPECT_EQ(sweep_chart(sweep, plan, false).find('*'), std::string::npos);
   EXPECT_EQ(load_config(sweep.folder / "best.json").name, "small-one-of-4-tied-for-best");
@@ -234,7 +238,7 @@ TEST_F(ResultsTest, ConfigurationsWithFailuresComeAfterThoseWithoutAndEmptyOnesL
   finish(sweep, 0, 2, 1, 5.0);
   fail(sweep, 3, 0);
   fail(sweep, 3, 1);
-  const std::vector<SweepResult> results = rank_configurations(sweep, read_plan(sweep));
+  const std::vector<SweepResult> results = rank_configurations(sweep, read_plan(sweep)).results;
   EXPECT_EQ(results[0].configuration, 2u);
   EXPECT_EQ(results[1].configuration, 0u);
   EXPECT_EQ(results[1].failed, 1u);
@@ -260,9 +264,10 @@ TEST_F(ResultsTest, TablesSayItInFull) {
                 "2,c|d,3.0,,,1,1,-0.5,,\n");
   EXPECT_EQ(read(sweep, "results.md"),
             "| rank | kind | val_loss | sd | n | behind |  |\n| --- | --- | --- | --- | --- | --- | --- |\n"
-            "| 1 | a, \"b\" | 3.3750 | 0.1768 | 2 |  | best |\n"
+            "| 1 | a, \"b\" | 3.3750 | 0.1768 | 2 |  |  |\n"
             "| 2 | c\\|d | 3.0000 |  | 1 | -0.5000 | 1 failed |\n\n"
-            "The first is the best.\nOne seed tells nothing of the noise: no interval, and no difference is judged.\n");
+            "The first is not known to be the best.\nNo two configurations have enough seeds in common yet: no interval, and no "
+            "difference is judged.\n");
   const auto& trials = sweep.rungs[0];
   EXPECT_EQ(read(sweep, "trials.csv"), "trial,kind,seed,steps,state,val_loss,failure\n" + trials[0].id +
                                            ",\"a, \"\"b\"\"\",7,20,finished,3.5,\n" + trials[1].id +
@@ -296,7 +301,7 @@ TEST_F(ResultsTest, HalvingPromotesTheBestAndRanksByTheFurthestRung) {
     finish(sweep, 1, 1, seed, 2.9);
     finish(sweep, 1, 3, seed, 2.8);
   }
-  EXPECT_EQ(order(rank_configurations(sweep, read_plan(sweep))), (std::vector<std::size_t>{3, 1, 0, 2}));
+  EXPECT_EQ(order(rank_configurations(sweep, read_plan(sweep)).results), (std::vector<std::size_t>{3, 1, 0, 2}));
 }
 
 TEST_F(ResultsTest, CostsAreListedAndTimeOnlyWhereMeasured) {

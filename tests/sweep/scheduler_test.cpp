@@ -126,7 +126,7 @@ TEST_F(SchedulerTest, RunsEveryTrialOnceAndNoneAgain) {
   EXPECT_EQ(outcome.failed + outcome.left, 0u);
   EXPECT_EQ(all_starts(sweep), 18u);
   EXPECT_NE(progress_.find("18/18 trials done"), std::string::npos) << progress_;
-  const std::vector<SweepResult> results = rank_configurations(sweep, read_plan(sweep));
+  const std::vector<SweepResult> results = rank_configurations(sweep, read_plan(sweep)).results;
   EXPECT_EQ(results[0].configuration, 3u);  // a decay of 0.1 without warmup is the fake's best
   EXPECT_TRUE(results[0].metric->interval.has_value());
 
@@ -309,7 +309,7 @@ TEST_F(SchedulerTest, HalvingRunsItsRungs) {
   const SweepOutcome outcome = run(sweep);
   EXPECT_EQ(outcome.left, 0u);
   EXPECT_EQ(all_starts(sweep), 8u + 4u + 2u);
-  EXPECT_EQ(rank_configurations(sweep, read_plan(sweep)).front().configuration, 1u);
+  EXPECT_EQ(rank_configurations(sweep, read_plan(sweep)).results.front().configuration, 1u);
 }
 
 TEST_F(SchedulerTest, SecondsOfTheBudgetAreKept) {

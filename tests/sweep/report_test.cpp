@@ -297,7 +297,7 @@ TEST_F(ReportTest, TheRankingStandsInColumns) {
       "not seen.\n"
       "1 comparison of 2 configurations, each with each since the best was chosen after looking; the 95 % intervals are corrected "
       "for that number and hold together (Tukey's studentized range).\n"
-      "Noise within seeds: 0.1061, pooled over all configurations (1 degree of freedom). With 2 seeds this sweep could see a "
+      "Noise within seeds: 0.1500, pooled over all configurations (1 degree of freedom). With 2 seeds this sweep could see a "
       "difference of 2.1124 (80 % power at 5 %).\n"
       "Warning: fewer than three seeds: intervals are wide, and one odd trial decides.\n");
 }

@@ -61,7 +61,7 @@ struct Simulated {
   std::size_t configurations, seeds;
   double seed_effect;  // in deviations of the noise
   double best = 0.0;   // how far the last configuration is ahead of all others, in deviations of the noise
-  bool gaps = false;   // every fifth trial is missing
+  bool gaps = false;   // every seventh trial is missing
 };
 
 struct Claims {
@@ -80,7 +80,7 @@ Claims simulate(const Simulated& sweep, int tables) {
       std::vector<double> values;
       for (std::size_t seed = 0; seed < sweep.seeds; ++seed) {
         const double value = of_seed[seed] + 0.01 * (normal(random) - (i + 1 == results.size() ? sweep.best : 0.0));
-        if (sweep.gaps && (i * sweep.seeds + seed) % 5 == 4) continue;
+        if (sweep.gaps && (i * sweep.seeds + seed) % 7 == 6) continue;
         results[i].metrics[seed] = value;
         values.push_back(value);
       }
@@ -97,8 +97,7 @@ Claims simulate(const Simulated& sweep, int tables) {
 }
 
 TEST(Statistics, PureNoiseHasNoWinner) {
-  for (const Simulated& sweep : {Simulated{2, 3, 0},
-                                 {4, 2, 0},
+  for (const Simulated& sweep : {Simulated{4, 2, 0},
                                  {4, 2, 10},
                                  {9, 3, 0},
                                  {9, 3, 10},
@@ -106,20 +105,17 @@ TEST(Statistics, PureNoiseHasNoWinner) {
                                  {16, 5, 0},
                                  {16, 5, 10},
                                  {9, 5, 0, 0, true},
-                                 {9, 5, 3, 0, true}}) {
-    const Claims claims = simulate(sweep, 200);
-    std::printf("%zu x %zu, seeds %g%s: %d of 200 tables name a winner, %d tell any from the best\n", sweep.configurations,
-                sweep.seeds, sweep.seed_effect, sweep.gaps ? ", gaps" : "", claims.winners, claims.any);
-    EXPECT_LE(claims.winners, 10) << sweep.configurations << " x " << sweep.seeds;
-  }
+                                 {9, 5, 3, 0, true}})
+    EXPECT_LE(simulate(sweep, 200).winners, 10) << sweep.configurations << " x " << sweep.seeds;
 }
 
-// Of full tables exactly 5 % tell some configuration from the best: neither more, nor fewer by intervals that are too wide.
+// Of full tables exactly 5 % see a difference: no more, and no fewer by intervals that are too wide.
 TEST(Statistics, OfPureNoiseOneTableInTwentySeesADifference) {
-  for (const Simulated& sweep : {Simulated{4, 2, 10}, {9, 3, 10}, {16, 5, 0}}) {
-    const Claims claims = simulate(sweep, 4000);
-    std::printf("%zu x %zu: %d of 4000 tables\n", sweep.configurations, sweep.seeds, claims.any);
-    EXPECT_NEAR(claims.any, 200, 45) << sweep.configurations << " x " << sweep.seeds;  // 3.3 standard deviations
+  for (const Simulated& sweep :
+       {Simulated{2, 3, 10}, {4, 2, 10}, {9, 3, 10}, {16, 5, 0}, {9, 5, 0, 0, true}, {9, 5, 3, 0, true}, {16, 3, 3, 0, true}}) {
+    const int seen = simulate(sweep, 4000).any;
+    EXPECT_LE(seen, 245) << sweep.configurations << " x " << sweep.seeds;  // 3.3 standard deviations above 200
+    if (!sweep.gaps) EXPECT_GE(seen, 155) << sweep.configurations << " x " << sweep.seeds;
   }
 }
 
@@ -128,13 +124,11 @@ TEST(Statistics, ADifferenceThatASweepCanSeeIsSeenInFourOfFive) {
   const auto noise = pooled_noise({{{1, 0.0}, {2, 0.0}, {3, 1e-9}}, {{1, 0.0}, {2, 1e-9}, {3, 0.0}}});
   const double visible = noise->visible(3) / noise->sd;
   const Claims pair = simulate({2, 3, 10, visible}, 1000);
-  std::printf("2 x 3: %d of 1000 see %.2f deviations\n", pair.winners, visible);
   EXPECT_GT(pair.winners, 700);
   EXPECT_LT(pair.winners, 900);
   EXPECT_EQ(pair.wrong_winners, 0);
   // One that is far ahead of all others is found nearly always.
   const Claims many = simulate({9, 3, 10, 8.0}, 200);
-  std::printf("9 x 3: %d of 200 find the best, 8 deviations ahead\n", many.winners);
   EXPECT_GT(many.winners, 190);
   EXPECT_EQ(many.wrong_winners, 0);
 }

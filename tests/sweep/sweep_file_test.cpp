@@ -259,8 +259,8 @@ TEST_F(SweepTest, ShippedSweepsAreValid) {
       EXPECT_GE(sweep.resources.gpus_per_trial, 1.0);
     }
   }
-  EXPECT_EQ(sweeps, 15u);
-  EXPECT_EQ(bases, 4u);
+  EXPECT_EQ(sweeps, 16u);
+  EXPECT_EQ(bases, 5u);
   EXPECT_EQ(large, 7u);
 }
 

@@ -220,16 +220,17 @@ RankingTable::RankingTable(const Sweep& sweep, const SweepPlan& plan)
 }
 
 Json RankingTable::statistics() const {
-  const auto& [results, noise, seeds, lead, winner] = ranking_;
-  const auto known = [&](const auto& value) { return noise && seeds > 0 ? Json(value(*noise)) : Json(); };
+  const std::optional<Noise>& noise = ranking_.noise;
+  const std::optional<Difference>& lead = ranking_.lead;
+  const auto known = [&](const auto& value) { return noise && ranking_.seeds > 0 ? Json(value(*noise)) : Json(); };
   Json json;
-  json["winner"] = winner;
+  json["winner"] = ranking_.winner;
   json["lead"] = lead ? Json(lead->mean) : Json();
   json["lead_interval"] = lead && lead->interval ? Json(*lead->interval) : Json();
   json["noise"] = known([](const Noise& one) { return one.sd; });
   json["degrees_of_freedom"] = known([](const Noise& one) { return one.degrees; });
   json["comparisons"] = known([](const Noise& one) { return one.comparisons(); });
-  json["visible_difference"] = known([&](const Noise& one) { return one.visible(seeds); });
+  json["visible_difference"] = known([&](const Noise& one) { return one.visible(ranking_.seeds); });
   return json;
 }
 

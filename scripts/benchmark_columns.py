@@ -39,6 +39,12 @@ class Columns:
         """What scripts/compare/compare.py calls it."""
         return PurePath(self.result.name).stem.removesuffix("_fp32").removesuffix("_bf16")
 
+    @property
+    def command(self) -> str:
+        """The file's own, of what compare.py does not measure."""
+        own = self.result.data.get("measured_by")
+        return own.text() if own else f"python3 scripts/compare/compare.py --python PYTHON --only {self.part}"
+
 
 def step_columns(result: Result) -> Columns:
     data, work = result.data, result.data["workload"]

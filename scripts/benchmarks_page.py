@@ -223,8 +223,8 @@ def columns_of(result: Result) -> Columns:
     return COLUMNS[result.kind](result)
 
 
-def processors_section(part: str, title: str, group: list[Columns]) -> list[str]:
-    lines = section_head(title, f"python3 scripts/compare/compare.py --python PYTHON --only {part}")
+def processors_section(title: str, group: list[Columns]) -> list[str]:
+    lines = section_head(title, group[0].command)
     notes = list(dict.fromkeys(columns.note for columns in group))
     if len(notes) == 1:
         lines += [notes[0], ""]
@@ -269,8 +269,8 @@ def page(results: list[Result]) -> str:
             found = [columns_of(result), floor_columns(result, results) if result.kind == "kernels" else None]
             for columns in filter(None, found):
                 tables.setdefault((columns.part, columns.title), []).append(columns)
-    for (part, title), group in sorted(tables.items()):
-        lines += processors_section(part, title, group)
+    for (_, title), group in sorted(tables.items()):
+        lines += processors_section(title, group)
     return "\n".join(lines) + "\n"
 
 

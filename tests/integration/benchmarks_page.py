@@ -250,6 +250,10 @@ def processors(made: Made) -> None:
     check(page.count("Over MPI.") == 1, "what two files say alike is not said once")
     for part in ("step", "kernels", "products", "ranks"):
         check(f"compare.py --python PYTHON --only {part}\n" in page, f"the command of {part} is not on the page")
+    other = {**ranks(["1", "defaults", "10", "100%"]), "title": "Of a sweep", "measured_by": "temper sweep some.json"}
+    made.write("left-amx/sweep.json", on_cpu(other, "left"))
+    said = made.written()
+    check("temper sweep some.json\n" in said and "--only sweep" not in said, "a file's own command is not on the page")
     # Of two processors, the goals of AMX are held against the one that has it.
     made.write(
         "left-amx/step.json", on_cpu({**step(50e3), "workload": {**step(1)["workload"], "batch": 4, "context": 256}}, "left")

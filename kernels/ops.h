@@ -29,7 +29,8 @@ struct DeviceInfo {
   std::string features;       ///< instruction sets or compute capability, and the libraries in use
   int threads = 1;            ///< worker threads (cpu) or multiprocessors (cuda)
   bool asynchronous = false;  ///< calls return before their work is done; of any other device the host can read the memory
-  bool bf16 = false;          ///< bf16 has hardware matmuls here; precision=bf16 is refused by GPUs without
+  bool bf16 = false;          ///< bf16 runs here; precision=bf16 is refused without
+  bool fast_bf16 = false;     ///< and has matmuls of its own, faster than those of f32
   bool tf32 = false;          ///< f32 matmuls round their inputs to TF32, as CudaOptions asked
   std::size_t memory = 0;     ///< bytes of memory this device has
 };

@@ -24,7 +24,8 @@ DeviceInfo describe_machine(const Linear& linear) {
   info.name = processor_name();
   info.features = std::string(name_of(current_isa())) + ", " + linear.description();
   info.threads = usable_threads();
-  info.bf16 = current_isa() >= Isa::avx512;
+  info.bf16 = true;
+  info.fast_bf16 = current_isa() >= Isa::avx512;
   info.memory = memory_limit();
   return info;
 }

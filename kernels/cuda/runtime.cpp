@@ -115,7 +115,7 @@ DeviceInfo gpu_info(const CudaOptions& options) {
   info.features = "compute capability " + std::to_string(properties.major) + "." + std::to_string(properties.minor) + ", CUDA " +
                   version(runtime) + ", driver for CUDA " + version(driver);
   info.threads = properties.multiProcessorCount;
-  info.bf16 = properties.major >= 8;
+  info.bf16 = info.fast_bf16 = properties.major >= 8;
   info.tf32 = options.tf32;
   if (options.tf32 && properties.major < 8) throw Unsupported(info.name + " has no TF32 (compute capability 8.0 and newer have)");
   info.memory = properties.totalGlobalMem;

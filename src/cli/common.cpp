@@ -76,15 +76,14 @@ std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision, Devic
                                                      .tf32 = precision == Precision::tf32,
                                                      .device = launch.local_rank})
                                     : make_cpu_ops();
-  if (precision == Precision::bf16 && !ops->device().bf16) {
-    if (on_gpu)
-      throw Error(ExitCode::usage,
-                  "precision=bf16: " + ops->device().name +
-                      " has no bf16 matmuls, which NVIDIA GPUs have from compute capability 8.0; use precision=fp32");
+  if (precision == Precision::bf16 && !ops->device().bf16)
+    throw Error(ExitCode::usage,
+                "precision=bf16: " + ops->device().name +
+                    " has no bf16 matmuls, which NVIDIA GPUs have from compute capability 8.0; use precision=fp32");
+  if (precision == Precision::bf16 && !ops->device().fast_bf16)
     tell(
         "note: precision=bf16: " + ops->device().name +
         " has neither AMX nor AVX512-BF16 and multiplies in f32, no faster than with precision=fp32; activations take half the memory");
-  }
   if (precision == Precision::tf32 && !ops->device().tf32)
     throw Error(ExitCode::usage,
                 "precision=tf32: " + ops->device().name +

@@ -74,7 +74,7 @@ std::string report() {
   text += fmt::format("            {}\n            memory {}\n", info.features, format_bytes(info.memory));
   text +=
       fmt::format("            precision bf16: {}\n",
-                  info.bf16 ? "yes" : "yes, but no faster than fp32 without AMX or AVX512-BF16; activations take half the memory");
+                  info.fast_bf16 ? "yes" : "yes, but no faster than fp32 without AMX or AVX512-BF16; activations take half the memory");
   if (cuda) {
     const std::unique_ptr<Ops> gpu = make_cuda_ops({.choices_file = choices_file()});
     text += fmt::format("cuda        {}, {} multiprocessors\n", gpu->device().name, gpu->device().threads);

@@ -24,7 +24,7 @@ NewtonSchulz::NewtonSchulz(const std::vector<Shape>& shapes, std::int64_t iterat
 
 void NewtonSchulz::orthogonalize(TensorView matrix) {
   const std::int64_t rows = matrix.shape[0], columns = matrix.shape[1], side = std::min(rows, columns);
-  const DType type = ops_->device().bf16 ? DType::bf16 : DType::f32;
+  const DType type = ops_->device().fast_bf16 ? DType::bf16 : DType::f32;
   const TensorView x{x_.data, type, {rows, columns}}, product{product_.data, type, {rows, columns}};
   const TensorView gram{gram_.data, type, {side, side}}, square{square_.data, type, {side, side}};
   const TensorView gram_f32{gram_f32_.data, DType::f32, {side, side}};

@@ -166,9 +166,7 @@ TEST(Gpt2, AShorterBatchSeesTheSameModel) {
 
 // The same operations on the same numbers, so the same bits; but for bf16's GELU, which is computed again from rounded inputs.
 TEST(Gpt2, ComputingActivationsAgainChangesNothing) {
-  const bool bf16 = make_cpu_ops()->device().bf16;
   for (const Precision precision : {Precision::fp32, Precision::bf16}) {
-    if (precision == Precision::bf16 && !bf16) continue;
     ModelConfig config = small_config(true);
     config.n_layer = 3;
     const Batch batch(config, 2, config.n_ctx);
@@ -226,7 +224,6 @@ INSTANTIATE_TEST_SUITE_P(All, Gpt2Threads, testing::Values(Precision::fp32, Prec
                          [](const auto& instance) { return instance.param == Precision::fp32 ? "fp32" : "bf16"; });
 
 TEST_P(Gpt2Threads, NumberOfThreadsDoesNotChangeABit) {
-  if (GetParam() == Precision::bf16 && !make_cpu_ops()->device().bf16) GTEST_SKIP() << "this machine has no bf16 matmuls";
   // Large enough that every operation has work for three threads, and no multiple of them.
   ModelConfig config;
   config.n_layer = 2;

@@ -29,7 +29,6 @@ class Representation : public testing::TestWithParam<Recompute> {};
 
 TEST_P(Representation, AgreesWithMatmulsOnTheHost) {
   for (const Precision precision : {Precision::fp32, Precision::bf16}) {
-    if (precision == Precision::bf16 && !make_cpu_ops()->device().bf16) continue;
     const ModelConfig config = small_config(true);
     SmallModel small(config, precision, 2, GetParam());
     small.randomize(5);

@@ -29,7 +29,7 @@ TEST_P(Trajectories, FollowTheIndependentImplementation) {
   // f32 against f64: each step rounds weights of about 1 to 6e-8, and six digits of 1 - beta come on top; over 100 steps that stays
   // below 2e-5. Newton-Schulz multiplies small singular values, and their errors, by up to 3.4^5; in bf16 it rounds to 2^-9.
   const bool muon = config.optimizer.name == OptimizerName::muon;
-  const bool bf16 = muon && run.ops().device().bf16;
+  const bool bf16 = muon && run.ops().device().fast_bf16;
   const double tolerance = bf16 ? 0.03 : muon ? 1e-4 : 2e-5;
   std::size_t row = 0;
   for (std::int64_t k = 0; k < *config.train.steps; ++k) {

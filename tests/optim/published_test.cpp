@@ -137,7 +137,7 @@ TEST_P(Published, NewtonSchulz) {
   const std::unique_ptr<Ops> ops = GetParam().make();
   // The map multiplies errors by up to 3.4 at each iteration: 1e-7 becomes 5e-5 in f32; bf16 begins with
   // 2^-9, of which that leaves no guarantee: it is within 0.05 here.
-  const bool bf16 = ops->device().bf16;
+  const bool bf16 = ops->device().fast_bf16;
   if (!bf16)  // nearly singular: its smaller singular value is within bf16's rounding
     expect_near(orthogonalized(*ops, 2, 2, {0.2499, 0.9105, 0.2655, 0.8824}, 5), {-0.4422, 0.6457, 0.7285, 0.2968}, 1e-3);
   expect_near(orthogonalized(*ops, 3, 2, {1, 2, 0, 1, 2, -1}, 5),
@@ -158,7 +158,7 @@ TEST_P(Published, MuonOneStep) {
     config.muon_iterations = iterations;
     OptimizerRun made = run(config, one_matrix(2, 2), {1, 2, 3, 4});
     made.step(0, {1, 6, 7, 2});
-    return std::pair(made.weights(), made.ops().device().bf16);
+    return std::pair(made.weights(), made.ops().device().fast_bf16);
   };
   const auto [six, bf16] = one_step(6);
   expect_near(six, {1.13, 1.51, 2.57, 4.06}, keras_muon + (bf16 ? 0.5 * 0.05 : 0.0), "Keras");

@@ -184,7 +184,7 @@ def direction(s: dict, p: Matrix, g: np.ndarray, k: int, product: float) -> np.n
     if s.get("bias_correction") == "second":
         mhat = p.memory["m"]
     if name == "schedule_free_adamw":
-        return g / (np.sqrt(vhat) + eps)
+        return g / (np.sqrt(p.memory["v"] if s.get("eps_placement") == "inside" else vhat) + eps)
     if name == "ademamix":
         grown = min(1.0, t / s["ademamix_warmup_steps"]) if s["ademamix_warmup_steps"] else 1.0
         half_life = lambda beta: math.log(0.5) / math.log(beta) - 1
@@ -305,8 +305,11 @@ def transcribed(s: dict, initial: np.ndarray, gradients: np.ndarray) -> list[np.
                 rotate(s, p, u, angle * young * r, t)
             elif s["name"] == "schedule_free_adamw":
                 z, x = p.owner.setdefault("z", p.weight.copy()), p.owner.setdefault("x", p.weight.copy())
-                z -= d * p.weight + rate * u
-                largest = p.peak * max(multiplier(j) for j in range(t))
+                # arXiv 2405.15682, algorithm 1: gamma_t = gamma sqrt(1 - beta2^t); the package since 1.3 has it in vhat alone.
+                paper = s.get("eps_placement") == "inside"
+                gamma = lambda j: p.peak * multiplier(j) * (math.sqrt(1 - s["beta2"] ** (j + 1)) if paper else 1.0)
+                z -= (d * p.weight + rate * u) * (gamma(k) / (p.peak * sk))
+                largest = max(gamma(j) for j in range(t))
                 weight = t ** s["averaging_power"] * largest**2
                 p.owner["sum"] = p.owner.get("sum", 0.0) + weight
                 x += weight / p.owner["sum"] * (z - x)

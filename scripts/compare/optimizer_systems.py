@@ -48,6 +48,7 @@ SYSTEMS: dict[str, dict] = {
     "adamw_moving_momentum": {"name": "adamw", "schedule.momentum_warmup_steps": 20, "schedule.momentum_cooldown_steps": 10},
     "adamw_rotational": {"name": "adamw", "norm_control": "rotational"},
     "adamw_corrected": {"name": "adamw", "rate_correction": "gradient"},
+    "adamc": {"name": "adamc"},
     "lion": {"name": "lion"},
     "lion_independent": {"name": "lion", "beta1": 0.95, "beta2": 0.98, "decay": "independent", "weight_decay": 0.005},
     "lion_rotational": {"name": "lion", "norm_control": "rotational"},
@@ -70,6 +71,7 @@ SYSTEMS: dict[str, dict] = {
     "ademamix": {"name": "ademamix", "beta3": 0.99},
     "ademamix_warmup": {"name": "ademamix", "ademamix_warmup_steps": 40},
     "schedule_free": {"name": "schedule_free_adamw"},
+    "schedule_free_paper": {"name": "schedule_free_adamw", "eps_placement": "inside"},
     "schedule_free_power": {"name": "schedule_free_adamw", "averaging_power": 2.0, "decay": "independent", "weight_decay": 0.002},
 }
 DEFAULTS = {
@@ -81,8 +83,6 @@ DEFAULTS = {
     "beta3": 0.9999,
     "weight_decay": 0.1,
     "l2_stage": "after_clipping",
-    "decay_schedule": "constant",
-    "decay_on": ["matrices", "embeddings"],
     "decay_factors": [],
     "rate_factors": [],
     "depth_rate_factor": 1.0,
@@ -112,6 +112,8 @@ def settings_of(system: str) -> dict:
         "beta2": {"lion": 0.99, "ademamix": 0.999, "schedule_free_adamw": 0.999}.get(name, 0.95),
         "momentum": 0.95 if name == "muon" else 0.9,
         "decay": {"sgd": "l2", "adam": "l2", "sgdw": "independent"}.get(name, "decoupled"),
+        "decay_schedule": "follow_rate" if name == "adamc" else "constant",
+        "decay_on": ["matrices"] if name == "adamc" else ["matrices", "embeddings"],
         "norm_control": {"lionar": "rotational", "adamh": "relative"}.get(name, "none"),
         "other_learning_rate": given.get("learning_rate", DEFAULTS["learning_rate"]),
     }

@@ -78,8 +78,11 @@ std::filesystem::path find_model_folder(const std::filesystem::path& path);
 /// none. One with more tokens than the model, or another than the model is known to go with: Error(ExitCode::data).
 Tokenizer open_tokenizer(const std::string& named, const std::filesystem::path& folder, const ModelConfig& config);
 
-/// Weights for inference, loaded from such a folder.
-Weights open_weights(const std::filesystem::path& folder, Precision precision, Ops& ops, DeviceMemory& memory);
+/// Weights for inference, loaded from such a folder; `average`: those that eval.weight_average left there.
+Weights open_weights(const std::filesystem::path& folder, Precision precision, Ops& ops, DeviceMemory& memory,
+                     bool average = false);
+/// The option that asks for these.
+void add_average_option(CLI::App& command, bool& average);
 
 // What was found of GPUs stands in the file of choices, under a key of its own.
 

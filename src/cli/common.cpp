@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -136,10 +137,18 @@ Tokenizer open_tokenizer(const std::string& named, const fs::path& folder, const
   return tokenizer;
 }
 
-Weights open_weights(const fs::path& folder, Precision precision, Ops& ops, DeviceMemory& memory) {
+Weights open_weights(const fs::path& folder, Precision precision, Ops& ops, DeviceMemory& memory, bool average) {
+  if (average && !fs::exists(folder / average_file_name))
+    throw Error(ExitCode::checkpoint,
+                "{}: there is no {}, which only runs with eval.weight_average save; leave out --average for the weights themselves",
+                folder.string(), average_file_name);
   Weights weights(read_hf_config(folder), precision, Weights::Use::inference, &ops, memory);
-  load_hf_model(folder, weights);
+  load_hf_model(folder, weights, average ? average_file_name : hf_weights_file);
   return weights;
+}
+
+void add_average_option(CLI::App& command, bool& average) {
+  command.add_flag("--average", average, "The average of the weights that eval.weight_average keeps, in place of the weights");
 }
 
 }  // namespace temper

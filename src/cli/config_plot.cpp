@@ -10,6 +10,7 @@
 #include "config/validate.h"
 #include "kernels/host_device.h"
 #include "optim/hyperparameters.h"
+#include "train/engine.h"
 #include "train/progress.h"
 
 namespace temper {
@@ -40,8 +41,7 @@ std::string decay_label(DecayMode decay) {
 
 std::vector<SchedulePoint> schedule_points(const RunConfig& config) {
   const std::int64_t steps = total_steps(config), stride = ceil_div(steps, most_points);
-  const Hyperparameters numbers(resolved_optimizer(config.optimizer),
-                                Schedule(config.schedule, steps, config.batch.tokens_per_step));
+  const Hyperparameters numbers(optimizer_of(config), Schedule(config.schedule, steps, config.batch.tokens_per_step));
   std::vector<SchedulePoint> points;
   const auto add = [&](std::int64_t k) {
     points.push_back({k, numbers.learning_rate(k), numbers.decay(k), numbers.momentum(k),

@@ -30,6 +30,7 @@ struct EvalArguments {
   std::int64_t batch = 4;
   std::string device = "auto";
   std::string precision = "fp32";
+  bool average = false;
 };
 
 /// What a run in `folder` was validated on, for what the arguments leave out.
@@ -60,7 +61,7 @@ void run(EvalArguments arguments) {
     throw Error(ExitCode::usage,
                 folder.string() + " names no validation data: give --data with validation shards, or --hellaswag with its file");
   DeviceMemory memory(ops.get());
-  Weights weights = open_weights(folder, parse_precision(arguments.precision), *ops, memory);
+  Weights weights = open_weights(folder, parse_precision(arguments.precision), *ops, memory, arguments.average);
   const ModelConfig& config = weights.config();
   Gpt2 model(weights, Weights::Use::inference, Recompute::none, arguments.batch, config.n_ctx, ops.get(), memory);
   DeviceBatch device_batch(arguments.batch, config.n_ctx, ops.get(), memory);
@@ -69,6 +70,7 @@ void run(EvalArguments arguments) {
 
   nlohmann::ordered_json result;
   result["checkpoint"] = folder.string();
+  if (arguments.average) result["average"] = true;
   TokenizerIdentity identity;
   identity.add("the model in " + folder.string(), tokenizer_of_model(folder));
   if (!arguments.data.empty()) {
@@ -132,6 +134,7 @@ void add_eval_command(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   command->add_option("--tokenizer", arguments->tokenizer, "Tokenizer folder or file (default: the checkpoint's own)");
+  add_average_option(*command, arguments->average);
   command->add_option("--device", arguments->device, "auto, cpu or cuda")->capture_default_str();
   command->add_option("--precision", arguments->precision, "fp32 or bf16")->capture_default_str();
   command->footer(

@@ -22,6 +22,7 @@ struct ModelFiles {
   std::string tokenizer;
   std::string format = "huggingface";
   bool overwrite = false;
+  bool average = false;
 };
 
 bool is_model_file(const std::string& name) {
@@ -89,7 +90,7 @@ void export_model(const ModelFiles& arguments) {
   const std::unique_ptr<Ops> ops = open_device(DeviceChoice::cpu, Precision::fp32, DeviceUse::inference);
   DeviceMemory memory(ops.get());
   const fs::path folder = find_model_folder(arguments.from);
-  const Weights weights = open_weights(folder, Precision::fp32, *ops, memory);
+  const Weights weights = open_weights(folder, Precision::fp32, *ops, memory, arguments.average);
   if (as_folder) {
     write_hugging_face(arguments, staged, weights, find_tokenizer(arguments, folder, weights.config()));
     return;
@@ -117,6 +118,7 @@ void add_export_command(CLI::App& app) {
   auto arguments = std::make_shared<ModelFiles>();
   CLI::App* command = app.add_subcommand("export", "Write a trained model for other programs");
   command->add_option("from", arguments->from, "Checkpoint, run directory or Hugging Face folder")->required();
+  add_average_option(*command, arguments->average);
   command->add_option("to", arguments->to, "Folder (huggingface) or file (llmc) to make")->required();
   command->add_option("--format", arguments->format, "huggingface, llmc-fp32 or llmc-bf16")
       ->capture_default_str()

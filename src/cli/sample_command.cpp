@@ -23,6 +23,7 @@ struct SampleArguments {
   std::string device = "auto";
   std::string precision = "fp32";
   std::int64_t samples = 1;
+  bool average = false;
   SamplingSettings settings;
 };
 
@@ -58,7 +59,7 @@ void run(const SampleArguments& arguments) {
       open_device(parse_device(arguments.device), parse_precision(arguments.precision), DeviceUse::inference);
   const std::filesystem::path folder = find_model_folder(arguments.checkpoint);
   DeviceMemory memory(ops.get());
-  const Weights weights = open_weights(folder, parse_precision(arguments.precision), *ops, memory);
+  const Weights weights = open_weights(folder, parse_precision(arguments.precision), *ops, memory, arguments.average);
   const Tokenizer tokenizer = open_tokenizer(arguments.tokenizer, folder, weights.config());
   Generator generator(weights, *ops, memory);
 
@@ -117,6 +118,7 @@ void add_sample_command(CLI::App& app) {
       ->capture_default_str()
       ->check(in_range(1, most));
   command->add_option("--tokenizer", arguments->tokenizer, "Tokenizer folder or file (default: the checkpoint's own)");
+  add_average_option(*command, arguments->average);
   command->add_option("--device", arguments->device, "auto, cpu or cuda")->capture_default_str();
   command->add_option("--precision", arguments->precision, "fp32 or bf16")->capture_default_str();
   command->footer(

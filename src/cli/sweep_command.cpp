@@ -75,7 +75,8 @@ void check_data(const SweepPlan& plan) {
     std::string reads;  // all that opening it depends on
     for (const Field& field : config_fields())
       if (field.path.starts_with("data.") || field.path.starts_with("model.") || field.path.starts_with("eval.") ||
-          field.path == "train.init_from" || field.path == "train.branch_from")
+          field.path == "train.init_from" || field.path == "train.branch_from" || field.path == "schedule.name" ||
+          field.path == "schedule.file")
         reads += to_text(get_field(field, config)) + "\n";
     if (planned->ended() || !looked_at.insert(reads).second) continue;
     seen.add(*planned->trial, RunData(config).inputs, "now there is");

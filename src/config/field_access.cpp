@@ -1,4 +1,6 @@
 // Reading and writing one field through its row, and saying what the row allows.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -48,6 +50,10 @@ std::optional<Value> taken(const BooleanKind&, const Value& value) {
 std::optional<Value> taken(const TextKind& kind, const Value& value) {
   const auto* text = std::get_if<std::string>(&value.data);
   if (text == nullptr || !printable(*text) || (kind.is_folder_name && !is_folder_name(*text))) return std::nullopt;
+  if (kind.is_timescale) {
+    const std::optional<Timescale> read = parse_timescale(*text);
+    return read ? std::optional(Value{fmt::format("{}{}", read->number, text->substr(text->find(' ')))}) : std::nullopt;
+  }
   if (!kind.names.empty() && std::find(kind.names.begin(), kind.names.end(), *text) == kind.names.end()) return std::nullopt;
   return value;
 }
@@ -113,6 +119,7 @@ std::string allowed(const BooleanKind&) { return "true or false"; }
 
 std::string allowed(const TextKind& kind) {
   if (!kind.names.empty()) return "one of " + quoted(kind.names);
+  if (kind.is_timescale) return "a number above 0 and its unit: \"2000 steps\", \"1.5 epochs\" or \"0.3 runs\"";
   return kind.is_folder_name ? "1 to 128 letters, digits, '.', '_' and '-', the first a letter, a digit or '_'"
                              : "UTF-8 text without control characters";
 }

@@ -97,6 +97,7 @@ std::string default_text(const Field& field) {
     else
       same->second.push_back(traits.text);
   }
+  if (values.size() == 1 && values[0].first == "required") return "";  // it has an alternative
   std::stable_sort(values.begin(), values.end(), [](const auto& a, const auto& b) { return a.second.size() > b.second.size(); });
   std::string text;
   for (const auto& [value, names] : values) {

@@ -41,6 +41,7 @@ struct TextKind {
   static constexpr std::string_view type = "string";
   std::vector<std::string_view> names = {};  ///< the allowed texts; empty: any without control characters
   bool is_folder_name = false;               ///< 1 to 128 letters, digits, '.', '_', '-', the first a letter, digit or '_'
+  bool is_timescale = false;                 ///< as parse_timescale (config/value.h) reads it
 };
 struct TextListKind {
   static constexpr std::string_view type = "string or list of strings";
@@ -107,6 +108,7 @@ inline void say(Field& field, const row::Each& each) { std::get<TextListKind>(fi
 inline void say(Field& field, const row::Instead& instead) { field.instead.push_back(instead); }
 inline void say(Field& field, row::FolderName) { std::get<TextKind>(field.kind).is_folder_name = true; }
 inline void say(Field& field, row::GlobFactors) { std::get<TextListKind>(field.kind).is_glob_factor = true; }
+inline void say(Field& field, row::TimescaleText) { std::get<TextKind>(field.kind).is_timescale = true; }
 inline void say(Field& field, const row::Either& group) { field.group = group.group; }
 inline void say(Field& field, row::NoIdentity) { field.in_identity = false; }
 inline void say(Field& field, row::OrIgnored) { field.readers.refuse_others = false; }

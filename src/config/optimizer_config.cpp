@@ -53,7 +53,11 @@ OptimizerConfig resolved_optimizer(const OptimizerConfig& config) {
   fill(resolved.beta2, std::optional(traits.beta2));
   fill(resolved.momentum, std::optional(traits.momentum));
   fill(resolved.decay, std::optional(traits.decay));
-  fill(resolved.weight_decay, default_weight_decay(resolved));
+  if (!resolved.decay_timescale) fill(resolved.weight_decay, default_weight_decay(resolved));
+  fill(resolved.decay_schedule, std::optional(traits.decay_schedule));
+  std::vector<std::string> decayed = {"matrices"};
+  if (traits.embeddings_decay) decayed.emplace_back("embeddings");
+  fill(resolved.decay_on, std::optional(decayed));
   fill(resolved.norm_control, std::optional(traits.norm_control));
   const bool whole = resolved.norm_control == NormControlChoice::relative;
   fill(resolved.norm_granularity, std::optional(whole ? Granularity::matrix : Granularity::row));

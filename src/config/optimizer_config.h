@@ -19,6 +19,7 @@ enum class OptimizerName {
   sgdw,
   adam,
   adamw,
+  adamc,
   lion,
   nesterov_lion,
   liona,
@@ -76,6 +77,8 @@ struct OptimizerTraits {
   std::optional<double> decoupled_decay = 0.1;  ///< weight_decay where it is multiplied with the rate
   double beta1 = 0.9, beta2 = 0.95, momentum = 0.9;
   DecayMode decay = DecayMode::decoupled;
+  DecaySchedule decay_schedule = DecaySchedule::constant;
+  bool embeddings_decay = true;
   NormControlChoice norm_control = NormControlChoice::none;
 };
 
@@ -96,6 +99,13 @@ inline constexpr OptimizerTraits optimizers[] = {
      .decay = DecayMode::independent},
     {.name = OptimizerName::adam, .text = "adam", .reads = "beta1 beta2 eps eps_placement bias_correction", .decay = DecayMode::l2},
     {.name = OptimizerName::adamw, .text = "adamw", .reads = "beta1 beta2 eps eps_placement bias_correction"},
+    // Defazio, arXiv 2506.02285: weights that a normalization follows lose rate^2 / peak rate x weight_decay. The paper's other
+    // decayed layer, the output layer, loses rate x weight_decay; here it is the token embedding, which does not decay.
+    {.name = OptimizerName::adamc,
+     .text = "adamc",
+     .reads = "beta1 beta2 eps eps_placement bias_correction",
+     .decay_schedule = DecaySchedule::follow_rate,
+     .embeddings_decay = false},
     // Chen et al. want a rate 3 to 10 times smaller and a decay as much larger than AdamW's.
     {.name = OptimizerName::lion,
      .text = "lion",
@@ -131,7 +141,7 @@ inline constexpr OptimizerTraits optimizers[] = {
     // The rate is its authors'.
     {.name = OptimizerName::schedule_free_adamw,
      .text = "schedule_free_adamw",
-     .reads = "beta1 beta2 eps averaging_power",
+     .reads = "beta1 beta2 eps eps_placement averaging_power",
      .learning_rate = 2.5e-3,
      .decoupled_decay = 0.024,
      .beta2 = 0.999},
@@ -156,10 +166,11 @@ struct OptimizerConfig {
   SignScale sign_scale = SignScale::noise;
 
   std::optional<double> weight_decay;
+  std::optional<std::string> decay_timescale;  ///< in place of weight_decay (config/value.h); settled_optimizer() turns it into one
   std::optional<DecayMode> decay;
   L2Stage l2_stage = L2Stage::after_clipping;
-  DecaySchedule decay_schedule = DecaySchedule::constant;
-  std::vector<std::string> decay_on = {"matrices", "embeddings"};
+  std::optional<DecaySchedule> decay_schedule;
+  std::optional<std::vector<std::string>> decay_on;
   std::vector<std::string> decay_factors, rate_factors;
   double depth_rate_factor = 1.0;
 
@@ -210,7 +221,8 @@ struct OptimizerConfig {
          "the moment collects rate x gradient, as in the paper; false: gradients, as in its authors' program");
     rows("eps", &Self::eps, also_called("epsilon"), above(0), to(1), read_by(optimizers), "added to the root of the second moment");
     rows("eps_placement", &Self::eps_placement, one_of({"outside", "inside"}), read_by(optimizers),
-         "eps is added after the second moment's bias is corrected (outside, as in PyTorch) or before (inside, as in Keras)");
+         "eps is added after the second moment's bias is corrected (outside, as in PyTorch) or before (inside, as in Keras); "
+         "schedule_free_adamw: inside as in its paper, with the correction in the rate");
     rows("bias_correction", &Self::bias_correction, one_of({"both", "second"}), read_by(optimizers),
          "the moments whose start at 0 is corrected; second leaves early updates small");
     rows("inverse_bias_correction", &Self::inverse_bias_correction, one_of({"none", "linear", "root"}), read_by(optimizers),
@@ -219,8 +231,13 @@ struct OptimizerConfig {
          "size of an update's elements: noise is what AdamW's have where gradients are noise, norm_matched gives weights AdamW's "
          "norm too, one is Lion's");
 
-    rows("weight_decay", &Self::weight_decay, also_called("wd"), from(0), to(1000), read_by(with_decay, decays), or_ignored,
-         "strength of weight decay; what it means depends on decay, so never compare it across modes");
+    rows("weight_decay", &Self::weight_decay, also_called("wd"), from(0), to(1000), either("decay"), read_by(with_decay, decays),
+         or_ignored, "strength of weight decay; what it means depends on decay, so never compare it across modes");
+    rows(
+        "decay_timescale", &Self::decay_timescale, timescale, either("decay"),
+        "in place of weight_decay: 1 / (what a weight loses of itself in an update at the peak rate), \"2000 steps\", \"1.5 epochs\" "
+        "of data.train or \"0.3 runs\" (Wang and Aitchison); with decay decoupled or cautious weight_decay is 1 / (steps x "
+        "learning_rate)");
     rows("decay", &Self::decay, one_of({"none", "l2", "decoupled", "independent", "normalized", "scale_adjusted", "cautious"}),
          "how weights w decay, d = weight_decay: l2 adds d w to the gradient; decoupled takes rate x d x w (torch.optim.AdamW); "
          "independent takes d x w, scaled by the schedule alone (Loshchilov and Hutter); normalized is independent with d / "
@@ -288,6 +305,9 @@ OptimizerConfig resolved_optimizer(const OptimizerConfig& config);
 /// Why learning_rate, or weight_decay, has no default there; for a message.
 std::string_view why_no_default_rate(const OptimizerConfig& config);
 std::string_view why_no_default_decay(const OptimizerConfig& config);
+
+/// Whether a weight's decay is larger where its tensor's rate is.
+inline bool decay_follows_rate(DecayMode decay) { return decay == DecayMode::decoupled || decay == DecayMode::cautious; }
 
 /// Whether optimizer.momentum, not optimizer.beta1, is the decay rate of the name's first moment.
 inline bool uses_momentum(OptimizerName name) { return has_word(traits_of(name).reads, "momentum"); }

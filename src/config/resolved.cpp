@@ -1,7 +1,10 @@
 #include "config/resolved.h"
 
+#include <cmath>
 #include <map>
 
+#include "config/validate.h"
+#include "io/error.h"
 #include "io/file.h"
 #include "io/json.h"
 
@@ -15,6 +18,30 @@ std::string text_or_not_given(const Value& value) { return value.is_null() ? "no
 RunConfig resolved(RunConfig config) {
   config.optimizer = resolved_optimizer(config.optimizer);
   return config;
+}
+
+bool counts_epochs(const OptimizerConfig& config) {
+  return config.decay_timescale && parse_timescale(*config.decay_timescale)->unit == Timescale::Unit::epochs;
+}
+
+OptimizerConfig settled_optimizer(const RunConfig& config, double epoch) {
+  OptimizerConfig settled = resolved_optimizer(config.optimizer);
+  if (!settled.decay_timescale) return settled;
+  const auto run = static_cast<double>(total_steps(config));
+  const Timescale given = *parse_timescale(*settled.decay_timescale);
+  const double steps = given.number * (given.unit == Timescale::Unit::steps  ? 1.0
+                                       : given.unit == Timescale::Unit::runs ? run
+                                                                             : epoch);
+  if (!(steps >= 1.0))
+    throw Error(ExitCode::usage,
+                "optimizer.decay_timescale is \"{}\", which is {:.3g} steps: no update can take more than all of a weight; give at "
+                "least one step",
+                *settled.decay_timescale, steps);
+  settled.weight_decay = 1.0 / steps;
+  if (decay_follows_rate(*settled.decay)) *settled.weight_decay /= *settled.learning_rate;
+  if (settled.decay == DecayMode::normalized) *settled.weight_decay *= std::sqrt(run);
+  settled.decay_timescale.reset();
+  return settled;
 }
 
 std::string table_to_json(const FieldTable& table, const std::any& root, const std::any& whole) {

@@ -14,6 +14,13 @@ namespace temper {
 /// The configuration with what is not given filled in, where something has a default. Idempotent.
 RunConfig resolved(RunConfig config);
 
+/// The resolved optimizer of a valid configuration, with a weight_decay in place of a decay_timescale: tau updates at the peak rate
+/// lose 1/tau of a weight each. `epoch`: steps that go through data.train once, which only a timescale in epochs asks for. Throws
+/// Error(ExitCode::usage) where tau is below one step.
+OptimizerConfig settled_optimizer(const RunConfig& config, double epoch);
+/// Whether that asks for the epoch.
+bool counts_epochs(const OptimizerConfig& config);
+
 /// What is trained, whole and nothing else: the resolved fields that are read, in the table's order as indented JSON.
 /// config_from_json (config/parse.h) reads it back to the same run, bit for bit.
 std::string config_to_json(const RunConfig& config);

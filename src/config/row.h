@@ -54,6 +54,9 @@ inline constexpr struct FolderName {
 } folder_name;
 inline constexpr struct GlobFactors {
 } glob_factors;
+/// A text that parse_timescale (config/value.h) reads.
+inline constexpr struct TimescaleText {
+} timescale;
 
 /// Of the rows with this word at most one is given; a layer that sets one takes back the others.
 struct Either {

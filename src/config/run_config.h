@@ -155,6 +155,7 @@ struct EvalConfig {
   std::int64_t tokens = 1 << 20;
   std::string hellaswag;
   std::int64_t hellaswag_items = 0;
+  double weight_average = 0.0;
 
   static void declare(auto& rows) {
     using Self = EvalConfig;
@@ -167,6 +168,9 @@ struct EvalConfig {
     rows("hellaswag_items", &Self::hellaswag_items, from(0),
          read_by("eval.hellaswag", [](const auto& c) { return !c.eval.hellaswag.empty(); }), or_ignored,
          "items of that file to score, its first ones; 0: all");
+    rows("weight_average", &Self::weight_average, also_called("ema ema_decay"), from(0), below(1), as_before({0.0}),
+         ResumeClass::must_match,
+         "decay rate, per step, of an exponential moving average of the weights, which is evaluated and saved too; 0: off");
   }
 };
 

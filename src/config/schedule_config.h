@@ -15,7 +15,7 @@ inline constexpr std::int64_t most_steps = 1'000'000'000;
 inline constexpr std::int64_t most_tokens = 1'000'000'000'000'000;
 inline constexpr std::int64_t most_tokens_per_step = std::int64_t{1} << 31;
 
-enum class ScheduleName { constant, linear, cosine, step, wsd, inverse_sqrt, restarts, power };
+enum class ScheduleName { constant, linear, cosine, step, wsd, inverse_sqrt, restarts, power, file };
 enum class WarmupShape { linear, exponential, cosine };
 /// The multiplier of the first of W warmup updates.
 enum class WarmupFirst {
@@ -41,6 +41,7 @@ inline constexpr ScheduleTraits schedules[] = {
     {ScheduleName::inverse_sqrt, "inverse_sqrt", ""},
     {ScheduleName::restarts, "restarts", "min_ratio cycle_steps cycle_growth"},
     {ScheduleName::power, "power", "power power_scale"},
+    {ScheduleName::file, "file", "file file_column"},
 };
 
 struct ScheduleConfig {
@@ -60,6 +61,8 @@ struct ScheduleConfig {
   double cycle_growth = 2.0;
   double power = 1.2;
   double power_scale = 1e-4;
+  std::optional<std::string> file = {};
+  std::string file_column = "learning_rate";
   std::int64_t momentum_warmup_steps = 0;
   double momentum_start = 0.85;
   std::int64_t momentum_cooldown_steps = 0;
@@ -78,7 +81,7 @@ struct ScheduleConfig {
     rows("name", &Self::name, also_called("lr_scheduler lr_schedule scheduler"), one_of(texts_of(schedules)),
          "rate after warmup: constant; linear or cosine fall to min_ratio; step drops at milestones; wsd holds and then cools "
          "down (with cooldown_shape linear: a trapezoid); inverse_sqrt falls as 1/sqrt(step); restarts repeats a cosine; power is "
-         "min(1, power_scale x (steps left)^power)");
+         "min(1, power_scale x (steps left)^power); file is that of schedule.file");
     rows("warmup_steps", &Self::warmup_steps, also_called("warmup warmup_iters"), from(0), either("warmup"),
          "warmup of the rate in steps; 0, or none of the three keys: no warmup");
     rows("warmup_fraction", &Self::warmup_fraction, also_called("warmup warmup_ratio"), from(0), to(1), either("warmup"),
@@ -110,6 +113,12 @@ struct ScheduleConfig {
     rows("power", &Self::power, above(0), to(10), read_by(schedules), "the exponent");
     rows("power_scale", &Self::power_scale, above(0), to(1'000'000), read_by(schedules),
          "the rate of the last update, as a share of the peak");
+    rows(
+        "file", &Self::file, read_by(schedules),
+        "rates by step, of which the largest is the peak: metrics.jsonl or diagnostics.jsonl of a run, or a CSV of step,rate; between "
+        "lines the rate is interpolated");
+    rows("file_column", &Self::file_column, read_by(schedules),
+         "the number of a line of JSON that is the rate: learning_rate, or effective_rate of a run with diagnostics");
     rows("momentum_warmup_steps", &Self::momentum_warmup_steps, from(0),
          "steps over which the first moment's decay rate goes from momentum_start to its value, linearly");
     rows("momentum_start", &Self::momentum_start, from(0), below(1),

@@ -31,6 +31,7 @@ void add_type(const BooleanKind&, Json& property) { property["type"] = "boolean"
 void add_type(const TextKind& kind, Json& property) {
   property["type"] = "string";
   if (kind.is_folder_name) property["pattern"] = "^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$";
+  if (kind.is_timescale) property["pattern"] = "^([0-9]+\\.?[0-9]*|\\.[0-9]+)([eE][+-]?[0-9]+)? (steps|epochs|runs)$";
   if (!kind.names.empty()) property["enum"] = kind.names;
 }
 

@@ -80,6 +80,9 @@ void check_parallel(const RunConfig& config, Problems& problems) {
     problems.push_back(
         "parallel.zero_stage is 1, and diagnostics look at states and weights that no rank has all of then; set "
         "parallel.zero_stage to 0, or diagnostics.every, representation_every and histogram_every to 0");
+  if (config.eval.weight_average > 0.0)
+    problems.push_back("parallel.zero_stage is 1, and eval.weight_average " + to_text({config.eval.weight_average}) +
+                       " averages weights that no rank has all of then; set parallel.zero_stage or eval.weight_average to 0");
   if (config.optimizer.name == OptimizerName::schedule_free_adamw)
     problems.push_back(
         "parallel.zero_stage is 1, and schedule_free_adamw exchanges whole buffers when it evaluates; set "

@@ -22,6 +22,7 @@ class Checks {
   void run() {
     defaults();
     decay();
+    schedule_free();
     norm_control();
     momentum();
     rate_correction();
@@ -43,7 +44,7 @@ class Checks {
     if (!optimizer_.learning_rate)
       refuse("optimizer.learning_rate is not given",
              "there is no default for optimizer.name " + name() + ": " + std::string(why_no_default_rate(optimizer_)), "set it");
-    if (!optimizer_.weight_decay)
+    if (!optimizer_.weight_decay && !optimizer_.decay_timescale)
       refuse("optimizer.weight_decay is not given",
              "there is no default for optimizer.name " + name() + " and optimizer.decay " + text_of("optimizer.decay", config_) +
                  ": " + std::string(why_no_default_decay(optimizer_)),
@@ -57,13 +58,33 @@ class Checks {
     const std::string what = here("optimizer.decay");
     if (is({adam}) && beside_update) refuse(what, "decay beside Adam's update is AdamW", "set optimizer.name=adamw");
     if (is({sgd}) && beside_update) refuse(what, "decay beside SGD's update is SGDW", "set optimizer.name=sgdw");
-    if (is({adamw}) && decay == DecayMode::l2) refuse(what, "AdamW with L2 is Adam", "set optimizer.name=adam");
+    if (is({adamw, adamc}) && decay == DecayMode::l2) refuse(what, "AdamW with L2 is Adam", "set optimizer.name=adam");
     if (is({sgdw}) && decay == DecayMode::l2) refuse(what, "SGDW with L2 is SGD", "set optimizer.name=sgd");
-    if (decay == DecayMode::scale_adjusted && !is({adam, adamw}))
+    if (decay == DecayMode::scale_adjusted && !is({adam, adamw, adamc}))
       refuse(what, "L2 adjusted by the second moment needs one that scales the whole update",
              "use adam or adamw, or optimizer.decay=l2");
+    if (optimizer_.decay_timescale) timescale(decay, beside_update);
     if (decay == DecayMode::normalized && !config_.train.steps && !config_.train.tokens)
       refuse(what, "it divides by the root of the run's number of updates, which is not given", "set train.steps or train.tokens");
+  }
+
+  void timescale(DecayMode decay, bool beside_update) {
+    const std::string what =
+        "optimizer.decay_timescale is " + text_of("optimizer.decay_timescale", config_) + " and " + here("optimizer.decay");
+    if (!beside_update)
+      return refuse(what, decay == DecayMode::none ? "nothing decays" : "what a weight loses then depends on its gradients too",
+                    decay == DecayMode::none ? "remove it" : "give optimizer.weight_decay, or use decoupled or independent decay");
+    if (decay == DecayMode::normalized && config_.schedule.name == ScheduleName::restarts)
+      return refuse(what, "under schedule.name restarts it would change from cycle to cycle", "use independent decay");
+    const Timescale given = *parse_timescale(*optimizer_.decay_timescale);
+    if (given.unit == Timescale::Unit::steps && given.number < 1.0)
+      refuse(what, "no update can take more than all of a weight", "give at least 1 step");
+  }
+
+  void schedule_free() {
+    if (is({schedule_free_adamw}) && config_.eval.weight_average > 0.0)
+      refuse("eval.weight_average is " + text_of("eval.weight_average", config_) + " with optimizer.name " + name(),
+             "it evaluates and saves an average of its own already", "set eval.weight_average to 0");
   }
 
   void norm_control() {
@@ -77,7 +98,7 @@ class Checks {
     if (control == NormControlChoice::none) return;
     if (is({liona}) && control == NormControlChoice::rotational)
       return refuse(what, "LionA under rotational control is LionAR", "set optimizer.name=lionar");
-    if (is({adam, adamw}) && control == NormControlChoice::relative)
+    if (is({adam, adamw, adamc}) && control == NormControlChoice::relative)
       return refuse(what, "Adam under relative control is AdamH", "set optimizer.name=adamh");
     if (is({muon})) return refuse(what, "orthogonalised updates have a norm of their own", "remove it, or use adamh");
     if (is({schedule_free_adamw}))
@@ -98,7 +119,7 @@ class Checks {
       refuse(here("optimizer.decay") + " under rotational control", "it does not say what angle balances it",
              is({sgd}) ? "use l2" : "use decoupled, independent or normalized");
     const auto decays_on = [&](const char* kind) {
-      return std::find(optimizer_.decay_on.begin(), optimizer_.decay_on.end(), kind) != optimizer_.decay_on.end();
+      return std::find(optimizer_.decay_on->begin(), optimizer_.decay_on->end(), kind) != optimizer_.decay_on->end();
     };
     if (!decays_on("matrices") && !(decays_on("embeddings") && optimizer_.rotation_embeddings))
       refuse("optimizer.decay_on is " + text_of("optimizer.decay_on", config_) + " under rotational control",

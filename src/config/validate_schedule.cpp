@@ -123,6 +123,15 @@ void check_cycles(const ScheduleConfig& schedule, std::int64_t steps, std::int64
   }
 }
 
+void check_file(const ScheduleConfig& schedule, std::int64_t warmup, Problems& problems) {
+  if (!schedule.file)
+    problems.push_back(
+        "schedule.file is not given; schedule.name file takes the rates from it: name a run's metrics.jsonl, or a CSV");
+  if (warmup > 0)
+    problems.push_back(warmup_as_given(schedule, warmup) +
+                       ", but with schedule.name file the warmup is part of the file; remove it");
+}
+
 /// A curve that is below 1 where the warmup ends would drop from the peak at once.
 void check_power(const ScheduleConfig& schedule, std::int64_t steps, std::int64_t warmup, Problems& problems) {
   const double left = std::pow(static_cast<double>(steps - warmup), schedule.power);
@@ -142,6 +151,10 @@ void check_schedule(const RunConfig& config, Problems& problems) {
   if (problems.size() > before) return;  // without it the number of steps is not known
 
   const ScheduleConfig& schedule = config.schedule;
+  if (config.optimizer.name == OptimizerName::schedule_free_adamw && schedule.name != ScheduleName::constant)
+    problems.push_back("schedule.name is " + std::string(schedules[static_cast<std::size_t>(schedule.name)].text) +
+                       " with optimizer.name schedule_free_adamw: its average of weights takes the place of a falling rate; set "
+                       "schedule.name=constant, a warmup may stay");
   const std::int64_t steps = total_steps(config), warmup = warmup_steps(config);
   if (steps > most_steps) {
     problems.push_back("train.tokens is " + text(*config.train.tokens) + " = " + text(steps) + " steps, and a run has at most " +
@@ -164,6 +177,8 @@ void check_schedule(const RunConfig& config, Problems& problems) {
       return check_cycles(schedule, steps, warmup, problems);
     case ScheduleName::power:
       return check_power(schedule, steps, warmup, problems);
+    case ScheduleName::file:
+      return check_file(schedule, warmup, problems);
   }
 }
 

@@ -1,7 +1,10 @@
 #include "config/value.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <iterator>
+#include <string_view>
 #include <type_traits>
 
 namespace temper {
@@ -56,6 +59,19 @@ std::optional<GlobFactor> parse_glob_factor(const std::string& text) {
   const char* end = text.data() + text.size();
   const auto [stopped, error] = std::from_chars(text.data() + equals + 1, end, read.factor);
   if (error != std::errc() || stopped != end || !std::isfinite(read.factor) || std::signbit(read.factor)) return std::nullopt;
+  return read;
+}
+
+std::optional<Timescale> parse_timescale(const std::string& text) {
+  Timescale read{0.0, Timescale::Unit::steps};
+  const char* end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data(), end, read.number);
+  if (error != std::errc() || !std::isfinite(read.number) || read.number <= 0.0) return std::nullopt;
+  const std::string_view unit(stopped, static_cast<std::size_t>(end - stopped));
+  constexpr std::string_view units[] = {" steps", " epochs", " runs"};
+  const auto* const found = std::find(std::begin(units), std::end(units), unit);
+  if (found == std::end(units)) return std::nullopt;
+  read.unit = static_cast<Timescale::Unit>(found - std::begin(units));
   return read;
 }
 

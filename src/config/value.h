@@ -37,6 +37,14 @@ struct GlobFactor {
 /// What stands before and behind the last '='; nothing where the text is not of that form.
 std::optional<GlobFactor> parse_glob_factor(const std::string& text);
 
+/// A stretch of training: "2000 steps", "1.5 epochs", "0.3 runs".
+struct Timescale {
+  double number;  ///< finite, above 0
+  enum class Unit { steps, epochs, runs } unit;
+};
+/// Nothing where the text is not a plain number, one space and a unit.
+std::optional<Timescale> parse_timescale(const std::string& text);
+
 /// Whether JSON can hold the text as it is.
 bool is_utf8(const std::string& text);
 

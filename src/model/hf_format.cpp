@@ -108,7 +108,7 @@ class HfTensors {
  public:
   /// Opens the files and checks their headers. Buffers (the causal masks of old checkpoints) are left out. Where the head is
   /// `tied`, the token embedding may stand in the file under the head's name alone.
-  HfTensors(const std::filesystem::path& folder, bool tied);
+  HfTensors(const std::filesystem::path& folder, bool tied, const std::string& single = hf_weights_file);
 
   /// Refuses names, shapes and dtypes other than those of `config`.
   void check(const HfConfig& config) const;
@@ -142,17 +142,16 @@ class HfTensors {
   std::map<std::string, Located> tensors_;  // by our name
 };
 
-HfTensors::HfTensors(const std::filesystem::path& folder, bool tied) : folder_(folder) {
-  const std::string single = "model.safetensors";
+HfTensors::HfTensors(const std::filesystem::path& folder, bool tied, const std::string& single) : folder_(folder) {
   const std::filesystem::path index = folder / "model.safetensors.index.json";
   if (std::filesystem::is_regular_file(folder / single)) {
     const SafetensorsFile& file = open(single);
     for (const TensorEntry& entry : file.tensors()) add(file, entry, single);
-  } else if (std::filesystem::is_regular_file(index)) {
+  } else if (single == hf_weights_file && std::filesystem::is_regular_file(index)) {
     open_shards(index);
   } else {
-    throw Error(ExitCode::checkpoint, folder.string() +
-                                          ": there is neither model.safetensors nor model.safetensors.index.json; save the model "
+    throw Error(ExitCode::checkpoint, folder.string() + ": there is neither " + single +
+                                          " nor model.safetensors.index.json; save the model "
                                           "with safe_serialization=True (pytorch_model.bin is not read: it can run code)");
   }
   if (tied && has(head) && !has(token_embedding)) {
@@ -319,24 +318,24 @@ std::vector<float> to_file(const Weights& weights, ConstTensorView masters, cons
 
 }  // namespace
 
-std::map<std::string, std::string> save_hf_model(const std::filesystem::path& folder, const Weights& weights,
-                                                 std::uint32_t end_of_text, ConstTensorView masters) {
-  const ModelConfig& config = weights.config();
-  std::map<std::string, std::string> hashes;
-
-  SafetensorsWriter writer(folder / "model.safetensors", file_entries(config), {{"format", "pt"}});
-  for (const Parameter& parameter : hf_parameters(config)) {
+std::string save_hf_weights(const std::filesystem::path& path, const Weights& weights, ConstTensorView masters) {
+  SafetensorsWriter writer(path, file_entries(weights.config()), {{"format", "pt"}});
+  for (const Parameter& parameter : hf_parameters(weights.config())) {
     const std::vector<float> values = to_file(weights, masters, parameter);
     refuse_to_save_nonfinite(values, parameter.name);
     writer.write(values.data(), values.size() * sizeof(float));
   }
-  hashes["model.safetensors"] = writer.close();
+  return writer.close();
+}
 
+std::map<std::string, std::string> save_hf_model(const std::filesystem::path& folder, const Weights& weights,
+                                                 std::uint32_t end_of_text, ConstTensorView masters) {
+  std::map<std::string, std::string> hashes = {{hf_weights_file, save_hf_weights(folder / hf_weights_file, weights, masters)}};
   const auto write = [&](const std::string& name, const std::string& contents) {
     write_file_atomically(folder / name, contents);
     hashes[name] = hash_bytes(contents);
   };
-  write("config.json", hf_config_json(config, end_of_text));
+  write("config.json", hf_config_json(weights.config(), end_of_text));
   write("generation_config.json", hf_generation_config_json(end_of_text));
   return hashes;
 }
@@ -347,10 +346,10 @@ ModelConfig read_hf_config(const std::filesystem::path& folder) {
   return config.model;
 }
 
-void load_hf_model(const std::filesystem::path& folder, Weights& weights) {
+void load_hf_model(const std::filesystem::path& folder, Weights& weights, const std::string& file) {
   const HfConfig config = read_config_file(folder);
   check_same_model(config.model, weights.config(), (folder / "config.json").string());
-  const HfTensors tensors(folder, config.tied);
+  const HfTensors tensors(folder, config.tied, file);
   tensors.check(config);
   tensors.check_tied_head();
   if (!config.model.bias) tensors.check_zero_biases();

@@ -20,6 +20,11 @@ namespace temper {
 std::map<std::string, std::string> save_hf_model(const std::filesystem::path& folder, const Weights& weights,
                                                  std::uint32_t end_of_text, ConstTensorView masters = {});
 
+/// The file of the weights in such a folder.
+constexpr const char* hf_weights_file = "model.safetensors";
+/// Writes such a file alone, as `path`, of f32 [flat_size] in place of the masters where `masters` is given; returns its hash.
+std::string save_hf_weights(const std::filesystem::path& path, const Weights& weights, ConstTensorView masters = {});
+
 /// The sizes of the model in `folder`. The headers of its weight files are checked against config.json, so memory taken for
 /// this configuration is about what the files hold.
 ModelConfig read_hf_config(const std::filesystem::path& folder);
@@ -27,7 +32,8 @@ ModelConfig read_hf_config(const std::filesystem::path& folder);
 /// Loads model.safetensors, or the shards of model.safetensors.index.json, of a folder of equal sizes. Names may lack
 /// "transformer."; F32, F16 and BF16 are converted; the buffers h.i.attn.bias and h.i.attn.masked_bias are ignored;
 /// lm_head.weight must equal wte.weight. Missing, unknown or misshapen tensors, values that are not finite, and biases other
-/// than zero for a model without them are refused. On failure the weights are undefined.
-void load_hf_model(const std::filesystem::path& folder, Weights& weights);
+/// than zero for a model without them are refused. On failure the weights are undefined. `file`: another one than model.safetensors,
+/// with the same tensors.
+void load_hf_model(const std::filesystem::path& folder, Weights& weights, const std::string& file = hf_weights_file);
 
 }  // namespace temper

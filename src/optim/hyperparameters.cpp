@@ -60,9 +60,26 @@ double Hyperparameters::momentum(std::int64_t k) const { return schedule_.moment
 
 double Hyperparameters::decay(std::int64_t k) const { return decay_scalar(k) * *config_.weight_decay; }
 
+std::optional<DecaySummary> Hyperparameters::decay_summary() const {
+  const std::int64_t total = schedule_.total();
+  double lost = *config_.weight_decay;  // by an update at the peak rate
+  if (decay_follows_rate(*config_.decay)) lost *= *config_.learning_rate;
+  if (config_.decay == DecayMode::normalized) lost /= std::sqrt(static_cast<double>(schedule_.cycle_length(0)));
+  const bool in_gradient = config_.decay == DecayMode::l2 || config_.decay == DecayMode::scale_adjusted;
+  if (in_gradient || lost == 0.0) return std::nullopt;
+  DecaySummary summary{1.0 / lost, 1.0 / lost / static_cast<double>(total), 0.0, {}};
+  // Of a long run so many stretches of equal length, by the update in their middle.
+  constexpr std::int64_t most_terms = 100'000;
+  const std::int64_t terms = std::min(total, most_terms);
+  for (std::int64_t i = 0; i < terms; ++i) summary.sum += decay((2 * i + 1) * total / (2 * terms));
+  summary.sum *= static_cast<double>(total) / static_cast<double>(terms);
+  if (config_.norm_control == NormControlChoice::none) summary.equilibrium_rms = *config_.learning_rate * std::sqrt(0.5 / lost);
+  return summary;
+}
+
 /// What multiplies a tensor's weight decay.
 double Hyperparameters::decay_scalar(std::int64_t k) const {
-  const double multiplier = schedule_.decay_multiplier(config_.decay_schedule, k);
+  const double multiplier = schedule_.decay_multiplier(*config_.decay_schedule, k);
   switch (*config_.decay) {
     case DecayMode::decoupled:
     case DecayMode::cautious:
@@ -90,13 +107,25 @@ double Hyperparameters::rotation(std::int64_t k) const {
   return angle * std::sqrt(schedule_.multiplier(k));  // `decay` holds s_k once, so its root another time
 }
 
+/// Schedule-Free as in its paper (arXiv 2405.15682, algorithm 1): the second moment's correction is a factor of the rate, with which
+/// decay and the points' weights in the average grow as well. The authors' package since 1.3 divides the moment by it instead.
+bool Hyperparameters::corrects_rate() const {
+  return config_.name == OptimizerName::schedule_free_adamw && config_.eps_placement == EpsilonPlacement::inside;
+}
+
+/// Of an update, counted with the earlier ones.
+double Hyperparameters::rate_correction(std::int64_t update) const {
+  return corrects_rate() ? std::sqrt(1.0 - std::pow(*config_.beta2, static_cast<double>(update + 1))) : 1.0;
+}
+
 Hyperparameters::History Hyperparameters::after(History before, std::int64_t update, std::int64_t earlier) const {
   const double held = held_beta1(config_);
   const std::int64_t k = update - earlier;
   // Of a branched run's earlier updates only their number is known: they count as made at the peak rate and the held momentum.
   before.decayed *= k < 0 ? held : schedule_.momentum(held, k);
   if (config_.name != OptimizerName::schedule_free_adamw) return before;
-  before.largest_rate = std::max(before.largest_rate, k < 0 ? *config_.learning_rate : learning_rate(k));
+  const double rate = (k < 0 ? *config_.learning_rate : learning_rate(k)) * rate_correction(update);
+  before.largest_rate = std::max(before.largest_rate, rate);
   before.weight = std::pow(static_cast<double>(update + 1), config_.averaging_power) * before.largest_rate * before.largest_rate;
   before.weights += before.weight;
   return before;
@@ -138,14 +167,15 @@ StepScalars Hyperparameters::at(std::int64_t k, std::int64_t earlier) const {
       config_.ademamix_warmup_steps == 0 ? 1.0 : std::min(1.0, t / static_cast<double>(config_.ademamix_warmup_steps));
 
   StepScalars scalars{};
-  scalars.learning_rate = static_cast<float>(young * (buffer_includes_rate(config_) ? 1.0 : learning_rate(k)));
-  scalars.decay = static_cast<float>(decay_scalar(k));
+  const double correction = rate_correction(k + earlier);
+  scalars.learning_rate = static_cast<float>(young * correction * (buffer_includes_rate(config_) ? 1.0 : learning_rate(k)));
+  scalars.decay = static_cast<float>(correction * decay_scalar(k));
   scalars.rotation = static_cast<float>(young * rotation(k));
   scalars.rotation_correction = static_cast<float>(1.0 - std::pow(config_.rotation_averaging, t));
   scalars.beta1 = static_cast<float>(beta1);
   scalars.gradient_weight = static_cast<float>(gradient_weight);
   scalars.bias_correction1 = static_cast<float>(1.0 - past.decayed);
-  scalars.bias_correction2 = static_cast<float>(1.0 - std::pow(*config_.beta2, t));
+  scalars.bias_correction2 = corrects_rate() ? 1.0f : static_cast<float>(1.0 - std::pow(*config_.beta2, t));
   scalars.previous_correction2 = t == 1.0 ? 1.0f : static_cast<float>(1.0 - std::pow(*config_.beta2, t - 1.0));
   scalars.slow_beta = static_cast<float>(slow_beta(config_, grown));
   scalars.slow_weight = static_cast<float>(config_.ademamix_alpha * grown);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "config/run_config.h"
@@ -9,6 +10,15 @@
 #include "optim/schedule.h"
 
 namespace temper {
+
+/// What decay beside the step does over a run, for tensors at the full rate. Wang & Aitchison, arXiv 2405.13698.
+struct DecaySummary {
+  double timescale;  ///< tau: updates at the peak rate that lose 1/tau of a weight each, before decay_schedule
+  double share;      ///< of the run that tau is
+  double sum;        ///< of what the updates of the run lose: rate x decay over the whole schedule
+  /// sqrt(rate / (2 decay)), as AdamW's weights have it at the peak rate; nothing where norms are held.
+  std::optional<double> equilibrium_rms;
+};
 
 class Hyperparameters {
  public:
@@ -24,6 +34,8 @@ class Hyperparameters {
   double learning_rate(std::int64_t k) const;
   double momentum(std::int64_t k) const;
   double decay(std::int64_t k) const;
+  /// Nothing where no weight decays beside the step.
+  std::optional<DecaySummary> decay_summary() const;
 
  private:
   /// What depends on all updates so far.
@@ -37,6 +49,8 @@ class Hyperparameters {
   History history(std::int64_t updates, std::int64_t earlier) const;
   double rotation(std::int64_t k) const;
   double decay_scalar(std::int64_t k) const;
+  bool corrects_rate() const;
+  double rate_correction(std::int64_t update) const;
 
   OptimizerConfig config_;
   Schedule schedule_;

@@ -105,6 +105,7 @@ class Optimizer {
   const std::vector<TensorView>& flat_states() const { return flat_states_; }
   std::int64_t earlier_updates() const { return earlier_; }
   double learning_rate(std::int64_t k) const { return hyperparameters_.learning_rate(k); }
+  std::optional<DecaySummary> decay_summary() const { return hyperparameters_.decay_summary(); }
   /// The host's part of the scalars with which update k walks the part.
   StepScalars scalars_at(std::int64_t k, const UpdatePart& part) const;
   /// Of the last step, on the device.

@@ -106,6 +106,7 @@ UpdateRule make_rule(const OptimizerConfig& config) {
       return ScheduleFree{beta2, eps};
     case OptimizerName::adam:
     case OptimizerName::adamw:
+    case OptimizerName::adamc:
     case OptimizerName::adamh:
     case OptimizerName::muon:
       break;
@@ -139,9 +140,6 @@ UpdateSettings make_settings(const OptimizerConfig& config) {
   settings.averaging = static_cast<float>(config.rotation_averaging);
   return settings;
 }
-
-/// Whether a weight's decay is larger where its tensor's rate is.
-bool decay_follows_rate(DecayMode mode) { return mode == DecayMode::decoupled || mode == DecayMode::cautious; }
 
 class PipelineMaker {
  public:
@@ -197,7 +195,7 @@ class PipelineMaker {
 
   bool decays(const OptimizedTensor& tensor) const {
     const std::string kind(parameter_kind_names[static_cast<std::size_t>(tensor.kind)]);
-    return std::find(config_.decay_on.begin(), config_.decay_on.end(), kind) != config_.decay_on.end();
+    return std::find(config_.decay_on->begin(), config_.decay_on->end(), kind) != config_.decay_on->end();
   }
 
   NormControl control(std::size_t i) const {

@@ -66,7 +66,9 @@ Cycle cycle_at(const ScheduleConfig& config, std::int64_t warmup, std::int64_t k
 }  // namespace
 
 Schedule::Schedule(const ScheduleConfig& config, std::int64_t total, std::int64_t tokens_per_step)
-    : config_(config), total_(total), warmup_(temper::warmup_steps(config, total, tokens_per_step)) {}
+    : config_(config), total_(total), warmup_(temper::warmup_steps(config, total, tokens_per_step)) {
+  if (config.name == ScheduleName::file) rates_ = read_rates(config.file.value_or(""), config.file_column, total);
+}
 
 double Schedule::multiplier(std::int64_t k) const {
   if (k < warmup_) return warmup_value(config_.warmup_shape, config_.warmup_first, k, warmup_);
@@ -98,6 +100,8 @@ double Schedule::multiplier(std::int64_t k) const {
     }
     case ScheduleName::power:
       return std::min(1.0, config_.power_scale * std::pow(real(total_ - k), config_.power));
+    case ScheduleName::file:
+      return rate_at(rates_, std::min(k, total_ - 1) + 1);
   }
   return 1.0;
 }

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "config/run_config.h"
+#include "optim/schedule_file.h"
 
 namespace temper {
 
@@ -22,13 +24,14 @@ namespace temper {
 ///   restarts      cosine, with x the share done of the cycle. Cycles follow one another from W on, each longer than the last by
 ///                 cycle_growth; the first update of a cycle has x = 0, the full rate. Loshchilov & Hutter, arXiv 1608.03983
 ///   power         min(1, power_scale (T-k)^power)
+///   file          the file's rate for step k+1 over its largest one
 /// The last update is k = T-1, so that "to 0" ends one update short of it. m T, D and cycles are rounded to the nearest update.
 class Schedule {
  public:
-  /// `tokens_per_step` turns a warmup given in tokens into updates.
+  /// `tokens_per_step` turns a warmup given in tokens into updates. Reads schedule.file (read_rates), where the name is `file`.
   Schedule(const ScheduleConfig& config, std::int64_t total, std::int64_t tokens_per_step);
 
-  /// The multiplier s_k in [0, 1]; the rate of update k is peak * s_k. Past the end: as at k = T (restarts: as at T-1).
+  /// The multiplier s_k in [0, 1]; the rate of update k is peak * s_k. Past the end: as at k = T (restarts and file: as at T-1).
   double multiplier(std::int64_t k) const;
   /// What the weight decay of update k is multiplied with, beside what its mode does with the rate: linear and cosine fall to 0
   /// over the whole run.
@@ -46,6 +49,7 @@ class Schedule {
   ScheduleConfig config_;
   std::int64_t total_;
   std::int64_t warmup_;
+  std::vector<RatePoint> rates_ = {};  // of schedule.name file
 };
 
 }  // namespace temper

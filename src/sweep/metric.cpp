@@ -21,6 +21,7 @@ std::optional<double> finite_number(const Json& object, std::string_view key) {
 constexpr LoggedMetric logged_metrics[] = {
     {"val_loss", true, "data.val", "eval.tokens"},
     {"best_val_loss", true, "data.val", "eval.tokens"},
+    {"val_loss_average", true, "data.val", "eval.tokens"},
     {"bits_per_byte", true, "data.val", "eval.tokens"},
     {"loss", false, "", ""},
     {"grad_norm", false, "", ""},
@@ -39,6 +40,8 @@ std::vector<std::string_view> metric_names() {
 const LoggedMetric& find_metric(std::string_view name) { return *std::ranges::find(logged_metrics, name, &LoggedMetric::name); }
 
 std::string metric_problem(const LoggedMetric& metric, const RunConfig& config) {
+  if (metric.name == "val_loss_average" && config.eval.weight_average == 0.0)
+    return "metric.name is val_loss_average, which is never logged because eval.weight_average is 0; set it or choose another metric";
   if (metric.needs.empty()) return "";
   const Value value = get_field(*find_field(metric.needs), config);
   if (value != Value{std::string()} && value != Value{std::vector<Value>{}}) return "";

@@ -131,7 +131,7 @@ void check_machine(const TrainOptions& options, const Ops& ops, Communicator& ra
   check_memory(options.config, ops, ranks);
   if (ranks.rank() != 0) return;  // which writes no checkpoints
   const Engine plan(options.config, nullptr, &ranks);
-  const CheckpointBytes bytes = checkpoint_bytes(plan.weights, plan.optimizer);
+  const CheckpointBytes bytes = checkpoint_bytes(plan.weights, plan.optimizer, plan.average.has_value());
   check_disk(options, bytes.all(), std::max(bytes.weights, bytes.states));
 }
 

@@ -79,6 +79,7 @@ void for_each_younger_field(State& state, Field field) {
   field("/incidents", state.incidents);
   field("/inputs", state.inputs);
   field("/choices", state.choices);
+  field("/last_val_loss_average", state.last_val_loss_average);
   if (!state.pending) return;
   field("/pending/spike", state.pending->spike);
   field("/pending/incidents", state.pending->incidents);
@@ -166,7 +167,7 @@ void load_state(const Optimizer& optimizer, const Optimizer::State& state, const
 }
 
 void write_files(const fs::path& folder, const TrainerState& state, const Weights& weights, const Optimizer& optimizer, Ops& ops,
-                 const Tokenizer* tokenizer, const WholeState& whole) {
+                 const Tokenizer* tokenizer, const WholeState& whole, const MovingAverage* average) {
   const ModelConfig& model = weights.config();
   const std::uint32_t end_of_text =
       tokenizer != nullptr ? tokenizer->end_of_text() : static_cast<std::uint32_t>(model.vocab_size - 1);
@@ -185,6 +186,7 @@ void write_files(const fs::path& folder, const TrainerState& state, const Weight
         }
       });
   hashes[optimizer_file] = states.close();
+  if (average != nullptr) hashes[average_file_name] = save_hf_weights(folder / average_file_name, weights, average->values());
   if (tokenizer != nullptr) tokenizer->save(folder, model.n_ctx);
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
@@ -220,14 +222,15 @@ CheckpointFolder::CheckpointFolder(fs::path folder, std::int64_t keep, bool writ
   make_inner_folder(folder_);
 }
 
-CheckpointBytes checkpoint_bytes(const Weights& weights, const Optimizer& optimizer) {
-  CheckpointBytes bytes{static_cast<std::uint64_t>(weights.layout().flat_size()) * sizeof(float), 0};
+CheckpointBytes checkpoint_bytes(const Weights& weights, const Optimizer& optimizer, bool with_average) {
+  CheckpointBytes bytes{static_cast<std::uint64_t>(weights.layout().flat_size()) * sizeof(float), 0, 0};
+  if (with_average) bytes.average = bytes.weights;
   for (const Optimizer::State& state : optimizer.states()) bytes.states += bytes_of(state);
   return bytes;
 }
 
 fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weights, Optimizer& optimizer, Ops& ops,
-                                const Tokenizer* tokenizer, const WholeState& whole) {
+                                const Tokenizer* tokenizer, const WholeState& whole, const MovingAverage* average) {
   optimizer.average().show();
   fs::path target = folder_ / checkpoint_name(state.step);
   if (!writes_) {
@@ -236,7 +239,7 @@ fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weight
     return target;
   }
   remove_leftovers();
-  const std::uint64_t needed = checkpoint_bytes(weights, optimizer).all();
+  const std::uint64_t needed = checkpoint_bytes(weights, optimizer, average != nullptr).all();
   const std::uint64_t available = free_bytes(folder_);
   if (available < needed + needed / 10)
     throw Error(ExitCode::io,
@@ -252,7 +255,7 @@ fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weight
   };
   try {
     make_inner_folder(temporary);
-    write_files(temporary, state, weights, optimizer, ops, tokenizer, whole);
+    write_files(temporary, state, weights, optimizer, ops, tokenizer, whole, average);
     commit(temporary, target);
     sync_folder(folder_);
     remove_all_or_throw(temporary);  // what commit() exchanged the new checkpoint for, if anything
@@ -370,7 +373,11 @@ std::string tokenizer_of_model(const fs::path& folder) {
   }
 }
 
-void load_checkpoint(const fs::path& checkpoint, Weights& weights, Optimizer& optimizer, Ops& ops) {
+void load_checkpoint(const fs::path& checkpoint, Weights& weights, Optimizer& optimizer, Ops& ops, MovingAverage* average) {
+  if (average != nullptr) {
+    load_hf_model(checkpoint, weights, average_file_name);
+    average->take();
+  }
   load_hf_model(checkpoint, weights);
   const SafetensorsFile file(checkpoint / optimizer_file);
   const std::size_t expected = optimizer.states().size();

@@ -24,6 +24,9 @@ namespace temper {
 /// Of a checkpoint's files the one with the hashes of the others.
 constexpr const char* state_file_name = "trainer.json";
 
+/// The weights' average (eval.weight_average), with the tensors of the model's own file.
+constexpr const char* average_file_name = "average.safetensors";
+
 /// What a run's result depends on beside its configuration: the keys that name files, each with a fingerprint of what it found there.
 using RunInputs = std::map<std::string, std::string>;
 
@@ -37,10 +40,11 @@ struct TrainerState {
   RecentLosses recent_losses;
   std::int64_t incidents = 0;   ///< steps that were skipped or rolled back
   double train_seconds = 0.0;   ///< time in steps so far, over all sessions of the run
-  ValidationSample val_sample;  ///< of the three losses, which are all of one
+  ValidationSample val_sample;  ///< of the losses, which are all of one
   std::optional<double> first_val_loss;
   std::optional<double> best_val_loss;
   std::optional<double> last_val_loss;
+  std::optional<double> last_val_loss_average;
   std::optional<StepRecord> pending;  ///< a step whose evaluation was interrupted: done again before anything else
   std::string config_json;            ///< resolved configuration
   std::string data_fingerprint;
@@ -57,10 +61,10 @@ inline ConstTensorView own_state(const Optimizer::StateBuffer& buffer) { return 
 
 /// What the files of a checkpoint will take.
 struct CheckpointBytes {
-  std::uint64_t weights, states;
-  std::uint64_t all() const { return weights + states + (std::uint64_t{8} << 20); }  ///< with tokenizer and headers
+  std::uint64_t weights, states, average;
+  std::uint64_t all() const { return weights + states + average + (std::uint64_t{8} << 20); }  ///< with tokenizer and headers
 };
-CheckpointBytes checkpoint_bytes(const Weights& weights, const Optimizer& optimizer);
+CheckpointBytes checkpoint_bytes(const Weights& weights, const Optimizer& optimizer, bool with_average);
 
 class CheckpointFolder {
  public:
@@ -71,9 +75,11 @@ class CheckpointFolder {
   /// committed checkpoint as it was and throws Error(ExitCode::io), a value that is not finite Error(ExitCode::numeric). Checks
   /// free space first, and clears away what a killed save left behind, so only one process may save into a folder. Returns the
   /// checkpoint's folder. The model saved is the one that Optimizer::average() shows, and stays shown. All ranks call it together:
-  /// each calls `whole` for the same buffers in the same order, and what is saved does not tell how many there were.
+  /// each calls `whole` for the same buffers in the same order, and what is saved does not tell how many there were. `average`:
+  /// saved beside the model, as average_file_name; null: there is none.
   std::filesystem::path save(const TrainerState& state, const Weights& weights, Optimizer& optimizer, Ops& ops,
-                             const Tokenizer* tokenizer, const WholeState& whole = own_state);
+                             const Tokenizer* tokenizer, const WholeState& whole = own_state,
+                             const MovingAverage* average = nullptr);
 
   /// Committed checkpoints, oldest first.
   std::vector<std::filesystem::path> list() const;
@@ -102,7 +108,8 @@ TrainerState verify_checkpoint(const std::filesystem::path& checkpoint, bool wit
 /// temper reads.
 std::string tokenizer_of_model(const std::filesystem::path& folder);
 
-/// Sets weights and optimizer states, of which this rank's part, from a verified checkpoint.
-void load_checkpoint(const std::filesystem::path& checkpoint, Weights& weights, Optimizer& optimizer, Ops& ops);
+/// Sets weights, optimizer states, of which this rank's part, and the average, where there is one, from a verified checkpoint.
+void load_checkpoint(const std::filesystem::path& checkpoint, Weights& weights, Optimizer& optimizer, Ops& ops,
+                     MovingAverage* average = nullptr);
 
 }  // namespace temper

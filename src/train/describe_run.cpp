@@ -71,12 +71,18 @@ std::string describe_run(const RunConfig& config, const Ops& ops, const std::str
                      format_count(tokens), micro_batches_at(config, total_steps(config) - 1), config.batch.micro_batch, model.n_ctx,
                      format_count(all_tokens));
   out += fmt::format("operations  {:.1f} MFLOP per token, {:.3g} FLOP in all (6 N + 6 L C T)\n", flops / 1e6, flops * all_tokens);
+  if (const std::optional<DecaySummary> decay = plan.optimizer.decay_summary()) {
+    out += fmt::format("decay       timescale {:.4g} steps, {:.3g} of the run; sum of rate x decay {:.4g}", decay->timescale,
+                       decay->share, decay->sum);
+    if (decay->equilibrium_rms) out += fmt::format("; equilibrium RMS sqrt(rate / 2 decay) {:.3g}", *decay->equilibrium_rms);
+    out += "\n";
+  }
   out += ranks.size() > 1 ? "memory of rank 0\n" : "memory\n";
   for (const MemoryGroup& one : plan.memory.plan()) out += group(one.name, one.bytes);
   const std::size_t program = ops.device().asynchronous ? 0 : program_bytes();  // beside a GPU's memory it does not count
   if (program > 0) out += group("the program itself", program);
   out += group("total", plan.memory.total_bytes() + program);
-  const std::uint64_t checkpoint = checkpoint_bytes(plan.weights, plan.optimizer).all();
+  const std::uint64_t checkpoint = checkpoint_bytes(plan.weights, plan.optimizer, plan.average.has_value()).all();
   return out + fmt::format("checkpoint  {} each, {} kept\n", format_bytes(checkpoint), config.checkpoint.keep);
 }
 

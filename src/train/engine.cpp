@@ -2,9 +2,18 @@
 
 #include <algorithm>
 
+#include "config/resolved.h"
 #include "config/validate.h"
+#include "train/start.h"
 
 namespace temper {
+
+OptimizerConfig optimizer_of(const RunConfig& config) {
+  if (!counts_epochs(config.optimizer)) return settled_optimizer(config, 0.0);
+  const BatchSource data(train_batches(config));
+  return settled_optimizer(config, static_cast<double>(data.windows_per_epoch() * config.model.n_ctx) /
+                                       static_cast<double>(config.batch.tokens_per_step));
+}
 
 std::vector<OptimizedTensor> optimized_tensors(const ModelConfig& config, const ParameterLayout& layout) {
   std::vector<OptimizedTensor> tensors;
@@ -24,7 +33,7 @@ namespace {
 ShardPlace place_of(const RunConfig& config, const Communicator& ranks) {
   if (config.parallel.zero_stage == 0 || ranks.size() == 1) return {};
   const ParameterLayout layout(config.model);
-  return {optimizer_shards(config.optimizer, optimized_tensors(config.model, layout), layout.flat_size(), ranks.size()),
+  return {optimizer_shards(optimizer_of(config), optimized_tensors(config.model, layout), layout.flat_size(), ranks.size()),
           ranks.rank()};
 }
 
@@ -55,11 +64,14 @@ Engine::Engine(const RunConfig& config, Ops* ops, Communicator* others, const Op
       weights(config.model, config.precision, Weights::Use::training, ops, memory, masters_of(place)),
       model(weights, Weights::Use::training, config.train.recompute, config.batch.micro_batch, config.model.n_ctx, ops, memory,
             most_logits_bytes(config, ops != nullptr ? ops : planned_for, ranks)),
-      optimizer(config.optimizer, Schedule(config.schedule, total_steps(config), config.batch.tokens_per_step),
+      optimizer(optimizer_of(config), Schedule(config.schedule, total_steps(config), config.batch.tokens_per_step),
                 optimized_tensors(config.model, weights.layout()), {weights.master(), weights.gradients(), weights.low_precision()},
                 config.batch.tokens_per_step / config.model.n_ctx, ops, memory, place),
       gradient_sum(config.parallel, weights, place.begins, micro_batches_per_step(config), ranks, ops, memory),
       batch(config.batch.micro_batch, config.model.n_ctx, ops, memory) {
+  if (config.eval.weight_average > 0.0)
+    average.emplace(config.eval.weight_average, OptimizedBuffers{weights.master(), weights.gradients(), weights.low_precision()},
+                    ops, memory);
   const DiagnosticsConfig& wanted = config.diagnostics;
   if (wanted.every > 0 || wanted.representation_every > 0 || wanted.histogram_every > 0)
     diagnostics.emplace(optimizer, wanted.histogram_bins, ops, memory);

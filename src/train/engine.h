@@ -28,6 +28,9 @@ struct DueDiagnostics {
   bool any() const { return update || representation || histograms; }
 };
 
+/// What the optimizer of a run is made with (settled_optimizer); opens data.train where the decay's timescale counts its epochs.
+OptimizerConfig optimizer_of(const RunConfig& config);
+
 /// The model's parameters as an optimizer sees them.
 std::vector<OptimizedTensor> optimized_tensors(const ModelConfig& config, const ParameterLayout& layout);
 
@@ -42,6 +45,7 @@ struct Engine {
   Optimizer optimizer;
   GradientSum gradient_sum;
   DeviceBatch batch;
+  std::optional<MovingAverage> average;    ///< where eval.weight_average asks for one
   std::optional<Diagnostics> diagnostics;  ///< where the configuration asks for any
   // Where it asks for the representation change: that, and the sequences it is measured on.
   std::optional<RepresentationChange> representation;
@@ -68,6 +72,7 @@ struct Engine {
       queue_round(round, micro_batches, due.update && round == 0 && micro_batches > 1);
     }
     queue_update(due);
+    if (average) average->follow(step + 1);
     return optimizer.start_read();
   }
   /// Waits for that step and returns what it measured; the update was made only if `finite` is 1.

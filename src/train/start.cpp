@@ -91,9 +91,9 @@ TrainerState resume(const fs::path& checkpoint, const TrainerState& fresh, const
         ExitCode::checkpoint,
         "{} has made {} steps and train.{} asks for a run of {}; give at least {} steps, or start a new run with another --out",
         checkpoint.string(), saved.step, options.config.train.steps ? "steps" : "tokens", steps, saved.step);
-  load_checkpoint(checkpoint, engine.weights, engine.optimizer, *engine.device);
+  load_checkpoint(checkpoint, engine.weights, engine.optimizer, *engine.device, engine.average ? &*engine.average : nullptr);
   saved.config_json = fresh.config_json;
-  saved.inputs.insert(fresh.inputs.begin(), fresh.inputs.end());
+  for (const auto& [key, fingerprint] : fresh.inputs) saved.inputs[key] = fingerprint;
   if (saved.tokenizer_hash.empty()) saved.tokenizer_hash = fresh.tokenizer_hash;
   progress.note(fmt::format("resuming {} at step {} of {}", checkpoint.string(), saved.step, total_steps(options.config)));
   if (data.val && saved.last_val_loss && saved.val_sample != data.sample)
@@ -185,6 +185,8 @@ void check_begun(const TrainOptions& options, const RunData& data) {
 
 }  // namespace
 
+BatchSettings train_batches(const RunConfig& config) { return batch_settings(config, config.data.train, config.data.shuffle); }
+
 void note_saved(const fs::path& run_directory) {
   if (fs::exists(run_directory / saved_mark)) return;
   write_file_atomically(run_directory / saved_mark, "This run has saved checkpoints: without any, --resume does not begin anew.\n");
@@ -220,6 +222,16 @@ std::vector<std::string> check_resumable(const TrainerState& saved, const Traine
     problems += "\n  the training data differs: fingerprint " + saved.data_fingerprint + " then, " + now.data_fingerprint + " now";
   if (!saved.tokenizer_hash.empty() && !now.tokenizer_hash.empty() && saved.tokenizer_hash != now.tokenizer_hash)
     problems += "\n  the tokenizer differs: hash " + saved.tokenizer_hash + " then, " + now.tokenizer_hash + " now";
+
+  const std::string rates = "schedule.file";
+  const auto rates_then = saved.inputs.find(rates), rates_now = now.inputs.find(rates);
+  if (rates_then != saved.inputs.end() && rates_now != now.inputs.end() && rates_then->second != rates_now->second) {
+    const std::string change = "what " + rates + " names: hash " + rates_then->second + " then, " + rates_now->second + " now";
+    if (std::find(allowed_changes.begin(), allowed_changes.end(), rates) != allowed_changes.end())
+      changes.push_back(change);
+    else
+      problems += "\n  " + change + " (--allow-change " + rates + " permits it)";
+  }
 
   const RunConfig before = config_from_json(saved.config_json, (checkpoint / "trainer.json").string());
   const RunConfig after = config_from_json(now.config_json, "the configuration given");
@@ -268,6 +280,7 @@ RunData::RunData(const RunConfig& config)
     inputs["data.val"] += fmt::format(", {} bytes per token", *bytes);  // which the sidecar knows and the tokens do not
   if (tokenizer) inputs["data.tokenizer"] = tokenizer->hash();
   if (!config.eval.hellaswag.empty()) inputs["eval.hellaswag"] = hash_file(config.eval.hellaswag);
+  if (config.schedule.name == ScheduleName::file) inputs["schedule.file"] = hash_file(*config.schedule.file);
   for (const auto* folder : {&config.train.init_from, &config.train.branch_from})
     if (*folder) identity.add("the model to start from (" + **folder + ")", tokenizer_of_model(**folder));
   identity.add_shards("data.train", train.origins());
@@ -317,6 +330,7 @@ StartedRun start_run(const TrainOptions& options, const RunData& data, const Che
   state.tokenizer_hash = data.identity.hash();
   if (checkpoint.empty()) state.inputs = model_to_start_from(config.train);
   state.inputs["data.train"] = state.data_fingerprint;
+  if (const auto rates = data.inputs.find("schedule.file"); rates != data.inputs.end()) state.inputs.insert(*rates);
   compare_ranks(options, data, state, checkpoint, ranks);
   if (!checkpoint.empty()) {
     state = resume(checkpoint, state, options, data, engine, progress);
@@ -324,6 +338,7 @@ StartedRun start_run(const TrainOptions& options, const RunData& data, const Che
     if (options.resume) progress.note("no checkpoint yet in " + options.run_directory.string() + ": starting at step 0");
     initialize_weights(config, engine.weights);
     if (config.train.branch_from) branch(*config.train.branch_from, state, engine);
+    if (engine.average) engine.average->take();
     if (data.val) state.pending = StepRecord{};  // the loss of the untrained model
   }
   if (ranks.size() > 1) compare_fingerprints(ranks, {{"the weights to start with", hash_of(engine.weights, *engine.device)}});

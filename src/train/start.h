@@ -35,6 +35,9 @@ void note_saved(const std::filesystem::path& run_directory);
 std::vector<std::string> check_resumable(const TrainerState& saved, const TrainerState& now,
                                          const std::vector<std::string>& allowed_changes, const std::filesystem::path& checkpoint);
 
+/// How a run reads data.train.
+BatchSettings train_batches(const RunConfig& config);
+
 /// What a run reads.
 struct RunData {
   /// Throws Error with ExitCode::data or ExitCode::usage where something is missing or was made with another tokenizer.

@@ -32,6 +32,7 @@ struct StepRecord {
   double learning_rate = 0.0;
   std::vector<std::pair<std::string, double>> update = {};  ///< summary_of what diagnostics measured of the update
   std::optional<double> val_loss = {};
+  std::optional<double> val_loss_average = {};
   std::optional<std::int64_t> val_tokens = {};
   std::optional<double> hellaswag_acc = {}, hellaswag_acc_norm = {};
   std::optional<std::int64_t> hellaswag_items = {};
@@ -57,6 +58,8 @@ void for_each_metric(Visit visit) {
   visit("loss", &StepRecord::loss, Absent::null, "mean training loss of the step, nats per token; null where it was not finite");
   visit("val_loss", &StepRecord::val_loss, Absent::nothing,
         "mean loss over the validation sample, nats per token; null where it was not finite");
+  visit("val_loss_average", &StepRecord::val_loss_average, Absent::nothing,
+        "the same with the average of the weights (eval.weight_average)");
   visit("val_tokens", &StepRecord::val_tokens, Absent::nothing, "tokens of that sample");
   visit("hellaswag_acc", &StepRecord::hellaswag_acc, Absent::nothing, "share of items whose right ending has the smallest loss");
   visit("hellaswag_acc_norm", &StepRecord::hellaswag_acc_norm, Absent::nothing, "the same by loss per token");

@@ -77,6 +77,7 @@ class Trainer {
   void write_summary(const TrainSummary& summary) const;
 
   bool first() const { return ranks_.rank() == 0; }
+  MovingAverage* average() { return engine_.average ? &*engine_.average : nullptr; }
   std::string standing() const {
     return last_checkpoint_.empty() ? "no checkpoint was saved yet" : "the last checkpoint is " + last_checkpoint_.string();
   }
@@ -324,7 +325,7 @@ void Trainer::roll_back(const StepRecord& bad) {
   const double seconds = state_.train_seconds;
   std::string config = std::move(state_.config_json);
   state_ = verify_checkpoint(last_checkpoint_);
-  load_checkpoint(last_checkpoint_, engine_.weights, engine_.optimizer, ops_);
+  load_checkpoint(last_checkpoint_, engine_.weights, engine_.optimizer, ops_, average());
   state_.next_window = bad.tokens / config_.model.n_ctx;
   state_.incidents = incidents;
   state_.train_seconds = seconds;
@@ -365,7 +366,8 @@ Ending Trainer::record_step(StepRecord record) {
                                 tokens_per_second_ * training_flops_per_token(config_.model) / static_cast<double>(ranks_.size()));
   }
   record.seconds = state_.train_seconds;
-  const bool finite = std::isfinite(record.val_loss.value_or(0.0)) && std::isfinite(record.hellaswag_acc.value_or(0.0));
+  const bool finite = std::isfinite(record.val_loss.value_or(0.0)) && std::isfinite(record.val_loss_average.value_or(0.0)) &&
+                      std::isfinite(record.hellaswag_acc.value_or(0.0));
   if (!finite || state_.incidents > 0) record.incidents = state_.incidents + (finite ? 0 : 1);
   const bool written = record.step % config_.log.every == 0 || record.step == steps_ || record.val_loss;
   if (metrics_ && written) metrics_->write(record);
@@ -386,13 +388,23 @@ Ending Trainer::evaluate(StepRecord& record) {
       return !StopSignals::requested();
     };
   };
-  try {
-    record.val_loss = validation_loss(engine_.model, *data_.val, config_.batch.micro_batch, config_.model.n_ctx, data_.sample,
-                                      engine_.batch, ops_, ranks_, showing("validating"));
-  } catch (const Error& error) {
-    lose_data(error);
-  }
+  const auto loss_of = [&](const char* what) -> std::optional<double> {
+    try {
+      return validation_loss(engine_.model, *data_.val, config_.batch.micro_batch, config_.model.n_ctx, data_.sample, engine_.batch,
+                             ops_, ranks_, showing(what));
+    } catch (const Error& error) {
+      lose_data(error);
+      return std::nullopt;
+    }
+  };
+  record.val_loss = loss_of("validating");
   if (!record.val_loss) return Ending::interrupted;
+  if (average() != nullptr && record.step > 0) {
+    average()->show();
+    record.val_loss_average = loss_of("validating the average");
+    average()->hide();
+    if (!record.val_loss_average) return Ending::interrupted;
+  }
   record.val_tokens = data_.sample.tokens;
   if (data_.hellaswag.empty()) return Ending::regular;
   const std::optional<MultipleChoiceScore> score =
@@ -410,9 +422,11 @@ void Trainer::note_validation(const StepRecord& record) {
   state_.val_sample = data_.sample;
   for (const auto& [key, fingerprint] : data_.inputs) state_.inputs[key] = fingerprint;
   state_.last_val_loss = record.val_loss;
+  state_.last_val_loss_average = record.val_loss_average;
   if (!state_.first_val_loss) state_.first_val_loss = record.val_loss;
   if (!state_.best_val_loss || *record.val_loss < *state_.best_val_loss) state_.best_val_loss = record.val_loss;
   std::string line = fmt::format("step {}/{}  validation loss {:.4f} nats per token", record.step, steps_, *record.val_loss);
+  if (record.val_loss_average) line += fmt::format(", {:.4f} with averaged weights", *record.val_loss_average);
   if (record.hellaswag_items)
     line += fmt::format("  HellaSwag acc_norm {:.4f} (acc {:.4f}, {} items)", *record.hellaswag_acc_norm, *record.hellaswag_acc,
                         *record.hellaswag_items);
@@ -426,9 +440,9 @@ void Trainer::save() {
     metrics_->sync();
     state_.log_bytes = metrics_->bytes();
   }
-  last_checkpoint_ =
-      checkpoints_.save(state_, engine_.weights, engine_.optimizer, ops_, data_.tokenizer ? &*data_.tokenizer : nullptr,
-                        [this](const Optimizer::StateBuffer& buffer) { return engine_.whole(buffer); });
+  last_checkpoint_ = checkpoints_.save(
+      state_, engine_.weights, engine_.optimizer, ops_, data_.tokenizer ? &*data_.tokenizer : nullptr,
+      [this](const Optimizer::StateBuffer& buffer) { return engine_.whole(buffer); }, average());
   if (first()) note_saved(path_);
   ranks_.meet("a checkpoint to be saved");
   saved_step_ = state_.pending ? -1 : state_.step;
@@ -467,6 +481,8 @@ TrainSummary Trainer::finish(Ending ending) {
 }
 
 void Trainer::write_summary(const TrainSummary& summary) const {
+  const std::optional<DecaySummary> decay = engine_.optimizer.decay_summary();
+  const auto of_decay = [&](auto member) { return decay ? std::optional<double>((*decay).*member) : std::nullopt; };
   const nlohmann::ordered_json json = {
       {"name", config_.name},
       {"config_id", config_identity(config_)},
@@ -476,10 +492,14 @@ void Trainer::write_summary(const TrainSummary& summary) const {
       {"first_val_loss", summary.first_val_loss},
       {"best_val_loss", state_.best_val_loss},
       {"val_loss", summary.val_loss},
+      {"val_loss_average", summary.val_loss ? state_.last_val_loss_average : std::nullopt},
       {"val_tokens", summary.val_loss ? nlohmann::ordered_json(state_.val_sample.tokens) : nullptr},
       {"val_fingerprint", summary.val_loss ? nlohmann::ordered_json(state_.val_sample.fingerprint) : nullptr},
       {"bits_per_byte", summary.bits_per_byte},
       {"train_seconds", state_.train_seconds},
+      {"decay_timescale", of_decay(&DecaySummary::timescale)},
+      {"rate_decay_sum", of_decay(&DecaySummary::sum)},
+      {"equilibrium_rms", decay ? decay->equilibrium_rms : std::nullopt},
       {"inputs", state_.inputs},
       {"checkpoint", fs::relative(last_checkpoint_, path_).string()}};
   write_file_atomically(path_ / "summary.json", json_text(json, 2) + "\n");

@@ -57,7 +57,7 @@ void check_machine(const TrainOptions& options, const Ops& ops, Communicator& ra
 std::string idle_ranks(const RunConfig& config, std::int64_t ranks);
 
 /// Sizes, parameters, operations and memory of a rank's part of a run on `ops`, which is called `device`, as text; nothing is
-/// allocated and no data is read.
+/// allocated, and of data nothing is read but the length of an epoch, where optimizer.decay_timescale counts in it.
 std::string describe_run(const RunConfig& config, const Ops& ops, const std::string& device, Communicator& ranks);
 
 }  // namespace temper

@@ -182,8 +182,8 @@ TEST(Fields, ChoicesOfTheScheduleHaveTheirNames) {
     using enum ScheduleName;
     expect_names(
         "schedule.name", [](auto& c) -> auto& { return c.schedule.name; },
-        std::vector{constant, linear, cosine, step, wsd, inverse_sqrt, restarts, power},
-        "constant linear cosine step wsd inverse_sqrt restarts power");
+        std::vector{constant, linear, cosine, step, wsd, inverse_sqrt, restarts, power, file},
+        "constant linear cosine step wsd inverse_sqrt restarts power file");
   }
   {
     using enum WarmupShape;
@@ -211,8 +211,8 @@ TEST(Fields, ChoicesOfTheOptimizerHaveTheirNames) {
     using enum OptimizerName;
     expect_names(
         "optimizer.name", [](auto& c) -> auto& { return c.optimizer.name; },
-        std::vector{sgd, sgdw, adam, adamw, lion, nesterov_lion, liona, lionar, adamh, muon, ademamix, schedule_free_adamw},
-        "sgd sgdw adam adamw lion nesterov_lion liona lionar adamh muon ademamix schedule_free_adamw");
+        std::vector{sgd, sgdw, adam, adamw, adamc, lion, nesterov_lion, liona, lionar, adamh, muon, ademamix, schedule_free_adamw},
+        "sgd sgdw adam adamw adamc lion nesterov_lion liona lionar adamh muon ademamix schedule_free_adamw");
   }
   {
     using enum EpsilonPlacement;

@@ -23,7 +23,7 @@ std::vector<RunConfig> changed_everywhere() {
   first.train.tokens = 12'345'678'901;
   first.train.branch_from = "runs/a checkpoint";
   first.train.recompute = Recompute::block;
-  first.eval = {3, 0, "h.bin", 17};
+  first.eval = {3, 0, "h.bin", 17, 0.875};
   first.checkpoint = {5, 9};
   first.log = {2, false};
   first.diagnostics = {1, 2, 3, 4, 50};
@@ -129,6 +129,12 @@ std::vector<RunConfig> changed_everywhere() {
     c.optimizer.averaging_power = 1.0;
     c.schedule.name = ScheduleName::constant;
   });
+  with([](RunConfig& c) {
+    c.optimizer.decay_timescale = "0.3 runs";
+    c.schedule.name = ScheduleName::file;
+    c.schedule.file = "runs/a/metrics.jsonl";
+    c.schedule.file_column = "effective_rate";
+  });
   return all;
 }
 
@@ -183,6 +189,57 @@ TEST(Resolved, HoldsEveryKeyThatIsReadWithItsValueAndNoOthers) {
   EXPECT_FALSE(other.contains("beta1"));
   // A base for more layers leaves to each of them what it does not say itself.
   EXPECT_FALSE(nlohmann::json::parse(base_to_json(valid_config())).at("optimizer").contains("beta1"));
+}
+
+/// The weight_decay that a timescale means, in a run of 1000 steps at the rate 0.002.
+double settled_decay(const std::string& timescale, DecayMode decay, double epoch = 0.0) {
+  RunConfig config = valid_config();
+  config.optimizer.learning_rate = 0.002;
+  config.optimizer.decay = decay;
+  EXPECT_EQ(set_field(*find_field("optimizer.decay_timescale"), config, {timescale}), "");
+  EXPECT_EQ(config_problems(config), std::vector<std::string>());
+  const OptimizerConfig settled = settled_optimizer(config, epoch);
+  EXPECT_FALSE(settled.decay_timescale);
+  return *settled.weight_decay;
+}
+
+TEST(DecayTimescale, BecomesTheDecayThatTakesItsShareAtThePeak) {
+  for (const DecayMode mode : {DecayMode::decoupled, DecayMode::cautious}) {
+    EXPECT_DOUBLE_EQ(settled_decay("2000 steps", mode), 0.25);  // 1 / (2000 x 0.002)
+    EXPECT_DOUBLE_EQ(settled_decay("0.5 runs", mode), 1.0);
+    EXPECT_DOUBLE_EQ(settled_decay("1.5 epochs", mode, 200.0), 1.0 / 0.6);
+  }
+  EXPECT_DOUBLE_EQ(settled_decay("2000 steps", DecayMode::independent), 5e-4);
+  EXPECT_DOUBLE_EQ(settled_decay("2000 steps", DecayMode::normalized), 5e-4 * std::sqrt(1000.0));
+  RunConfig config = valid_config();
+  config.optimizer.decay_timescale = "0.01 epochs";
+  for (const double epoch : {99.0, 0.0})
+    expect_parts(usage_error([&] { settled_optimizer(config, epoch); }),
+                 {"optimizer.decay_timescale is \"0.01 epochs\"", "at least one step"});
+  EXPECT_NO_THROW(settled_optimizer(config, 100.0));
+  EXPECT_TRUE(counts_epochs(config.optimizer));
+  config.optimizer.decay_timescale = "5 steps";
+  EXPECT_FALSE(counts_epochs(config.optimizer));
+}
+
+TEST(DecayTimescale, IsWhatTheConfigurationKeeps) {
+  RunConfig config = valid_config();
+  const Field& field = *find_field("optimizer.decay_timescale");
+  EXPECT_EQ(set_field(field, config, {"2e3 steps"}), "");
+  const auto optimizer = nlohmann::json::parse(config_to_json(config)).at("optimizer");
+  EXPECT_EQ(optimizer.at("decay_timescale"), "2000 steps");
+  EXPECT_FALSE(optimizer.contains("weight_decay"));
+  RunConfig spelled = valid_config(), other = valid_config();
+  EXPECT_EQ(set_field(field, spelled, {"2000.0 steps"}), "");
+  EXPECT_EQ(set_field(field, other, {"2001 steps"}), "");
+  EXPECT_EQ(config_identity(spelled), config_identity(config));
+  EXPECT_NE(config_identity(other), config_identity(config));
+  EXPECT_NE(config_identity(valid_config()), config_identity(config));
+  for (const char* text : {"2000", "2000steps", "2000  steps", " 2000 steps", "2000 steps ", "0 steps", "-1 runs", "inf runs",
+                           "nan epochs", "1e999 steps", "0x10 steps", "2000 step", "2,000 steps", "two epochs", "", "steps"})
+    expect_parts(set_field(field, config, {text}),
+                 {"optimizer.decay_timescale is", "\"2000 steps\", \"1.5 epochs\" or \"0.3 runs\""});
+  EXPECT_NE(set_field(field, config, {2000.0}), "");
 }
 
 TEST(Identity, IsOneForAllSpellings) {

@@ -40,8 +40,8 @@ void expect_refused(OptimizerName name, const Change& change, const std::vector<
 
 void expect_accepted(OptimizerName name, const Change& change) { EXPECT_EQ(problems(name, change), std::vector<std::string>()); }
 
-const OptimizerName all_names[] = {sgd,   sgdw,   adam,  adamw, lion,     nesterov_lion,
-                                   liona, lionar, adamh, muon,  ademamix, schedule_free_adamw};
+const OptimizerName all_names[] = {
+    sgd, sgdw, adam, adamw, adamc, lion, nesterov_lion, liona, lionar, adamh, muon, ademamix, schedule_free_adamw};
 
 TEST(OptimizerDefaults, EveryNameIsWholeAndAccepted) {
   for (const OptimizerName name : all_names) {
@@ -60,6 +60,10 @@ TEST(OptimizerDefaults, EveryNameIsWholeAndAccepted) {
     EXPECT_EQ(resolved.norm_control, name == lionar  ? NormControlChoice::rotational
                                      : name == adamh ? NormControlChoice::relative
                                                      : NormControlChoice::none);
+    EXPECT_EQ(resolved.decay_schedule, name == adamc ? DecaySchedule::follow_rate : DecaySchedule::constant);
+    std::vector<std::string> decayed = {"matrices", "embeddings"};
+    if (name == adamc) decayed.pop_back();
+    EXPECT_EQ(resolved.decay_on, decayed);
     EXPECT_EQ(resolved.norm_granularity, name == adamh ? Granularity::matrix : Granularity::row);
     EXPECT_EQ(problems(name), std::vector<std::string>()) << static_cast<int>(name);
   }
@@ -145,10 +149,12 @@ TEST(ValidateOptimizer, EachKeyGoesWithItsNames) {
     Change set;
     std::vector<OptimizerName> names;  // that read it
   };
-  const std::vector<OptimizerName> adam_family = {adam, adamw, adamh, muon, ademamix, schedule_free_adamw};
+  const std::vector<OptimizerName> adam_family = {adam, adamw, adamc, adamh, muon, ademamix, schedule_free_adamw};
   std::vector<OptimizerName> with_beta1 = adam_family;
   with_beta1.push_back(lion);
-  const std::vector<OptimizerName> three = {adam, adamw, adamh};
+  const std::vector<OptimizerName> plain_adams = {adam, adamw, adamc, adamh};
+  std::vector<OptimizerName> with_placement = plain_adams;
+  with_placement.push_back(schedule_free_adamw);
   const Key keys[] = {
       {"optimizer.other_learning_rate", [](auto& c) { c.other_learning_rate = 0.1; }, {muon, adamh}},
       {"optimizer.beta1", [](auto& c) { c.beta1 = 0.8; }, with_beta1},
@@ -164,8 +170,8 @@ TEST(ValidateOptimizer, EachKeyGoesWithItsNames) {
       {"optimizer.dampening", [](auto& c) { c.dampening = 0.5; }, {sgd}},
       {"optimizer.momentum_includes_rate", [](auto& c) { c.momentum_includes_rate = false; }, {sgdw}},
       {"optimizer.eps", [](auto& c) { c.eps = 1e-6; }, adam_family},
-      {"optimizer.eps_placement", [](auto& c) { c.eps_placement = EpsilonPlacement::inside; }, three},
-      {"optimizer.bias_correction", [](auto& c) { c.bias_correction = BiasCorrection::second; }, three},
+      {"optimizer.eps_placement", [](auto& c) { c.eps_placement = EpsilonPlacement::inside; }, with_placement},
+      {"optimizer.bias_correction", [](auto& c) { c.bias_correction = BiasCorrection::second; }, plain_adams},
       {"optimizer.inverse_bias_correction",
        [](auto& c) { c.inverse_bias_correction = InverseBiasCorrection::root; },
        {nesterov_lion, liona, lionar}},
@@ -216,6 +222,38 @@ TEST(ValidateOptimizer, KeysThatNeedAChoice) {
   expect_accepted(adamw, [](auto& c) { c.weight_decay = 0.0; });  // as a grid over decays has it
 }
 
+TEST(ValidateOptimizer, ADecayTimescaleNeedsDecayBesideTheStep) {
+  const auto with = [](DecayMode mode, const char* text = "2000 steps") {
+    return Change([=](auto& c) {
+      c.weight_decay.reset();
+      c.decay = mode;
+      c.decay_timescale = text;
+    });
+  };
+  for (const DecayMode mode : {DecayMode::decoupled, DecayMode::independent, DecayMode::normalized, DecayMode::cautious})
+    expect_accepted(adamw, with(mode));
+  expect_accepted(lionar, with(DecayMode::decoupled));
+  expect_accepted(muon, with(DecayMode::decoupled));  // whose decay is required otherwise
+  for (const OptimizerName name : {sgd, adam})
+    expect_refused(name, with(DecayMode::l2),
+                   {"optimizer.decay_timescale is 2000 steps and optimizer.decay is l2", "its gradients"});
+  expect_refused(adamw, with(DecayMode::scale_adjusted), {"optimizer.decay is scale_adjusted", "its gradients"});
+  expect_refused(adamw, with(DecayMode::none), {"optimizer.decay is none", "nothing decays", "remove it"});
+  expect_refused(adamw, with(DecayMode::decoupled, "0.9 steps"), {"0.9 steps", "at least 1 step"});
+  RunConfig config = valid_config();
+  config.schedule.name = ScheduleName::restarts;
+  config.schedule.cycle_steps = 10;
+  config.optimizer.decay = DecayMode::normalized;
+  config.optimizer.decay_timescale = "2000 steps";
+  ASSERT_EQ(problems(config).size(), 1u);
+  expect_parts(problems(config)[0], {"cycle to cycle", "independent"});
+  config = valid_config();
+  config.optimizer.weight_decay = 0.1;
+  config.optimizer.decay_timescale = "2000 steps";
+  expect_parts(usage_error([&] { validate(config); }),
+               {"optimizer.weight_decay is 0.1 and optimizer.decay_timescale is \"2000 steps\"; give only one"});
+}
+
 TEST(ValidateOptimizer, DecayHasOneName) {
   for (const DecayMode mode : {DecayMode::decoupled, DecayMode::independent, DecayMode::normalized, DecayMode::cautious}) {
     const Change set = [mode](auto& c) { c.decay = mode; };
@@ -225,6 +263,7 @@ TEST(ValidateOptimizer, DecayHasOneName) {
       expect_accepted(name, set);
   }
   expect_refused(adamw, [](auto& c) { c.decay = DecayMode::l2; }, {"optimizer.decay is l2", "optimizer.name=adam"});
+  expect_refused(adamc, [](auto& c) { c.decay = DecayMode::l2; }, {"optimizer.name adamc", "optimizer.name=adam"});
   expect_refused(sgdw, [](auto& c) { c.decay = DecayMode::l2; }, {"optimizer.decay is l2", "optimizer.name=sgd"});
   for (const OptimizerName name : {lion, muon, ademamix, schedule_free_adamw})
     expect_accepted(name, [](auto& c) { c.decay = DecayMode::l2; });

@@ -161,6 +161,30 @@ TEST(ValidateSchedule, APowerCurveReachesThePeak) {
   });
 }
 
+TEST(ValidateSchedule, AFileIsNamedAndHoldsTheWarmup) {
+  const auto file = [](RunConfig& c) { c.schedule.name = ScheduleName::file, c.schedule.file = "rates.csv"; };
+  expect_all({
+      {file, {}},
+      {[&](RunConfig& c) { file(c), c.schedule.file.reset(); }, {"schedule.file is not given", "metrics.jsonl"}},
+      {[&](RunConfig& c) { file(c), c.schedule.warmup_steps = 5; }, {"schedule.warmup_steps is 5", "part of the file; remove it"}},
+      {[](RunConfig& c) { c.schedule.file = "rates.csv"; }, {"schedule.file is rates.csv", "for file"}},
+      {[](RunConfig& c) { c.schedule.file_column = "effective_rate"; }, {"schedule.file_column is effective_rate"}},
+  });
+}
+
+TEST(ValidateSchedule, ScheduleFreeKeepsItsRate) {
+  const auto with = [](ScheduleName name) {
+    return [name](RunConfig& c) { c.optimizer.name = OptimizerName::schedule_free_adamw, c.schedule.name = name; };
+  };
+  expect_all({
+      {with(ScheduleName::cosine), {"schedule.name is cosine with optimizer.name schedule_free_adamw", "schedule.name=constant"}},
+      {with(ScheduleName::inverse_sqrt), {"schedule.name is inverse_sqrt"}},
+      {[&](RunConfig& c) { with(ScheduleName::constant)(c), c.schedule.warmup_steps = 50; }, {}},
+      {[&](RunConfig& c) { with(ScheduleName::constant)(c), c.eval.weight_average = 0.9; },
+       {"eval.weight_average is 0.9 with optimizer.name schedule_free_adamw", "an average of its own"}},
+  });
+}
+
 // Without warmup its shape and first value may be set all the same: a sweep over the length of the warmup may start at 0.
 TEST(ValidateSchedule, KeysThatNothingReadsAreRefused) {
   expect_all({

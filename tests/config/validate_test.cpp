@@ -56,6 +56,11 @@ TEST(Validate, SharedStatesLeaveNothingToLookAt) {
   }
   expect_parts(problem_after([](RunConfig& c) {
                  c.parallel.zero_stage = 1;
+                 c.eval.weight_average = 0.99;
+               }),
+               {"parallel.zero_stage is 1", "eval.weight_average 0.99"});
+  expect_parts(problem_after([](RunConfig& c) {
+                 c.parallel.zero_stage = 1;
                  c.optimizer.name = OptimizerName::schedule_free_adamw;
                  c.schedule.name = ScheduleName::constant;
                }),

@@ -31,6 +31,7 @@ OPTIMIZERS: dict[str, dict] = {
     "adamw, rotational": {"name": "adamw", "learning_rate": 3e-3, "norm_control": "rotational"},
     "adamw, each tensor clipped": {"name": "adamw", "learning_rate": 3e-3, "clip_mode": "tensor"},
     "adamw, elements clipped": {"name": "adamw", "learning_rate": 3e-3, "clip_mode": "value"},
+    "adamc": {"name": "adamc", "learning_rate": 3e-3},
     "lion": {"name": "lion", "learning_rate": 6e-4},
     "nesterov_lion": {"name": "nesterov_lion", "learning_rate": 6e-4},
     "liona": {"name": "liona", "learning_rate": 3e-3},
@@ -67,8 +68,9 @@ def make_data(work: Workspace, project: Path) -> None:
 
 def train(work: Workspace, name: str) -> None:
     optimizer = json.dumps(OPTIMIZERS[name])
+    keeps_rate = '"schedule": {"name": "constant", "min_ratio": null},' if name == "schedule_free_adamw" else ""
     (work.folder / "configs" / "one.json").write_text(
-        f'{{"extends": "quickstart.json", "train": {{"steps": {STEPS}}}, "optimizer": {optimizer}, "log": {{"tensorboard": false}},'
+        f'{{"extends": "quickstart.json", "train": {{"steps": {STEPS}}}, "optimizer": {optimizer}, {keeps_rate} "log": {{"tensorboard": false}},'
         f'"eval": {{"every": {STEPS}, "tokens": 8192}}, "checkpoint": {{"every": {SAVED_AT}, "keep": 2}}, "diagnostics": {{"every": 10}}}}'
     )
     work.ok("train", "configs/one.json", "--out", "straight")

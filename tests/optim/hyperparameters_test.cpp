@@ -245,6 +245,53 @@ TEST(Hyperparameters, ScheduleFreeWeighsPointsByTheLargestRateSoFar) {
   EXPECT_NEAR(later_count_more.at(2).average_weight, 9.0 / 14.0, 1e-7);  // of 1, 4, 9
 }
 
+// arXiv 2405.15682, algorithm 1: gamma_t = gamma sqrt(1 - beta2^t), c_t = gamma_t^2 / sum of gamma_i^2.
+TEST(Hyperparameters, ScheduleFreeOfThePaperCorrectsTheRate) {
+  OptimizerConfig config = with_rate(schedule_free_adamw);
+  config.eps_placement = EpsilonPlacement::inside;
+  const Hyperparameters numbers = make(config, {.name = ScheduleName::constant});
+  double sum = 0.0;
+  for (std::int64_t k = 0; k < total; ++k) {
+    const double correction = std::sqrt(1.0 - std::pow(0.999, static_cast<double>(k + 1)));
+    sum += correction * correction;
+    const StepScalars scalars = numbers.at(k);
+    EXPECT_FLOAT_EQ(scalars.learning_rate, static_cast<float>(0.02 * correction)) << k;
+    EXPECT_FLOAT_EQ(scalars.decay, static_cast<float>(0.02 * correction)) << k;
+    EXPECT_EQ(scalars.bias_correction2, 1.0f);
+    EXPECT_NEAR(scalars.average_weight, correction * correction / sum, 1e-7) << k;
+  }
+}
+
+TEST(Hyperparameters, DecayOverARun) {
+  const auto of = [](DecayMode mode, const ScheduleConfig& schedule, std::int64_t steps, double lambda = 0.1) {
+    OptimizerConfig config = with_rate(adamw);  // at 0.02
+    config.decay = mode;
+    config.weight_decay = lambda;
+    return make(config, schedule, steps).decay_summary();
+  };
+  double sum = 0.0;
+  for (std::int64_t k = 0; k < total; ++k) sum += 0.02 * s(k) * 0.1;
+  const DecaySummary decoupled = *of(DecayMode::decoupled, ramp(), total);
+  EXPECT_DOUBLE_EQ(decoupled.timescale, 500.0);
+  EXPECT_DOUBLE_EQ(decoupled.share, 500.0 / static_cast<double>(total));
+  EXPECT_NEAR(decoupled.sum, sum, 1e-12);
+  EXPECT_DOUBLE_EQ(*decoupled.equilibrium_rms, std::sqrt(0.02 / 0.2));
+  // The same decay by another name.
+  for (const auto& [mode, lambda] :
+       {std::pair(DecayMode::independent, 0.002), std::pair(DecayMode::normalized, 0.002 * std::sqrt(total))}) {
+    const DecaySummary other = *of(mode, ramp(), total, lambda);
+    EXPECT_DOUBLE_EQ(other.timescale, 500.0);
+    EXPECT_NEAR(other.sum, sum, 1e-12);
+    EXPECT_DOUBLE_EQ(*other.equilibrium_rms, *decoupled.equilibrium_rms);
+  }
+  // Of more updates than are added up one by one.
+  EXPECT_NEAR(of(DecayMode::decoupled, {.name = ScheduleName::cosine}, 1'000'003)->sum, 0.002 * (1'000'003 + 1) / 2, 2e-3);
+  EXPECT_FALSE(of(DecayMode::none, ramp(), total));
+  EXPECT_FALSE(of(DecayMode::l2, ramp(), total));
+  EXPECT_FALSE(of(DecayMode::decoupled, ramp(), total, 0.0));
+  EXPECT_FALSE(make(with_rate(lionar)).decay_summary()->equilibrium_rms) << "its norms are held";
+}
+
 TEST(Hyperparameters, EarlierUpdatesCount) {
   for (const OptimizerName name : {adamw, ademamix, schedule_free_adamw, lionar}) {
     OptimizerConfig config = with_rate(name);

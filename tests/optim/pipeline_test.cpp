@@ -83,7 +83,7 @@ TEST(Pipeline, DecayByKind) {
   config.decay_on = {"embeddings"};
   EXPECT_EQ(segment_of(made(config), "transformer.wpe.weight").weight_decay, 0.5f);
   EXPECT_EQ(segment_of(made(config), "transformer.h.0.mlp.c_fc.weight").weight_decay, 0.0f);
-  config.decay_on = {};
+  config.decay_on = std::vector<std::string>();
   for (const ParameterSegment& segment : made(config).segments) EXPECT_EQ(segment.weight_decay, 0.0f);
   config = of(adamw);
   config.decay = DecayMode::none;

@@ -40,6 +40,7 @@ const Named all_named[] = {
     {"adamw_rotational", OptimizerName::adamw, [](RunConfig& c) { c.optimizer.norm_control = NormControlChoice::rotational; }},
     {"adamw_clip_each_tensor", OptimizerName::adamw, [](RunConfig& c) { c.optimizer.clip_mode = ClipMode::tensor; }},
     {"adamw_clip_value", OptimizerName::adamw, [](RunConfig& c) { c.optimizer.clip_mode = ClipMode::value; }},
+    {"adamc", OptimizerName::adamc},
     {"lion", OptimizerName::lion},
     {"nesterov_lion", OptimizerName::nesterov_lion},
     {"liona", OptimizerName::liona},

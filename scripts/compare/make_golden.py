@@ -8,6 +8,7 @@ Each folder tests/golden/NAME holds
                                    gradient of the loss for every parameter, F32, under the parameter's own name and layout
   trajectory.json                  AdamW from the same weights: settings and, for each step, inputs, targets, the loss and the
                                    gradient norm before clipping
+  curriculum.json                  the first of those steps once more, on windows cut into sequences whose length grows
 
 Weights are drawn wider than GPT-2's own initialisation, gains and biases too, so that no gradient is close to zero and an
 error anywhere shows. `--check` makes everything again and says whether the committed files still hold. Needs `safetensors`.
@@ -19,6 +20,7 @@ import argparse
 import json
 import sys
 import tempfile
+from fractions import Fraction
 from pathlib import Path
 
 import torch
@@ -35,6 +37,7 @@ MODELS = {
 }
 BATCH = 3
 STEPS = 50
+CURRICULUM_STEPS, GROWTH = 12, 10  # steps, and in how many of them sequences are shorter than the context
 ADAMW = {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.1, "grad_clip": 1.0}
 WEIGHT_STD = 0.08
 
@@ -73,16 +76,15 @@ def expected_values(model: Gpt2, inputs: Tensor, targets: Tensor) -> dict[str, T
     return {"logits": logits.detach(), "loss": loss.detach().reshape(1), **gradients}
 
 
-def trajectory(model: Gpt2, text: MarkovText) -> list[dict]:
-    """AdamW steps; decay on matrices and embeddings only; gradients times min(1, grad_clip / norm)."""
+def trajectory(model: Gpt2, batches: list[tuple[Tensor, Tensor]]) -> list[dict]:
+    """AdamW steps, one on each batch; decay on matrices and embeddings only; gradients times min(1, grad_clip / norm)."""
     matrices = [p for p in model.parameters() if p.dim() == 2]
     vectors = [p for p in model.parameters() if p.dim() != 2]
     groups = [{"params": matrices, "weight_decay": ADAMW["weight_decay"]}, {"params": vectors, "weight_decay": 0.0}]
     betas = (ADAMW["beta1"], ADAMW["beta2"])
     optimizer = torch.optim.AdamW(groups, lr=ADAMW["learning_rate"], betas=betas, eps=ADAMW["eps"])
     steps = []
-    for _ in range(STEPS):
-        inputs, targets = text.batch(model.config.n_ctx)
+    for inputs, targets in batches:
         optimizer.zero_grad(set_to_none=True)
         loss = mean_loss(model(inputs), targets)
         loss.backward()
@@ -95,6 +97,21 @@ def trajectory(model: Gpt2, text: MarkovText) -> list[dict]:
         step = {"loss": loss.item(), "grad_norm": norm.item(), "inputs": inputs.tolist(), "targets": targets.tolist()}
         steps.append(step)
     return steps
+
+
+def lengths_that_grow(n_ctx: int) -> list[int]:
+    """Of each step's sequences: the largest that a line from the shortest to n_ctx has reached, of those that divide n_ctx and are, where it is one
+    itself, multiples of 8."""
+    lengths = [n for n in range(1, n_ctx + 1) if n_ctx % n == 0 and (n_ctx % 8 or n % 8 == 0)]
+    line = [lengths[0] + (n_ctx - lengths[0]) * Fraction(k, GROWTH) for k in range(CURRICULUM_STEPS)]
+    return [max(n for n in lengths if n <= min(reached, n_ctx)) for reached in line]
+
+
+def curriculum(model: Gpt2, batches: list[tuple[Tensor, Tensor]]) -> dict:
+    lengths = lengths_that_grow(model.config.n_ctx)
+    cut = [(inputs.reshape(-1, n), targets.reshape(-1, n)) for (inputs, targets), n in zip(batches, lengths)]
+    steps = [{"length": n, "loss": step["loss"], "grad_norm": step["grad_norm"]} for n, step in zip(lengths, trajectory(model, cut))]
+    return {"context_warmup_steps": GROWTH, "context_start": lengths[0], "steps": steps}
 
 
 def make(folder: Path, config: Config, seed: int) -> None:
@@ -110,9 +127,11 @@ def make(folder: Path, config: Config, seed: int) -> None:
     (folder / "tokens.json").write_text(json.dumps(tokens) + "\n")
     expected = expected_values(load_folder(folder)[0], inputs, targets)
     save_file(expected, folder / "expected.safetensors", metadata={"format": "pt"})
-    steps = trajectory(load_folder(folder)[0], text)
+    batches = [text.batch(config.n_ctx) for _ in range(STEPS)]
+    steps = trajectory(load_folder(folder)[0], batches)
     lines = ",\n".join(json.dumps(step) for step in steps)
     (folder / "trajectory.json").write_text(f'{{"optimizer": {json.dumps(ADAMW)}, "steps": [\n{lines}\n]}}\n')
+    (folder / "curriculum.json").write_text(json.dumps(curriculum(load_folder(folder)[0], batches), indent=1) + "\n")
 
 
 def differences(committed: Path, fresh: Path) -> list[str]:
@@ -136,6 +155,12 @@ def differences(committed: Path, fresh: Path) -> list[str]:
         same_tokens = all(one[key] == other[key] for key in ("inputs", "targets"))
         if not same_tokens or any(not abs(one[key] - other[key]) <= 1e-9 for key in ("loss", "grad_norm")):
             found.append(f"trajectory.json: step {index + 1}")
+    ours, theirs = (json.loads((folder / "curriculum.json").read_text()) for folder in (committed, fresh))
+    if any(ours[key] != theirs[key] for key in ("context_warmup_steps", "context_start")) or len(ours["steps"]) != len(theirs["steps"]):
+        return [*found, "curriculum.json: other settings"]
+    for index, (one, other) in enumerate(zip(ours["steps"], theirs["steps"], strict=True)):
+        if any(not abs(one[key] - other[key]) <= 1e-9 for key in one):
+            found.append(f"curriculum.json: step {index + 1}")
     return found
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from style import COLOURS, INK, MATPLOTLIB_MISSING, plain, pyplot, save
 
-PANELS = {"learning_rate": "learning rate", "decay": "weight decay\nper update", "momentum": "momentum", "step_tokens": "tokens\nper step"}
+PANELS = {"learning_rate": "learning rate", "decay": "weight decay\nper update", "momentum": "momentum", "step_tokens": "tokens\nper step",
+          "context": "tokens per\nsequence"}
 
 Table = dict[str, list[float]]
 
@@ -49,8 +50,9 @@ def read_all(paths: list[Path]) -> dict[str, Table]:
 
 
 def draw(tables: dict[str, Table], options: argparse.Namespace) -> None:
-    # The batch has a panel where it grows.
-    keys = options.panels or [key for key in PANELS if key != "step_tokens" or any(len(set(table[key])) > 1 for table in tables.values())]
+    # Batch and sequences have a panel where they grow.
+    grows = lambda key: any(len(set(table[key])) > 1 for table in tables.values())  # noqa: E731
+    keys = options.panels or [key for key in PANELS if key not in ("step_tokens", "context") or grows(key)]
     figure, grid = pyplot().subplots(len(keys), 1, sharex=True, squeeze=False, figsize=(8, 0.6 + 1.7 * len(keys)), dpi=100)
     all_axes = grid[:, 0]
     figure.align_ylabels(all_axes)

@@ -100,7 +100,7 @@ StepBenchResult bench_step(const StepBenchSettings& settings, Ops& ops) {
     if (finished++ >= settings.warmup) measurement.samples.push_back(sample);
   }
   const auto tokens = static_cast<double>(config.batch.tokens_per_step);
-  const double flops = tokens * training_flops_per_token(config.model);
+  const double flops = tokens * training_flops_per_token(config.model, settings.context);
   measurement.rates = {{"tokens_per_second", tokens}, {"flops_per_second", flops}};
   result.tokens_per_second = tokens / measurement.percentile(0.5);
   result.flops_per_second = flops / measurement.percentile(0.5);

@@ -45,7 +45,7 @@ std::vector<SchedulePoint> schedule_points(const RunConfig& config) {
   std::vector<SchedulePoint> points;
   const auto add = [&](std::int64_t k) {
     points.push_back({k, numbers.learning_rate(k), numbers.decay(k), numbers.momentum(k),
-                      micro_batches_at(config, k) * config.batch.micro_batch * config.model.n_ctx});
+                      micro_batches_at(config, k) * config.batch.micro_batch * config.model.n_ctx, context_at(config, k)});
   };
   for (std::int64_t k = 0; k < steps; k += stride) add(k);
   if (points.back().step != steps - 1) add(steps - 1);
@@ -55,11 +55,9 @@ std::vector<SchedulePoint> schedule_points(const RunConfig& config) {
 std::string schedule_table(const std::vector<SchedulePoint>& points) {
   std::string table;
   for (const SchedulePoint& point : points) {
-    const nlohmann::ordered_json line = {{"step", point.step},
-                                         {"learning_rate", point.learning_rate},
-                                         {"decay", point.decay},
-                                         {"momentum", point.momentum},
-                                         {"step_tokens", point.step_tokens}};
+    const nlohmann::ordered_json line = {
+        {"step", point.step},         {"learning_rate", point.learning_rate}, {"decay", point.decay},
+        {"momentum", point.momentum}, {"step_tokens", point.step_tokens},     {"context", point.context}};
     table += line.dump() + "\n";
   }
   return table;
@@ -77,6 +75,8 @@ std::string schedule_charts(const RunConfig& config, const std::vector<ScheduleP
   chart("momentum: decay rate of the first moment", [](const SchedulePoint& point) { return point.momentum; });
   if (config.schedule.batch_warmup_steps > 0)
     chart("tokens per step", [](const SchedulePoint& point) { return static_cast<double>(point.step_tokens); });
+  if (config.schedule.context_warmup_steps > 0)
+    chart("tokens per sequence", [](const SchedulePoint& point) { return static_cast<double>(point.context); });
   return text;
 }
 

@@ -1,4 +1,4 @@
-// How rate, momentum and batch change over the run: all keys of the section. The formulas stand in optim/schedule.h.
+// How rate, momentum, batch and length of sequences change over the run: all keys of the section. The formulas stand in optim/schedule.h.
 #pragma once
 
 #include <cstdint>
@@ -68,6 +68,8 @@ struct ScheduleConfig {
   std::int64_t momentum_cooldown_steps = 0;
   std::int64_t batch_warmup_steps = 0;
   std::optional<std::int64_t> batch_start_tokens = {};
+  std::int64_t context_warmup_steps = 0;
+  std::optional<std::int64_t> context_start = {};
 
   static void declare(auto& rows) {
     using Self = ScheduleConfig;
@@ -132,6 +134,13 @@ struct ScheduleConfig {
          "micro-batches");
     rows("batch_start_tokens", &Self::batch_start_tokens, from(1), to(most_tokens_per_step),
          "tokens of the first step, rounded to whole micro-batches; given together with batch_warmup_steps");
+    rows("context_warmup_steps", &Self::context_warmup_steps, also_called("total_curriculum_step"), from(0),
+         as_before({std::int64_t{0}}),
+         "steps over which sequences grow from context_start to model.n_ctx, linearly, rounded down to lengths that divide n_ctx: "
+         "windows of n_ctx tokens are cut into so many sequences, and a step's tokens stay the same");
+    rows("context_start", &Self::context_start, also_called("min_difficulty"), from(1), to(1 << 20),
+         "tokens of the first step's sequences, which divide model.n_ctx and are a multiple of 8 where it is one; given together "
+         "with context_warmup_steps");
   }
 };
 

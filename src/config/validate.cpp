@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "config/fields.h"
 #include "config/resolved.h"
@@ -159,6 +160,36 @@ std::int64_t micro_batches_at(const RunConfig& config, std::int64_t step) {
   if (step >= growth) return micro_batches_per_step(config);
   const std::int64_t tokens_times_growth = start * growth + (config.batch.tokens_per_step - start) * step;
   return std::max<std::int64_t>(1, rounded(tokens_times_growth, tokens_of_micro_batch(config) * growth));
+}
+
+std::vector<std::int64_t> context_lengths(std::int64_t n_ctx) {
+  const std::int64_t unit = std::gcd(n_ctx, std::int64_t{8});
+  std::vector<std::int64_t> lengths;
+  for (std::int64_t length = unit; length <= n_ctx; length += unit)
+    if (n_ctx % length == 0) lengths.push_back(length);
+  return lengths;
+}
+
+std::vector<ContextStage> context_stages(const RunConfig& config) {
+  const std::int64_t n_ctx = config.model.n_ctx, growth = config.schedule.context_warmup_steps;
+  if (growth == 0) return {{0, n_ctx}};
+  const std::int64_t start = *config.schedule.context_start;
+  std::vector<ContextStage> stages;
+  for (const std::int64_t length : context_lengths(n_ctx)) {
+    if (length < start) continue;
+    const std::int64_t first = ceil_div((length - start) * growth, n_ctx - start);
+    if (!stages.empty() && stages.back().first == first) stages.pop_back();  // a line so steep that it passes both
+    stages.push_back({first, length});
+  }
+  return stages;
+}
+
+std::int64_t context_at(const RunConfig& config, std::int64_t step) {
+  if (step >= config.schedule.context_warmup_steps) return config.model.n_ctx;
+  std::int64_t length = 0;
+  for (const ContextStage& stage : context_stages(config))
+    if (stage.first <= step) length = stage.length;
+  return length;
 }
 
 std::int64_t tokens_before(const RunConfig& config, std::int64_t step) {

@@ -43,6 +43,17 @@ std::int64_t warmup_steps(const RunConfig& config);
 std::int64_t micro_batches_per_step(const RunConfig& config);
 /// The same of one step: while the batch grows, as many as come nearest to its tokens, and at least one.
 std::int64_t micro_batches_at(const RunConfig& config, std::int64_t step);
+/// The lengths into which windows of n_ctx tokens can be cut, rising to n_ctx: its divisors that are multiples of 8 or, where it is
+/// no such multiple itself, of the power of two that divides it.
+std::vector<std::int64_t> context_lengths(std::int64_t n_ctx);
+/// From update `first` on, sequences have `length` tokens.
+struct ContextStage {
+  std::int64_t first, length;
+};
+/// The lengths that the sequences grow through, up to model.n_ctx, each as the line from context_start to n_ctx reaches it.
+std::vector<ContextStage> context_stages(const RunConfig& config);
+/// Tokens of a sequence in that step.
+std::int64_t context_at(const RunConfig& config, std::int64_t step);
 /// Tokens of all steps before `step`. Takes time in proportion to the steps over which the batch grows.
 std::int64_t tokens_before(const RunConfig& config, std::int64_t step);
 

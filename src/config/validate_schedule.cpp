@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <initializer_list>
+#include <numeric>
 
 #include "config/fields.h"
 #include "config/validate.h"
@@ -47,6 +48,31 @@ void check_batch_warmup(const RunConfig& config, Problems& problems) {
     problems.push_back(growth + " and schedule.warmup_tokens " + text(*schedule.warmup_tokens) +
                        ", but while the batch grows steps differ in tokens; give the warmup as schedule.warmup_steps or "
                        "schedule.warmup_fraction");
+}
+
+/// The growing sequences.
+void check_context_warmup(const RunConfig& config, std::int64_t steps, Problems& problems) {
+  const std::int64_t n_ctx = config.model.n_ctx, growth = config.schedule.context_warmup_steps;
+  const std::optional<std::int64_t>& start = config.schedule.context_start;
+  const std::string grows = "schedule.context_warmup_steps is " + text(growth);
+  if ((growth > 0) != start.has_value()) {
+    problems.push_back(start ? "schedule.context_start is " + text(*start) + ", but " + grows + "; give both or neither"
+                             : grows + ", but schedule.context_start is not given; say how long the first step's sequences are");
+    return;
+  }
+  if (!start) return;
+  if (growth > steps)
+    problems.push_back(grows + ", but the run has " + text(steps) +
+                       " steps; shorten the growth of the sequences or lengthen the run");
+  std::vector<std::int64_t> lengths = context_lengths(n_ctx);
+  lengths.pop_back();
+  const auto above = std::lower_bound(lengths.begin(), lengths.end(), *start);
+  if (above != lengths.end() && *above == *start) return;
+  std::string nearest = above == lengths.begin() ? "" : text(*(above - 1));
+  if (above != lengths.end()) nearest += (nearest.empty() ? "" : " or ") + text(*above);
+  problems.push_back("schedule.context_start is " + text(*start) + ", but windows of model.n_ctx = " + text(n_ctx) +
+                     " tokens are cut into equal shorter sequences, of a multiple of " + text(std::gcd(n_ctx, std::int64_t{8})) +
+                     " tokens; " + (nearest.empty() ? "n_ctx allows none" : "nearest: " + nearest));
 }
 
 void check_warmups(const RunConfig& config, std::int64_t steps, std::int64_t warmup, Problems& problems) {
@@ -161,6 +187,7 @@ void check_schedule(const RunConfig& config, Problems& problems) {
                        text(most_steps) + "; lower it or raise batch.tokens_per_step");
   }
   check_warmups(config, steps, warmup, problems);
+  check_context_warmup(config, steps, problems);
   if (warmup > steps) return;
   switch (schedule.name) {
     case ScheduleName::constant:

@@ -56,7 +56,8 @@ class Diagnostics {
   /// Weights before the last measured update, f32 flat; until histograms() are asked for.
   ConstTensorView weights_before() const { return before_; }
 
-  /// Waits, and returns what was measured about update k. `micro_batches` of `micro_batch` sequences each made its gradient.
+  /// Waits, and returns what was measured about update k. `micro_batches` of `micro_batch` windows each made its gradient; a
+  /// window of n_ctx tokens is one example to the noise, into however many sequences it is cut.
   StepDiagnostics read(std::int64_t k, std::int64_t micro_batches, std::int64_t micro_batch, NoiseAverages& averages);
 
   /// Waits. Histograms of the weights as they are now, of all tensors of more than one row, after update k of a run of `tokens`.

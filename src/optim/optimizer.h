@@ -29,7 +29,7 @@ inline std::span<const ParameterSegment> segments_of(const Pipeline& pipeline, c
 class Optimizer {
  public:
   /// Takes memory for the states of the shard at `place`, all zero. `buffers` and `tensors` are whole on every rank. `examples`:
-  /// sequences in a batch, which optimizer.rate_correction wants to know. With `ops` null only the plan is counted. Throws
+  /// windows in a batch, which optimizer.rate_correction wants to know. With `ops` null only the plan is counted. Throws
   /// Error(ExitCode::usage) where a name pattern matches no tensor. Schedule-Free is not for several ranks.
   Optimizer(const OptimizerConfig& config, const Schedule& schedule, std::vector<OptimizedTensor> tensors, OptimizedBuffers buffers,
             std::int64_t examples, Ops* ops, DeviceMemory& memory, ShardPlace place = {});

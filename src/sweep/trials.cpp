@@ -195,7 +195,7 @@ Trial make_trial(const SweepFile& sweep, const Configuration& configuration, std
     refuse(describe(sweep, configuration) + ", a rung of " + std::to_string(*trial.config.train.steps) + " steps: " + problem);
   const std::string problem = metric_problem(find_metric(sweep.metric.name), trial.config);
   if (!problem.empty()) refuse(problem);
-  trial.flops = training_flops_per_token(trial.config.model) * static_cast<double>(tokens_of(trial.config));
+  trial.flops = training_flops(trial.config);
   trial.id = config_identity(trial.config);
   return trial;
 }

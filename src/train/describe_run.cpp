@@ -56,7 +56,6 @@ std::string describe_run(const RunConfig& config, const Ops& ops, const std::str
   const double tokens = static_cast<double>(config.batch.tokens_per_step);
   const double steps = static_cast<double>(total_steps(config));
   const double all_tokens = static_cast<double>(tokens_before(config, total_steps(config)));
-  const double flops = training_flops_per_token(config.model);
   const ModelConfig& model = config.model;
   const auto group = [](const std::string& name, std::size_t bytes) {
     return fmt::format("  {:<24} {:>12}\n", name, format_bytes(bytes));
@@ -70,7 +69,15 @@ std::string describe_run(const RunConfig& config, const Ops& ops, const std::str
   out += fmt::format("run         {} steps of {} tokens ({} micro-batches of {} x {}), {} tokens in all\n", format_count(steps),
                      format_count(tokens), micro_batches_at(config, total_steps(config) - 1), config.batch.micro_batch, model.n_ctx,
                      format_count(all_tokens));
-  out += fmt::format("operations  {:.1f} MFLOP per token, {:.3g} FLOP in all (6 N + 6 L C T)\n", flops / 1e6, flops * all_tokens);
+  if (const std::vector<ContextStage> stages = context_stages(config); stages.size() > 1) {
+    out += "sequences   of";
+    for (const ContextStage& stage : stages)
+      out += fmt::format("{} {}{} from step {}", &stage == &stages.front() ? "" : ",", stage.length,
+                         &stage == &stages.front() ? " tokens" : "", stage.first + 1);
+    out += "\n";
+  }
+  out += fmt::format("operations  {:.1f} MFLOP per token, {:.3g} FLOP in all (6 N + 6 L C T)\n",
+                     training_flops_per_token(model, model.n_ctx) / 1e6, training_flops(config));
   if (const std::optional<DecaySummary> decay = plan.optimizer.decay_summary()) {
     out += fmt::format("decay       timescale {:.4g} steps, {:.3g} of the run; sum of rate x decay {:.4g}", decay->timescale,
                        decay->share, decay->sum);

@@ -53,6 +53,19 @@ std::int64_t most_logits_bytes(const RunConfig& config, const Ops* device, Commu
   return std::max(least_logits_bytes, std::min(least_logits_bytes + left, memory / 8));
 }
 
+/// What a micro-batch asks of the device, at that of the run's lengths which takes most scratch memory.
+Workload largest_workload(const RunConfig& config, const Engine& engine, const Ops& ops) {
+  Workload largest =
+      workload_of(engine.weights, config.batch.micro_batch, engine.model.head_rows(), engine.optimizer.segment_count());
+  for (const ContextStage& stage : context_stages(config)) {
+    Workload one = largest;
+    one.sequences = largest.rows() / stage.length;
+    one.positions = stage.length;
+    if (ops.scratch_bytes(one) > ops.scratch_bytes(largest)) largest = one;
+  }
+  return largest;
+}
+
 }  // namespace
 
 Engine::Engine(const RunConfig& config, Ops* ops, Communicator* others, const Ops* planned_for)
@@ -81,14 +94,16 @@ Engine::Engine(const RunConfig& config, Ops* ops, Communicator* others, const Op
   }
   if (ops == nullptr) return;
   count_backend_memory(config, *ops);
-  ops->reserve_scratch(workload_of(weights, config.batch.micro_batch, model.head_rows(), optimizer.segment_count()));
+  ops->reserve_scratch(largest_workload(config, *this, *ops));
 }
 
 /// The gradients of this rank's micro-batch in `batch`, where it has one in this round. `measured`: diagnostics look at them before
 /// they leave.
 void Engine::queue_round(std::int64_t round, std::int64_t micro_batches, bool measured) {
-  if (recorded_micro_batches_ != micro_batches) first_micro_batch_ = later_micro_batch_ = {};
+  const std::int64_t length = batch.tokens().shape[1];
+  if (recorded_micro_batches_ != micro_batches || recorded_length_ != length) first_micro_batch_ = later_micro_batch_ = {};
   recorded_micro_batches_ = micro_batches;
+  recorded_length_ = length;
   gradient_sum.before_round(round);
   if (gradient_sum.micro_batch(round) >= 0) {
     const float loss_scale = 1.0f / static_cast<float>(micro_batches * batch.tokens().numel());
@@ -119,11 +134,14 @@ void Engine::queue_update(DueDiagnostics due) {
 
 void Engine::rehearse(const RunConfig& config) {
   const float loss_scale = 1.0f / static_cast<float>(batch.tokens().numel());
-  const auto pass = [&](Write write) {
-    model.forward_backward(batch.tokens(), batch.targets(), loss_scale, write, optimizer.loss());
+  const auto pass = [&](std::int64_t length, Write write) {
+    const auto cut = [&](ConstTensorView tokens) {
+      return ConstTensorView{tokens.data, tokens.dtype, {tokens.numel() / length, length}};
+    };
+    model.forward_backward(cut(batch.tokens()), cut(batch.targets()), loss_scale, write, optimizer.loss());
   };
-  pass(Write::overwrite);
-  if (micro_batches_per_step(config) > ranks.size()) pass(Write::accumulate);
+  for (const ContextStage& stage : context_stages(config)) pass(stage.length, Write::overwrite);
+  if (micro_batches_per_step(config) > ranks.size()) pass(config.model.n_ctx, Write::accumulate);
   optimizer.rehearse();
   device->synchronize();
 }
@@ -147,8 +165,7 @@ ConstTensorView Engine::whole(const Optimizer::StateBuffer& buffer) {
 }
 
 void Engine::count_backend_memory(const RunConfig& config, const Ops& ops) {
-  weights.count_backend_memory(ops, workload_of(weights, config.batch.micro_batch, model.head_rows(), optimizer.segment_count()),
-                               memory);
+  weights.count_backend_memory(ops, largest_workload(config, *this, ops), memory);
 }
 
 }  // namespace temper

@@ -78,7 +78,7 @@ struct Engine {
   /// Waits for that step and returns what it measured; the update was made only if `finite` is 1.
   StepScalars finish_step(std::uint64_t read) const { return optimizer.finish_read(read); }
 
-  /// Does everything of a step that the device may choose a way for (Ops::choices), on what is in `batch`. Weights, moments and all
+  /// Does everything of the run's steps that the device may choose a way for (Ops::choices), on what is in `batch`. Weights, moments and all
   /// else that outlives a step stay as they are.
   void rehearse(const RunConfig& config);
 
@@ -91,7 +91,8 @@ struct Engine {
   void queue_update(DueDiagnostics due);
   void queue(Recording& recording, const std::function<void()>& work);
 
-  std::int64_t recorded_micro_batches_ = 0;  // for which the recordings hold, since the loss is scaled by them
+  // For which the recordings hold: the loss is scaled by the one, shapes follow from the other.
+  std::int64_t recorded_micro_batches_ = 0, recorded_length_ = 0;
   Recording first_micro_batch_, later_micro_batch_, update_;
 };
 

@@ -205,7 +205,7 @@ void Trainer::fetch_batches() {
 void Trainer::start_training_step() {
   if (started_.empty()) interval_begin_ = std::chrono::steady_clock::now();
   const std::int64_t B = config_.batch.micro_batch;
-  const std::int64_t micro_batches = micro_batches_at(config_, state_.step);
+  const std::int64_t micro_batches = micro_batches_at(config_, state_.step), length = context_at(config_, state_.step);
   const DueDiagnostics due = diagnostics_due(state_.step + 1);
   if (profiled_ && engine_.replays && state_.step + 1 == profiled_->first) {
     ops_.start_profiler();
@@ -215,7 +215,8 @@ void Trainer::start_training_step() {
     return engine_.start_step(
         state_.step, micro_batches,
         [&](std::int64_t number) {
-          engine_.batch.upload(host_batches_[static_cast<std::size_t>(number / ranks_.size())], B, config_.model.n_ctx);
+          engine_.batch.upload(host_batches_[static_cast<std::size_t>(number / ranks_.size())], B * config_.model.n_ctx / length,
+                               length);
         },
         due);
   };
@@ -361,9 +362,9 @@ Ending Trainer::record_step(StepRecord record) {
   }
   if (tokens_per_second_ > 0.0 && record.loss) {
     record.tokens_per_second = tokens_per_second_;
-    record.mfu =
-        model_flops_utilisation(ops_.device(), engine_.weights.activation_type(),
-                                tokens_per_second_ * training_flops_per_token(config_.model) / static_cast<double>(ranks_.size()));
+    const double flops = training_flops_per_token(config_.model, context_at(config_, record.step - 1));
+    record.mfu = model_flops_utilisation(ops_.device(), engine_.weights.activation_type(),
+                                         tokens_per_second_ * flops / static_cast<double>(ranks_.size()));
   }
   record.seconds = state_.train_seconds;
   const bool finite = std::isfinite(record.val_loss.value_or(0.0)) && std::isfinite(record.val_loss_average.value_or(0.0)) &&

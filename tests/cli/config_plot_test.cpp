@@ -55,6 +55,8 @@ TEST(ConfigPlot, TheTableHoldsThePointsBitForBit) {
   config.schedule.batch_warmup_steps = 100;
   config.schedule.batch_start_tokens = 1024;
   config.schedule.momentum_warmup_steps = 30;
+  config.schedule.context_warmup_steps = 100;
+  config.schedule.context_start = 8;
   const std::vector<SchedulePoint> points = schedule_points(config);
   std::istringstream table(schedule_table(points));
   std::string line;
@@ -67,11 +69,15 @@ TEST(ConfigPlot, TheTableHoldsThePointsBitForBit) {
     EXPECT_EQ(json["decay"], points[lines].decay);
     EXPECT_EQ(json["momentum"], points[lines].momentum);
     EXPECT_EQ(json["step_tokens"], points[lines].step_tokens);
+    EXPECT_EQ(json["context"], points[lines].context);
   }
   EXPECT_EQ(lines, points.size());
   EXPECT_EQ(points[0].momentum, 0.85);
   EXPECT_EQ(points[0].step_tokens, 1024);
   EXPECT_EQ(points[499].step_tokens, 2048);
+  EXPECT_EQ(points[0].context, 8);
+  EXPECT_EQ(points[50].context, 32);  // of 36
+  EXPECT_EQ(points[100].context, 64);
 }
 
 TEST(ConfigPlot, ChartsShowEachQuantityOnce) {
@@ -100,6 +106,10 @@ TEST(ConfigPlot, ChartsShowEachQuantityOnce) {
   EXPECT_NE(four.find("no warmup"), std::string::npos) << four;
   EXPECT_EQ(count(four, "* tokens per step"), 1u) << four;
   EXPECT_EQ(count(four, "coefficient of the weight in the gradient"), 1u) << four;
+  EXPECT_EQ(count(four, "* tokens per sequence"), 0u) << four;
+  config.schedule.context_warmup_steps = 100;
+  config.schedule.context_start = 8;
+  EXPECT_EQ(count(charts(config), "* tokens per sequence"), 1u);
   config.optimizer.decay = DecayMode::none;
   EXPECT_EQ(count(charts(config), "weight decay: none"), 1u);
 }

@@ -64,6 +64,8 @@ std::vector<RunConfig> changed_everywhere() {
   wsd.momentum_cooldown_steps = 8;
   wsd.batch_warmup_steps = 9;
   wsd.batch_start_tokens = 640;
+  wsd.context_warmup_steps = 10;
+  wsd.context_start = 64;
 
   std::vector<RunConfig> all = {first};
   const auto with = [&](auto change) {

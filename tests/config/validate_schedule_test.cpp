@@ -231,6 +231,30 @@ TEST(ValidateSchedule, TheBatchGrowsFromGivenTokensOverPartOfTheRun) {
   });
 }
 
+TEST(ValidateSchedule, SequencesGrowFromALengthThatCutsTheContext) {
+  const auto growth = [](std::int64_t n_ctx, std::int64_t steps, std::int64_t start) {
+    return [=](RunConfig& c) {
+      c.model.n_ctx = n_ctx, c.batch = {64 * n_ctx, 4};
+      c.schedule.context_warmup_steps = steps, c.schedule.context_start = start;
+    };
+  };
+  expect_all({
+      {growth(1024, 1000, 8), {}},
+      {growth(1024, 10, 512), {}},
+      {growth(37, 10, 1), {}},
+      {[](RunConfig& c) { c.schedule.context_warmup_steps = 10; }, {"context_warmup_steps is 10", "context_start is not given"}},
+      {[](RunConfig& c) { c.schedule.context_start = 64; },
+       {"context_start is 64", "context_warmup_steps is 0", "both or neither"}},
+      {growth(1024, 1001, 8), {"context_warmup_steps is 1001", "1000 steps", "lengthen the run"}},
+      {growth(1024, 10, 48), {"context_start is 48", "n_ctx = 1024", "a multiple of 8 tokens", "nearest: 32 or 64"}},
+      {growth(1024, 10, 4), {"context_start is 4", "nearest: 8"}},
+      {growth(1024, 10, 1024), {"context_start is 1024", "nearest: 512"}},
+      {growth(1024, 10, 2000), {"context_start is 2000", "nearest: 512"}},
+      {growth(12, 10, 6), {"context_start is 6", "a multiple of 4 tokens", "nearest: 4"}},
+      {growth(8, 10, 4), {"context_start is 4", "n_ctx allows none"}},
+  });
+}
+
 TEST(Derived, WarmupIsStepsOrAShareOrTokensOrNone) {
   RunConfig config = valid_config();
   EXPECT_EQ(warmup_steps(config), 0);
@@ -272,6 +296,42 @@ TEST(Derived, TheBatchGrowsLinearlyInWholeMicroBatches) {
   }
   config.schedule.batch_start_tokens = 1;
   EXPECT_EQ(micro_batches_at(config, 0), 1) << "never none";
+}
+
+TEST(Derived, LengthsThatCutAContext) {
+  using Lengths = std::vector<std::int64_t>;
+  EXPECT_EQ(context_lengths(1024), (Lengths{8, 16, 32, 64, 128, 256, 512, 1024}));
+  EXPECT_EQ(context_lengths(96), (Lengths{8, 16, 24, 32, 48, 96}));
+  EXPECT_EQ(context_lengths(12), (Lengths{4, 12}));
+  EXPECT_EQ(context_lengths(37), (Lengths{1, 37}));
+  EXPECT_EQ(context_lengths(1), Lengths{1});
+}
+
+TEST(Derived, SequencesGrowAlongALine) {
+  RunConfig config = valid_config();
+  EXPECT_EQ(context_stages(config).size(), 1u);
+  for (const std::int64_t step : {0, 999}) EXPECT_EQ(context_at(config, step), 1024) << step;
+
+  config.model.n_ctx = 96;
+  for (const auto& [growth, start] : {std::pair<std::int64_t, std::int64_t>{11, 8}, {11, 24}, {400, 8}, {3, 8}, {1, 48}}) {
+    config.schedule.context_warmup_steps = growth;
+    config.schedule.context_start = start;
+    std::int64_t before = 0;
+    std::size_t changes = 0;
+    for (std::int64_t step = 0; step < growth + 5; ++step) {
+      const std::int64_t length = context_at(config, step);
+      // The largest that is not above start + (96 - start) step / growth, in whole numbers.
+      std::int64_t expected = 0;
+      for (const std::int64_t one : {8, 16, 24, 32, 48, 96})
+        if ((one - start) * growth <= (96 - start) * step) expected = one;
+      EXPECT_EQ(length, expected) << step << " of " << growth << " from " << start;
+      changes += length != before ? 1 : 0;
+      before = length;
+    }
+    EXPECT_EQ(context_at(config, 0), start);
+    EXPECT_EQ(context_at(config, growth), 96);
+    EXPECT_EQ(context_stages(config).size(), changes) << "stages that no step has";
+  }
 }
 
 TEST(Derived, TokensOfARunWhoseBatchGrows) {

@@ -33,7 +33,8 @@ def main() -> None:
     steps = 6 * arguments.kills
     with Workspace(arguments.temper) as work, seed_of("kill_resume") as draw:
         # Evaluations and saves all through the run, so that kills fall into them too.
-        config = {"train": {"steps": steps}, "eval": {"every": 7, "tokens": 256}, "checkpoint": {"every": SAVE}, "diagnostics": {"every": 1}}
+        config = {"train": {"steps": steps}, "eval": {"every": 7, "tokens": 256}, "checkpoint": {"every": SAVE}, "diagnostics": {"every": 1},
+                  "schedule": {"context_warmup_steps": steps // 2, "context_start": 8}}
         work.write_config("config.json", config)
         # Several shards, so that kills fall around their ends too.
         work.ok("data", "tokenize", "text.txt", "--tokenizer", "data", "--out", "data", "--name", "t", "--val-fraction", "0.1", "--shard-tokens", "5000", "--overwrite")

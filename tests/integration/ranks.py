@@ -20,7 +20,8 @@ from mpi_launch import MpiLaunch
 STEPS = 12
 # Eight micro-batches a step: three ranks do not share them evenly.
 CONFIG = {"batch": {"tokens_per_step": 256, "micro_batch": 1}, "train": {"steps": STEPS}, "eval": {"every": 6, "tokens": 160},
-          "checkpoint": {"every": 5, "keep": 99}, "log": {"tensorboard": False}, "parallel": {"bucket_mib": 1, "check_every": 4}}
+          "checkpoint": {"every": 5, "keep": 99}, "log": {"tensorboard": False}, "parallel": {"bucket_mib": 1, "check_every": 4},
+          "schedule": {"context_warmup_steps": 9, "context_start": 8}}
 OPTIMIZERS = {
     "adamw": {"learning_rate": 3e-3},
     "lion": {"learning_rate": 3e-4},

@@ -35,7 +35,8 @@ def main() -> None:
     rows = [json.loads(line) for line in table.splitlines()]
     check([row["step"] for row in rows] == list(range(750)), "the table lacks steps")
     check(max(row["learning_rate"] for row in rows) == 3e-3, "the table never reaches the peak rate")
-    growing = plot("schedule.batch_warmup_steps=100", "schedule.batch_start_tokens=512", "batch.micro_batch=1", "--json")
+    growing = plot("schedule.batch_warmup_steps=100", "schedule.batch_start_tokens=512", "batch.micro_batch=1", "schedule.context_warmup_steps=100", "schedule.context_start=8",
+                   "--json")
 
     with tempfile.TemporaryDirectory(prefix="temper-test-") as folder:
         here = Path(folder)
@@ -61,7 +62,7 @@ def main() -> None:
         one, two, rate = ((here / name).read_text() for name in ("one.svg", "two.svg", "rate.svg"))
         check(one == (here / "again.svg").read_text(), "the same table gave another picture")
         panels = [picture.count('id="axes_') for picture in (rate, one, two)]
-        check(panels == [1, 3, 4], f"panels: {panels} instead of 1, 3 and, where a batch grows, 4")
+        check(panels == [1, 3, 5], f"panels: {panels} instead of 1, 3 and, where batch and sequences grow, 5")
         check((here / "bad.svg").exists() is False, "an error left a picture")
         print("table, charts and pictures as promised")
 

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "config/validate.h"
 #include "kernels/emulated/emulated_ops.h"
 #include "kernels/philox.h"
 #include "train/engine.h"
@@ -57,6 +58,7 @@ struct ShortRun {
     const auto vocab = static_cast<std::uint32_t>(config.model.vocab_size);
     Batch batch{std::vector<std::int32_t>(count), std::vector<std::int32_t>(count)};
     const std::int64_t micro_batches = config.batch.tokens_per_step / static_cast<std::int64_t>(count);
+    const std::int64_t length = context_at(config, step);
     reads.push_back(engine.start_step(step, micro_batches, [&](std::int64_t) {
       for (std::size_t i = 0; i < count; ++i) {
         // Something to learn: mostly the successor of the token before.
@@ -65,7 +67,7 @@ struct ShortRun {
         batch.targets[i] = static_cast<std::int32_t>((random % vocab + 1) % vocab);
       }
       ++drawn;
-      engine.batch.upload(batch, config.batch.micro_batch, config.model.n_ctx);
+      engine.batch.upload(batch, static_cast<std::int64_t>(count) / length, length);
     }));
   }
 
@@ -157,6 +159,38 @@ TEST_P(Backends, ThePlanIsWhatIsTaken) {
     const auto planned = static_cast<double>(run.engine.memory.total_bytes());
     EXPECT_NEAR(static_cast<double>(run.ops->taken_bytes()), planned, 0.05 * planned);  // the project's bound
   }
+}
+
+// The host runs ahead across the changes of length.
+TEST_P(Backends, SequencesGrowAsOnTheCpu) {
+  for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+    SCOPED_TRACE(precision == Precision::fp32 ? "fp32" : "bf16");
+    const auto growing = [](Precision of) {
+      RunConfig config = small_config(of);
+      config.schedule.context_warmup_steps = 8;  // 8 tokens, then 40
+      config.schedule.context_start = 8;
+      return config;
+    };
+    const ShortRun expected(growing(Precision::fp32), make_cpu_ops(), 12), run(growing(precision), GetParam().make(), 12);
+    const double tolerance = precision == Precision::fp32 ? 1e-5 : 1e-2;
+    for (std::size_t step = 0; step < 12; ++step)
+      EXPECT_NEAR(run.losses[step], expected.losses[step], tolerance * expected.losses[step]) << "step " << step;
+  }
+}
+
+// Of short sequences attention's backward pass takes more scratch memory, whole tiles for each.
+TEST_P(Backends, ShortSequencesFitIntoThePlan) {
+  RunConfig config = small_config(Precision::fp32);
+  config.model.n_head = 32;
+  config.model.n_ctx = 64;
+  config.batch = {.tokens_per_step = 1024, .micro_batch = 8};
+  const ShortRun whole(config, GetParam().make(), 0);
+  config.schedule.context_warmup_steps = 4;
+  config.schedule.context_start = 8;
+  const ShortRun begun(config, GetParam().make(), 0), run(config, GetParam().make(), 5);
+  EXPECT_GT(begun.ops->taken_bytes(), whole.ops->taken_bytes()) << "the lengths make no difference, so this test shows nothing";
+  EXPECT_EQ(run.ops->taken_bytes(), begun.ops->taken_bytes());
+  EXPECT_GE(run.engine.memory.total_bytes(), run.ops->taken_bytes());
 }
 
 // What a step uploads (its numbers, tokens and targets) must find room while the steps before it are under way: otherwise the GPU

@@ -98,6 +98,24 @@ TEST_P(ChoicesOfARun, NothingIsTimedAfterTheFirstStep) {
   EXPECT_EQ(read_file(folder / "file"), kept);
 }
 
+// Attention's choices go by the length of sequences.
+TEST_P(ChoicesOfARun, EachLengthIsTimedBeforeTheFirstStep) {
+  open_device("file");
+  config.model.n_embd = 128;  // heads of 64
+  config.model.n_ctx = 16;
+  config.schedule.context_warmup_steps = 3;
+  config.schedule.context_start = 8;
+  run();
+  const std::string kept = read_file(folder / "file");
+  EXPECT_EQ(Json::parse(read_file(folder / "run/checkpoints/step-00000004/trainer.json"))["choices"], ops->choices());
+  for (const char* length : {"heads of 64 at 8 positions", "heads of 64 at 16 positions"})
+    EXPECT_NE(kept.find(length), std::string::npos) << kept;
+  fs::remove_all(folder / "run");
+  open_device("file");
+  run();
+  EXPECT_EQ(read_file(folder / "file"), kept);
+}
+
 INSTANTIATE_TEST_SUITE_P(Gpu, ChoicesOfARun, testing::Values("emulated"),
                          [](const auto& instance) { return std::string(instance.param); });
 

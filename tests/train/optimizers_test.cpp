@@ -126,6 +126,25 @@ TEST_P(EveryOptimizer, TrainsAndResumesBitForBit) {
   expect_equal_runs(folder / "whole", folder / "resumed");
 }
 
+// Positions behind a short sequence's end have a gradient of 0 until sequences reach them: rows of the position embedding that are to
+// stay finite under every rule, in what is measured too.
+TEST_P(EveryOptimizer, TrainsAndResumesWhileSequencesGrow) {
+  config.model.n_ctx = 32;
+  config.batch.tokens_per_step = 128;
+  config.schedule.context_warmup_steps = 8;  // lengths 8, then 16 from the fourth step on, 32 in the last
+  config.schedule.context_start = 8;
+  validate(config);
+  const std::unique_ptr<Ops> ops = make_cpu_ops();
+  train_tiny(*ops, folder / "whole");
+  for (const Json& line : lines(folder / "whole/metrics.jsonl")) EXPECT_TRUE(line["step"] == 0 || line["loss"].is_number()) << line;
+  EXPECT_EQ(read_file(folder / "whole/diagnostics.jsonl").find("null"), std::string::npos);
+
+  std::filesystem::copy(folder / "whole", folder / "resumed", std::filesystem::copy_options::recursive);
+  std::filesystem::remove_all(folder / "resumed/checkpoints/step-00000009");
+  train_tiny(*ops, folder / "resumed", true);
+  expect_equal_runs(folder / "whole", folder / "resumed");
+}
+
 // The update runs as kernels there; losses differ from the CPU's by rounding alone, which nine steps at this rate keep small. The
 // sign of a direction near 0 may differ, which moves one weight by a whole step, so that sign rules get more room.
 TEST_P(EveryOptimizer, AgreesOnTheEmulatedGpu) {

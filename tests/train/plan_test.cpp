@@ -147,6 +147,17 @@ TEST(Plan, TheHeadTakesWhatAGpuLeaves) {
   EXPECT_EQ(head_rows(192, *gpu), 2624) << "a plan that leaves nothing";
 }
 
+TEST(Plan, TellsHowSequencesGrow) {
+  RunConfig config = tiny_config();
+  config.model.n_ctx = 16;
+  const std::unique_ptr<Ops> ops = make_cpu_ops();
+  const auto described = [&] { return describe_run(config, *ops, "a device", *make_self_communicator()); };
+  EXPECT_EQ(described().find("\nsequences"), std::string::npos);
+  config.schedule.context_warmup_steps = 3;
+  config.schedule.context_start = 8;
+  EXPECT_NE(described().find("\nsequences   of 8 tokens from step 1, 16 from step 4\n"), std::string::npos) << described();
+}
+
 TEST_P(PlanTest, IsWhatDescribeRunPrints) {
   RunConfig config = tiny_config();
   config.precision = GetParam();

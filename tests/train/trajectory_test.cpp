@@ -1,6 +1,9 @@
-// Fifty AdamW steps against PyTorch's in float64, from the same weights on the same tokens.
+// AdamW steps against PyTorch's in float64, from the same weights on the same tokens: fifty, and some while sequences grow.
 #include <gtest/gtest.h>
 
+#include "config/resolved.h"
+#include "config/validate.h"
+#include "kernels/emulated/emulated_ops.h"
 #include "model/hf_format.h"
 #include "tests/model/golden_model.h"
 #include "train/engine.h"
@@ -50,6 +53,48 @@ TEST_P(Trajectory, LossesFollowPyTorchs) {
     ASSERT_NEAR(scalars.loss, steps[k].at("loss").get<double>(), 1e-4) << "step " << k + 1;
     const double norm = steps[k].at("grad_norm");
     ASSERT_NEAR(scalars.gradient_norm, norm, 1e-4 * norm) << "step " << k + 1;
+  }
+}
+
+TEST_P(Trajectory, LossesFollowPyTorchsWhileSequencesGrow) {
+  const std::filesystem::path folder = golden_folder(GetParam());
+  const nlohmann::json windows = read_json(folder / "trajectory.json"), golden = read_json(folder / "curriculum.json");
+  const nlohmann::json& steps = golden.at("steps");
+  ASSERT_EQ(steps.size(), 12u);
+
+  RunConfig config;
+  config.model = read_hf_config(folder);
+  config.data.train = {"of the golden file"};
+  config.batch = {.tokens_per_step = 3 * config.model.n_ctx, .micro_batch = 1};
+  config.train.steps = 12;
+  config.optimizer = optimizer_config(windows.at("optimizer"));
+  config.schedule.name = ScheduleName::constant;
+  config.schedule.context_warmup_steps = golden.at("context_warmup_steps");
+  config.schedule.context_start = golden.at("context_start").get<std::int64_t>();
+  validate(config);
+
+  for (const bool emulated : {false, true}) {
+    const std::unique_ptr<Ops> ops = emulated ? make_emulated_ops() : make_cpu_ops();
+    Engine engine(resolved(config), ops.get());
+    load_hf_model(folder, engine.weights);
+    for (std::size_t k = 0; k < steps.size(); ++k) {
+      SCOPED_TRACE((emulated ? "emulated, step " : "CPU, step ") + std::to_string(k + 1));
+      const std::int64_t n_ctx = config.model.n_ctx, length = context_at(config, static_cast<std::int64_t>(k));
+      ASSERT_EQ(length, steps[k].at("length"));
+      const GoldenTokens tokens(windows.at("steps")[k]);
+      std::vector<Batch> micro_batches;
+      for (std::int64_t row = 0; row < 3; ++row) {
+        const auto of_row = [&](const Tokens& all) { return Tokens(all.begin() + row * n_ctx, all.begin() + (row + 1) * n_ctx); };
+        micro_batches.push_back({of_row(tokens.inputs), of_row(tokens.targets)});
+      }
+      const StepScalars scalars = engine.finish_step(engine.start_step(static_cast<std::int64_t>(k), 3, [&](std::int64_t number) {
+        engine.batch.upload(micro_batches[static_cast<std::size_t>(number)], n_ctx / length, length);
+      }));
+      ASSERT_EQ(scalars.finite, 1);
+      ASSERT_NEAR(scalars.loss, steps[k].at("loss").get<double>(), 1e-4);
+      const double norm = steps[k].at("grad_norm");
+      ASSERT_NEAR(scalars.gradient_norm, norm, 1e-4 * norm);
+    }
   }
 }
 

@@ -4,7 +4,8 @@
   scripts/experiments/plot_decay.py --cosine sweeps/decay-cosine --constant sweeps/decay-constant \\
       --branches sweeps/decay-cosine-branches --constant-branches sweeps/decay-constant-branches -o docs/images/decay.svg
 
-Prints the tables of docs/experiments.md: validation losses and their differences within seeds, with 95 % intervals by Student's t. These need
+Prints the tables of docs/experiments.md: validation losses and their differences within seeds, with 95 % intervals by Student's t, those of
+differences corrected for the number of them. These need
 no more than each sweep's trials.csv, such as those in docs/experiments, in place of the folder; the table of training losses and the picture
 need the folders.
 """
@@ -17,8 +18,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from trials import (COLOURS, Estimate, Trial, comparisons, estimate, groups, markdown_table, mean_curve, new_figure, paired_difference,
-                    read_trials, save, smoothed)
+from trials import COLOURS, Family, Judged, Trial, estimate, groups, markdown_table, mean_curve, new_figure, read_trials, save, smoothed
 
 DECAY = "optimizer.weight_decay"
 Ends = "dict[float, dict[int, float]]"  # a loss by weight decay, then by seed
@@ -41,16 +41,14 @@ def loss_at(trial: Trial, share: float) -> float:
     return sum(part) / len(part)
 
 
-def rows_against_least(columns: list[Ends], differences: list[Estimate]) -> list[list[str]]:
-    """A row for each decay: its means, and its differences from the least decay, which are collected."""
+def rows_against_least(columns: list[Ends], family: Family) -> list[list]:
+    """A row for each decay: its means, and its differences from the least decay."""
     rows = []
     least = min(columns[0])
     for decay in sorted(columns[0]):
         row = [f"{decay:g}"] + [str(estimate(list(column[decay].values()))) for column in columns]
         for column in columns:
-            delta = paired_difference(column[decay], column[least])
-            row.append(f"{delta.text()}, {delta.verdict('higher', 'lower')}" if decay != least else "")
-            differences += [delta] if decay != least else []
+            row.append(Judged(family.paired_difference(column[decay], column[least]), "higher", "lower") if decay != least else "")
         rows.append(row)
     return rows
 
@@ -95,17 +93,18 @@ def by_decay(trials: list[Trial], measure: Callable[[Trial], float]) -> Ends:
     return {decay: {trial.seed: measure(trial) for trial in members} for (decay,), members in groups(trials, DECAY).items()}
 
 
-def tables(title: str, trials: list[Trial], branches: list[Trial], differences: list[Estimate]) -> str:
+def tables(title: str, trials: list[Trial], branches: list[Trial], family: Family) -> list[tuple[list[str], list[list]]]:
+    """Header and rows of each."""
     least = f"{min(by_decay(trials, val_loss)):g}"
-    parts = [f"### {title.capitalize()}", markdown_table([title, "validation loss", f"against decay {least}"], rows_against_least([by_decay(trials, val_loss)], differences))]
+    parts = [([title, "validation loss", f"against decay {least}"], rows_against_least([by_decay(trials, val_loss)], family))]
     ends = sorted(branch_ends(branches, val_loss).items())
     if ends:
         head = [f"{title}, branches"] + [f"from step {step}" for step, _ in ends] + [f"from {step} against decay {least}" for step, _ in ends]
-        parts.append(markdown_table(head, rows_against_least([of_step for _, of_step in ends], differences)))
+        parts.append((head, rows_against_least([of_step for _, of_step in ends], family)))
     if all(len(trial.lines) > 1 for trial in trials):
         head = [f"{title}, training loss", "at 20 %", "at the end", f"at 20 % against decay {least}", "at the end against it"]
-        parts.append(markdown_table(head, rows_against_least([by_decay(trials, lambda one: loss_at(one, 0.2)), by_decay(trials, Trial.final_train_loss)], differences)))
-    return "\n\n".join(parts)
+        parts.append((head, rows_against_least([by_decay(trials, lambda one: loss_at(one, 0.2)), by_decay(trials, Trial.final_train_loss)], family)))
+    return parts
 
 
 def main() -> int:
@@ -116,19 +115,19 @@ def main() -> int:
     parser.add_argument("--constant-branches", type=Path)
     parser.add_argument("-o", "--out", type=Path, help="draw the picture too")
     arguments = parser.parse_args()
-    sections: list[str] = []
-    differences: list[Estimate] = []
+    parts: list[tuple[list[str], list[list]]] = []
+    family = Family()
     figure, axes = new_figure(2, 2) if arguments.out else (None, None)
     for column, title, folder, of_branches in ((0, "cosine", arguments.cosine, arguments.branches), (1, "constant rate", arguments.constant, arguments.constant_branches)):
         trials, branches = read_trials(folder), read_trials(of_branches) if of_branches else []
         if figure:
             draw(axes[0][column], trials, branch_ends(branches, lambda one: one.final_train_loss(0.5)), f"{title}; dots: tiny-rate branches")
             draw_differences(axes[1][column], trials)
-        sections.append(tables(title, trials, branches, differences))
+        parts += tables(title, trials, branches, family)
     if figure:
         save(figure, arguments.out)
         print()
-    print("\n\n".join(sections) + "\n\n" + comparisons(differences))
+    print("\n\n".join(markdown_table(*part) for part in parts) + "\n\n" + family.remark())
     return 0
 
 

@@ -17,7 +17,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from trials import comparisons, estimate, groups, markdown_table, new_figure, paired_difference, read_trials, save
+from trials import Family, estimate, groups, markdown_table, new_figure, read_trials, save
 
 OPTIMIZER, SCHEDULE = "optimizer", "schedule.name"
 RATE, DECAY = "optimizer.learning_rate", "optimizer.weight_decay"
@@ -64,15 +64,14 @@ def main() -> int:
         print()
     header = ["optimizer", "schedule", "best validation loss", "at rate", "at decay", f"best decay for rates {', '.join(f'{r:g}' for r in sorted({t.values[RATE] for t in trials}))}"]
     print(markdown_table(header, rows))
-    rows, differences = [], []
+    rows, family = [], Family()
     for optimizer in optimizers:
         for first, second in itertools.combinations(schedules, 2):
             cells, other = by_seed[(optimizer, first)], by_seed[(optimizer, second)]
-            deltas = [paired_difference(cells[cell], other[cell]) for cell in sorted(cells.keys() & other.keys())]
+            deltas = [family.paired_difference(cells[cell], other[cell]) for cell in sorted(cells.keys() & other.keys())]
             below = sum(delta.mean < 0 for delta in deltas)
             rows.append([optimizer, f"{first} minus {second}", f"{statistics.median(delta.mean for delta in deltas):+.4f}", f"{below} of {len(deltas)}"])
-            differences += deltas
-    print("\n" + markdown_table(["optimizer", "schedules", "median over the cells", "below 0"], rows) + "\n\n" + comparisons(differences))
+    print("\n" + markdown_table(["optimizer", "schedules", "median over the cells", "below 0"], rows) + "\n\n" + family.remark())
     return 0
 
 

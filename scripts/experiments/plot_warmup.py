@@ -15,7 +15,7 @@ import math
 import sys
 from pathlib import Path
 
-from trials import COLOURS, Estimate, Trial, comparisons, estimate, groups, markdown_table, mean_curve, new_figure, paired_difference, read_trials, save
+from trials import COLOURS, Family, Judged, Trial, estimate, groups, markdown_table, mean_curve, new_figure, read_trials, save
 
 RATE, WARMUP = "optimizer.learning_rate", "schedule.warmup_fraction"
 WATCHED = [
@@ -37,10 +37,6 @@ def gains_of(cells: dict[tuple[float, float], dict[int, float]]) -> dict[tuple[f
     """What each warmup takes off the loss without one, by (warmup, rate), then by seed."""
     least = min(warmup for warmup, _ in cells)
     return {key: {seed: cells[(least, key[1])][seed] - loss for seed, loss in cell.items()} for key, cell in cells.items() if key[0] != least}
-
-
-def judged(gain: Estimate, above: str, below: str) -> str:
-    return gain.text() + (f", {gain.verdict(above, below)}" if gain.interval is not None else "")
 
 
 def draw_losses(of_optimizer: dict[str, dict], out: Path) -> None:
@@ -102,22 +98,20 @@ def main() -> int:
     warmups = sorted({warmup for cells in of_optimizer.values() for warmup, _ in cells})
     gains = {name: gains_of(cells) for name, cells in of_optimizer.items()}
     rows, more = [], []
-    differences: list[Estimate] = []
+    family = Family()
     for name, cells in of_optimizer.items():
         rates = sorted({rate for _, rate in cells})
         for rate in rates:
             without = list(cells[(warmups[0], rate)].values())
-            own = [estimate(list(gains[name][(warmup, rate)].values())) for warmup in warmups[1:]]
-            rows.append([name, f"{rate:g}", str(len(without)), str(estimate(without))] + [judged(gain, "helps", "hurts") for gain in own])
-            higher = [paired_difference(gains[name][(warmup, rate)], gains[name][(warmup, rates[0])]) for warmup in warmups[1:]]
+            own = [family.mean_difference(list(gains[name][(warmup, rate)].values())) for warmup in warmups[1:]]
+            rows.append([name, f"{rate:g}", str(len(without)), str(estimate(without))] + [Judged(gain, "helps", "hurts") for gain in own])
             if rate != rates[0] and len(without) > 1:
-                more.append([name, f"{rate:g}"] + [judged(one, "gains more", "gains less") for one in higher])
-                differences += higher
-            differences += own
+                higher = [family.paired_difference(gains[name][(warmup, rate)], gains[name][(warmup, rates[0])]) for warmup in warmups[1:]]
+                more.append([name, f"{rate:g}"] + [Judged(one, "gains more", "gains less") for one in higher])
     names = [f"gain of {100 * warmup:g} %" for warmup in warmups[1:]]
     print(markdown_table(["optimizer", "rate", "seeds", "without warmup", *names], rows))
     print("\n" + markdown_table(["optimizer", "rate", *(f"{name}, beyond that at {rates[0]:g}" for name in names)], more))
-    print("\n" + comparisons(differences))
+    print("\n" + family.remark())
     return 0
 
 

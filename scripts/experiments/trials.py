@@ -82,9 +82,10 @@ def groups(trials: list[Trial], *parameters: str) -> dict[tuple, list[Trial]]:
     return dict(sorted(found.items(), key=lambda item: tuple(str(v) if isinstance(v, str) else v for v in item[0])))
 
 
-def student_t95(degrees: int) -> float:
+def student_t95(degrees: int, comparisons: int = 1) -> float:
     """Half the width of a 95 % confidence interval in standard errors, Student's t at 0.975: 12.706 for one degree of freedom (two seeds),
-    4.303 for two. From the finite series for whole degrees of freedom (Abramowitz & Stegun, 26.7.3 and 26.7.4), as src/sweep/statistics.cpp."""
+    4.303 for two. Of several comparisons each has its share of the 5 % (Bonferroni), so that all intervals together hold in 95 of 100
+    such tables: of 16 with two degrees of freedom t at 0.9984, 17.85. From the finite series for whole degrees of freedom (Abramowitz & Stegun, 26.7.3 and 26.7.4), as src/sweep/statistics.cpp."""
 
     def central_probability(angle: float) -> float:
         odd, cosine = degrees % 2 == 1, math.cos(angle)
@@ -95,9 +96,10 @@ def student_t95(degrees: int) -> float:
         return (angle + math.sin(angle) * total) * 2 / math.pi if odd else math.sin(angle) * total
 
     low, high = 0.0, math.pi / 2
+    inside = 1 - 0.05 / comparisons
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if central_probability(middle) < 0.95 else (low, middle)
+        low, high = (middle, high) if central_probability(middle) < inside else (low, middle)
     return math.sqrt(degrees) * math.tan(low)
 
 
@@ -107,7 +109,13 @@ class Estimate:
 
     mean: float
     n: int
-    interval: float | None  # half of the mean's 95 % confidence interval; none of a single seed
+    error: float | None  # standard error; none of a single seed
+    family: Family | None = None  # with which it is judged
+
+    @property
+    def interval(self) -> float | None:
+        """Half of its 95 % confidence interval, corrected for the comparisons of its family, of which all must be there by now."""
+        return None if self.error is None else student_t95(self.n - 1, len(self.family.judged) if self.family else 1) * self.error
 
     def __str__(self) -> str:
         return self.text("")
@@ -126,27 +134,52 @@ class Estimate:
         return f"not decidable with {self.n} seeds" if abs(self.mean) <= self.interval else above if self.mean > 0 else below
 
 
-def estimate(values: list[float]) -> Estimate:
+def estimate(values: list[float], family: Family | None = None) -> Estimate:
     mean, n = sum(values) / len(values), len(values)
     if n < 2 or not math.isfinite(mean):
-        return Estimate(mean, n, None)
-    return Estimate(mean, n, student_t95(n - 1) * math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1) / n))
+        return Estimate(mean, n, None, family)
+    return Estimate(mean, n, math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1) / n), family)
 
 
-def paired_difference(a: dict[int, float], b: dict[int, float]) -> Estimate:
-    """Of a - b over common seeds. A seed is an initialisation and an order of the data, and most of what sets two runs apart: differences
-    within a seed are far less noisy than the difference of means."""
-    return estimate([a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
+class Family:
+    """Differences that stand in one table, or in tables that are read together: their intervals are corrected for their number."""
+
+    def __init__(self) -> None:
+        self.differences: list[Estimate] = []
+
+    @property
+    def judged(self) -> list[Estimate]:
+        return [one for one in self.differences if one.error is not None]
+
+    def mean_difference(self, values: list[float]) -> Estimate:
+        self.differences.append(estimate(values, self))
+        return self.differences[-1]
+
+    def paired_difference(self, a: dict[int, float], b: dict[int, float]) -> Estimate:
+        """Of a - b over common seeds. A seed is an initialisation and an order of the data, and most of what sets two runs apart: differences
+        within a seed are far less noisy than the difference of means."""
+        return self.mean_difference([a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
+
+    def remark(self) -> str:
+        """What stands below its tables."""
+        if not self.judged:
+            return f"{len(self.differences)} comparisons of one seed each: no interval, none can be judged."
+        seen = sum(abs(one.mean) > one.interval for one in self.judged)
+        return (f"{len(self.judged)} comparisons with an interval, corrected for their number: all intervals together hold in 95 of 100 such tables (Student's t, "
+                f"Bonferroni). Intervals that leave 0 out: {seen}.")
 
 
-def comparisons(differences: list[Estimate]) -> str:
-    """What stands below a table of differences."""
-    judged = [one for one in differences if one.interval is not None]
-    if not judged:
-        return f"{len(differences)} comparisons of one seed each: no interval, none can be judged."
-    seen = sum(abs(one.mean) > one.interval for one in judged)
-    return (f"{len(judged)} comparisons with an interval, each at 95 %, not corrected for their number; intervals that leave 0 out: {seen}, "
-            f"by chance alone {0.05 * len(judged):.1f}.")
+@dataclass(frozen=True)
+class Judged:
+    """A difference and what it says, as a cell of a table: written out when the table is, since the interval depends on what is in it."""
+
+    difference: Estimate
+    above: str
+    below: str
+
+    def __str__(self) -> str:
+        verdict = self.difference.verdict(self.above, self.below)
+        return self.difference.text() + (f", {verdict}" if self.difference.interval is not None else "")
 
 
 def smoothed(values: list[float], window: int) -> list[float]:
@@ -176,6 +209,6 @@ def save(figure, path: Path) -> None:
     print(path)
 
 
-def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+def markdown_table(header: list[str], rows: list[list]) -> str:
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])

@@ -13,7 +13,7 @@ from harness import check
 REPOSITORY = Path(sys.argv[1])
 SCRIPTS, RESULTS = REPOSITORY / "scripts" / "experiments", REPOSITORY / "docs" / "experiments"
 sys.path.append(str(SCRIPTS))
-from trials import estimate, paired_difference, student_t95  # noqa: E402
+from trials import Family, Judged, estimate, student_t95  # noqa: E402
 
 QUANTILES = {1: 12.7062047, 2: 4.3026527, 3: 3.1824463, 4: 2.7764451, 5: 2.5705818, 9: 2.2621572, 10: 2.2281389, 30: 2.0422725, 1000: 1.9623391}
 COMMANDS = [
@@ -27,8 +27,16 @@ COMMANDS = [
 def main() -> None:
     for degrees, published in QUANTILES.items():
         check(abs(student_t95(degrees) - published) < 1e-6, f"t of {degrees}: {student_t95(degrees)} and not {published}")
-    difference = paired_difference({1: 3.2, 2: 3.4, 3: 9.0}, {1: 3.0, 2: 3.5})
+    for degrees, comparisons, published in ((2, 5, 9.9248432), (10, 10, 3.5814062), (1, 5, 63.6567412)):  # t at 0.995, 0.9975, 0.995
+        check(abs(student_t95(degrees, comparisons) - published) < 1e-6, f"t of {degrees} for {comparisons}: {student_t95(degrees, comparisons)}")
+    family = Family()
+    difference = family.paired_difference({1: 3.2, 2: 3.4, 3: 9.0}, {1: 3.0, 2: 3.5})
     check(difference.text() == "+0.0500 ± 1.9059" and difference.verdict("higher", "lower") == "not decidable with 2 seeds", str(difference))
+    cell = Judged(family.paired_difference({1: 3.2, 2: 3.22}, {1: 3.0, 2: 3.0}), "higher", "lower")
+    check(str(cell) == "+0.2100 ± 0.2545, not decidable with 2 seeds", f"of two comparisons, each by t at 0.9875: {cell}")
+    check(family.remark().startswith("2 comparisons with an interval, corrected") and family.remark().endswith("leave 0 out: 0."), family.remark())
+    alone = Judged(Family().paired_difference({1: 3.2, 2: 3.22}, {1: 3.0, 2: 3.0}), "higher", "lower")
+    check(str(alone) == "+0.2100 ± 0.1271, higher", f"the same, alone: {alone}")
     check(estimate([1.0]).interval is None and estimate([1.0]).verdict("higher", "lower") == "one seed: no interval", "a single seed")
 
     page = (REPOSITORY / "docs" / "experiments.md").read_text()

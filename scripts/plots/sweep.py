@@ -19,6 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # temper runs Python isolated, which leaves it out
 
 import sweep_curves
+import sweep_fit
 import sweep_results
 from style import MATPLOTLIB_MISSING, pyplot
 from sweep_data import LOSS, Report, measured, read_report, shown
@@ -30,11 +31,14 @@ def draw(report: Report) -> Iterator[Picture]:
     """All pictures of a report; ImportError without matplotlib."""
     pyplot()
     varied = report.varied
-    if report.best or any(one.failed for one in report.configurations):
+    if report.best or any(one.lost for one in report.configurations):
         for first, second in itertools.combinations(varied, 2):
             yield sweep_results.heat_map(report, first, second)
         for parameter in varied:
             yield sweep_results.factor(report, parameter)
+    for fit in report.fits:
+        if "mean" in fit:
+            yield sweep_fit.picture(report, fit)
     measures = measured(report)
     for by in varied or [None]:
         for measure in measures:

@@ -68,8 +68,8 @@ def described(report: Report, chosen: list[Configuration]) -> str:
         words.append(f"{len(chosen)} of {len(report.configurations)} configurations, the best ones and some of all others")
     if len(chosen) > 1 and report.best:
         words.append("thick: the best" if not report.best.tied_for_best else f"thick: the first of {report.best_words}")
-    if any(trial.state == "failed" for one in chosen for trial in one.trials):
-        words.append("dashed with a cross: failed")
+    if any(trial.lost for one in chosen for trial in one.trials):
+        words.append("dashed with a cross: failed or stopped")
     return "; ".join(words) or "one run"
 
 
@@ -84,7 +84,7 @@ def draw_all(report: Report, axes, by: Parameter | None, measure: Measure, chose
         colour = colours[values.index(one.values[by.name])] if by else COLOURS[0]
         usual += draw_mean(report, axes, measure, one, colour)
         for trial in one.trials:
-            points = trial.curve(measure.part, measure.column) if trial.state == "failed" else []
+            points = trial.curve(measure.part, measure.column) if trial.lost else []
             if points:
                 axes.plot(*zip(*points), color=colour, linewidth=1, linestyle=(0, (4, 2)), alpha=0.8)
                 ends.append((points[-1], colour, "x"))
@@ -105,7 +105,7 @@ def draw_mean(report: Report, axes, measure: Measure, one: Configuration, colour
     alone = len(report.configurations) == 1
     thick = one is report.best and not alone
     points = one.mean_curve(measure.part, measure.column)
-    if not points or all(trial.state == "failed" for trial in one.trials):
+    if not points or all(trial.lost for trial in one.trials):
         return []
     look = {"linewidth": 2.6, "zorder": 4} if thick else {"linewidth": 1.1, "alpha": 1.0 if alone else 0.85}
     drawn = axes.plot(*zip(*points), color=colour, **look)

@@ -67,6 +67,11 @@ class Trial:
     validation: dict
     diagnostics: dict
 
+    @property
+    def lost(self) -> bool:
+        """Ended without a result."""
+        return self.state in ("failed", "stopped")
+
     def curve(self, part: str, key: str) -> list[tuple[int, float]]:
         """The points (step, value) of a measurement; `part` is "training", "validation" or a part of the diagnostics."""
         holder = {"training": self.training, "validation": self.validation}.get(part) or self.diagnostics.get(part, {})
@@ -83,18 +88,24 @@ class Configuration:
     interval: float | None  # half of the mean's 95 % interval
     n: int
     failed: int
+    stopped: int
     behind_best: float | None  # mean of the differences within seeds, and half of its 95 % interval, which holds for all of the table together
     behind_best_interval: float | None
     tied_for_best: bool
     changes: list[dict[str, str]]
     trials: list[Trial] = field(default_factory=list)
 
+    @property
+    def lost(self) -> str:
+        """How many trials ended without a result, in words; empty: none."""
+        return ", ".join(f"{number} {how}" for number, how in ((self.failed, "failed"), (self.stopped, "stopped")) if number)
+
     def name(self, but: str = "") -> str:
         return ", ".join(f"{key} {label(value)}" for key, value in self.values.items() if key != but) or "the base configuration"
 
     def mean_curve(self, part: str, key: str) -> list[tuple[int, float]]:
-        """The mean over the seeds, at the steps that all of them have; those that go on or failed count where none has finished."""
-        for states in (("finished",), ("interrupted", "waiting"), ("failed",)):
+        """The mean over the seeds, at the steps that all of them have; those that go on, failed or were stopped count where none has finished."""
+        for states in (("finished",), ("interrupted", "waiting"), ("failed", "stopped")):
             curves = [dict(trial.curve(part, key)) for trial in self.trials if trial.state in states]
             curves = [curve for curve in curves if curve]
             if curves:
@@ -117,6 +128,7 @@ class Report:
     commands: dict[str, str]
     verdict: str
     statistics: dict  # the verdict's numbers
+    fits: list[dict]  # of quadratics, as docs/reports.md has them
     columns: list[str]  # keys of a configuration, in the order of results.csv
     parameters: list[Parameter]
     configurations: list[Configuration]

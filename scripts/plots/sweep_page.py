@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sweep_data import MEASURES, Configuration, Parameter, Report, Trial, label, shown
+from sweep_fit import axis_text
 from sweep_picture import SEQUENCE, Picture
 from style import FAINT, GREY, INK
 
@@ -24,7 +25,7 @@ def page(report: Report, drawn: list[Picture] | None) -> str:
     style = (HERE / "sweep_page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
     inline = [inlined(picture, number) for number, picture in enumerate(pictures)]
-    of_kind = {kind: [text for picture, text in zip(pictures, inline) if picture.kind == kind] for kind in ("heat", "factor", "curve", "parts")}
+    of_kind = {kind: [text for picture, text in zip(pictures, inline) if picture.kind == kind] for kind in ("heat", "factor", "fit", "curve", "parts")}
     title = f"{report.name}: {report.folder}"
     sections = [header(report)]
     if report.kind == "sweep":
@@ -37,6 +38,8 @@ def page(report: Report, drawn: list[Picture] | None) -> str:
         sections.append(section("map", "Two parameters", chooser(("pair", "parameters", pairs, pairs)) + figures(of_kind["heat"])))
     if of_kind["factor"]:
         sections.append(section("factor", "One parameter", figures(of_kind["factor"], "grid")))
+    if report.fits:
+        sections.append(section("fit", "Fitted optimum", fits(report) + (figures(of_kind["fit"], "grid") if of_kind["fit"] else "")))
     if of_kind["curve"]:
         sections.append(section("curves", "Over the steps", curves(pictures, of_kind["curve"])))
     if of_kind["parts"]:
@@ -80,7 +83,7 @@ def inlined(picture: Picture, number: int) -> str:
     tag = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(picture.title)}" style="max-width: {width * 4 / 3:.0f}px">'
     svg = tag + svg[svg.index(">") + 1 :]
     svg = svg.replace("fill: #ffffff", "fill: none", 1)  # the ground of the whole figure, drawn first
-    for index, colour in enumerate(SEQUENCE if picture.kind != "heat" else []):  # whose cells hold their figures in a colour of their own
+    for index, colour in enumerate(SEQUENCE if picture.kind not in ("heat", "fit") else []):  # whose cells hold their figures in a colour of their own
         svg = svg.replace(colour, f"var(--s{index})")
     for colour, name in ((INK, "ink"), (FAINT, "faint"), (GREY, "grey")):
         svg = svg.replace(colour, f"var(--{name})")
@@ -161,6 +164,7 @@ def ranking_columns(report: Report) -> list[tuple[str, Callable[[Configuration],
         "sd": [("sd", figure("sd"))],
         "interval": [("95 % interval", figure("interval"))],
         "n": [("n", lambda one: cell(str(one.n), str(one.n)))],
+        "stopped": [("stopped", lambda one: cell(str(one.stopped or ""), str(one.stopped)))] if report.trials["stopped"] else [],
         "failed": [("failed", lambda one: cell(str(one.failed or ""), str(one.failed)))],
         "behind_best": [("behind the best", lambda one: behind(report, one))],
         "tied_for_best": [("", lambda one: cell(report.note(one), report.note(one)))],
@@ -173,7 +177,7 @@ def ranking(report: Report) -> str:
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name, _ in columns)
     rows = []
     for one in report.configurations:
-        state = "tied" if one.tied_for_best else "best" if one is report.best else "failed" if one.failed else ""
+        state = "tied" if one.tied_for_best else "best" if one is report.best else "failed" if one.lost else ""
         rows.append(f'<tr class="{state}">{"".join(of(one) for _, of in columns)}</tr>')
     body = "\n".join(rows)
     table = f'<div class="scroll"><table class="sortable">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
@@ -184,6 +188,27 @@ def ranking(report: Report) -> str:
     else:
         noise = "One seed tells nothing of the noise: a small difference may be none."
     return f'{table}<p class="note">{noise}</p>'
+
+
+def fits(report: Report) -> str:
+    """A row for each axis of each quadratic."""
+    others = list(report.fits[0]["values"])
+    head = [*others, "over", "best at", "95 % interval", "trials", "residual", "tilt", "lack of fit, p", ""]
+    rows = []
+    for fit in report.fits:
+        tilt = f"{fit['tilt']:+.4f} ± {fit['tilt_interval']:.4f}" if fit.get("tilt") is not None else ""
+        lack = f"{fit['lack_of_fit_p']:.2g}" if fit.get("lack_of_fit_p") is not None else ""
+        of_fit = [str(fit.get("trials", "")), report.figure(fit.get("residual"), 4), tilt, lack, fit["problem"]]
+        for axis in fit["axes"]:
+            where = [axis_text(axis["optimum"]), f"{axis_text(axis['low'])} to {axis_text(axis['high'])}"] if axis["optimum"] is not None else ["–", ""]
+            name = axis["name"] + (", log10" if axis["scale"] == "logarithmic" else "")
+            cells = [*(fit["values"][other] for other in others), name, *where, *of_fit]
+            rows.append("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in cells) + "</tr>")
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    return (f'<div class="scroll"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{chr(10).join(rows)}\n</tbody></table></div>'
+            '<p class="note">A quadratic by least squares over all finished trials, with an offset for each seed; the intervals are Fieller\'s, by '
+            "Student's t of the residual. Tilt: the coefficient of the product of both. Lack of fit: below 0.05 a quadratic does not describe the results, "
+            "and the intervals do not hold.</p>")
 
 
 def behind(report: Report, one: Configuration) -> str:
@@ -206,7 +231,7 @@ def trials(report: Report) -> str:
 def configuration(report: Report, number: int, one: Configuration) -> str:
     rank = f"{report.place(one)}. " if one.rank is not None and report.kind == "sweep" else ""
     result = f" — {report.figure(one.mean, 4)}" if one.mean is not None else ""
-    failed = f' <span class="bad">{one.failed} failed</span>' if one.failed else ""
+    failed = f' <span class="bad">{one.lost}</span>' if one.lost else ""
     changes = "".join(f"<tr><td><code>{escape(change['key'])}</code></td><td><code>{escape(change['base'])}</code></td>"
                       f"<td><code>{escape(change['value'])}</code></td></tr>" for change in one.changes)
     difference = (f"<table><thead><tr><th>key</th><th>base</th><th>here</th></tr></thead><tbody>{changes}</tbody></table>" if changes
@@ -226,7 +251,7 @@ def configuration(report: Report, number: int, one: Configuration) -> str:
 def trial(report: Report, one: Trial) -> str:
     state = escape(one.state + (f", {one.failure}" if one.failure else ""))
     log = f'<details><summary>last lines of its output</summary><pre>{escape(chr(10).join(one.log))}</pre></details>' if one.log else ""
-    return (f'<tr><td>{one.seed}</td><td class="{"bad" if one.state == "failed" else ""}">{state}{log}</td><td>{one.steps_done} of {one.steps}</td>'
+    return (f'<tr><td>{one.seed}</td><td class="{"bad" if one.lost else ""}">{state}{log}</td><td>{one.steps_done} of {one.steps}</td>'
             f"<td>{report.figure(one.metric, 4)}</td><td><code>{escape(one.command)}</code></td></tr>")
 
 

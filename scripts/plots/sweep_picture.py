@@ -18,7 +18,7 @@ SEQUENCE = ["#440154", "#482878", "#3e4a89", "#31688e", "#25838e", "#1f9e89", "#
 @dataclass
 class Picture:
     name: str
-    kind: str  # "heat", "factor", "curve", "diagnostics", "parts"
+    kind: str  # "heat", "factor", "fit", "curve", "diagnostics", "parts"
     title: str
     caption: str
     svg: str

@@ -71,19 +71,19 @@ def draw_cell(report: Report, axes, x: int, y: int, one: Configuration | None) -
 
     box = {"xy": (x - 0.485, y - 0.475), "width": 0.97, "height": 0.95}
     if one is None or one.mean is None:
-        failed = one is not None and one.failed > 0
+        failed = one is not None and ("failed" if one.failed else "stopped" if one.stopped else "")
         axes.add_patch(Rectangle(**box, facecolor="none", edgecolor=GREY if failed else FAINT, linewidth=0.8))
         if failed:
             for ends in ((y - 0.475, y + 0.475), (y + 0.475, y - 0.475)):
                 axes.plot((x - 0.485, x + 0.485), ends, color=GREY, linewidth=0.8)
-        axes.text(x, y, "failed" if failed else "–", ha="center", va="center", color=INK if failed else GREY, fontsize=8.5,
+        axes.text(x, y, failed or "–", ha="center", va="center", color=INK if failed else GREY, fontsize=8.5,
                   bbox={"boxstyle": "square,pad=0.15", "facecolor": "#ffffff", "edgecolor": "none"} if failed else None)
         return
     fill, ink = shade(report, one.mean)
     axes.add_patch(Rectangle(**box, facecolor=fill, edgecolor="none"))
     notes = [f"± {report.figure(one.sd)}"] if one.sd is not None else []
-    if one.failed:
-        notes.append(f"{one.failed} failed")
+    if one.lost:
+        notes.append(one.lost)
         axes.plot((x - 0.485, x + 0.485), (y - 0.475, y + 0.475), color=ink, linewidth=0.6, alpha=0.6)
     if one.rung < report.rungs:
         notes.append(f"rung {one.rung}")
@@ -96,7 +96,7 @@ def draw_dots(report: Report, down: Parameter, across: Parameter):
     for one in report.configurations[::-1]:
         x, y = across.place(one.values[across.name]), down.place(one.values[down.name])
         if one.mean is None:
-            axes.plot(x, y, marker="x" if one.failed else ".", color=GREY, markersize=7 if one.failed else 3, linestyle="none", zorder=2)
+            axes.plot(x, y, marker="x" if one.lost else ".", color=GREY, markersize=7 if one.lost else 3, linestyle="none", zorder=2)
             continue
         best = report.is_best(one)
         axes.plot(x, y, marker="o", markersize=13 if best else 10 if one.rung == report.rungs else 6, color=shade(report, one.mean)[0],
@@ -187,7 +187,7 @@ def factor(report: Report, parameter: Parameter) -> Picture:
 
 
 def draw_line(report: Report, axes, parameter: Parameter, members: list[Configuration], aside, **look) -> None:
-    """Means with their spread. What failed has a cross at the edge, what is far off all others a triangle."""
+    """Means with their spread. What failed or was stopped has a cross at the edge, what is far off all others a triangle."""
     at = {id(one): parameter.place(one.values[parameter.name]) for one in members}
     there = sorted((one for one in members if one.mean is not None), key=lambda one: at[id(one)])
     places, means = [at[id(one)] for one in there], [one.mean for one in there]
@@ -200,7 +200,7 @@ def draw_line(report: Report, axes, parameter: Parameter, members: list[Configur
         if report.is_best(one):
             axes.plot(at[id(one)], one.mean, marker="o", markersize=13, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.5,
                       linestyle="none", transform=moved, zorder=5)
-        if one.mean is None and one.failed:
+        if one.mean is None and one.lost:
             axes.plot(at[id(one)], 0.98, marker="x", color=look["color"], transform=edge, markersize=7, markeredgewidth=1.8)
         elif report.is_far_off(one):
             up = report.goal == "minimize"

@@ -217,7 +217,7 @@ void add_sweep_command(CLI::App& app, ExitCode& exit_code) {
       "  temper sweep sweeps/decay --status\n"
       "  temper sweep configs/sweeps/quickstart-decay-warmup.json --executor slurm\n"
       "The same command goes on with a sweep that was stopped or whose file has grown. docs/sweeps.md has the format.\n"
-      "Exit codes: 0 all trials finished, 1 some failed, 2 sweep file or budget, 3 data, 8 disk, 75 stopped by a signal, run again to go "
+      "Exit codes: 0 all trials finished or were stopped by stop_when, 1 some failed, 2 sweep file or budget, 3 data, 8 disk, 75 stopped by a signal, run again to go "
       "on.");
   command->callback([arguments, &exit_code] { run(*arguments, exit_code); });
 }

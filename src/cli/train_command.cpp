@@ -12,6 +12,7 @@
 #include "distributed/communicator.h"
 #include "io/file.h"
 #include "io/text.h"
+#include "sweep/metric.h"
 #include "train/agreement.h"
 #include "train/trainer.h"
 
@@ -28,6 +29,7 @@ struct TrainArguments {
   bool dry_run = false;
   std::vector<std::string> allowed_changes;
   std::string profiled;
+  std::string stop_when;
 };
 
 std::string result_line(const TrainSummary& summary) {
@@ -42,6 +44,9 @@ std::string result_line(const TrainSummary& summary) {
     }
     out += "\n";
   }
+  if (summary.stopped_at)
+    out +=
+        fmt::format("stopped at step {} as --stop-when says; with --resume and without it the run goes on\n", *summary.stopped_at);
   return out + "checkpoint " + shown(summary.checkpoint.string()) + "\n";
 }
 
@@ -61,6 +66,16 @@ std::optional<StepRange> parse_profiled(const std::string& text, std::int64_t st
     throw Error(ExitCode::usage, "--profile-steps " + text + ": expected A:B, the first and the last step, with 1 <= A <= B <= " +
                                      std::to_string(steps) + ", the steps of this run; give others, or raise train.steps");
   return range;
+}
+
+std::optional<StopCondition> read_stop_condition(const std::string& text, const Launch& launch) {
+  if (text.empty()) return std::nullopt;
+  if (launch.size > 1)
+    throw Error(ExitCode::usage,
+                "--stop-when \"{}\": of {} ranks only one writes the lines that it is judged by; run with one, or without it", text,
+                launch.size);
+  const auto holds = [formula = stop_condition(text, "--stop-when")](const auto& latest) { return formula.holds_so_far(latest); };
+  return StopCondition{text, holds};
 }
 
 /// The ranks that the launcher started, over NCCL on GPUs and MPI elsewhere; where it started one process, nobody.
@@ -108,6 +123,7 @@ void run(const TrainArguments& arguments, ExitCode& exit_code) {
   options.profiled = parse_profiled(arguments.profiled, total_steps(resolved(options.config)));
 
   const Launch launch = read_launch();
+  options.stop_when = read_stop_condition(arguments.stop_when, launch);
   const std::unique_ptr<Ops> ops =
       open_device(options.config.device, options.config.precision, DeviceUse::training, options.config.device_check, launch);
   if (options.profiled && ops->device().backend == "cpu")
@@ -150,6 +166,9 @@ void add_train_command(CLI::App& app, ExitCode& exit_code) {
   command->add_flag("--dry-run", arguments->dry_run, "Print sizes, memory and operations, and stop");
   command->add_option("--profile-steps", arguments->profiled,
                       "A:B, on a GPU: NVIDIA's profilers record from step A to step B (docs/profiling.md)");
+  command->add_option(
+      "--stop-when", arguments->stop_when,
+      "A condition on a line of metrics.jsonl, such as \"loss > 9\": the run saves and ends where it holds (docs/sweeps.md)");
   command->footer(
       "Examples:\n  temper train configs/quickstart.json\n"
       "  temper train configs/gpt2-124m.json optimizer.weight_decay=0.3 --out runs/decay-0.3\n"

@@ -86,6 +86,7 @@ void LocalExecutor::start(const TrialLaunch& launch) {
                   .own_group = true,  // Ctrl-C at the terminal reaches the sweep, which passes it on once
                   .called = "temper",
                   .ends_with_us = true};
+  if (!launch.stop_when.empty()) command.words.insert(command.words.end(), {"--stop-when", launch.stop_when});
   slot.process = start_program(command);
   slot.trial = launch.id;
   slot.started = seconds_since_1970();

@@ -18,6 +18,7 @@ namespace temper {
 struct TrialLaunch {
   std::string id;                ///< the trial's
   std::filesystem::path folder;  ///< its run directory: config.json is there, what the process writes is added to trial.log
+  std::string stop_when = {};    ///< the sweep's
 };
 
 /// When a process worked, in seconds since 1970.

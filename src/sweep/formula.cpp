@@ -171,9 +171,28 @@ class Parser {
 
 class Evaluation {
  public:
-  Evaluation(const Formula& formula, const Formula::Lookup& value_of) : formula_(formula), value_of_(value_of) {}
+  /// `so_far`: a comparison that cannot be made does not hold.
+  Evaluation(const Formula& formula, const Formula::Lookup& value_of, bool so_far = false)
+      : formula_(formula), value_of_(value_of), so_far_(so_far) {}
 
   Result result(const Node& node) const {
+    const auto& symbols = levels[comparisons];
+    if (!so_far_ || std::find(symbols.begin(), symbols.end(), node.text) == symbols.end()) return computed(node);
+    try {
+      return computed(node);
+    } catch (const Error&) {
+      return 0.0;
+    }
+  }
+
+  double number(const Node& node) const {
+    const Result value = result(node);
+    if (const auto* text = std::get_if<std::string>(&value)) fail("'" + *text + "' is text where a number is wanted");
+    return std::get<double>(value);
+  }
+
+ private:
+  Result computed(const Node& node) const {
     if (node.kind == Kind::number) return node.number;
     if (node.kind == Kind::text) return node.text;
     if (node.kind == Kind::key) return value_of_key(node.text);
@@ -190,13 +209,6 @@ class Evaluation {
     return value;
   }
 
-  double number(const Node& node) const {
-    const Result value = result(node);
-    if (const auto* text = std::get_if<std::string>(&value)) fail("'" + *text + "' is text where a number is wanted");
-    return std::get<double>(value);
-  }
-
- private:
   Result value_of_key(const std::string& key) const {
     const Value value = value_of_(key);
     if (const auto* text = std::get_if<std::string>(&value.data)) return *text;
@@ -212,6 +224,7 @@ class Evaluation {
 
   const Formula& formula_;
   const Formula::Lookup& value_of_;
+  bool so_far_;
 };
 
 }  // namespace
@@ -225,5 +238,23 @@ Formula::Formula(std::string text, std::string where) : text_(std::move(text)), 
 }
 
 double Formula::number(const Lookup& value_of) const { return Evaluation(*this, value_of).number(root_); }
+
+bool Formula::holds_so_far(const std::map<std::string, double>& known) const {
+  const Lookup value_of = [&](const std::string& key) {
+    const auto found = known.find(key);
+    return found == known.end() ? Value{} : Value{found->second};
+  };
+  try {
+    return Evaluation(*this, value_of, true).number(root_) != 0.0;
+  } catch (const Error&) {
+    return false;  // `and` and `or` of what is no comparison
+  }
+}
+
+bool Formula::is_condition() const {
+  return std::any_of(levels.begin(), levels.begin() + comparisons + 1, [&](const std::vector<std::string_view>& level) {
+    return root_.kind == Kind::operation && std::find(level.begin(), level.end(), root_.text) != level.end();
+  });
+}
 
 }  // namespace temper

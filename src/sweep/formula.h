@@ -9,6 +9,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -35,6 +36,10 @@ class Formula {
   double number(const Lookup& value_of) const;
   /// Whether a condition holds.
   bool holds(const Lookup& value_of) const { return number(value_of) != 0.0; }
+  /// Whether it is a comparison, or several joined by `and` and `or`.
+  bool is_condition() const;
+  /// The same as holds() while not all of its keys have a number yet: a comparison that cannot be made does not hold.
+  bool holds_so_far(const std::map<std::string, double>& known) const;
 
   /// A number, a text, a key, or an operation on others.
   struct Node {

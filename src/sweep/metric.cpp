@@ -2,13 +2,18 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 
 #include "config/fields.h"
+#include "io/error.h"
+#include "io/file.h"
 #include "io/json.h"
+#include "optim/measurements.h"
+#include "train/step_record.h"
 
 namespace temper {
 namespace {
+
+using Place = LoggedMetric::Place;
 
 std::optional<double> finite_number(const Json& object, std::string_view key) {
   const std::string name(key);
@@ -17,46 +22,91 @@ std::optional<double> finite_number(const Json& object, std::string_view key) {
   return std::isfinite(number) ? std::optional(number) : std::nullopt;
 }
 
-/// Timing is not among them: a table must come out the same on a machine that is busy.
-constexpr LoggedMetric logged_metrics[] = {
-    {"val_loss", true, "data.val", "eval.tokens"},
-    {"best_val_loss", true, "data.val", "eval.tokens"},
-    {"val_loss_average", true, "data.val", "eval.tokens"},
-    {"bits_per_byte", true, "data.val", "eval.tokens"},
-    {"loss", false, "", ""},
-    {"grad_norm", false, "", ""},
-    {"hellaswag_acc", false, "eval.hellaswag", "eval.hellaswag_items"},
-    {"hellaswag_acc_norm", false, "eval.hellaswag", "eval.hellaswag_items"},
-};
+/// By the tables that the files themselves are written from. A name that stands in both is taken from metrics.jsonl.
+std::vector<LoggedMetric> logged_metrics() {
+  std::vector<LoggedMetric> all = {{"val_loss", Place::summary, "data.val", "eval.tokens", true, true},
+                                   {"best_val_loss", Place::summary, "data.val", "eval.tokens", false, true},
+                                   {"val_loss_average", Place::summary, "eval.weight_average", "eval.tokens", true, true},
+                                   {"bits_per_byte", Place::summary, "data.val", "eval.tokens", false, true}};
+  const auto add = [&](const LoggedMetric& metric) {
+    if (std::ranges::count(all, metric.name, &LoggedMetric::name) == 0) all.push_back(metric);
+  };
+  for_each_metric([&](const char* name, auto /*member*/, Absent /*absent*/, const char* /*meaning*/) {
+    const std::string_view text = name;
+    const bool scored = text.starts_with("hellaswag"), validated = text.starts_with("val_");
+    add({text, Place::line,
+         scored      ? "eval.hellaswag"
+         : validated ? "data.val"
+                     : "",
+         scored ? "eval.hellaswag_items" : "", true, text == "loss"});
+  });
+  const auto add_table = [&](const auto& table, Place place) {
+    for (const auto& one : table) add({one.name, one.in_summary ? Place::line : place, "diagnostics.every", "", one.in_summary});
+  };
+  add_table(update_measurements, Place::all);
+  add_table(noise_measurements, Place::noise);
+  add({representation_change, Place::line, "diagnostics.representation_every"});
+  return all;
+}
+
+const std::vector<LoggedMetric>& metrics() {
+  static const std::vector<LoggedMetric> all = logged_metrics();
+  return all;
+}
+
+/// The last line that has the key.
+std::optional<double> last_number(const std::filesystem::path& log, std::string_view key, std::string_view holder) {
+  const std::string mention = "\"" + std::string(key) + "\":";
+  std::string last;  // a line of diagnostics has tens of kilobytes: only one is parsed
+  const auto look = [&](const std::string& line) {
+    if (line.find(mention) != std::string::npos) last = line;
+  };
+  for_lines(log, look);
+  const Json line = parse_json_if_whole(last).value_or(Json());
+  if (holder.empty()) return finite_number(line, key);
+  return line.is_object() && line.contains(holder) ? finite_number(line[std::string(holder)], key) : std::nullopt;
+}
 
 }  // namespace
 
 std::vector<std::string_view> metric_names() {
   std::vector<std::string_view> names;
-  for (const LoggedMetric& metric : logged_metrics) names.push_back(metric.name);
+  for (const LoggedMetric& metric : metrics()) names.push_back(metric.name);
   return names;
 }
 
-const LoggedMetric& find_metric(std::string_view name) { return *std::ranges::find(logged_metrics, name, &LoggedMetric::name); }
+const LoggedMetric& find_metric(std::string_view name) { return *std::ranges::find(metrics(), name, &LoggedMetric::name); }
 
-std::string metric_problem(const LoggedMetric& metric, const RunConfig& config) {
-  if (metric.name == "val_loss_average" && config.eval.weight_average == 0.0)
-    return "metric.name is val_loss_average, which is never logged because eval.weight_average is 0; set it or choose another metric";
+std::string metric_problem(const LoggedMetric& metric, const RunConfig& config, std::string_view user) {
   if (metric.needs.empty()) return "";
   const Value value = get_field(*find_field(metric.needs), config);
-  if (value != Value{std::string()} && value != Value{std::vector<Value>{}}) return "";
-  return "metric.name is " + std::string(metric.name) + ", which is never logged because " + std::string(metric.needs) +
-         " is empty; set " + std::string(metric.needs) + " or choose another metric";
+  const bool is_off = value == Value{std::string()} || value == Value{std::vector<Value>{}} || value == Value{std::int64_t{0}} ||
+                      value == Value{0.0};
+  if (!is_off) return "";
+  const std::string needed(metric.needs);
+  return std::string(user) + " is " + std::string(metric.name) + ", which is never logged because " + needed + " is " +
+         (as_number(value) ? "0" : "empty") + "; set " + needed + " or choose another metric";
 }
 
 std::optional<double> read_metric(const LoggedMetric& metric, const std::filesystem::path& run) {
-  if (metric.in_summary) return finite_number(read_json_if_whole(run / "summary.json"), metric.name);
-  std::optional<double> last;
-  const auto look = [&](const Json& line) {
-    if (line.contains(metric.name)) last = finite_number(line, metric.name);
-  };
-  for_json_lines(run / "metrics.jsonl", look, metric.name);
-  return last;
+  if (metric.place == Place::summary) return finite_number(read_json_if_whole(run / "summary.json"), metric.name);
+  if (metric.place == Place::line) return last_number(run / "metrics.jsonl", metric.name, "");
+  return last_number(run / "diagnostics.jsonl", metric.name, metric.place == Place::all ? "all" : "noise");
+}
+
+Formula stop_condition(const std::string& text, const std::string& where) {
+  Formula formula(text, where);
+  std::string names;
+  for (const LoggedMetric& metric : metrics())
+    if (metric.in_lines) names += (names.empty() ? "" : ", ") + std::string(metric.name);
+  for (const std::string& key : formula.keys()) {
+    const auto known = std::ranges::find(metrics(), key, &LoggedMetric::name);
+    if (known == metrics().end() || !known->in_lines)
+      throw Error(ExitCode::usage, "{}: \"{}\": no line of metrics.jsonl has {}; there are {}", where, text, key, names);
+  }
+  if (!formula.is_condition() || text.find('\'') != std::string::npos)
+    throw Error(ExitCode::usage, "{}: \"{}\": is no condition on numbers; write one such as \"loss > 9\"", where, text);
+  return formula;
 }
 
 }  // namespace temper

@@ -22,6 +22,7 @@ SweepResult summarize(std::size_t configuration, std::size_t rung, const std::ve
     if (planned.trial->configuration != configuration) continue;
     result.finished += planned.status.state == TrialState::finished;
     result.failed += planned.status.state == TrialState::failed;
+    result.stopped += planned.status.state == TrialState::stopped;
     if (!planned.status.metric) continue;
     values.push_back(*planned.status.metric);
     result.metrics[planned.trial->seed] = *planned.status.metric;
@@ -32,14 +33,14 @@ SweepResult summarize(std::size_t configuration, std::size_t rung, const std::ve
 
 /// Whether they compete for one place: anything else of a ranking comes before the metric.
 bool comparable(const SweepResult& a, const SweepResult& b) {
-  return a.metric && b.metric && a.rung == b.rung && (a.failed > 0) == (b.failed > 0);
+  return a.metric && b.metric && a.rung == b.rung && a.incomplete() == b.incomplete();
 }
 
 /// Sorts best first, configurations without a result last, and gives places.
 void sort_results(std::vector<SweepResult>& results, bool maximize) {
   const auto key = [&](const SweepResult& result) {
     const double mean = result.metric ? result.metric->mean : 0.0;
-    return std::tuple(!result.metric, -static_cast<std::ptrdiff_t>(result.rung), result.failed > 0, maximize ? -mean : mean,
+    return std::tuple(!result.metric, -static_cast<std::ptrdiff_t>(result.rung), result.incomplete(), maximize ? -mean : mean,
                       result.configuration);
   };
   std::sort(results.begin(), results.end(), [&](const SweepResult& a, const SweepResult& b) { return key(a) < key(b); });
@@ -106,7 +107,7 @@ Ranking rank_configurations(const Sweep& sweep, const SweepPlan& plan) {
     result.configuration = configuration;
     for (std::size_t rung = 0; rung < plan.rungs.size(); ++rung) {
       const SweepResult here = summarize(configuration, rung, plan.rungs[rung]);
-      if (here.finished + here.failed > 0) result = here;
+      if (here.finished + here.failed + here.stopped > 0) result = here;
     }
     results.push_back(result);
   }
@@ -165,6 +166,17 @@ std::string verdict_text(const Sweep& sweep, const Ranking& ranking) {
       "Noise within seeds: {}, pooled over all configurations ({} degree{} of freedom). With {} seed{} this sweep could see a difference "
       "of {} (80 % power at 5 %).\n",
       number_text(noise->sd), noise->degrees, plural(noise->degrees), seeds, plural(seeds), number_text(noise->visible(seeds)));
+  if (noise->unequal) {
+    std::vector<std::string> compared;  // as rank_results() has them
+    for (const SweepResult& result : results)
+      if (result.metric && result.rung == results.front().rung)
+        compared.push_back(describe(sweep.file, sweep.configurations[result.configuration]));
+    text += fmt::format(
+        "Warning: the noise is not alike for all: that of {} has {:.0f} times the variance of that of {}, more than chance allows (Hartley's "
+        "test, 5 %). All intervals suppose one noise: they are too narrow for the noisy and too wide for the quiet; leave the noisy out "
+        "with \"where\".\n",
+        compared[noise->noisiest], noise->ratio, compared[noise->quietest]);
+  }
   if (seeds < 3) text += "Warning: fewer than three seeds: intervals are wide, and one odd trial decides.\n";
   return text;
 }
@@ -174,7 +186,10 @@ RankingTable::Cell RankingTable::number(const std::optional<double>& value) {
 }
 
 RankingTable::RankingTable(const Sweep& sweep, const SweepPlan& plan)
-    : ranking_(rank_configurations(sweep, plan)), verdict_(verdict_text(sweep, ranking_)) {
+    : ranking_(rank_configurations(sweep, plan)),
+      verdict_(verdict_text(sweep, ranking_)),
+      metric_(sweep.file.metric.name),
+      fits_(fit_sweep(sweep, plan, ranking_.results.front().rung)) {
   using Result = SweepResult;
   const auto add = [&](Column column, const auto& cell_of) {
     for (const Result& result : results()) column.cells.push_back(cell_of(result));
@@ -202,6 +217,7 @@ RankingTable::RankingTable(const Sweep& sweep, const SweepPlan& plan)
       [](const Result& result) { return result.metric ? number(result.metric->interval) : Cell{}; });
   add({"n", "n", "n"}, [&](const Result& result) { return count(result.finished); });
   add({"failed", "failed", {}}, [&](const Result& result) { return count(result.failed); });
+  add({"stopped", name(!sweep.file.stop_when.empty(), "stopped"), {}}, [&](const Result& result) { return count(result.stopped); });
   const Result* best = results().front().metric ? &results().front() : nullptr;
   add({"behind_best", "behind_best", "behind"}, [&](const Result& result) {
     if (result.behind) return Cell{result.behind->mean, difference_text(*result.behind, true)};
@@ -214,7 +230,8 @@ RankingTable::RankingTable(const Sweep& sweep, const SweepPlan& plan)
     std::string note = &result == best && ranking_.winner                         ? "best"
                        : from_other && from_other->interval && !seen(*from_other) ? "not seen"
                                                                                   : "";
-    if (result.failed > 0) note += (note.empty() ? "" : ", ") + std::to_string(result.failed) + " failed";
+    for (const auto& [number, what] : {std::pair(result.failed, " failed"), std::pair(result.stopped, " stopped")})
+      if (number > 0) note += (note.empty() ? "" : ", ") + std::to_string(number) + what;
     return Cell{result.tied_for_best, note};
   });
 }
@@ -263,14 +280,18 @@ TextRows RankingTable::rows_for_people(std::size_t most) const {
 }
 
 std::string RankingTable::markdown() const {
-  return markdown_table(rows_for_people(results().size())) + (verdict_.empty() ? "" : "\n") + verdict_;
+  std::string text = markdown_table(rows_for_people(results().size())) + (verdict_.empty() ? "" : "\n") + verdict_;
+  if (!fits_.fits.empty()) text += "\n" + markdown_table(fits_.rows(metric_)) + "\n";
+  return text + fits_.remarks(metric_);
 }
 
 std::string RankingTable::text(std::size_t most) const {
   const TextRows rows = rows_for_people(most);
   const std::size_t more = results().size() + 1 - rows.size();
-  return aligned_table(rows, std::string(rows[0].size() - 1, 'r') + "l") +
-         (more > 0 ? "... and " + std::to_string(more) + " more in results.md\n" : "") + verdict_;
+  std::string text = aligned_table(rows, std::string(rows[0].size() - 1, 'r') + "l") +
+                     (more > 0 ? "... and " + std::to_string(more) + " more in results.md\n" : "") + verdict_;
+  if (!fits_.fits.empty()) text += "\n" + aligned_table(fits_.rows(metric_), "r");
+  return text + fits_.remarks(metric_);
 }
 
 Json RankingTable::json(std::size_t row) const {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "io/text_table.h"
+#include "sweep/fit.h"
 #include "sweep/statistics.h"
 #include "sweep/sweep.h"
 
@@ -23,19 +24,22 @@ struct SweepResult {
   std::size_t configuration = 0;
   std::size_t rung = 0;      ///< the furthest in which one of its trials ended
   std::size_t finished = 0;  ///< trials of that rung
-  std::size_t failed = 0;
+  std::size_t failed = 0, stopped = 0;
   std::optional<Estimate> metric;    ///< over the finished trials
   SeedMetrics metrics;               ///< of the finished trials
   std::optional<Difference> behind;  ///< from the best, in the same rung; none for the best itself
   bool tied_for_best = false;        ///< with others: `behind` is not seen
   std::size_t place = 0;  ///< from 1; those that tie for the best and those with equal metrics share one; 0 without a result
   bool shares_place = false;
+
+  /// Whether trials have no result and will have none.
+  bool incomplete() const { return failed + stopped > 0; }
 };
 
 /// Whether it is more than equal_metrics and its interval leaves 0 out; nothing is seen without an interval.
 bool seen(const Difference& difference);
 
-/// Best first: of the furthest rung, without failed trials before those with some, by the metric; equal metrics in the
+/// Best first: of the furthest rung, without failed or stopped trials before those with some, by the metric; equal metrics in the
 /// configurations' order. Last come configurations without a result.
 struct Ranking {
   std::vector<SweepResult> results;
@@ -67,11 +71,12 @@ class RankingTable {
 
   const std::vector<SweepResult>& results() const { return ranking_.results; }
   const std::string& verdict() const { return verdict_; }
+  const SweepFits& fits() const { return fits_; }
   /// The numbers of the verdict; those that are not known are null.
   nlohmann::ordered_json statistics() const;
 
   std::string csv() const;
-  /// The table and the verdict.
+  /// The table, the verdict and the fits.
   std::string markdown() const;
   /// The same for a terminal; at most `most` of the rows.
   std::string text(std::size_t most) const;
@@ -93,7 +98,8 @@ class RankingTable {
   TextRows rows_for_people(std::size_t most) const;
 
   Ranking ranking_;
-  std::string verdict_;
+  std::string verdict_, metric_;
+  SweepFits fits_;
   std::vector<Column> columns_;
 };
 

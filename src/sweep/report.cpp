@@ -30,7 +30,7 @@ ReportSource open_run(const fs::path& folder) {
   if (!metric_problem(find_metric(file.metric.name), file.base).empty()) file.metric.name = "loss";
   ReportSource source{make_sweep(std::move(file), folder), {}, true};
   const Trial& trial = source.sweep.rungs[0][0];
-  source.plan.rungs.push_back({PlannedTrial{&trial, read_trial(folder, trial, source.sweep.file.metric)}});
+  source.plan.rungs.push_back({PlannedTrial{&trial, read_trial(folder, trial, source.sweep.file)}});
   return source;
 }
 
@@ -130,7 +130,8 @@ Json trial_json(const ReportSource& source, const PlannedTrial& planned, const C
 
 Json states_json(const SweepPlan& plan) {
   Json states;
-  for (const TrialState state : {TrialState::finished, TrialState::failed, TrialState::interrupted, TrialState::waiting})
+  for (const TrialState state :
+       {TrialState::finished, TrialState::stopped, TrialState::failed, TrialState::interrupted, TrialState::waiting})
     states[std::string(to_string(state))] = plan.count(state);
   states["to be chosen"] = plan.trials_to_come;
   return states;
@@ -148,12 +149,12 @@ std::size_t widest(const std::vector<Value>& values, std::size_t least) {
 
 /// What stands behind a figure: one character, so that columns stay aligned.
 char mark(const SweepResult& result) {
-  return result.tied_for_best ? '~' : result.place == 1 ? '*' : result.failed > 0 ? '!' : ' ';
+  return result.tied_for_best ? '~' : result.place == 1 ? '*' : result.incomplete() ? '!' : ' ';
 }
 
 std::string figure(const SweepResult* result) {
   if (result == nullptr) return "-";
-  return result->metric ? number_text(result->metric->mean) : result->failed > 0 ? "failed" : "-";
+  return result->metric ? number_text(result->metric->mean) : result->failed > 0 ? "failed" : result->stopped > 0 ? "stopped" : "-";
 }
 
 std::string legend(const Ranking& ranking) {
@@ -162,6 +163,8 @@ std::string legend(const Ranking& ranking) {
                      : ranking.winner              ? "* best"
                                                    : "* first";
   if (std::any_of(results.begin(), results.end(), [](const auto& one) { return one.failed > 0; })) text += "   ! trials failed";
+  if (std::any_of(results.begin(), results.end(), [](const auto& one) { return one.stopped > 0; }))
+    text += "   ! trials were stopped";
   return text + "\n";
 }
 
@@ -312,6 +315,7 @@ std::string report_json(const ReportSource& source) {
   json["commands"]["report"] = "temper report " + folder;
   json["verdict"] = ranking.verdict();
   json["statistics"] = ranking.statistics();
+  json["fits"] = ranking.fits().json(true);
   json["parameters"] = parameters_json(sweep);
   json["configurations"] = Json::array();
   const CurveLimits limits = curve_limits(source.plan.known(), sweep.file.base.model.n_layer);

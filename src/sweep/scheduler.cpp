@@ -61,8 +61,8 @@ class SweepProgress {
 
 std::string SweepProgress::summary(const SweepPlan& plan) const {
   const std::size_t failed = plan.count(TrialState::failed);
-  std::string text =
-      std::to_string(plan.count(TrialState::finished)) + "/" + std::to_string(plan.known() + plan.trials_to_come) + " trials done";
+  std::string text = std::to_string(plan.count(TrialState::finished) + plan.count(TrialState::stopped)) + "/" +
+                     std::to_string(plan.known() + plan.trials_to_come) + " trials done";
   if (failed > 0) text += ", " + std::to_string(failed) + " failed";
   const double elapsed = std::chrono::duration<double>(Clock::now() - begin_).count();
   const double worked = spent(plan).flops - flops_before_;
@@ -91,6 +91,8 @@ void SweepProgress::ended(const Sweep& sweep, const SweepPlan& plan, const Plann
   if (trial.status.state == TrialState::failed) {
     text +=
         ": failed with " + trial.status.failure + ", see " + (trial_folder(sweep.folder, *trial.trial) / "failure.json").string();
+  } else if (trial.status.state == TrialState::stopped) {
+    text += ": stopped at " + trial.status.failure;
   } else if (trial.status.metric) {
     char number[64];
     std::snprintf(number, sizeof(number), " %.4f", *trial.status.metric);
@@ -134,9 +136,7 @@ class Scheduler {
 
   fs::path folder(const PlannedTrial& planned) const { return trial_folder(sweep_.folder, *planned.trial); }
 
-  void read_status(PlannedTrial& planned) const {
-    planned.status = read_trial(folder(planned), *planned.trial, sweep_.file.metric);
-  }
+  void read_status(PlannedTrial& planned) const { planned.status = read_trial(folder(planned), *planned.trial, sweep_.file); }
 
   /// Trials that were started and do not wait for a machine.
   std::size_t at_work() const {
@@ -144,7 +144,7 @@ class Scheduler {
         std::count_if(running_.begin(), running_.end(), [&](const auto& each) { return !executor_.waits(each.first); }));
   }
 
-  TrialLaunch launch(const PlannedTrial& planned) const { return {planned.trial->id, folder(planned)}; }
+  TrialLaunch launch(const PlannedTrial& planned) const { return {planned.trial->id, folder(planned), sweep_.file.stop_when}; }
 
   /// What an earlier process of this sweep started somewhere that outlived it. A failure that it has recorded is told already.
   void adopt() {
@@ -190,7 +190,8 @@ class Scheduler {
 
   void start(PlannedTrial& planned) {
     read_status(planned);
-    if (planned.status.state == TrialState::finished) return progress_.ended(sweep_, plan_, planned);  // by that process
+    if (planned.ended() && planned.status.state != TrialState::failed)
+      return progress_.ended(sweep_, plan_, planned);  // by that process
     const Trial& trial = *planned.trial;
     const fs::path here = folder(planned);
     prepare_trial(here, trial, sweep_.file, sweep_.configurations[trial.configuration]);
@@ -203,8 +204,10 @@ class Scheduler {
     running_.erase(ended.id);
     if (ended.times.started > 0) record_process(folder(planned), ended.times, ended.end);
     read_status(planned);
-    if (planned.status.state != TrialState::finished) {
-      if (was_stopped(ended.end) && (stopping_ || may_go_on(planned))) {
+    if (planned.status.state != TrialState::finished && planned.status.state != TrialState::stopped) {
+      // A task that was in the queue when stop_when changed ends by the one before.
+      const bool by_another = ended.end.exit_code == 0 && ended.end.signal == 0 && fs::exists(folder(planned) / "summary.json");
+      if ((was_stopped(ended.end) || by_another) && (stopping_ || may_go_on(planned))) {
         if (!stopping_) queue_.push_back(&planned);
         return;
       }
@@ -248,8 +251,7 @@ std::deque<PlannedTrial*> to_run(SweepPlan& plan, bool retry_failed) {
   std::deque<PlannedTrial*> queue;
   for (auto& rung : plan.rungs) {
     for (PlannedTrial& trial : rung) {
-      const TrialState state = trial.status.state;
-      if (state != TrialState::finished && (state != TrialState::failed || retry_failed)) queue.push_back(&trial);
+      if (!trial.ended() || (retry_failed && trial.status.state == TrialState::failed)) queue.push_back(&trial);
     }
   }
   return queue;
@@ -284,7 +286,7 @@ SweepOutcome run_sweep(const Sweep& sweep, Executor& executor, bool retry_failed
   }
   plan = read_plan(sweep);
   outcome.failed = plan.count(TrialState::failed);
-  outcome.left = plan.known() - plan.count(TrialState::finished) - outcome.failed + plan.trials_to_come;
+  outcome.left = plan.count(TrialState::waiting) + plan.count(TrialState::interrupted) + plan.trials_to_come;
   return outcome;
 }
 

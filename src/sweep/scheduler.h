@@ -12,7 +12,7 @@ struct SweepOutcome {
   bool interrupted = false;  ///< by a signal; the trials that ran have saved
   bool out_of_seconds = false;
   std::size_t failed = 0;
-  std::size_t left = 0;  ///< trials that neither finished nor failed, those of later rungs too
+  std::size_t left = 0;  ///< trials that have not ended, those of later rungs too
 };
 
 /// Starts trials in their order as there is room, and resumes those that were interrupted. What has finished never runs again; what

@@ -97,7 +97,7 @@ std::int64_t number_of(const std::string& job, const std::string& prefix) {
   return failed == std::errc() && read_to == end && number > 0 ? number : 0;
 }
 
-// What follows the variables job, sweep, temper, work, trials and OMP_NUM_THREADS.
+// What follows the variables job, sweep, temper, work, options, trials and OMP_NUM_THREADS.
 constexpr const char* script_body = R"script(
 trial=${trials[$SLURM_ARRAY_TASK_ID]}
 folder=$sweep/trials/$trial
@@ -134,7 +134,7 @@ started=$(date +%s)
 # A shell between the two reports through a pipe: `wait` in a shell that has traps may lose an exit code.
 exec 3< <(
   trap '' TERM USR2
-  "$temper" train "$folder/config.json" --out "$folder" --resume >>"$folder/trial.log" 2>&1 </dev/null &
+  "$temper" train "$folder/config.json" --out "$folder" --resume "${options[@]}" >>"$folder/trial.log" 2>&1 </dev/null &
   echo $!
   wait $!
   echo $?
@@ -293,6 +293,7 @@ std::string batch_script(const ArrayJob& job) {
   text += "sweep=" + shell_word(job.sweep.string()) + "\n";
   text += "temper=" + shell_word(job.program.string()) + "\n";
   text += "work=" + shell_word(job.working_folder.string()) + "\n";
+  text += "options=(" + (job.stop_when.empty() ? "" : "--stop-when " + shell_word(job.stop_when)) + ")\n";
   text += "export OMP_NUM_THREADS=" + (job.threads > 0 ? std::to_string(job.threads) : std::string("$SLURM_CPUS_ON_NODE")) + "\n";
   text += "trials=(\n";
   for (const std::string& trial : job.trials) text += "  " + trial + "\n";

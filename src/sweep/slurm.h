@@ -89,6 +89,7 @@ struct ArrayJob {
   std::filesystem::path program;         ///< temper; absolute
   std::filesystem::path working_folder;  ///< that configurations' paths are relative to; absolute
   std::int64_t threads = 0;              ///< of each trial; 0: the processors that Slurm gives it
+  std::string stop_when = {};            ///< the sweep's
 };
 
 /// The script of all tasks of this job.

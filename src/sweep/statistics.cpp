@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <tuple>
 
@@ -61,6 +62,33 @@ double centre(std::vector<double>& values, const std::vector<std::size_t>& group
   return largest;
 }
 
+/// Hartley's test, see Noise.
+void compare_variances(Noise& noise, const std::vector<double>& residuals, const std::vector<std::size_t>& rows) {
+  std::vector<double> squares(noise.configurations), members(noise.configurations);
+  for (std::size_t i = 0; i < residuals.size(); ++i) {
+    squares[rows[i]] += residuals[i] * residuals[i];
+    members[rows[i]] += 1.0;
+  }
+  double largest = 0.0, least = std::numeric_limits<double>::infinity(), compared = 0.0;
+  for (std::size_t row = 0; row < squares.size(); ++row) {
+    if (members[row] < 3.0) continue;
+    ++compared;
+    const double variance = squares[row] / (members[row] - 1.0);
+    if (variance > largest) {
+      largest = variance;
+      noise.noisiest = row;
+    }
+    if (variance < least) {
+      least = variance;
+      noise.quietest = row;
+    }
+  }
+  if (compared < 3.0 || least <= 0.0 || largest <= 0.0) return;
+  noise.ratio = largest / least;
+  const auto degrees = [&](std::size_t row) { return static_cast<std::size_t>(members[row]) - 1; };
+  noise.unequal = compared * (compared - 1.0) * f_exceeds(noise.ratio, degrees(noise.noisiest), degrees(noise.quietest)) < 0.05;
+}
+
 /// How many parts of the table have no seed in common.
 std::size_t separate_parts(const std::vector<std::size_t>& rows, const std::vector<std::size_t>& columns) {
   std::map<std::size_t, std::size_t> part_of_row, part_of_column;  // by the smallest row in them
@@ -87,6 +115,30 @@ double student_t(double probability, std::size_t degrees) {
     (central_probability(middle, degrees) < 2.0 * probability - 1.0 ? low : high) = middle;
   }
   return rounded(std::sqrt(static_cast<double>(degrees)) * std::tan(low), 1e9);
+}
+
+double f_exceeds(double ratio, std::size_t top_degrees, std::size_t bottom_degrees) {
+  // I_x(a, b), the regularized incomplete beta function, by its continued fraction (NIST Digital Library of Mathematical Functions,
+  // 8.17.22) in Lentz's way.
+  double a = 0.5 * static_cast<double>(bottom_degrees), b = 0.5 * static_cast<double>(top_degrees);
+  double x = a / (a + b * ratio), y = b * ratio / (a + b * ratio);
+  const bool swapped = x > (a + 1.0) / (a + b + 2.0);  // where the fraction converges slowly, that of 1 - I_y(b, a)
+  if (swapped) {
+    std::swap(a, b);
+    std::swap(x, y);
+  }
+  if (x <= 0.0) return swapped ? 1.0 : 0.0;
+  double fraction = 1.0, above = 1.0, below = 0.0;
+  for (int j = 1; j < 100'000; ++j) {
+    const double m = j / 2;
+    const double term = (j % 2 == 0 ? m * (b - m) : -(a + m) * (a + b + m)) * x / ((a + j - 1.0) * (a + j));
+    below = 1.0 / (1.0 + term * below);
+    above = 1.0 + term / above;
+    fraction *= above * below;
+    if (std::abs(above * below - 1.0) < 1e-15) break;
+  }
+  const double front = std::exp(a * std::log(x) + b * std::log(y) + std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b)) / a;
+  return swapped ? 1.0 - front / fraction : front / fraction;
 }
 
 double studentized_range95(std::size_t count, std::size_t degrees) {
@@ -163,6 +215,7 @@ std::optional<Noise> pooled_noise(const std::vector<SeedMetrics>& configurations
   noise.configurations = configurations.size();
   noise.sd = std::sqrt(squares / static_cast<double>(noise.degrees));
   noise.range = studentized_range95(noise.configurations, noise.degrees);
+  compare_variances(noise, residuals, rows);
   return noise;
 }
 

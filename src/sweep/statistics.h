@@ -25,6 +25,9 @@ double student_t(double probability, std::size_t degrees);
 /// of freedom (1 or more) is below this with a probability of 0.95. Rounded to 1e-6.
 double studentized_range95(std::size_t count, std::size_t degrees);
 
+/// The probability that a value of the F distribution with these degrees of freedom (1 or more) is above `ratio` (0 or more).
+double f_exceeds(double ratio, std::size_t top_degrees, std::size_t bottom_degrees);
+
 struct Estimate {
   double mean = 0.0;
   std::size_t n = 0;
@@ -43,6 +46,14 @@ struct Noise {
   std::size_t degrees = 0;         ///< of freedom; 1 or more
   std::size_t configurations = 0;  ///< 2 or more; each may be compared with each
   double range = 0.0;              ///< studentized_range95 of these
+
+  /// The configurations whose residuals are the largest and the least, of those with three seeds or more.
+  std::size_t noisiest = 0, quietest = 0;
+  double ratio = 1.0;  ///< of their variances
+  /// Whether noise that is alike for all would differ so much in less than 5 of 100 tables: Hartley's test of the largest ratio
+  /// (Biometrika 37, 1950, 308-312) with Bonferroni's bound for its quantile, k (k - 1) P(F > ratio) for k configurations. Residuals
+  /// share what was taken out as the seeds' means, which makes them more alike than independent ones: fewer false alarms, not more.
+  bool unequal = false;
 
   std::size_t comparisons() const { return configurations * (configurations - 1) / 2; }
   /// Half of the simultaneous 95 % interval of a difference over this many common seeds: range sd / sqrt(seeds).

@@ -18,7 +18,7 @@ std::vector<PlannedTrial> read_rung(const Sweep& sweep, std::size_t rung, const 
       const Trial& trial = sweep.trial(rung, configuration, seed);
       const std::filesystem::path folder = trial_folder(sweep.folder, trial);
       check_trial_folder(folder, trial);
-      trials.push_back({&trial, read_trial(folder, trial, sweep.file.metric)});
+      trials.push_back({&trial, read_trial(folder, trial, sweep.file)});
     }
   }
   return trials;
@@ -57,7 +57,7 @@ void check_rungs_grow(const Sweep& sweep) {
 /// Results on different samples say nothing of each other.
 void check_measured_alike(const Sweep& sweep) {
   const LoggedMetric& metric = find_metric(sweep.file.metric.name);
-  if (metric.needs.empty()) return;
+  if (metric.share.empty()) return;
   for (const Configuration& configuration : sweep.configurations)
     for (const Entry& entry : configuration.settings)
       if (entry.path == metric.needs || entry.path == metric.share)
@@ -140,7 +140,7 @@ std::size_t SweepPlan::count(TrialState state) const {
   return number;
 }
 
-bool SweepPlan::ended() const { return count(TrialState::finished) + count(TrialState::failed) == known(); }
+bool SweepPlan::ended() const { return std::ranges::all_of(trials(), &PlannedTrial::ended); }
 
 double SweepPlan::flops_left() const {
   double flops = flops_to_come;

@@ -32,7 +32,7 @@ struct PlannedTrial {
   const Trial* trial;
   TrialStatus status;
 
-  bool ended() const { return status.state == TrialState::finished || status.state == TrialState::failed; }
+  bool ended() const { return status.state != TrialState::waiting && status.state != TrialState::interrupted; }
   double done() const;  ///< share of its steps
 };
 

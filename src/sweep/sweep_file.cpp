@@ -124,6 +124,15 @@ void check_values(const std::vector<Entry>& entries, SweepFile& sweep, Problems&
     refuse("halving.rungs", "is " + to_text(to_value(rungs)) +
                                 "; allowed: two shares of the run's length or more, growing, the last 1: [0.1, 0.3, 1]");
   }
+  if (!find_metric(sweep.metric.name).is_loss && std::ranges::count(entries, "metric.goal", &Entry::path) == 0)
+    refuse("metric.name", "is " + sweep.metric.name + ", which is no loss; say with metric.goal which end of it is the good one");
+  if (!sweep.stop_when.empty()) {
+    try {
+      sweep.stop_condition = stop_condition(sweep.stop_when, where_of(entries, "stop_when"));
+    } catch (const Error& error) {
+      problems.push_back(error.what());
+    }
+  }
   for (const std::string& condition : sweep.where) {
     read_formula(condition, where_of(entries, "where"), problems,
                  [&](Formula formula) { sweep.conditions.push_back(std::move(formula)); });

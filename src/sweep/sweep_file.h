@@ -58,9 +58,8 @@ struct Metric {
   static void declare(auto& rows) {
     using Self = Metric;
     using namespace row;
-    rows("name", &Self::name, one_of(metric_names()),
-         "a number that runs log: of the end, the best, or (loss and grad_norm) of the last step");
-    rows("goal", &Self::goal, one_of({"minimize", "maximize"}), "which end of it is the good one");
+    rows("name", &Self::name, one_of(metric_names()), "a number that runs log, as it is at the end; best_val_loss: the least");
+    rows("goal", &Self::goal, one_of({"minimize", "maximize"}), "which end of it is the good one; to be given where it is no loss");
   }
 };
 
@@ -139,6 +138,8 @@ struct SweepFile {
   std::vector<std::uint64_t> seeds;  ///< at least one
   bool seeds_given = false;          ///< false: the base's own
   Metric metric;
+  std::string stop_when;
+  std::optional<Formula> stop_condition;  ///< `stop_when`, read
   SweepBudget budget;
   std::int64_t count = 0;
   std::uint64_t seed = 0;
@@ -167,6 +168,8 @@ struct SweepFile {
          StructureKind{"object", "a formula for each key", R"({"type": "object", "additionalProperties": {"type": "string"}})"},
          "keys of a run that are computed from others");
     rows("where", &Self::where, each("a condition such as \"train.steps > 100\""), "a configuration is tried if all of these hold");
+    rows("stop_when", &Self::stop_when,
+         "a condition on a line of metrics.jsonl, such as \"step > 500 and val_loss > 6.5\", that ends a trial; empty: none");
     rows("seeds",
          StructureKind{"integer or list of integers", "how many (1 to 1000), or a list of different seeds",
                        R"({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 1000}, {"type": "array", "minItems": 1,

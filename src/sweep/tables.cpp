@@ -23,6 +23,7 @@ std::string results_json(const Sweep& sweep, const RankingTable& ranking) {
   json["goal"] = sweep.file.metric.maximize() ? "maximize" : "minimize";
   json["verdict"] = ranking.verdict();
   json["statistics"] = ranking.statistics();
+  json["fits"] = ranking.fits().json(false);
   json["configurations"] = Json::array();
   for (std::size_t i = 0; i < ranking.results().size(); ++i) {
     Json one = ranking.json(i);
@@ -143,7 +144,8 @@ std::string cost_text(const Sweep& sweep, const SweepPlan& plan,
 
 std::string status_text(const Sweep& sweep, const SweepPlan& plan) {
   std::string text;
-  for (const TrialState state : {TrialState::finished, TrialState::failed, TrialState::interrupted, TrialState::waiting})
+  for (const TrialState state :
+       {TrialState::finished, TrialState::stopped, TrialState::failed, TrialState::interrupted, TrialState::waiting})
     if (const std::size_t count = plan.count(state))
       text += (text.empty() ? "" : ", ") + std::to_string(count) + " " + std::string(to_string(state));
   if (plan.trials_to_come > 0) text += ", " + std::to_string(plan.trials_to_come) + " to be chosen";

@@ -31,21 +31,27 @@ std::string describe_end(int exit_code, int signal) {
 }  // namespace
 
 std::string_view to_string(TrialState state) {
-  constexpr std::string_view names[] = {"waiting", "interrupted", "finished", "failed"};
+  constexpr std::string_view names[] = {"waiting", "interrupted", "finished", "stopped", "failed"};
   return names[static_cast<std::size_t>(state)];
 }
 
 fs::path trial_folder(const fs::path& sweep_folder, const Trial& trial) { return sweep_folder / "trials" / trial.id; }
 
-TrialStatus read_trial(const fs::path& folder, const Trial& trial, const Metric& metric) {
+TrialStatus read_trial(const fs::path& folder, const Trial& trial, const SweepFile& sweep) {
   TrialStatus status;
   const std::int64_t steps = total_steps(trial.config);
   const Json summary = read_json_if_whole(folder / "summary.json");
-  if (member_or<std::int64_t>(summary, "steps", -1) == steps) {
-    status.state = TrialState::finished;
-    status.steps = steps;
+  const bool was_stopped = summary.is_object() && summary.contains("stopped");
+  const Json stop = was_stopped ? summary["stopped"] : Json();
+  const bool as_asked = stop.is_object() && stop.contains("when") && stop["when"] == sweep.stop_when && !sweep.stop_when.empty();
+  if (as_asked || (!was_stopped && member_or<std::int64_t>(summary, "steps", -1) == steps)) {
+    status.state = as_asked ? TrialState::stopped : TrialState::finished;
+    status.steps = as_asked ? std::clamp<std::int64_t>(member_or<std::int64_t>(stop, "step", 0), 0, steps) : steps;
     status.train_seconds = member_or(summary, "train_seconds", 0.0);
-    status.metric = read_metric(find_metric(metric.name), folder);
+    if (as_asked)
+      status.failure = "step " + std::to_string(status.steps) + ": " + sweep.stop_when;
+    else
+      status.metric = read_metric(find_metric(sweep.metric.name), folder);
     if (const auto inputs = summary.find("inputs"); inputs != summary.end() && inputs->is_object())
       for (const auto& [key, fingerprint] : inputs->items())
         if (fingerprint.is_string()) status.inputs[key] = fingerprint.get<std::string>();

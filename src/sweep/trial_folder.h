@@ -22,6 +22,7 @@ enum class TrialState {
   waiting,      ///< never started
   interrupted,  ///< began, and goes on from its last checkpoint
   finished,
+  stopped,  ///< ended itself before its last step, as the sweep's stop_when asks
   failed,
 };
 std::string_view to_string(TrialState state);
@@ -31,15 +32,16 @@ struct TrialStatus {
   std::int64_t steps = 0;        ///< done, as far as metrics.jsonl tells
   double train_seconds = 0.0;    ///< spent on them
   std::optional<double> metric;  ///< of a finished trial
-  std::string failure;           ///< of a failed one: "exit code 6"
-  /// Of a finished one: the keys that name files, each with a fingerprint of what the run found there.
+  std::string failure;           ///< of a failed one: "exit code 6"; of a stopped one: "step 120: loss > 9"
+  /// Of a finished or stopped one: the keys that name files, each with a fingerprint of what the run found there.
   std::map<std::string, std::string> inputs;
 };
 
 /// DIR/trials/ID
 std::filesystem::path trial_folder(const std::filesystem::path& sweep_folder, const Trial& trial);
 
-TrialStatus read_trial(const std::filesystem::path& folder, const Trial& trial, const Metric& metric);
+/// What another condition than the sweep's stop_when has stopped is interrupted, and may go on.
+TrialStatus read_trial(const std::filesystem::path& folder, const Trial& trial, const SweepFile& sweep);
 
 /// Refuses a folder whose config.json or summary.json is of another configuration, Error(ExitCode::usage): it was renamed, or
 /// something else was trained in it.

@@ -193,8 +193,12 @@ Trial make_trial(const SweepFile& sweep, const Configuration& configuration, std
   shorten(trial.config, share);
   for (const std::string& problem : config_problems(trial.config))
     refuse(describe(sweep, configuration) + ", a rung of " + std::to_string(*trial.config.train.steps) + " steps: " + problem);
-  const std::string problem = metric_problem(find_metric(sweep.metric.name), trial.config);
-  if (!problem.empty()) refuse(problem);
+  if (const std::string problem = metric_problem(find_metric(sweep.metric.name), trial.config); !problem.empty()) refuse(problem);
+  if (sweep.stop_condition) {
+    for (const std::string& key : sweep.stop_condition->keys())
+      if (const std::string problem = metric_problem(find_metric(key), trial.config, "in stop_when"); !problem.empty())
+        refuse(problem);
+  }
   trial.flops = training_flops(trial.config);
   trial.id = config_identity(trial.config);
   return trial;

@@ -55,7 +55,7 @@ Metrics::Metrics(const std::filesystem::path& run_directory, LogBytes keep, std:
   if (tensorboard) events_ = std::make_unique<EventFile>(run_directory / "tensorboard", first_step);
 }
 
-void Metrics::write(const StepRecord& record) {
+Json Metrics::write(const StepRecord& record) {
   Json line;
   Scalars scalars;
   for_each_metric([&](const char* name, auto member, Absent absent, const char* /*meaning*/) {
@@ -72,6 +72,7 @@ void Metrics::write(const StepRecord& record) {
     events_->scalars(record.step, scalars);
     events_->flush();
   }
+  return line;
 }
 
 std::vector<std::pair<std::string, double>> summary_of(const Diagnosed& diagnosed) {

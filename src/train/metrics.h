@@ -35,7 +35,8 @@ class Metrics {
   /// be recorded. diagnostics.jsonl is there once something was measured for it.
   Metrics(const std::filesystem::path& run_directory, LogBytes keep, std::int64_t first_step, bool tensorboard);
 
-  void write(const StepRecord& record);
+  /// Returns the line.
+  nlohmann::ordered_json write(const StepRecord& record);
   void write_diagnostics(const StepRecord& record, const Diagnosed& diagnosed);
   /// Makes what was written durable, before a checkpoint records bytes().
   void sync();

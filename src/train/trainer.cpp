@@ -43,8 +43,8 @@ fs::path log_of(const fs::path& run_directory, const Communicator& ranks) {
   return run_directory / "logs" / fmt::format("rank-{}.log", ranks.rank());
 }
 
-/// How what a signal may end, or data that is lost, came to an end.
-enum class Ending { regular, interrupted };
+/// How what a signal may end, data that is lost, or a condition, came to an end.
+enum class Ending { regular, interrupted, stopped };
 
 class Trainer {
  public:
@@ -68,6 +68,7 @@ class Trainer {
   void count_incident(const StepRecord& record, const std::string& what, const char* then);
   void roll_back(const StepRecord& bad);
   void open_metrics();
+  void judge(const Json& line);
   void diagnose(StepRecord& record, std::int64_t micro_batches, DueDiagnostics due);
   [[nodiscard]] Ending record_step(StepRecord record);
   [[nodiscard]] Ending evaluate(StepRecord& record);
@@ -113,6 +114,10 @@ class Trainer {
 
   std::optional<StepRange> profiled_;  // until these steps are done
 
+  std::optional<StopCondition> stop_when_;
+  std::map<std::string, double> latest_;    // what it is asked with
+  std::optional<std::int64_t> stopped_at_;  // where it held
+
   TrainerState state_;
   fs::path last_checkpoint_;
   std::int64_t saved_step_ = -1;     // at which nothing is left to save
@@ -143,7 +148,8 @@ Trainer::Trainer(const TrainOptions& options, Ops& ops, Communicator& ranks)
       data_(config_),
       engine_(config_, &ops, &ranks),
       checkpoints_(path_ / "checkpoints", config_.checkpoint.keep, first()),
-      profiled_(options.profiled) {
+      profiled_(options.profiled),
+      stop_when_(options.stop_when) {
   StartedRun begun = start_run(options, data_, checkpoints_, engine_, progress_);
   state_ = std::move(begun.state);
   last_checkpoint_ = begun.checkpoint;
@@ -161,6 +167,18 @@ Trainer::Trainer(const TrainOptions& options, Ops& ops, Communicator& ranks)
 void Trainer::open_metrics() {
   const bool has_line = !last_checkpoint_.empty() && !state_.pending;
   metrics_.emplace(path_, state_.log_bytes, has_line ? state_.step + 1 : state_.step, config_.log.tensorboard);
+  latest_.clear();
+  stopped_at_.reset();
+  if (stop_when_) for_json_lines(path_ / "metrics.jsonl", [this](const Json& line) { judge(line); });
+}
+
+/// A line of the log. What holds at the last step ends nothing.
+void Trainer::judge(const Json& line) {
+  if (!stop_when_ || stopped_at_ || !line.is_object()) return;
+  for (const auto& [key, value] : line.items())
+    if (value.is_number() && std::isfinite(value.get<double>())) latest_[key] = value.get<double>();
+  const std::int64_t step = line.value("step", std::int64_t{0});
+  if (step < steps_ && stop_when_->holds(latest_)) stopped_at_ = step;
 }
 
 Ending Trainer::take_steps() {
@@ -170,6 +188,9 @@ Ending Trainer::take_steps() {
       if (record_step(*std::exchange(state_.pending, std::nullopt)) == Ending::interrupted) return Ending::interrupted;
       continue;  // rolled back, it may be due once more
     }
+    while (stopped_at_ && !started_.empty())
+      if (finish_training_step() == Ending::interrupted) return Ending::interrupted;
+    if (stopped_at_) return Ending::stopped;
     if (state_.step >= steps_) return Ending::regular;
     const std::int64_t begun = state_.step;
     fetch_batches();
@@ -371,7 +392,7 @@ Ending Trainer::record_step(StepRecord record) {
                       std::isfinite(record.hellaswag_acc.value_or(0.0));
   if (!finite || state_.incidents > 0) record.incidents = state_.incidents + (finite ? 0 : 1);
   const bool written = record.step % config_.log.every == 0 || record.step == steps_ || record.val_loss;
-  if (metrics_ && written) metrics_->write(record);
+  if (metrics_ && written) judge(metrics_->write(record));
   if (finite && record.val_loss) note_validation(record);
   if (!finite && !survive_nonfinite(record,
                                     fmt::format("validation loss {:f}, HellaSwag {}: not finite", *record.val_loss,
@@ -455,6 +476,7 @@ TrainSummary Trainer::finish(Ending ending) {
   TrainSummary summary;
   summary.interrupted = ending == Ending::interrupted;
   summary.steps = state_.step;
+  if (ending == Ending::stopped) summary.stopped_at = stopped_at_;
   summary.first_val_loss = state_.first_val_loss;
   if (data_.val) summary.val_loss = state_.last_val_loss;
   summary.checkpoint = last_checkpoint_;
@@ -484,7 +506,7 @@ TrainSummary Trainer::finish(Ending ending) {
 void Trainer::write_summary(const TrainSummary& summary) const {
   const std::optional<DecaySummary> decay = engine_.optimizer.decay_summary();
   const auto of_decay = [&](auto member) { return decay ? std::optional<double>((*decay).*member) : std::nullopt; };
-  const nlohmann::ordered_json json = {
+  nlohmann::ordered_json json = {
       {"name", config_.name},
       {"config_id", config_identity(config_)},
       {"steps", state_.step},
@@ -503,6 +525,7 @@ void Trainer::write_summary(const TrainSummary& summary) const {
       {"equilibrium_rms", decay ? decay->equilibrium_rms : std::nullopt},
       {"inputs", state_.inputs},
       {"checkpoint", fs::relative(last_checkpoint_, path_).string()}};
+  if (summary.stopped_at) json["stopped"] = {{"step", *summary.stopped_at}, {"when", stop_when_->text}};
   write_file_atomically(path_ / "summary.json", json_text(json, 2) + "\n");
 }
 

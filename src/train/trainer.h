@@ -2,6 +2,8 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,6 +20,13 @@ struct StepRange {
   std::int64_t first = 1, last = 1;
 };
 
+/// What ends a run early. It is asked at each line of metrics.jsonl with the latest number of each key so far, those of lines before
+/// a resume too: where a run ends follows from its lines, not from who looks at them or when.
+struct StopCondition {
+  std::string text;  ///< as summary.json quotes it
+  std::function<bool(const std::map<std::string, double>& latest)> holds;
+};
+
 struct TrainOptions {
   RunConfig config;
   std::filesystem::path run_directory;
@@ -26,11 +35,13 @@ struct TrainOptions {
   std::string program = {};                       ///< version and build, for ranks to compare
   bool start_over = false;                        ///< a run that the directory holds is moved aside first
   std::optional<StepRange> profiled = {};         ///< NVIDIA's profilers record these steps, which have the same bits
+  std::optional<StopCondition> stop_when = {};    ///< of a single rank
 };
 
 struct TrainSummary {
   bool interrupted = false;  ///< stopped by a signal after a committed checkpoint
   std::int64_t steps = 0;
+  std::optional<std::int64_t> stopped_at;  ///< the step whose line TrainOptions::stop_when held for
   std::optional<double> first_val_loss;
   std::optional<double> val_loss;
   std::optional<double> bits_per_byte;  ///< where the data's bytes per token are known

@@ -118,7 +118,7 @@ def check_half_finished(work: Workspace) -> None:
     metrics = (trials[7] / "metrics.jsonl").read_text().splitlines()
     (trials[7] / "metrics.jsonl").write_text("\n".join(metrics[:20]) + '\n{"step":20,"lo')
     report = json.loads(work.ok("report", "half", "--json").stdout)
-    check(report["trials"] == {"finished": 10, "failed": 0, "interrupted": 1, "waiting": 7, "to be chosen": 0}, f"states: {report['trials']}")
+    check(report["trials"] == {"finished": 10, "stopped": 0, "failed": 0, "interrupted": 1, "waiting": 7, "to be chosen": 0}, f"states: {report['trials']}")
 
 
 def check_isolated(work: Workspace, plots: str) -> None:

@@ -1,7 +1,8 @@
-// fake_temper train CONFIG --out DIR --resume: behaves towards a sweep as temper does, in milliseconds and without training.
+// fake_temper train CONFIG --out DIR --resume [--stop-when TEXT]: behaves towards a sweep as temper does, in milliseconds and without training.
 //
 // The validation loss follows from the configuration. What a trial does beside is told by its configuration's name: "crash" dies of
-// a signal, "killed" of SIGKILL at each start, "silent" ends without a summary; a weight decay of 0.66 diverges. Each start adds a
+// a signal, "killed" of SIGKILL at each start, "silent" ends without a summary; a weight decay of 0.66 diverges. Whatever its text, a condition holds
+// at step 7 for a weight decay of 0.3. Each start adds a
 // line to DIR/starts.log; a start in the folder of a finished trial leaves DIR/ran_twice.
 #include <signal.h>
 #include <unistd.h>
@@ -52,10 +53,12 @@ void save(const fs::path& folder, std::int64_t step) {
   temper::write_file_atomically(folder / "checkpoint", std::to_string(step));
 }
 
-int train(const RunConfig& config, const fs::path& folder) {
+int train(const RunConfig& config, const fs::path& folder, const char* stop_when) {
   const temper::FolderLock lock(folder);
   std::ofstream(folder / "starts.log", std::ios::app) << getpid() << " " << std::getenv("OMP_NUM_THREADS") << "\n";
-  if (fs::exists(folder / "summary.json")) std::ofstream(folder / "ran_twice") << "!\n";
+  const bool finished =
+      fs::exists(folder / "summary.json") && temper::read_file(folder / "summary.json").find("stopped") == std::string::npos;
+  if (finished) std::ofstream(folder / "ran_twice") << "!\n";
   if (config.name == "crash") raise(SIGSEGV);
   if (config.name == "silent") return 0;
 
@@ -81,6 +84,13 @@ int train(const RunConfig& config, const fs::path& folder) {
       std::fprintf(stderr, "step %lld: not finite\n", static_cast<long long>(step));
       return static_cast<int>(temper::ExitCode::numeric);
     }
+    if (stop_when != nullptr && step >= 7 && config.optimizer.weight_decay == 0.3) {
+      save(folder, step);
+      temper::write_file_atomically(folder / "summary.json", "{\"steps\": " + std::to_string(step) +
+                                                                 ", \"val_loss\": 1.0, \"stopped\": {\"step\": 7, \"when\": \"" +
+                                                                 stop_when + "\"}}");
+      return 0;
+    }
     if (step % 5 == 0) save(folder, step);
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
@@ -94,7 +104,7 @@ int train(const RunConfig& config, const fs::path& folder) {
 
 }  // namespace
 
-int main(int, char** argv) {
+int main(int argc, char** argv) {
   for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) {
     struct sigaction action = {}, before = {};
     action.sa_handler = on_signal;
@@ -102,7 +112,7 @@ int main(int, char** argv) {
     if (before.sa_handler != SIG_IGN || signal != SIGTERM) sigaction(signal, &action, nullptr);
   }
   try {
-    return train(temper::load_config(argv[2]), argv[4]);
+    return train(temper::load_config(argv[2]), argv[4], argc > 7 ? argv[7] : nullptr);
   } catch (const temper::Error& error) {
     std::fprintf(stderr, "fake: %s\n", error.what());
     return static_cast<int>(error.code());

@@ -65,6 +65,22 @@ TEST(Formula, Conditions) {
   EXPECT_EQ(number("a == 3 or 1 / 0 > 1"), 1.0);     // what does not count is not computed
 }
 
+TEST(Formula, AComparisonThatCannotBeMadeYetDoesNotHold) {
+  const auto holds = [](const char* text) { return Formula(text, "here").holds_so_far({{"step", 600.0}, {"loss", 9.5}}); };
+  EXPECT_TRUE(holds("loss > 9"));
+  EXPECT_FALSE(holds("loss > 10"));
+  EXPECT_FALSE(holds("val_loss > 6"));
+  EXPECT_FALSE(holds("val_loss <= 6"));
+  EXPECT_FALSE(holds("val_loss != 6"));
+  EXPECT_FALSE(holds("step > 500 and val_loss > 6"));
+  EXPECT_TRUE(holds("val_loss > 6 or loss > 9"));
+  EXPECT_TRUE(holds("loss > 9 or val_loss - 1 > 6"));
+  EXPECT_FALSE(holds("loss / (step - 600) > 1"));
+  EXPECT_FALSE(holds("val_loss and loss > 9"));
+  EXPECT_TRUE(Formula("a > 1 and b < 2 or c == 3", "here").is_condition());
+  for (const char* text : {"a", "a - 9", "min(a > 1, b)", "-(a > 1)"}) EXPECT_FALSE(Formula(text, "here").is_condition()) << text;
+}
+
 TEST(Formula, TextThatIsNoFormulaIsShownWithItsPlace) {
   EXPECT_EQ(error("1 +"), "here: \"1 +\", character 4: expected a number, a key or (");
   EXPECT_NE(error("(1 + 2").find("expected )"), std::string::npos);

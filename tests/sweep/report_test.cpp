@@ -68,7 +68,8 @@ TEST_F(ReportTest, ConfigurationsComeRankedWithTheirTrialsAndWhatTheyChange) {
   EXPECT_EQ(json["kind"], "sweep");
   EXPECT_EQ(json["metric"], "val_loss");
   EXPECT_EQ(json["seeds"], Json({1, 2}));
-  EXPECT_EQ(json["trials"], Json({{"finished", 3}, {"failed", 1}, {"interrupted", 0}, {"waiting", 2}, {"to be chosen", 0}}));
+  EXPECT_EQ(json["trials"],
+            Json({{"finished", 3}, {"stopped", 0}, {"failed", 1}, {"interrupted", 0}, {"waiting", 2}, {"to be chosen", 0}}));
   const Json& best = json["configurations"][0];
   EXPECT_EQ(best["rank"], 1);
   EXPECT_EQ(best["values"]["optimizer.learning_rate"], 0.1);

@@ -86,6 +86,103 @@ TEST_F(ResultsTest, ALossThatIsNotFiniteAtTheEndIsNoResult) {
   EXPECT_FALSE(results[1].metric);
 }
 
+TEST_F(ResultsTest, AnyLoggedNumberRanksAsItIsInTheLastLineThatHasIt) {
+  RunConfig base = small_run();
+  base.diagnostics.every = 10;
+  const auto ranked = [&](const std::string& name) {
+    const Sweep sweep = make(four + R"(, "metric": {"name": ")" + name + R"(", "goal": "maximize"})", base);
+    for (const std::size_t i : {0, 1, 2}) {
+      finish(sweep, 0, i, 0, 3.0);
+      const std::string value = std::to_string(i == 1 ? 9 : i + 1);
+      std::ofstream(trial_folder(sweep.folder, sweep.trial(0, i, 0)) / "metrics.jsonl")
+          << R"({"step":10,"loss":3,"weight_norm":50,"tokens_per_second":1e4})"
+          << "\n"
+          << R"({"step":19,"loss":3,"weight_norm":)" << value << R"(,"tokens_per_second":1e5})"
+          << "\n"
+          << R"({"step":20,"loss":3,"tokens_per_second":1e)" << value << "}\n";
+      std::ofstream(trial_folder(sweep.folder, sweep.trial(0, i, 0)) / "diagnostics.jsonl")
+          << R"({"step":10,"all":{"angle":50},"noise":{"moment_critical_batch":50},"layers":{"layer 0":{"angle":7}}})"
+          << "\n"
+          << R"({"step":20,"all":{"angle":)" << value << R"(},"noise":{"moment_critical_batch":)" << value
+          << R"(},"layers":{"layer 0":{"angle":77}}})"
+          << "\n";
+    }
+    const std::vector<SweepResult> results = rank_configurations(sweep, read_plan(sweep)).results;
+    EXPECT_EQ(order(results), (std::vector<std::size_t>{1, 2, 0, 3})) << name;
+    return results[0].metric->mean;
+  };
+  EXPECT_EQ(ranked("weight_norm"), 9.0);
+  EXPECT_EQ(ranked("angle"), 9.0);
+  EXPECT_EQ(ranked("moment_critical_batch"), 9.0);
+  EXPECT_EQ(ranked("tokens_per_second"), 1e9);
+}
+
+TEST_F(ResultsTest, AQuadraticIsFittedWhereNumbersVary) {
+  const std::string rates = R"("parameters": {"optimizer.learning_rate": {"values": [1e-3, 1e-2, 1e-1, 1]},)";
+  const auto fitted = [&](const std::string& members, const auto& loss_of) {
+    const Sweep sweep = make(members);
+    std::filesystem::remove_all(sweep.folder);
+    for (std::size_t i = 0; i < sweep.configurations.size(); ++i)
+      for (std::size_t seed = 0; seed < sweep.file.seeds.size(); ++seed)
+        finish(sweep, 0, i, seed,
+               loss_of(sweep.configurations[i]) + static_cast<double>(seed) + ((i + seed) % 3 == 0 ? 1e-3 : 0.0));
+    write_tables(sweep, read_plan(sweep), sweep.folder);
+    return Json::parse(read(sweep, "results.json"))["fits"];
+  };
+  const auto place = [](const Configuration& one, std::size_t column) { return std::log10(*as_number(one.labels[column])); };
+  const auto of_rate = [&](const Configuration& one) { return 3.0 + 0.2 * std::pow(place(one, 0) + 1.6, 2.0); };
+
+  const std::string one_axis = rates + R"("train.steps": {"values": [20, 30]}}, "seeds": 2)";
+  const Json fits = fitted(one_axis, of_rate);
+  ASSERT_EQ(fits.size(), 2u);  // one for each number of steps
+  EXPECT_EQ(fits[0]["values"]["train.steps"], "20");
+  EXPECT_EQ(fits[1]["trials"], 8);
+  EXPECT_EQ(fits[1]["degrees_of_freedom"], 4);
+  const Json axis = fits[0]["axes"][0];
+  EXPECT_EQ(axis["scale"], "logarithmic");
+  EXPECT_NEAR(axis["optimum"].get<double>(), std::pow(10.0, -1.6), 2e-4);
+  EXPECT_LT(axis["low"].get<double>(), std::pow(10.0, -1.6));
+  EXPECT_GT(axis["high"].get<double>(), std::pow(10.0, -1.6));
+  EXPECT_EQ(fits[0]["problem"], "");
+  EXPECT_FALSE(fits[0].contains("mean"));  // a report has it
+  const Sweep sweep = make(one_axis);
+  const Json drawn = RankingTable(sweep, read_plan(sweep)).fits().json(true)[0];
+  EXPECT_EQ(drawn["x"].size(), 61u);
+  EXPECT_EQ(drawn["x"][0], 1e-3);
+  EXPECT_NEAR(drawn["mean"][0].get<double>(), 3.5 + 0.2 * 1.4 * 1.4, 2e-3);
+  EXPECT_GT(drawn["interval"][0].get<double>(), 0.0);
+  for (const char* part :
+       {"| train.steps | fitted over | best at | 95 % interval | val_loss there |", "| 20 | optimizer.learning_rate | 0.02",
+        "Fit train.steps 30: 8 trials, 2 seeds, residual 0.0", "lack of fit not seen", "optimizer.learning_rate by log10"})
+    EXPECT_NE(read(sweep, "results.md").find(part), std::string::npos) << part << " in\n" << read(sweep, "results.md");
+
+  // More is better: the same of the negative.
+  const Json most = fitted(one_axis + R"(, "metric": {"name": "val_loss", "goal": "maximize"})",
+                           [&](const Configuration& one) { return -of_rate(one); });
+  EXPECT_NEAR(most[0]["axes"][0]["optimum"].get<double>(), std::pow(10.0, -1.6), 2e-4);
+  // Trials at 0 are left out where enough others span a decade; otherwise the axis is linear.
+  const std::string decays = R"("optimizer.weight_decay": {"values": )";
+  const Json two = fitted(rates + decays + R"([0, 1e-3, 1e-2, 1e-1]}}, "seeds": 2)", [&](const Configuration& one) {
+    const double y = std::max(-3.0, place(one, 1)) + 2.3;
+    return of_rate(one) + 0.3 * y * y - 0.2 * (place(one, 0) + 1.6) * y;
+  });
+  ASSERT_EQ(two.size(), 1u);
+  EXPECT_EQ(two[0]["trials"], 24);
+  EXPECT_NEAR(two[0]["axes"][1]["optimum"].get<double>(), std::pow(10.0, -2.3), 2e-4);
+  EXPECT_NEAR(two[0]["tilt"].get<double>(), -0.2, 2e-3);
+  EXPECT_NE(read(sweep, "results.md").find("the trials at 0 are left out of the fit"), std::string::npos);
+  const auto of_decay = [](const Configuration& one) { return 3.0 + 5.0 * std::pow(*as_number(one.labels[0]) - 0.1, 2.0); };
+  const Json linear = fitted(R"("parameters": {)" + decays + R"([0, 0.1, 0.3]}}, "seeds": 2)", of_decay);
+  EXPECT_EQ(linear[0]["axes"][0]["scale"], "linear");
+  EXPECT_NEAR(linear[0]["axes"][0]["optimum"].get<double>(), 0.1, 2e-3);
+  // What keeps falling has no optimum, and three axes have no fit.
+  const Json falling = fitted(one_axis, [&](const Configuration& one) { return 3.0 - 0.2 * place(one, 0); });
+  EXPECT_TRUE(falling[0]["axes"][0]["optimum"].is_null());
+  EXPECT_NE(falling[0]["problem"].get<std::string>().find("no optimum inside the range seen"), std::string::npos);
+  EXPECT_TRUE(fitted(rates + decays + R"([1e-3, 1e-2, 1e-1]}, "train.steps": {"values": [10, 20, 30]}})", of_rate).empty());
+  EXPECT_NE(read(sweep, "results.md").find("3 parameters have three or more numbers"), std::string::npos);
+}
+
 TEST_F(ResultsTest, WhatIsMeasuredOnDifferentSamplesIsNotRanked) {
   refused(R"("parameters": {"eval.tokens": {"values": [64, 128]}})", {"sweep.json", "eval.tokens", "measured on"});
   refused(R"("parameters": {"data.val": {"values": [["a.bin"], ["b.bin"]]}})", {"data.val", "val_loss"});
@@ -130,6 +227,21 @@ TEST_F(ResultsTest, SeedsAreTakenTogether) {
   EXPECT_DOUBLE_EQ(best.metric->mean, 5.0);
   EXPECT_DOUBLE_EQ(*best.metric->sd, 1.0);
   EXPECT_DOUBLE_EQ(*best.metric->interval, student_t(0.975, 2) / std::sqrt(3.0));
+}
+
+TEST_F(ResultsTest, NoiseThatIsNotAlikeIsWarnedOf) {
+  for (const double factor : {1.0, 100.0}) {
+    const Sweep sweep = make(four + R"(, "seeds": 5)");
+    const double noise[] = {0.3, -1.2, 0.8,  1.1, -1.0, -0.5, 0.9, 1.3, -1.4, 0.2,
+                            1.0, 0.1,  -0.7, 0.6, -1.1, -0.9, 0.4, 0.7, -0.3, 1.2};
+    for (std::size_t i = 0; i < 4; ++i)
+      for (std::size_t seed = 0; seed < 5; ++seed)
+        finish(sweep, 0, i, seed, 3.0 + static_cast<double>(i) + 0.001 * (i == 2 ? factor : 1.0) * noise[5 * i + seed]);
+    const std::string verdict = verdict_text(sweep, rank_configurations(sweep, read_plan(sweep)));
+    const bool warned =
+        verdict.find("Warning: the noise is not alike for all: that of optimizer.weight_decay 0.2 has ") != std::string::npos;
+    EXPECT_EQ(warned, factor > 1.0) << verdict;
+  }
 }
 
 TEST_F(ResultsTest, WhatIsNotSeenTiesForTheBest) {
@@ -320,13 +432,13 @@ TEST_F(ResultsTest, TornAndForeignFilesDoNotCountAsFinished) {
   const Sweep sweep = make(four);
   const Trial& trial = sweep.rungs[0][0];
   const std::filesystem::path here = trial_folder(sweep.folder, trial);
-  const auto state = [&] { return read_trial(here, trial, sweep.file.metric).state; };
+  const auto state = [&] { return read_trial(here, trial, sweep.file).state; };
   EXPECT_EQ(state(), TrialState::waiting);
   prepare_trial(here, trial, sweep.file, sweep.configurations[0]);
   EXPECT_EQ(state(), TrialState::waiting);
   std::ofstream(here / "metrics.jsonl") << "{\"step\": 3, \"seconds\": 1.5}\n{\"step\": 4, \"sec";
   EXPECT_EQ(state(), TrialState::interrupted);
-  EXPECT_EQ(read_trial(here, trial, sweep.file.metric).steps, 3);
+  EXPECT_EQ(read_trial(here, trial, sweep.file).steps, 3);
   std::ofstream(here / "summary.json") << "{\"steps\": 20, \"val_";
   EXPECT_EQ(state(), TrialState::interrupted);
   std::ofstream(here / "summary.json") << "{\"steps\": 19, \"val_loss\": 3}";

@@ -177,6 +177,42 @@ TEST_F(SchedulerTest, AFailingTrialIsRecordedAndTheRestGoOn) {
   EXPECT_EQ(all_starts(sweep), 4u);
 }
 
+TEST_F(SchedulerTest, WhatStopWhenEndsIsStoppedAndNotFailed) {
+  const std::string decays = R"("parameters": {"optimizer.weight_decay": {"values": [0.1, 0.3, 0.2]}}, "seeds": 2)";
+  const Sweep sweep = make(decays + R"(, "stop_when": "loss > 4")");
+  const SweepOutcome outcome = run(sweep);
+  EXPECT_EQ(outcome.failed + outcome.left, 0u);
+  EXPECT_NE(progress_.find("0.3, seed 7: stopped at step 7: loss > 4  (3/6), std::string::npos) << progress_;
+  EXPECT_NE(progress_.find("6/6 trials done"), std::string::npos) << progress_;
+  SweepPlan plan = read_plan(sweep);
+  EXPECT_TRUE(plan.ended());
+  EXPECT_EQ(plan.count(TrialState::stopped), 2u);
+  const std::vector<SweepResult> results = rank_configurations(sweep, plan).results;
+  EXPECT_EQ(results[2].configuration, 1u);  // behind those that ended, though its own validation loss is the least
+  EXPECT_EQ(results[2].stopped, 2u);
+  EXPECT_FALSE(results[2].metric);
+  EXPECT_NE(read_file(sweep.folder / "trials.csv").find("7,20,stopped,,step 7: loss > 4\n"), std::string::npos)
+      << read_file(sweep.folder / "trials.csv");
+  EXPECT_NE(read_file(sweep.folder / "results.md").find("2 stopped"), std::string::npos) << read_file(sweep.folder / "results.md");
+  EXPECT_NE(status_text(sweep, plan).find("4 finished, 2 stopped"), std::string::npos) << status_text(sweep, plan);
+
+  run(sweep);
+  run(sweep, true);  // they have not failed
+  EXPECT_EQ(all_starts(sweep), 6u);
+  // By another condition they go on from where they are, without one to their end.
+  const Sweep other = make(decays + R"(, "stop_when": "loss > 4.25")");
+  EXPECT_EQ(read_plan(other).count(TrialState::interrupted), 2u);
+  EXPECT_EQ(run(other).left, 0u);
+  EXPECT_EQ(all_starts(other), 8u);
+  const Sweep without = make(decays);
+  EXPECT_EQ(run(without).left, 0u);
+  EXPECT_EQ(read_plan(without).count(TrialState::finished), 6u);
+  EXPECT_EQ(all_starts(without), 10u);
+  EXPECT_FALSE(ran_twice(without));
+  EXPECT_EQ(run(sweep).left, 0u);
+  EXPECT_EQ(read_plan(sweep).count(TrialState::finished), 6u) << "what has finished stays so";
+}
+
 TEST_F(SchedulerTest, WaysToFail) {
   const std::string one = R"("parameters": {"optimizer.weight_decay": {"values": [0.1]}})";
   const auto failure_of = [&](const std::string& name) {
@@ -184,7 +220,7 @@ TEST_F(SchedulerTest, WaysToFail) {
     base.name = name;
     const Sweep sweep = make(one, base);
     EXPECT_EQ(run(sweep).failed, 1u);
-    return read_trial(trial_folder(sweep.folder, sweep.rungs[0][0]), sweep.rungs[0][0], sweep.file.metric).failure + " after " +
+    return read_trial(trial_folder(sweep.folder, sweep.rungs[0][0]), sweep.rungs[0][0], sweep.file).failure + " after " +
            std::to_string(starts(sweep, sweep.rungs[0][0]));
   };
   EXPECT_EQ(failure_of("crash"), "signal 11 after 1");
@@ -273,7 +309,7 @@ TEST_F(SchedulerTest, AKilledSweepLeavesNoProcessesBehind) {
   }
   for (const Trial& trial : sweep.rungs[0]) {
     const fs::path here = trial_folder(sweep.folder, trial);
-    wait_until([&] { return read_trial(here, trial, sweep.file.metric).steps > 10; });
+    wait_until([&] { return read_trial(here, trial, sweep.file).steps > 10; });
   }
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);

@@ -209,8 +209,8 @@ TEST_F(SlurmTest, TheTablesAreThoseOfLocalProcesses) {
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
   });
-  const SweepFile file = load(R"("parameters": {"optimizer.weight_decay": {"values": [0]}}, "seeds": 2,
-      "slurm": {"poll_seconds": 0.01})");
+  const SweepFile file = load(R"("parameters": {"optimizer.weight_decay": {"values": [0, 0.3]}}, "seeds": 2,
+      "stop_when": "loss > 4 and step > 2", "slurm": {"poll_seconds": 0.01})");
   // A name that a shell and sbatch would take apart.
   const std::string strange = "o'ut $(x) 100%";
   fs::create_directories(folder_ / strange / "trials");
@@ -221,6 +221,7 @@ TEST_F(SlurmTest, TheTablesAreThoseOfLocalProcesses) {
   EXPECT_NE(calls().find("100%%/slurm.log"), std::string::npos) << calls();
   LocalExecutor local({TEMPER_FAKE, {"OMP_NUM_THREADS=1"}, 4, {}}, SweepResources{});
   EXPECT_EQ(through_slurm, tables(local, "local"));
+  EXPECT_NE(through_slurm.find("2 stopped"), std::string::npos) << through_slurm;
 }
 
 // As a comment of the script has the command, and as its variables have the paths.

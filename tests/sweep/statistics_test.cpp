@@ -120,6 +120,34 @@ TEST(Statistics, OfPureNoiseOneTableInTwentySeesADifference) {
   }
 }
 
+// Of tables with one noise at most 5 % are called unequal, and one configuration that is much noisier is found.
+TEST(Statistics, NoiseThatIsNotAlikeIsTold) {
+  std::mt19937_64 random(11);
+  std::normal_distribution<double> normal;
+  const auto told = [&](std::size_t configurations, std::size_t seeds, double of_last) {
+    int unequal = 0, right = 0;
+    for (int table = 0; table < 1000; ++table) {
+      std::vector<double> of_seed(seeds);
+      for (double& one : of_seed) one = 5.0 * normal(random);
+      std::vector<SeedMetrics> rows(configurations);
+      for (std::size_t i = 0; i < configurations; ++i)
+        for (std::size_t seed = 0; seed < seeds; ++seed)
+          rows[i][seed] = of_seed[seed] + (i + 1 == configurations ? of_last : 1.0) * normal(random);
+      const std::optional<Noise> noise = pooled_noise(rows);
+      unequal += noise->unequal;
+      right += noise->unequal && noise->noisiest + 1 == configurations;
+    }
+    return std::pair(unequal, right);
+  };
+  for (const auto& [configurations, seeds] : {std::pair<std::size_t, std::size_t>{3, 3}, {4, 5}, {9, 3}, {16, 5}})
+    EXPECT_LE(told(configurations, seeds, 1.0).first, 70) << configurations << " x " << seeds;  // 3 deviations above 50
+  const auto [unequal, right] = told(9, 5, 20.0);
+  EXPECT_GT(unequal, 900);
+  EXPECT_GT(right, 890);
+  EXPECT_EQ(told(9, 2, 20.0).first, 0);  // two seeds tell nothing of it
+  EXPECT_EQ(told(2, 5, 20.0).first, 0);  // nor do two configurations, whose residuals are each other's
+}
+
 TEST(Statistics, ADifferenceThatASweepCanSeeIsSeenInFourOfFive) {
   // One pair, whose power is known in full: no other competes.
   const auto noise = pooled_noise({{{1, 0.0}, {2, 0.0}, {3, 1e-9}}, {{1, 0.0}, {2, 1e-9}, {3, 0.0}}});

@@ -211,8 +211,35 @@ TEST_F(SweepTest, MetricsThatAreNeverLoggedAreRefused) {
   RunConfig blind = small_run();
   blind.data.val = {};
   refused(decay, {"val_loss", "never logged because data.val is empty", "set data.val"}, blind);
-  refused(std::string(decay) + R"(, "metric": {"name": "hellaswag_acc"})", {"eval.hellaswag is empty"});
+  refused(std::string(decay) + R"(, "metric": {"name": "hellaswag_acc", "goal": "maximize"})", {"eval.hellaswag is empty"});
   EXPECT_NO_THROW(make(std::string(decay) + R"(, "metric": {"name": "loss"})", blind));
+}
+
+TEST_F(SweepTest, OfWhatIsNoLossTheGoodEndIsToBeSaid) {
+  for (const std::string name : {"grad_norm", "hellaswag_acc", "weight_norm", "tokens_per_second"})
+    refused(std::string(decay) + R"(, "metric": {"name": ")" + name + "\"}", {"metric.name is " + name, "no loss", "metric.goal"});
+  refused(std::string(decay) + R"(, "metric": {"name": "step_row_angle", "goal": "minimize"})",
+          {"never logged", "diagnostics.every is 0"});
+  refused(std::string(decay) + R"(, "metric": {"name": "speed", "goal": "minimize"})",
+          {"val_loss", "weight_norm", "batch_critical_batch"});
+}
+
+TEST_F(SweepTest, StopWhenIsAConditionOnALineOfTheLog) {
+  const auto with = [](const std::string& condition) { return std::string(decay) + R"(, "stop_when": ")" + condition + "\""; };
+  refused(with("losss > 9"), {"sweep.json:3:", "no line of metrics.jsonl has losss", "val_loss, step, tokens, loss"});
+  refused(with("best_val_loss > 9"), {"no line of metrics.jsonl has best_val_loss"});
+  refused(with("angle > 1"), {"no line of metrics.jsonl has angle"});  // diagnostics.jsonl has it
+  refused(with("loss"), {"is no condition", "loss > 9"});
+  refused(with("loss > 'nine'"), {"is no condition"});
+  refused(with("loss >"), {"character 7"});
+  refused(with("weight_norm > 100"), {"in stop_when is weight_norm", "diagnostics.every is 0"});
+  RunConfig blind = small_run();
+  blind.data.val = {};
+  refused(with("loss > 9 or val_loss > 9") + R"(, "metric": {"name": "loss"})", {"in stop_when is val_loss", "data.val is empty"},
+          blind);
+  const SweepFile sweep = load(with("step > 5 and loss > 9"));
+  EXPECT_TRUE(sweep.stop_condition->holds_so_far({{"step", 6}, {"loss", 9.5}}));
+  EXPECT_NE(sweep_to_json(sweep).find(R"("stop_when": "step > 5 and loss > 9")"), std::string::npos);
 }
 
 TEST_F(SweepTest, BudgetsThatCannotBeMetAreRefused) {

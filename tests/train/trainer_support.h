@@ -30,7 +30,12 @@ class TrainerTest : public testing::TestWithParam<const char*> {
   TrainSummary run(bool resume = false, const std::vector<std::string>& allowed_changes = {}) {
     testing::internal::CaptureStderr();
     try {
-      const TrainSummary summary = train({config, folder / "run", resume, allowed_changes}, *ops, *ranks);
+      const TrainSummary summary = train({.config = config,
+                                          .run_directory = folder / "run",
+                                          .resume = resume,
+                                          .allowed_changes = allowed_changes,
+                                          .stop_when = stop_when},
+                                         *ops, *ranks);
       said = testing::internal::GetCapturedStderr();
       return summary;
     } catch (...) {
@@ -57,6 +62,7 @@ class TrainerTest : public testing::TestWithParam<const char*> {
   std::unique_ptr<Communicator> ranks = make_self_communicator();
   std::unique_ptr<Ops> ops;
   RunConfig config;
+  std::optional<StopCondition> stop_when;
   std::string said;  // on stderr, by the last run
 };
 

@@ -77,6 +77,50 @@ TEST_P(TrainerTest, AResumedRunEqualsAnUninterruptedOne) {
       EXPECT_EQ(resumed[i].value(key, Json()), lines[i].value(key, Json())) << i << " " << key;
 }
 
+// Where it ends follows from its lines: the same after a resume, and on a device that has started the next steps already.
+TEST_P(TrainerTest, AConditionEndsARunAtTheSameStepHoweverItGotThere) {
+  config.train.steps = 9;
+  const auto straight = [&] { return read_file(folder / "run/checkpoints/step-00000009/optimizer.safetensors"); };
+  run();
+  EXPECT_FALSE(summary_file().contains("stopped"));
+  const std::string whole = straight();
+  std::filesystem::remove_all(folder / "run");
+
+  // The validation loss is of step 3, as a line after it no longer says.
+  const auto holds = [](const auto& latest) { return latest.at("step") >= 4 && latest.contains("val_loss"); };
+  stop_when = {"a condition", holds};
+  for (const std::int64_t every : {0, 3}) {
+    config.checkpoint.every = every;
+    const TrainSummary summary = run();
+    EXPECT_EQ(summary.stopped_at, 4) << every;
+    EXPECT_FALSE(summary.interrupted);
+    EXPECT_LE(summary.steps, 6);
+    EXPECT_EQ(summary_file()["stopped"], Json::parse(R"({"step": 4, "when": "a condition"})")) << every;
+    EXPECT_TRUE(std::filesystem::exists(summary.checkpoint)) << "it can go on";
+    const std::vector<Json> lines = metrics();
+    if (every == 0) {
+      EXPECT_EQ(run(true).stopped_at, 4);
+      EXPECT_EQ(metrics().size(), lines.size());
+      std::filesystem::remove_all(folder / "run");
+      continue;
+    }
+    std::filesystem::remove_all(summary.checkpoint);  // as one that was killed before it had saved
+    const TrainSummary resumed = run(true);
+    EXPECT_NE(said.find("step-00000003"), std::string::npos) << said;
+    EXPECT_EQ(resumed.stopped_at, 4);
+    ASSERT_EQ(metrics().size(), lines.size());
+    EXPECT_EQ(metrics().back()["loss"], lines.back()["loss"]);
+  }
+  stop_when.reset();
+  EXPECT_EQ(run(true).steps, 9);
+  EXPECT_FALSE(summary_file().contains("stopped"));
+  EXPECT_EQ(straight(), whole);
+  stop_when = {"at the end", [](const auto& latest) { return latest.at("step") >= 9; }};
+  std::filesystem::remove_all(folder / "run");
+  EXPECT_EQ(run().stopped_at, std::nullopt);
+  EXPECT_EQ(summary_file()["steps"], 9);
+}
+
 // Runs that differ in how much fits into memory measure the same.
 TEST_P(TrainerTest, MeasurementsDoNotDependOnTheMicroBatch) {
   Tokenizer::train("the cat sat on the mat, the cat sat", tiny_vocab, {}).save(folder / "tokenizer", 0);

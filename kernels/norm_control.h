@@ -43,7 +43,7 @@ struct RowWork {
 
 /// What a row (or matrix, in its first row) keeps between steps.
 struct RowState {
-  float* norm;         ///< held for the whole run; 0: not measured yet
+  float* norm;         ///< held for the whole run: what it was before means were taken out; 0: not measured yet
   float* mean_square;  ///< running mean of the squared norm of its projected directions
 };
 

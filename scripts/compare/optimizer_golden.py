@@ -233,20 +233,30 @@ def equilibrium(s: dict, d: float) -> float:
     return math.sqrt(2 * d * (1 - b) / (1 + b))
 
 
+def rows_held(s: dict, p: Matrix) -> list[tuple]:
+    return [(slice(None),)] if s["norm_granularity"] == "matrix" else [(r,) for r in range(len(p.weight))]
+
+
+def begin_rotation(s: dict, p: Matrix) -> None:
+    """Before the first gradient: rows lose their mean and keep their norm (github.com/epfml/REQ)."""
+    for row in rows_held(s, p):
+        n = np.linalg.norm(p.weight[row])
+        p.owner["row", str(row)] = {"n": n, "Q": 0.0}
+        if s["rotation_zero_mean"]:
+            w = p.weight[row] - p.weight[row].mean()
+            p.weight[row] = w * n / np.linalg.norm(w)
+
+
 def rotate(s: dict, p: Matrix, dp: np.ndarray, angle: float, t: int) -> None:
-    rows = [(slice(None),)] if s["norm_granularity"] == "matrix" else [(r,) for r in range(len(p.weight))]
-    for row in rows:
+    for row in rows_held(s, p):
         w, u = p.weight[row], dp[row].copy()
         size = np.sum(u * u)
-        state = p.owner.setdefault(("row", row[0] if isinstance(row[0], int) else -1), {})
-        if "n" not in state:
-            state["n"], state["Q"] = np.linalg.norm(w), 0.0
+        state = p.owner["row", str(row)]
         if s["rotation_zero_mean"]:
-            w, u = w - w.mean(), u - u.mean()
-            w = w * state["n"] / np.linalg.norm(w)
+            u = u - u.mean()
         u = u - w * np.sum(u * w) / state["n"] ** 2
         if np.sum(u * u) <= 1e-12 * size:
-            continue  # temper leaves alone what cannot turn; the authors' program takes out its mean
+            continue  # temper leaves alone what cannot turn
         undf = s["rotation_averaging"]
         state["Q"] = undf * state["Q"] + (1 - undf) * np.sum(u * u)
         w = w - angle * state["n"] * u / (math.sqrt(state["Q"] / (1 - undf**t)) + 1e-8)
@@ -254,8 +264,7 @@ def rotate(s: dict, p: Matrix, dp: np.ndarray, angle: float, t: int) -> None:
 
 
 def relative(s: dict, p: Matrix, u: np.ndarray, rate: float) -> None:
-    rows = [(slice(None),)] if s["norm_granularity"] == "matrix" else [(r,) for r in range(len(p.weight))]
-    for row in rows:
+    for row in rows_held(s, p):
         w = p.weight[row]
         if u[row].any():
             n = p.owner.setdefault(("n", row[0] if isinstance(row[0], int) else -1), np.linalg.norm(w))
@@ -269,6 +278,9 @@ def relative(s: dict, p: Matrix, u: np.ndarray, rate: float) -> None:
 def transcribed(s: dict, initial: np.ndarray, gradients: np.ndarray) -> list[np.ndarray]:
     parts = make_matrices(s, initial, gradients)
     trajectory, product, averaged = [], 1.0, [0.0, 0.0]
+    for p in parts:
+        if p.controlled and s["norm_control"] == "rotational":
+            begin_rotation(s, p)
     b1 = s["momentum"] if s["name"] in ("sgd", "sgdw", "nesterov_lion", "liona", "lionar", "muon") else s["beta1"]
     for k in range(STEPS):
         t, sk = k + 1, multiplier(k)

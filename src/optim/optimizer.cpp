@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <utility>
 #include <variant>
@@ -50,6 +51,22 @@ std::optional<Hyperparameters> hyperparameters_beside_muon(OptimizerConfig confi
   if (config.name != OptimizerName::muon) return std::nullopt;
   config.name = OptimizerName::adamw;
   return Hyperparameters(config, schedule);
+}
+
+/// Takes out the mean, and brings what is left to the norm that there was, which is returned. What is all mean stays (its update
+/// leaves it alone too, kernels/norm_control.h).
+float center(std::span<float> row) {
+  double sum = 0.0, squares = 0.0, centred = 0.0;
+  for (const float w : row) {
+    sum += static_cast<double>(w);
+    squares += static_cast<double>(w) * static_cast<double>(w);
+  }
+  const double mean = sum / static_cast<double>(row.size());
+  for (const float w : row) centred += (static_cast<double>(w) - mean) * (static_cast<double>(w) - mean);
+  const double scale = centred > 1e-12 * squares ? std::sqrt(squares / centred) : 0.0;
+  if (scale > 0.0)
+    for (float& w : row) w = static_cast<float>(scale * (static_cast<double>(w) - mean));
+  return static_cast<float>(std::sqrt(squares));
 }
 
 ScaleSettings make_scale_settings(const OptimizerConfig& config, std::int64_t examples) {
@@ -177,6 +194,31 @@ void Optimizer::add_work(DeviceMemory& memory) {
 }
 
 // ---- a step ------------------------------------------------------------------------------------------------------------
+
+/// On the host, in double, since it is done once: any device begins with the same bits.
+void Optimizer::center_rows() {
+  if (config_.norm_control != NormControlChoice::rotational || !config_.rotation_zero_mean || !row_norm_.present()) return;
+  std::vector<float> norms(static_cast<std::size_t>(row_norm_.numel())), weights;
+  ops_->copy_to_host(norms.data(), row_norm_.data, row_norm_.bytes());
+  for (const ParameterSegment& segment : pipeline_.segments) {
+    if (segment.control != NormControl::rotational) continue;
+    const std::int64_t together = segment.per_row != 0 ? segment.columns : segment.rows * segment.columns;
+    const TensorView master = {shard_.master.as<float>() + segment.offset, DType::f32, {segment.rows * segment.columns}};
+    weights.resize(static_cast<std::size_t>(master.numel()));
+    ops_->copy_to_host(weights.data(), master.data, master.bytes());
+    for (std::int64_t first = 0; first < master.numel(); first += together) {
+      float& norm = norms[static_cast<std::size_t>(segment.first_row + first / segment.columns)];
+      if (norm == 0.0f)
+        norm = center(std::span(weights).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(together)));
+    }
+    ops_->copy_to_device(master.data, weights.data(), master.bytes());
+    if (shard_.low_precision.present())
+      ops_->cast({.from = master, .to = {shard_.low_precision.as<bfloat16>() + segment.offset, DType::bf16, master.shape}});
+    ops_->synchronize();  // `weights` is reused
+  }
+  ops_->copy_to_device(row_norm_.data, norms.data(), row_norm_.bytes());
+  ops_->synchronize();
+}
 
 StepScalars Optimizer::scalars_at(std::int64_t k, const UpdatePart& part) const {
   return (part.beside_muon ? *beside_muon_ : hyperparameters_).at(k, earlier_);

@@ -36,6 +36,11 @@ class Optimizer {
 
   // ---- a step ------------------------------------------------------------------------------------------------------
 
+  /// Before a run's first step: takes the means out of rows (or matrices) under rotational control with rotation_zero_mean, which
+  /// keep the norm that they had; from here on it is held. What has a norm already, of a branched run's states, stays as it is. Of
+  /// the shard, in both copies of the weights. Waits.
+  void center_rows();
+
   /// Where the step's loss belongs: f32 [1] on the device, written between begin_step() and finish_step().
   TensorView loss() const;
 

@@ -338,6 +338,8 @@ StartedRun start_run(const TrainOptions& options, const RunData& data, const Che
     if (options.resume) progress.note("no checkpoint yet in " + options.run_directory.string() + ": starting at step 0");
     initialize_weights(config, engine.weights);
     if (config.train.branch_from) branch(*config.train.branch_from, state, engine);
+    engine.optimizer.center_rows();
+    engine.gradient_sum.gather_weights();
     if (engine.average) engine.average->take();
     if (data.val) state.pending = StepRecord{};  // the loss of the untrained model
   }

@@ -78,6 +78,7 @@ class OptimizerRun {
     for (const TensorView& flat : {buffers_.master, buffers_.gradients, buffers_.low_precision})
       if (flat.present()) ops_->zero(flat.data, flat.bytes());
     set_weights(weights);
+    optimizer.center_rows();
   }
   /// On the CPU.
   OptimizerRun(const OptimizerConfig& config, std::vector<OptimizedTensor> tensors, const Numbers& weights,

@@ -229,6 +229,7 @@ class SharedSystems : public testing::TestWithParam<std::string> {
           optimizers(*ops, config, tensors, buffers, 12, ranks) {
       ops->copy_to_device(buffers.master.data, flat_noise(tensors, flat_size, 99).data(), buffers.master.bytes());
       ops->cast({.from = buffers.master, .to = buffers.low_precision});
+      for (const auto& optimizer : optimizers.optimizers) optimizer->center_rows();
     }
     std::unique_ptr<Ops> ops;
     DeviceMemory memory;

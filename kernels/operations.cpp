@@ -311,6 +311,7 @@ void UpdateStatistics::check() const {
   const Call call("update_statistics");
   call.memory("before", before);
   call.memory("after", after);
+  if (decay.cautious && decay.averaged) call.memory("gradient", gradient);
   segment_table(call, segments);
   call.memory("scalars", scalars);
   call.memory("out", out);

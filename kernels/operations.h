@@ -55,13 +55,16 @@ struct UpdateBuffers {
   RowWork* row_work = nullptr;  ///< contents do not matter
 };
 
-/// What an update did to a segment: sums over its elements, w the weights before, dw = weights after - w. In double.
+/// What an update did to a segment: sums over its elements, w the weights before, dw = weights after - w, s = dw without the decay.
+/// In double.
 struct UpdateStatistics {
   double weight_squares;   ///< ||w||^2
   double product;          ///< <w, dw>
   double update_squares;   ///< ||dw||^2
+  double step_product;     ///< <w, s>
+  double step_squares;     ///< ||s||^2
   double row_angles;       ///< sum over rows of the squared angle between row before and row after, in radians
-  double step_row_angles;  ///< the same for the step alone: with d w added to dw again, d = scalars->decay x weight_decay
+  double step_row_angles;  ///< the same between w and w + s
   double fourth_powers;    ///< of w
   double largest;          ///< |w|
 };
@@ -296,11 +299,16 @@ struct LinearCombination {
 // ---- diagnostics -----------------------------------------------------------------------------------------------------
 
 /// out[i] of segment i, from flat f32 buffers of the weights before and after a step. Angles are atan2 of sums in double.
+/// s = dw + share w, DecayInChange says of what share; under cautious decay only where w dw < 0 or, for an average of which that
+/// tells nothing, gradient w >= 0.
 struct UpdateStatistics {
   const float* before;
   const float* after;
+  DecayInChange decay;
+  const float* gradient = nullptr;  ///< wanted for decay that is both cautious and averaged
   SegmentTable segments;
   const StepScalars* scalars;
+  float* step = nullptr;  ///< s, flat; may be `gradient`; null: not wanted
   temper::UpdateStatistics* out;
   void check() const;
   void check_values() const;

@@ -207,6 +207,26 @@ struct ParameterSegment {
   std::int32_t per_row;  ///< 1: each row's norm is controlled on its own, 0: the matrix's
 };
 
+/// How much of a weight's change its decay was, to be given back: the step is dw + share w.
+struct DecayInChange {
+  bool cautious = false;   ///< DecayForm::cautious: only in weights that moved towards 0
+  bool averaged = false;   ///< Schedule-Free: it went into z, and y = z + beta1 (x - z) with x moved towards z has a part of that
+  bool with_rate = false;  ///< L2 under a plain gradient: StepScalars::learning_rate multiplied it
+
+  TEMPER_HOST_DEVICE double share(const ParameterSegment& segment, const StepScalars& scalars) const {
+    double share = static_cast<double>(scalars.decay) * static_cast<double>(segment.weight_decay);
+    if (with_rate) share *= static_cast<double>(scalars.learning_rate);
+    if (averaged) share *= 1.0 - static_cast<double>(scalars.beta1) * (1.0 - static_cast<double>(scalars.average_weight));
+    return share;
+  }
+};
+
+/// Radians between w and w + dw, from ||w||^2, <w, dw> and ||dw||^2. Not by acos, which loses all digits of small angles.
+TEMPER_HOST_DEVICE inline double angle_turned(double weight_squares, double product, double change_squares) {
+  const double across = std::sqrt(std::fmax(0.0, weight_squares * change_squares - product * product));
+  return std::atan2(across, weight_squares + product);
+}
+
 /// What a tensor's update is multiplied with (Ops::tensor_scales).
 struct TensorScale {
   float clip = 1.0f;  ///< its gradient

@@ -1,5 +1,6 @@
 // Sums over parameter segments, what follows from them, and histograms.
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "kernels/cases/op_case.h"
@@ -110,60 +111,81 @@ OpCase tensor_scales(const ScaleSettings& settings, const char* name, bool is_fi
   return c;
 }
 
-// A row's part of the sums of UpdateStatistics. The angle is that of the part of dw across w.
-void add_row(const std::vector<double>& before, const std::vector<double>& after, std::size_t first, std::size_t count, double d,
-             double* sums) {
-  double ww = 0, wd = 0, dd = 0, fourth = 0, largest = 0;
-  for (std::size_t i = first; i < first + count; ++i) {
-    const double w = before[i], dw = after[i] - w;
+// Of weights w from `first` on that change by dw: ||w||^2, <w, dw>, ||dw||^2 and the squared angle, that of dw's part across w.
+std::array<double, 4> turned(const std::vector<double>& before, const std::vector<double>& change, std::size_t first) {
+  double ww = 0, wd = 0, dd = 0, across = 0;
+  for (std::size_t i = 0; i < change.size(); ++i) {
+    const double w = before[first + i];
     ww += w * w;
-    wd += w * dw;
-    dd += dw * dw;
-    fourth += w * w * w * w;
-    largest = std::max(largest, std::abs(w));
+    wd += w * change[i];
+    dd += change[i] * change[i];
   }
-  double across = 0;
-  for (std::size_t i = first; i < first + count && ww > 0; ++i) across += std::pow(after[i] - before[i] - before[i] * wd / ww, 2);
-  const double height = std::sqrt(across), width = std::sqrt(ww);
-  sums[0] += ww;
-  sums[1] += wd;
-  sums[2] += dd;
-  if (ww > 0) sums[3] += std::pow(std::atan2(height, width + wd / width), 2);
-  if (ww > 0) sums[4] += std::pow(std::atan2(height, width * (1 + d) + wd / width), 2);
-  sums[5] += fourth;
-  sums[6] = std::max(sums[6], largest);
+  if (ww == 0) return {ww, wd, dd, 0};
+  for (std::size_t i = 0; i < change.size(); ++i) across += std::pow(change[i] - before[first + i] * wd / ww, 2);
+  return {ww, wd, dd, std::pow(std::atan2(std::sqrt(across), std::sqrt(ww) + wd / std::sqrt(ww)), 2)};
 }
 
-OpCase update_statistics(const std::vector<Segment>& segments, double change) {
+constexpr std::size_t statistics = sizeof(UpdateStatistics) / sizeof(double);
+
+void update_statistics_reference(Numbers& n, const DecayInChange& taken) {
+  const std::vector<double>&before = n["before"], &after = n["after"], &t = n["scalars"];
+  double* sums = n["out"].data();
+  for (const SegmentNumbers& segment : segments_of(n)) {
+    double d = t[decay] * segment.weight_decay;
+    if (taken.with_rate) d *= t[learning_rate];
+    // z loses d w; x takes c of that, and y is made of both.
+    if (taken.averaged) d = (1 - t[beta1]) * d + t[beta1] * t[average_weight] * d;
+    for (std::size_t row = 0; row < segment.rows; ++row) {
+      const std::size_t first = segment.offset + row * segment.columns;
+      std::vector<double> update(segment.columns), step(segment.columns);
+      for (std::size_t i = 0; i < segment.columns; ++i) {
+        const double w = before[first + i];
+        step[i] = update[i] = after[first + i] - w;
+        const bool towards_0 = taken.averaged ? n["step"][first + i] * w >= 0 : update[i] * w < 0;
+        if (towards_0 || !taken.cautious) step[i] += d * w;
+        sums[7] += std::pow(w, 4);
+        sums[8] = std::max(sums[8], std::abs(w));
+        if (n.present("step")) n["step"][first + i] = static_cast<double>(static_cast<float>(step[i]));
+      }
+      const auto [ww, wd, dd, angle] = turned(before, update, first);
+      const auto [same, ws, ss, step_angle] = turned(before, step, first);
+      const double row_sums[] = {ww, wd, dd, ws, ss, angle, step_angle};
+      for (std::size_t i = 0; i < 7; ++i) sums[i] += row_sums[i];
+    }
+    sums += statistics;
+  }
+}
+
+// The step is left where the gradient was; without room for it it is not asked for.
+OpCase update_statistics(const std::vector<Segment>& segments, double change, const DecayInChange& taken = {},
+                         bool with_step = true) {
   const Layout layout(segments);
   OpCase c;
   c.op = "update_statistics";
-  c.shape = text(layout.updated, " parameters in ", layout.count(), " tensors, change ", change);
+  c.shape = text(layout.updated, " parameters in ", layout.count(), " tensors, change ", change, taken.cautious ? ", cautious" : "",
+                 taken.averaged ? ", averaged" : "", taken.with_rate ? ", with rate" : "", with_step ? "" : ", no step");
   c.tensors = {input("before", Content::f32, {layout.elements}, normal(0, 1)),
                input("after", Content::f32, {layout.elements}, normal(0, 1)), layout.spec(),
-               step_scalars(Role::input, step_seven()), output("out", Content::f64, {layout.count(), 7})};
-  for (std::size_t i = 0; i < 2; ++i) c.tensors[i].touched = layout.updated;
-  c.flops = 10.0 * static_cast<double>(layout.updated);
+               step_scalars(Role::input, step_seven()), output("out", Content::f64, {layout.count(), statistics})};
+  if (with_step) c.tensors.push_back(in_out("step", Content::f32, {layout.elements}, normal(0, 1)));
+  for (TensorSpec& tensor : c.tensors)
+    if (tensor.content == Content::f32) tensor.touched = layout.updated;
+  c.flops = 14.0 * static_cast<double>(layout.updated);
   c.derive = [change](Numbers& n) {
     for (std::size_t i = 0; i < n["after"].size(); ++i)
       n["after"][i] = (1 - 0.3 * change) * n["before"][i] + change * n["after"][i];
   };
-  c.run = [count = layout.count()](Ops& ops, const Views& v) {
+  c.run = [taken, count = layout.count()](Ops& ops, const Views& v) {
     ops.update_statistics({.before = v["before"].as<float>(),
                            .after = v["after"].as<float>(),
+                           .decay = taken,
+                           .gradient = v["step"].as<float>(),
                            .segments = {v["segments"].as<ParameterSegment>(), count},
                            .scalars = v["scalars"].as<StepScalars>(),
+                           .step = v["step"].as<float>(),
                            .out = v["out"].as<UpdateStatistics>()});
   };
-  c.reference = [](Numbers& n) {
-    double* sums = n["out"].data();
-    for (const SegmentNumbers& segment : segments_of(n)) {
-      for (std::size_t row = 0; row < segment.rows; ++row)
-        add_row(n["before"], n["after"], segment.offset + row * segment.columns, segment.columns,
-                n["scalars"][decay] * segment.weight_decay, sums);
-      sums += 7;
-    }
-  };
+  c.reference = [taken](Numbers& n) { update_statistics_reference(n, taken); };
   return c;
 }
 
@@ -232,7 +254,11 @@ void add_diagnostic_cases(std::vector<OpCase>& cases, Size size, const Dimension
   for (const std::vector<Segment>& segments : {small, large}) {
     for (const bool with_moment : {true, false}) cases.push_back(tensor_moments(segments, with_moment));
     for (const double change : {1.0, 1e-3}) cases.push_back(update_statistics(segments, change));
+    cases.push_back(update_statistics(segments, 1e-2, {.cautious = true}));
+    cases.push_back(update_statistics(segments, 1e-2, {.averaged = true}, false));
+    cases.push_back(update_statistics(segments, 1e-2, {.cautious = true, .averaged = true}));
   }
+  cases.push_back(update_statistics(small, 1e-2, {.with_rate = true}));
   cases.push_back(update_statistics({{33000, 2}}, 1));  // more rows than a backend sums side by side
   for (const bool is_finite : {true, false}) {
     cases.push_back(tensor_scales({2.5f, RateCorrection::none, 1, 0.95f}, "clipped", is_finite));

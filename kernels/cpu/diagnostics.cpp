@@ -9,6 +9,22 @@
 
 namespace temper::cpu {
 
+namespace {
+
+void add(UpdateStatistics& total, const UpdateStatistics& one) {
+  total.weight_squares += one.weight_squares;
+  total.product += one.product;
+  total.update_squares += one.update_squares;
+  total.step_product += one.step_product;
+  total.step_squares += one.step_squares;
+  total.row_angles += one.row_angles;
+  total.step_row_angles += one.step_row_angles;
+  total.fourth_powers += one.fourth_powers;
+  total.largest = std::max(total.largest, one.largest);
+}
+
+}  // namespace
+
 void CpuOps::run(const op::TensorMoments& args) {
   const std::span<const ParameterSegment> segments = args.segments.on_host();
   std::vector<Piece> pieces;
@@ -49,37 +65,27 @@ void CpuOps::run(const op::UpdateStatistics& args) {
   const DiagnosticKernels& kernels = diagnostic_kernels();
   for_pieces(pieces, [&](const Piece& piece, std::size_t number) {
     const ParameterSegment& segment = segments[piece.segment];
-    const double decay = static_cast<double>(scalars.decay) * static_cast<double>(segment.weight_decay);
+    const double share = args.decay.share(segment, scalars);
+    const bool by_gradient = args.decay.cautious && args.decay.averaged;
     UpdateStatistics total{};
     for (std::int64_t row = piece.first; row < piece.first + piece.count; ++row) {
       const std::int64_t offset = segment.offset + row * segment.columns;
-      const ChangeSums one = kernels.change(args.before + offset, args.after + offset, segment.columns);
-      // ||w|| ||dw|| times the sine of the angle between them; adding a multiple of w to dw leaves it as it is.
-      const double across = std::sqrt(std::max(0.0, one.weight_squares * one.update_squares - one.product * one.product));
-      const double along = one.weight_squares + one.product;
-      const double angle = std::atan2(across, along), step_angle = std::atan2(across, along + decay * one.weight_squares);
-      total.weight_squares += one.weight_squares;
-      total.product += one.product;
-      total.update_squares += one.update_squares;
-      total.row_angles += angle * angle;
-      total.step_row_angles += step_angle * step_angle;
-      total.fourth_powers += one.fourth_powers;
-      total.largest = std::max(total.largest, one.largest);
+      const ChangeSums one = kernels.change(
+          args.before + offset, args.after + offset,
+          {share, args.decay.cautious, by_gradient ? args.gradient + offset : nullptr, args.step ? args.step + offset : nullptr},
+          segment.columns);
+      const double angle = angle_turned(one.weight_squares, one.product, one.update_squares);
+      const double step_angle = angle_turned(one.weight_squares, one.step_product, one.step_squares);
+      add(total, {one.weight_squares, one.product, one.update_squares, one.step_product, one.step_squares, angle * angle,
+                  step_angle * step_angle, one.fourth_powers, one.largest});
     }
     sums[number] = total;
   });
   std::fill(args.out, args.out + segments.size(), UpdateStatistics{});
-  for (std::size_t number = 0; number < pieces.size(); ++number) {
-    UpdateStatistics& total = args.out[pieces[number].segment];
-    const UpdateStatistics& one = sums[number];
-    total.weight_squares += one.weight_squares;
-    total.product += one.product;
-    total.update_squares += one.update_squares;
-    total.row_angles += one.row_angles;
-    total.step_row_angles += one.step_row_angles;
-    total.fourth_powers += one.fourth_powers;
-    total.largest = std::max(total.largest, one.largest);
-  }
+  for (std::size_t number = 0; number < pieces.size(); ++number) add(args.out[pieces[number].segment], sums[number]);
+  if (args.step != nullptr)
+    for (const ParameterSegment& segment : segments)
+      linear_->written(args.step + segment.offset, static_cast<std::size_t>(segment.rows * segment.columns) * sizeof(float));
 }
 
 void CpuOps::run(const op::Precondition& args) {

@@ -175,16 +175,24 @@ TEMPER_ISA_TABLE(AttentionKernels, attention_kernels)
 
 // ---- diagnostics ----------------------------------------------------------------------------------------------------
 
-/// Sums over elements of weights w and their change dw.
+/// Sums over elements of weights w, their change dw and the step s.
 struct ChangeSums {
-  double weight_squares, product, update_squares, fourth_powers, largest;
+  double weight_squares, product, update_squares, step_product, step_squares, fourth_powers, largest;
+};
+
+/// op::UpdateStatistics' decay for a row; `gradient` and `step` may be null.
+struct RowDecay {
+  double share;
+  bool cautious;
+  const float* gradient;  ///< whose sign tells what decayed; null: that of the change
+  float* step;
 };
 
 inline constexpr int histogram_tables = 4;
 
 struct DiagnosticKernels {
   TensorMoments (*moments)(const float* gradient, const float* moment, std::int64_t count);
-  ChangeSums (*change)(const float* before, const float* after, std::int64_t count);
+  ChangeSums (*change)(const float* before, const float* after, const RowDecay& decay, std::int64_t count);
   void (*precondition)(const PriorScale& scale, const float* x, const float* second_moment, float* out, std::int64_t count);
   /// Adds to histogram_tables x `bins` counts, whose sum over the tables is the histogram.
   void (*histogram)(const float* x, std::int64_t count, float scale, std::int64_t bins, std::int32_t* counts);

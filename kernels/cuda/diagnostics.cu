@@ -37,41 +37,52 @@ __device__ __forceinline__ Slices slices_of(std::int64_t rows) {
 
 // Of one row.
 struct RowProducts {
-  double weight_squares = 0.0, product = 0.0, update_squares = 0.0;
+  double weight_squares = 0.0, product = 0.0, update_squares = 0.0, step_product = 0.0, step_squares = 0.0;
 };
 
 // Of one lane: what needs no row, and angles of the rows that the lane took.
 struct Collected {
-  double weight_squares = 0.0, product = 0.0, update_squares = 0.0;
+  RowProducts rows;
   double row_angles = 0.0, step_row_angles = 0.0, fourth_powers = 0.0;
   float largest = 0.0f;
 
-  // ww dd - <w,dw>^2 is the same whether a multiple of w is added to dw or not.
-  __device__ __forceinline__ void add_row(const RowProducts& row, double decay) {
-    weight_squares += row.weight_squares;
-    product += row.product;
-    update_squares += row.update_squares;
-    const double across = std::sqrt(std::fmax(0.0, row.weight_squares * row.update_squares - row.product * row.product));
-    const double along = row.weight_squares + row.product;
-    const double angle = std::atan2(across, along), step_angle = std::atan2(across, along + decay * row.weight_squares);
+  __device__ __forceinline__ void add_row(const RowProducts& row) {
+    rows.weight_squares += row.weight_squares;
+    rows.product += row.product;
+    rows.update_squares += row.update_squares;
+    rows.step_product += row.step_product;
+    rows.step_squares += row.step_squares;
+    const double angle = angle_turned(row.weight_squares, row.product, row.update_squares);
+    const double step_angle = angle_turned(row.weight_squares, row.step_product, row.step_squares);
     row_angles += angle * angle;
     step_row_angles += step_angle * step_angle;
   }
 };
 
-// By a warp: a row; every lane gets its products. Powers and the largest stay with the lanes.
+// The flat buffers of an update, and how its decay is taken out.
+struct Change {
+  const float *before, *after, *gradient;
+  float* step;
+  DecayInChange decay;
+};
+
+// By a warp: the row at `first`; every lane gets its products. Powers and the largest stay with the lanes.
 template <int group>
-__device__ __forceinline__ RowProducts sum_row(const float* before, const float* after, int columns, Collected& collected) {
+__device__ __forceinline__ RowProducts sum_row(const Change& change, std::int64_t first, int columns, double share,
+                                               Collected& collected) {
+  const bool by_gradient = change.decay.cautious && change.decay.averaged;
   RowProducts sums;
   constexpr int step = 32 * group;
 #pragma unroll 1
   for (int column = lane_of_warp() * group; column < columns; column += vectors_per_lane * step) {
     float old_weights[vectors_per_lane][group], new_weights[vectors_per_lane][group];
+    float steps[vectors_per_lane][group];  // gradients, as far as they are looked at, until then
 #pragma unroll
     for (int i = 0; i < vectors_per_lane; ++i) {
       if (column + i * step >= columns) continue;
-      load_elements_streaming(before + column + i * step, old_weights[i]);
-      load_elements_streaming(after + column + i * step, new_weights[i]);
+      load_elements_streaming(change.before + first + column + i * step, old_weights[i]);
+      load_elements_streaming(change.after + first + column + i * step, new_weights[i]);
+      if (by_gradient) load_elements_streaming(change.gradient + first + column + i * step, steps[i]);
     }
 #pragma unroll
     for (int i = 0; i < vectors_per_lane; ++i) {
@@ -81,37 +92,47 @@ __device__ __forceinline__ RowProducts sum_row(const float* before, const float*
         const double w = static_cast<double>(old_weights[i][element]);
         const double dw = static_cast<double>(new_weights[i][element]) - w;
         const double squared = w * w;
+        bool decayed = true;
+        if (change.decay.cautious) decayed = by_gradient ? static_cast<double>(steps[i][element]) * w >= 0.0 : dw * w < 0.0;
+        const double stepped = decayed ? dw + share * w : dw;
+        steps[i][element] = static_cast<float>(stepped);
         sums.weight_squares += squared;
         sums.product += w * dw;
         sums.update_squares += dw * dw;
+        sums.step_product += w * stepped;
+        sums.step_squares += stepped * stepped;
         collected.fourth_powers += squared * squared;
         collected.largest = max(collected.largest, std::abs(old_weights[i][element]));
       }
+      if (change.step != nullptr) store_elements_streaming(change.step + first + column + i * step, steps[i]);
     }
   }
-  return {warp_reduce(sums.weight_squares, Add{}), warp_reduce(sums.product, Add{}), warp_reduce(sums.update_squares, Add{})};
+  return {warp_reduce(sums.weight_squares, Add{}), warp_reduce(sums.product, Add{}), warp_reduce(sums.update_squares, Add{}),
+          warp_reduce(sums.step_product, Add{}), warp_reduce(sums.step_squares, Add{})};
 }
 
 // By a warp: rows [first, end) of a segment. Every lane gets the totals.
-__device__ __forceinline__ UpdateStatistics sum_slice(const float* before, const float* after, const ParameterSegment& segment,
-                                                      std::int64_t first, std::int64_t end, double decay) {
+__device__ __forceinline__ UpdateStatistics sum_slice(const Change& change, const ParameterSegment& segment, std::int64_t first,
+                                                      std::int64_t end, double share) {
   Collected collected;
   RowProducts mine;  // of the row whose angle this lane computes
   int rows_held = 0;
   const int columns = static_cast<int>(segment.columns);
   for (std::int64_t row = first; row < end; ++row) {
     const std::int64_t begin = segment.offset + row * segment.columns;
-    const RowProducts sums = columns % width == 0 ? sum_row<width>(before + begin, after + begin, columns, collected)
-                                                  : sum_row<1>(before + begin, after + begin, columns, collected);
+    const RowProducts sums = columns % width == 0 ? sum_row<width>(change, begin, columns, share, collected)
+                                                  : sum_row<1>(change, begin, columns, share, collected);
     if (lane_of_warp() == rows_held) mine = sums;
     if (++rows_held < 32 && row + 1 < end) continue;
-    if (lane_of_warp() < rows_held) collected.add_row(mine, decay);
+    if (lane_of_warp() < rows_held) collected.add_row(mine);
     rows_held = 0;
   }
   const auto total = [](double value) { return warp_reduce(value, Add{}); };
-  return {total(collected.weight_squares),
-          total(collected.product),
-          total(collected.update_squares),
+  return {total(collected.rows.weight_squares),
+          total(collected.rows.product),
+          total(collected.rows.update_squares),
+          total(collected.rows.step_product),
+          total(collected.rows.step_squares),
           total(collected.row_angles),
           total(collected.step_row_angles),
           total(collected.fourth_powers),
@@ -119,16 +140,16 @@ __device__ __forceinline__ UpdateStatistics sum_slice(const float* before, const
 }
 
 __global__ void __launch_bounds__(threads, blocks_per_multiprocessor)
-    update_statistics_partials(const float* before, const float* after, const ParameterSegment* segments,
-                               std::int64_t segment_count, const StepScalars* scalars, UpdateStatistics* partials) {
+    update_statistics_partials(Change change, const ParameterSegment* segments, std::int64_t segment_count,
+                               const StepScalars* scalars, UpdateStatistics* partials) {
   UnitWalk walk = walk_by_warps();
   for (std::int64_t s = 0; s < segment_count; ++s) {
     const ParameterSegment segment = segments[s];
-    const double decay = static_cast<double>(scalars->decay) * static_cast<double>(segment.weight_decay);
+    const double share = change.decay.share(segment, *scalars);
     const Slices slices = slices_of(segment.rows);
     walk.segment(slices.count, [&](std::int64_t slice) {
       const std::int64_t first = slice * slices.rows, end = min(first + slices.rows, segment.rows);
-      const UpdateStatistics sums = sum_slice(before, after, segment, first, end, decay);
+      const UpdateStatistics sums = sum_slice(change, segment, first, end, share);
       if (lane_of_warp() == 0) partials[s * most_slices + slice] = sums;
     });
   }
@@ -137,7 +158,7 @@ __global__ void __launch_bounds__(threads, blocks_per_multiprocessor)
 // Block s adds up segment s.
 __global__ void __launch_bounds__(threads)
     finish_update_statistics(const UpdateStatistics* partials, const ParameterSegment* segments, UpdateStatistics* out) {
-  TEMPER_SHARED(double, scratch, [6 * 32]);
+  TEMPER_SHARED(double, scratch, [8 * 32]);
   TEMPER_SHARED(float, largest_scratch, [32]);
   const std::int64_t count = slices_of(segments[blockIdx.x].rows).count;
   partials += blockIdx.x * most_slices;
@@ -148,6 +169,8 @@ __global__ void __launch_bounds__(threads)
     sums.weight_squares += one.weight_squares;
     sums.product += one.product;
     sums.update_squares += one.update_squares;
+    sums.step_product += one.step_product;
+    sums.step_squares += one.step_squares;
     sums.row_angles += one.row_angles;
     sums.step_row_angles += one.step_row_angles;
     sums.fourth_powers += one.fourth_powers;
@@ -157,9 +180,11 @@ __global__ void __launch_bounds__(threads)
   sums = {total(sums.weight_squares, 0),
           total(sums.product, 1),
           total(sums.update_squares, 2),
-          total(sums.row_angles, 3),
-          total(sums.step_row_angles, 4),
-          total(sums.fourth_powers, 5),
+          total(sums.step_product, 3),
+          total(sums.step_squares, 4),
+          total(sums.row_angles, 5),
+          total(sums.step_row_angles, 6),
+          total(sums.fourth_powers, 7),
           static_cast<double>(block_reduce(largest, largest_scratch, Maximum{}))};
   if (threadIdx.x == 0) out[blockIdx.x] = sums;
 }
@@ -212,8 +237,9 @@ void CudaOps::queue(const op::UpdateStatistics& args) {
   if (args.segments.count == 0) return;
   auto* partials = static_cast<UpdateStatistics*>(workspace_.get(update_statistics_scratch_bytes(args.segments.count)));
   const auto blocks = static_cast<unsigned>(stream_.device().multiprocessors() * blocks_per_multiprocessor);
-  launch("update_statistics", update_statistics_partials, {dim3(blocks), dim3(threads)}, stream_, args.before, args.after,
-         args.segments.first, args.segments.count, args.scalars, partials);
+  const Change change{args.before, args.after, args.gradient, args.step, args.decay};
+  launch("update_statistics", update_statistics_partials, {dim3(blocks), dim3(threads)}, stream_, change, args.segments.first,
+         args.segments.count, args.scalars, partials);
   launch("update_statistics", finish_update_statistics, {dim3(static_cast<unsigned>(args.segments.count)), dim3(threads)}, stream_,
          partials, args.segments.first, args.out);
 }

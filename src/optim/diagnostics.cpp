@@ -24,40 +24,23 @@ std::vector<Struct> download(Ops& ops, TensorView from, std::size_t count) {
   return all;
 }
 
-/// What is measured of a tensor, or the sum over several; the step is the update without the decay.
+/// What is measured of a tensor, or the sum over several.
 struct Sums : TensorMoments, UpdateStatistics {
-  double step_squares, step_product, rows, elements;
+  double rows, elements;
 
   void add(const Sums& other) {
     using Member = double Sums::*;
     for (const Member member : std::initializer_list<Member>{
              &TensorMoments::gradient_squares, &TensorMoments::product, &TensorMoments::moment_squares,
              &UpdateStatistics::weight_squares, &UpdateStatistics::product, &UpdateStatistics::update_squares,
-             &UpdateStatistics::row_angles, &UpdateStatistics::step_row_angles, &UpdateStatistics::fourth_powers,
-             &Sums::step_squares, &Sums::step_product, &Sums::rows, &Sums::elements})
+             &UpdateStatistics::step_product, &UpdateStatistics::step_squares, &UpdateStatistics::row_angles,
+             &UpdateStatistics::step_row_angles, &UpdateStatistics::fourth_powers, &Sums::rows, &Sums::elements})
       this->*member += other.*member;
     largest = std::max(largest, other.largest);
   }
 };
 
-/// `decay`: the share of themselves that the weights lost.
-Sums sums_of(const ParameterSegment& segment, const TensorMoments& moments, const UpdateStatistics& update, double decay) {
-  const double step_squares = update.update_squares + 2.0 * decay * update.product + decay * decay * update.weight_squares;
-  return {moments,
-          update,
-          step_squares,
-          update.product + decay * update.weight_squares,
-          static_cast<double>(segment.rows),
-          static_cast<double>(segment.rows * segment.columns)};
-}
-
 double ratio(double numerator, double denominator) { return denominator > 0.0 ? numerator / denominator : 0.0; }
-
-/// Angle between w and w + dw. Not by acos, which loses all digits of small angles.
-double angle(double weight_squares, double product, double update_squares) {
-  const double across = std::sqrt(std::max(0.0, weight_squares * update_squares - product * product));
-  return std::atan2(across, weight_squares + product);
-}
 
 UpdateDiagnostics derive(std::string name, const Sums& sums, double learning_rate) {
   UpdateDiagnostics out{};
@@ -65,11 +48,11 @@ UpdateDiagnostics derive(std::string name, const Sums& sums, double learning_rat
   out.grad_norm = std::sqrt(sums.gradient_squares);
   out.weight_norm = std::sqrt(sums.weight_squares);
   out.update_norm = std::sqrt(sums.update_squares);
-  out.step_norm = std::sqrt(std::max(0.0, sums.step_squares));
+  out.step_norm = std::sqrt(sums.step_squares);
   out.relative_update = ratio(out.update_norm, out.weight_norm);
-  out.angle = angle(sums.weight_squares, sums.UpdateStatistics::product, sums.update_squares);
+  out.angle = angle_turned(sums.weight_squares, sums.UpdateStatistics::product, sums.update_squares);
   out.row_angle = std::sqrt(sums.row_angles / sums.rows);
-  out.step_angle = angle(sums.weight_squares, sums.step_product, sums.step_squares);
+  out.step_angle = angle_turned(sums.weight_squares, sums.step_product, sums.step_squares);
   out.step_row_angle = std::sqrt(sums.step_row_angles / sums.rows);
   out.effective_rate = ratio(learning_rate, out.weight_norm);
   out.alignment = ratio(sums.TensorMoments::product, std::sqrt(sums.gradient_squares * sums.moment_squares));
@@ -140,8 +123,11 @@ void Diagnostics::after_update() {
   ops_->update_statistics(
       {.before = before_.as<float>(),
        .after = optimizer_.buffers().master.as<float>(),
+       .decay = decay_in_change(optimizer_),
+       .gradient = optimizer_.buffers().gradients.as<float>(),
        .segments = {static_cast<const ParameterSegment*>(segments_.data), static_cast<std::int64_t>(tensors_.size())},
        .scalars = optimizer_.scalars(),
+       .step = optimizer_.buffers().gradients.as<float>(),
        .out = static_cast<UpdateStatistics*>(statistics_.data)});
 }
 
@@ -157,8 +143,8 @@ StepDiagnostics Diagnostics::read(std::int64_t k, std::int64_t micro_batches, st
   std::map<std::int64_t, Sums> layers;
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
     const Tensor& tensor = tensors_[i];
-    const double decay = static_cast<double>(scalars.decay) * static_cast<double>(tensor.segment.weight_decay);
-    const Sums sums = sums_of(tensor.segment, moments[i], statistics[i], decay);
+    const Sums sums{moments[i], statistics[i], static_cast<double>(tensor.segment.rows),
+                    static_cast<double>(tensor.segment.rows * tensor.segment.columns)};
     out.tensors.push_back(derive(tensor.name, sums, rate));
     all.add(sums);
     if (tensor.layer >= 0) layers[tensor.layer].add(sums);

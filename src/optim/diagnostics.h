@@ -48,13 +48,15 @@ class Diagnostics {
   /// Takes all memory it will need; with `ops` null only the plan is counted.
   Diagnostics(const Optimizer& optimizer, std::int64_t histogram_bins, Ops* ops, DeviceMemory& memory);
 
-  // Around the update of a measured step, in this order; they queue work.
+  // Around the update of a measured step, in this order; they queue work. Afterwards the gradients are not what they were.
   void after_first_micro_batch();
   void before_update();
   void after_update();
 
   /// Weights before the last measured update, f32 flat; until histograms() are asked for.
   ConstTensorView weights_before() const { return before_; }
+  /// That update without the decay, f32 flat, where the gradients were; until they are written again.
+  ConstTensorView step() const { return optimizer_.buffers().gradients; }
 
   /// Waits, and returns what was measured about update k. `micro_batches` of `micro_batch` windows each made its gradient; a
   /// window of n_ctx tokens is one example to the noise, into however many sequences it is cut.

@@ -38,12 +38,22 @@ std::optional<double> deviation_of_prior(double tokens, double lambda) {
 
 }  // namespace
 
+DecayInChange decay_in_change(const Optimizer& optimizer) {
+  const UpdatePart& part = whole_pipeline(optimizer).parts[0];  // all decay in the same form
+  return {.cautious = part.settings.decay_form == DecayForm::cautious,
+          .averaged = optimizer.average().exists(),
+          .with_rate = part.settings.decay_form == DecayForm::gradient};
+}
+
 float decay_of(const Optimizer& optimizer, std::int64_t offset) {
   const Pipeline& pipeline = whole_pipeline(optimizer);
   for (const UpdatePart& part : pipeline.parts) {
-    if (part.settings.decay_form != DecayForm::multiplicative) continue;
+    const DecayForm form = part.settings.decay_form;
+    const bool adds_gradient = form == DecayForm::gradient && std::holds_alternative<PlainGradient>(part.rule);
+    if (form != DecayForm::multiplicative && form != DecayForm::cautious && !adds_gradient) continue;
     const ParameterSegment* segment = find_segment(segments_of(pipeline, part), offset);
-    if (segment != nullptr && segment->control != NormControl::direction) return segment->weight_decay;
+    if (segment == nullptr || segment->control == NormControl::direction) continue;
+    return segment->weight_decay * (adds_gradient ? segment->learning_rate_scale : 1.0f);
   }
   return 0.0f;
 }

@@ -9,7 +9,9 @@
 
 namespace temper {
 
-/// StepScalars::decay times this is the share of itself that a weight there loses beside the step; 0 where decay goes another way.
+/// How the decay can be taken out of an update again, and the weight_decay of which DecayInChange::share makes the weight's share. That is
+/// 0 where nothing can be taken out: there is no decay, the norm is held, or the decay is in a gradient that moments have taken in.
+DecayInChange decay_in_change(const Optimizer& optimizer);
 float decay_of(const Optimizer& optimizer, std::int64_t offset);
 
 /// The first moment of all gradients, f32 flat; absent where the rule has none.

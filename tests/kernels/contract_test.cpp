@@ -240,17 +240,34 @@ TEST_F(ContractMessages, OperationsOnSegments) {
             }),
             "add_decay_gradient: buffers.gradient is null; it is required");
   EXPECT_EQ(message_of([&] {
-              ops_.update_statistics(
-                  {.before = floats_, .after = nullptr, .segments = {&segment, 1}, .scalars = &scalars_, .out = &statistics});
+              ops_.update_statistics({.before = floats_,
+                                      .after = nullptr,
+                                      .decay = {},
+                                      .segments = {&segment, 1},
+                                      .scalars = &scalars_,
+                                      .out = &statistics});
             }),
             "update_statistics: after is null; it is required");
+  EXPECT_EQ(message_of([&] {
+              ops_.update_statistics({.before = floats_,
+                                      .after = floats_,
+                                      .decay = {.cautious = true, .averaged = true},
+                                      .segments = {&segment, 1},
+                                      .scalars = &scalars_,
+                                      .out = &statistics});
+            }),
+            "update_statistics: gradient is null; it is required");
   for (const auto& call : std::vector<std::function<void()>>{
            [&] {
              ops_.tensor_moments({.gradient = floats_, .moment = floats_, .segments = {&segment, 1}, .out = &moments});
            },
            [&] {
-             ops_.update_statistics(
-                 {.before = floats_, .after = floats_, .segments = {&segment, 1}, .scalars = &scalars_, .out = &statistics});
+             ops_.update_statistics({.before = floats_,
+                                     .after = floats_,
+                                     .decay = {},
+                                     .segments = {&segment, 1},
+                                     .scalars = &scalars_,
+                                     .out = &statistics});
            },
            [&] {
              scalars_.finite = 1;

@@ -29,8 +29,9 @@ TensorMoments moments(const float* gradient, const float* moment, std::int64_t c
 
 constexpr std::int64_t ahead = 1024;  // elements
 
-ChangeSums change(const float* before, const float* after, std::int64_t count) {
-  Doubles weight_squares[2] = {}, product[2] = {}, update_squares[2] = {}, fourth_powers[2] = {};
+ChangeSums change(const float* before, const float* after, const RowDecay& decay, std::int64_t count) {
+  Doubles weight_squares[2] = {}, product[2] = {}, update_squares[2] = {}, step_product[2] = {}, step_squares[2] = {},
+          fourth_powers[2] = {};
   Floats largest{};
   for_registers(count, [&](std::int64_t i, auto part, int) {
     __builtin_prefetch(before + i + ahead);
@@ -38,16 +39,32 @@ ChangeSums change(const float* before, const float* after, std::int64_t count) {
     const Floats weight = load(before + i, part);
     largest = maximum(largest, maximum(weight, -weight));
     const DoublesPair w = in_double(weight), a = in_double(load(after + i, part));
+    DoublesPair towards{}, step;
+    if (decay.gradient != nullptr) towards = in_double(load(decay.gradient + i, part));
     for (int half = 0; half < 2; ++half) {
       const Doubles squares = w.half[half] * w.half[half], moved = a.half[half] - w.half[half];
+      Doubles lost = decay.share * w.half[half];
+      if (decay.cautious && decay.gradient != nullptr)
+        lost = towards.half[half] * w.half[half] >= 0.0 ? lost : Doubles{};
+      else if (decay.cautious)
+        lost = moved * w.half[half] < 0.0 ? lost : Doubles{};
+      const Doubles stepped = step.half[half] = moved + lost;
       weight_squares[half] += squares;
       product[half] += w.half[half] * moved;
       update_squares[half] += moved * moved;
+      step_product[half] += w.half[half] * stepped;
+      step_squares[half] += stepped * stepped;
       fourth_powers[half] += squares * squares;
     }
+    if (decay.step != nullptr) store(decay.step + i, in_float(step), part);
   });
-  return {sum_of_lanes(weight_squares[0] + weight_squares[1]), sum_of_lanes(product[0] + product[1]),
-          sum_of_lanes(update_squares[0] + update_squares[1]), sum_of_lanes(fourth_powers[0] + fourth_powers[1]),
+  const auto sum = [](const Doubles(&halves)[2]) { return sum_of_lanes(halves[0] + halves[1]); };
+  return {sum(weight_squares),
+          sum(product),
+          sum(update_squares),
+          sum(step_product),
+          sum(step_squares),
+          sum(fourth_powers),
           static_cast<double>(maximum_of_lanes(largest))};
 }
 

@@ -53,6 +53,13 @@ TEMPER_INLINE DoublesPair in_double(Floats value) {
   return pair;
 }
 
+TEMPER_INLINE Floats in_float(DoublesPair pair) {
+  using Wide = double __attribute__((vector_size(8 * lanes)));
+  Wide wide;
+  __builtin_memcpy(&wide, &pair, sizeof(wide));
+  return __builtin_convertvector(wide, Floats);
+}
+
 TEMPER_INLINE Ints lane_numbers() {
   Ints numbers;
   for (int lane = 0; lane < lanes; ++lane) numbers[lane] = lane;

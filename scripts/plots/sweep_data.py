@@ -245,7 +245,8 @@ MEASURES = [
     Measure("effective_rate", "effective rate", "all", "effective_rate", "learning rate / weight norm"),
     Measure("moment_snr", "signal-to-noise, of moments", "all", "moment_snr", "ratio of the batch, estimated from the first moment"),
     Measure("batch_snr", "signal-to-noise, of batches", "all", "batch_snr", "ratio of the batch, estimated from two batch sizes"),
-    Measure("representation_change", "representation change", "representation", "representation_change", "relative change of the activations in a step"),
+    Measure("representation_change", "representation change", "representation", "representation_change", "relative change of what matrices make of held-out tokens, in an update"),
+    Measure("batch_step_representation_change", "representation change on the batch", "representation", "batch_step_representation_change", "relative change of what matrices make of the batch, in a step, without the decay"),
 ]
 PART_MEASURES = [("grad_norm", "gradient norm"), ("relative_update", "relative update"), ("step_row_angle", "angular update")]
 

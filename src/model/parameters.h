@@ -19,6 +19,8 @@ struct Parameter {
   std::int64_t layer;   ///< 0 .. n_layer-1; -1 outside the blocks
 
   std::int64_t numel() const { return shape.numel(); }
+  /// Matrices that lie one above the other in it: queries, keys and values are matrices of their own.
+  std::int64_t stacked() const { return name.ends_with(".c_attn.weight") ? 3 : 1; }
 };
 
 /// vocab_size rounded up to a multiple of 128, so that matmuls and vector loads are aligned.

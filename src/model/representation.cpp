@@ -1,5 +1,6 @@
 #include "model/representation.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/check.h"
@@ -8,7 +9,7 @@ namespace temper {
 
 namespace {
 
-constexpr std::int64_t sums_per_matrix = 4, segments_per_matrix = 2;
+constexpr std::int64_t sums_per_matrix = 6, segments_per_matrix = 2;
 
 template <typename Struct>
 TensorView add_structs(DeviceMemory& memory, std::int64_t count) {
@@ -21,55 +22,69 @@ double ratio(double numerator, double denominator) { return denominator > 0.0 ? 
 
 RepresentationChange::RepresentationChange(const Weights& weights, std::int64_t positions, Ops* ops, DeviceMemory& memory)
     : weights_(weights), ops_(ops), positions_(positions) {
-  for (const Parameter& parameter : weights.layout().parameters())
-    if (parameter.kind == ParameterKind::matrix) matrices_.push_back(&parameter);
+  std::int64_t largest = 0;
+  for (const Parameter& parameter : weights.layout().parameters()) {
+    if (parameter.kind != ParameterKind::matrix) continue;
+    const std::int64_t parts = parameter.stacked(), numel = parameter.numel() / parts;
+    for (std::int64_t part = 0; part < parts; ++part)
+      matrices_.push_back({&parameter,
+                           parts == 1 ? parameter.name : parameter.name + "." + "qkv"[part],
+                           parameter.offset + part * numel,
+                           {parameter.shape[0] / parts, parameter.shape[1]}});
+    largest = std::max(largest, numel);
+  }
   const Shape widest = {positions_, 4 * weights.config().n_embd};
   if (weights.activation_type() != DType::f32) input_ = memory.add("diagnostics", DType::f32, widest);
   output_ = memory.add("diagnostics", DType::f32, widest);
+  change_ = memory.add("diagnostics", DType::f32, {largest});
   const auto count = static_cast<std::int64_t>(matrices_.size());
   segments_ = add_structs<ParameterSegment>(memory, segments_per_matrix * count);
   squares_ = add_structs<TensorMoments>(memory, sums_per_matrix * count);
 }
 
-std::vector<RepresentationChange::Layer> RepresentationChange::measure(Gpt2& model, ConstTensorView tokens,
-                                                                       ConstTensorView before) {
+/// Of matrix `number`, all six.
+void RepresentationChange::add_squares(const Matrix& matrix, ConstTensorView x, ConstTensorView before, ConstTensorView step,
+                                       std::size_t number) {
+  const auto part_of = [&](ConstTensorView flat) {
+    return ConstTensorView{flat.as<float>() + matrix.offset, DType::f32, matrix.shape};
+  };
+  const TensorView difference = {change_.data, DType::f32, matrix.shape},
+                   y = {output_.data, DType::f32, {x.shape[0], matrix.shape[0]}};
+  ops_->linear_combination({.a = 1.0f, .x = part_of(weights_.master()), .b = -1.0f, .y = part_of(before), .out = difference});
+  const auto* outputs = static_cast<const ParameterSegment*>(segments_.data) + segments_per_matrix * number;
+  auto* out = static_cast<TensorMoments*>(squares_.data) + sums_per_matrix * number;
+  for (const ConstTensorView& weight : {part_of(before), ConstTensorView(difference), part_of(step)}) {
+    ops_->linear_forward({.x = x, .weight = weight, .y = y});
+    ops_->tensor_moments({.gradient = y.as<float>(), .segments = {outputs, 1}, .out = out});
+    ops_->tensor_moments({.gradient = weight.as<float>(), .segments = {outputs + 1, 1}, .out = out + 3});
+    ++out;
+  }
+}
+
+std::vector<RepresentationChange::Layer> RepresentationChange::measure(Gpt2& model, ConstTensorView tokens, ConstTensorView before,
+                                                                       ConstTensorView step) {
   const std::int64_t S = tokens.shape[0], T = tokens.shape[1];
   require(T <= positions_, "RepresentationChange: a sequence is longer than the memory taken for it");
-  const TensorView difference = weights_.gradients();
-  ops_->linear_combination({.a = 1.0f, .x = weights_.master(), .b = -1.0f, .y = before, .out = difference});
-
   std::vector<ParameterSegment> segments(matrices_.size() * segments_per_matrix);
   for (std::size_t i = 0; i < matrices_.size(); ++i) {
     ParameterSegment& outputs = segments[2 * i];
     outputs.rows = T;
-    outputs.columns = matrices_[i]->shape[0];
+    outputs.columns = matrices_[i].shape[0];
     ParameterSegment& itself = segments[2 * i + 1];
-    itself.offset = matrices_[i]->offset;
-    itself.rows = matrices_[i]->shape[0];
-    itself.columns = matrices_[i]->shape[1];
+    itself.rows = matrices_[i].shape[0];
+    itself.columns = matrices_[i].shape[1];
   }
   ops_->copy_to_device(segments_.data, segments.data(), segments.size() * sizeof(ParameterSegment));
 
-  const auto* on_device = static_cast<const ParameterSegment*>(segments_.data);
-  auto* squares = static_cast<TensorMoments*>(squares_.data);
   std::size_t next = 0;  // the model visits its matrices in the order of its layout
   const LinearObserver observer = [&](const Parameter& weight, ConstTensorView x) {
-    require(next < matrices_.size() && matrices_[next] == &weight, "RepresentationChange: matrices come in another order");
-    const ParameterSegment* outputs = on_device + 2 * next;
-    const ParameterSegment* itself = outputs + 1;
-    TensorMoments* out = squares + sums_per_matrix * next++;
+    require(next < matrices_.size() && matrices_[next].owner == &weight, "RepresentationChange: matrices come in another order");
     if (x.dtype != DType::f32) {
       const TensorView as_f32 = {input_.data, DType::f32, x.shape};
       ops_->cast({.from = x, .to = as_f32});
       x = as_f32;
     }
-    const TensorView y = {output_.data, DType::f32, {T, weight.shape[0]}};
-    for (const ConstTensorView& flat : {before, ConstTensorView(difference)}) {
-      ops_->linear_forward({.x = x, .weight = {flat.as<float>() + weight.offset, DType::f32, weight.shape}, .y = y});
-      ops_->tensor_moments({.gradient = y.as<float>(), .segments = {outputs, 1}, .out = out});
-      ops_->tensor_moments({.gradient = flat.as<float>(), .segments = {itself, 1}, .out = out + 2});
-      ++out;
-    }
+    for (; next < matrices_.size() && matrices_[next].owner == &weight; ++next) add_squares(matrices_[next], x, before, step, next);
   };
 
   std::vector<TensorMoments> one(matrices_.size() * sums_per_matrix);
@@ -83,7 +98,8 @@ std::vector<RepresentationChange::Layer> RepresentationChange::measure(Gpt2& mod
   std::vector<Layer> layers;
   for (std::size_t i = 0; i < matrices_.size(); ++i) {
     const double* sums = all.data() + sums_per_matrix * i;  // those of the weights S times over, which their ratio does not see
-    layers.push_back({matrices_[i]->name, ratio(sums[1], sums[0]), ratio(sums[3], sums[2])});
+    layers.push_back(
+        {matrices_[i].name, ratio(sums[1], sums[0]), ratio(sums[2], sums[0]), ratio(sums[4], sums[3]), ratio(sums[5], sums[3])});
   }
   return layers;
 }

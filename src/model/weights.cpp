@@ -38,9 +38,8 @@ void fill_normal(std::span<float> values, double standard_deviation, std::uint64
 /// Standard deviation of a matrix's or embedding's initial weights.
 double initial_deviation(const ModelConfig& config, const Parameter& parameter) {
   if (parameter.kind == ParameterKind::embedding) return config.init_std;
-  const bool stacked = parameter.name.ends_with(".c_attn.weight");  // queries, keys and values are matrices of their own
   const double fan_in = static_cast<double>(parameter.shape[1]);
-  const double fan_out = static_cast<double>(parameter.shape[0]) / (stacked ? 3.0 : 1.0);
+  const double fan_out = static_cast<double>(parameter.shape[0] / parameter.stacked());
   double deviation = config.init_std;
   if (config.init == Initialization::xavier) deviation = std::sqrt(2.0 / (fan_in + fan_out));
   if (config.init == Initialization::he) deviation = std::sqrt(2.0 / fan_in);

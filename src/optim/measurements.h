@@ -51,7 +51,19 @@ inline constexpr MeasurementKey<NoiseDiagnostics, std::optional<double>> noise_m
     {"batch_critical_batch", &NoiseDiagnostics::batch_critical_batch, "sequences at which batch_snr would be 1", true},
 };
 
-/// The name of RepresentationChange::Layer::change, and in the step's line of its root mean square over the layers.
-inline constexpr const char* representation_change = "representation_change";
+/// How much of what a matrix makes of some tokens an update changed, as a share of it: of held-out tokens and of the step's own batch.
+/// Absent where it was not measured.
+struct RepresentationDiagnostics {
+  std::string name;  ///< "transformer.h.0.attn.c_attn.weight.q"
+  std::optional<double> held, held_step, batch, batch_step;
+  double relative_update, relative_step;  ///< ||dW||/||W|| of the whole update and of the step
+};
+/// What is in the summary is there as root mean square over the matrices.
+inline constexpr MeasurementKey<RepresentationDiagnostics, std::optional<double>> representation_measurements[] = {
+    {"representation_change", &RepresentationDiagnostics::held, "of held-out tokens, by the whole update", true, true},
+    {"step_representation_change", &RepresentationDiagnostics::held_step, "of held-out tokens, by the step", true, true},
+    {"batch_representation_change", &RepresentationDiagnostics::batch, "of the batch, by the whole update", true, true},
+    {"batch_step_representation_change", &RepresentationDiagnostics::batch_step, "of the batch, by the step", true, true},
+};
 
 }  // namespace temper

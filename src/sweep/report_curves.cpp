@@ -185,14 +185,16 @@ void add_kinds(Json& parts, const Line& line, std::int64_t step) {
   }
 }
 
-/// The root mean square over the matrices, as metrics.jsonl has it.
+/// The root mean squares over the matrices, as metrics.jsonl has them.
 void add_representation(Json& parts, const Line& line, std::int64_t step) {
   const Line& matrices = member(line, "representation");
   if (!matrices.is_object() || matrices.empty()) return;
-  double squares = 0.0;
-  for (const auto& [name, matrix] : matrices.items()) squares += std::pow(number_or_missing(matrix, representation_change), 2.0);
   add(parts["representation"], "step", step);
-  add(parts["representation"], representation_change, rounded(std::sqrt(squares / static_cast<double>(matrices.size()))));
+  for (const auto& one : representation_measurements) {
+    double squares = 0.0;
+    for (const auto& [name, matrix] : matrices.items()) squares += std::pow(number_or_missing(matrix, one.name), 2.0);
+    add(parts["representation"], one.name, rounded(std::sqrt(squares / static_cast<double>(matrices.size()))));
+  }
 }
 
 }  // namespace

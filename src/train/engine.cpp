@@ -18,11 +18,10 @@ OptimizerConfig optimizer_of(const RunConfig& config) {
 std::vector<OptimizedTensor> optimized_tensors(const ModelConfig& config, const ParameterLayout& layout) {
   std::vector<OptimizedTensor> tensors;
   for (const Parameter& parameter : layout.parameters()) {
-    const bool qkv = parameter.name.ends_with(".c_attn.weight");
     Shape shape = parameter.shape;
     // The vocabulary's padding is no parameter: its rows stay 0, also where a rule takes out a matrix's mean.
     if (parameter.name == "transformer.wte.weight") shape = {config.vocab_size, shape[1]};
-    tensors.push_back({parameter.name, shape, parameter.offset, parameter.kind, parameter.layer, qkv ? 3 : 1});
+    tensors.push_back({parameter.name, shape, parameter.offset, parameter.kind, parameter.layer, parameter.stacked()});
   }
   return tensors;
 }
@@ -91,6 +90,8 @@ Engine::Engine(const RunConfig& config, Ops* ops, Communicator* others, const Op
   if (wanted.representation_every > 0) {
     representation.emplace(weights, config.model.n_ctx, ops, memory);
     held.emplace(wanted.representation_sequences, config.model.n_ctx, ops, memory);
+    const std::int64_t sequences = std::min(wanted.representation_sequences, config.batch.micro_batch);
+    of_batch = memory.add("diagnostics", DType::i32, {sequences, config.model.n_ctx});
   }
   if (ops == nullptr) return;
   count_backend_memory(config, *ops);
@@ -128,7 +129,7 @@ void Engine::queue_update(DueDiagnostics due) {
   optimizer.add_decay_gradient();
   const ConstTensorView norm_of = gradient_sum.norm_of(optimizer);
   queue(update_, [&] { optimizer.finish_step(norm_of); });
-  if (due.update) diagnostics->after_update();
+  if (due.update || due.representation) diagnostics->after_update();
   gradient_sum.gather_weights();
 }
 

@@ -23,7 +23,7 @@ namespace temper {
 /// What is measured of a step, by the diagnostics section's intervals.
 struct DueDiagnostics {
   bool update = false;          ///< norms, angles, noise
-  bool representation = false;  ///< change of what layers make of held data
+  bool representation = false;  ///< change of what layers make of held data, and of the batch
   bool histograms = false;
   bool any() const { return update || representation || histograms; }
 };
@@ -47,9 +47,10 @@ struct Engine {
   DeviceBatch batch;
   std::optional<MovingAverage> average;    ///< where eval.weight_average asks for one
   std::optional<Diagnostics> diagnostics;  ///< where the configuration asks for any
-  // Where it asks for the representation change: that, and the sequences it is measured on.
+  // Where it asks for the representation change: that, and the tokens it is measured on, held out and the first of the step's batch.
   std::optional<RepresentationChange> representation;
   std::optional<DeviceBatch> held;
+  TensorView of_batch;  ///< i32 [S,T], on rank 0, after a step for which it was due
   bool replays = true;  ///< false: operations are queued one by one, as a profiler wants to see them; the same bits
 
   /// With `ops` null nothing is taken and memory.plan() tells what would be, once count_backend_memory() was called too: on the
@@ -69,6 +70,7 @@ struct Engine {
     for (std::int64_t round = 0; round < gradient_sum.rounds(); ++round) {
       const std::int64_t micro_batch = gradient_sum.micro_batch(round);
       if (micro_batch >= 0) next(micro_batch);
+      if (due.representation && micro_batch == 0) device->copy(of_batch.data, batch.tokens().data, of_batch.bytes());
       queue_round(round, micro_batches, due.update && round == 0 && micro_batches > 1);
     }
     queue_update(due);

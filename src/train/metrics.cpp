@@ -26,11 +26,16 @@ std::string short_name(const std::string& name) {
   return name.starts_with(prefix) ? name.substr(prefix.size()) : name;
 }
 
-/// Root mean square over the layers.
-double mean_change(const std::vector<RepresentationChange::Layer>& layers) {
+/// Root mean square over the matrices; empty where it was not measured.
+std::optional<double> mean_change(const std::vector<RepresentationDiagnostics>& matrices,
+                                  std::optional<double> RepresentationDiagnostics::*change) {
   double squares = 0.0;
-  for (const RepresentationChange::Layer& layer : layers) squares += layer.change * layer.change;
-  return std::sqrt(squares / static_cast<double>(layers.size()));
+  for (const RepresentationDiagnostics& matrix : matrices) {
+    if (!(matrix.*change)) return std::nullopt;
+    squares += *(matrix.*change) * *(matrix.*change);
+  }
+  if (matrices.empty()) return std::nullopt;
+  return std::sqrt(squares / static_cast<double>(matrices.size()));
 }
 
 EventHistogram to_event(const WeightHistogram& histogram) {
@@ -85,7 +90,9 @@ std::vector<std::pair<std::string, double>> summary_of(const Diagnosed& diagnose
     add(diagnosed.update->all, update_measurements);
     add(diagnosed.update->noise, noise_measurements);
   }
-  if (!diagnosed.representation.empty()) summary.emplace_back(representation_change, mean_change(diagnosed.representation));
+  for (const auto& one : representation_measurements)
+    if (const auto mean = mean_change(diagnosed.representation, one.member); one.in_summary && mean)
+      summary.emplace_back(one.name, *mean);
   return summary;
 }
 
@@ -108,11 +115,18 @@ void Metrics::write_diagnostics(const StepRecord& record, const Diagnosed& diagn
     write_group("layers", diagnosed.update->layers);
     write_group("tensors", diagnosed.update->tensors);
   }
-  if (!diagnosed.representation.empty()) line["representation_sequences"] = diagnosed.representation_sequences;
-  for (const RepresentationChange::Layer& layer : diagnosed.representation) {
-    const std::string name = short_name(layer.name);
-    line["representation"][name] = {{representation_change, layer.change}, {"relative_update", layer.relative_update}};
-    scalars.emplace_back(representation_change + ("/" + name), layer.change);
+  if (!diagnosed.representation.empty()) {
+    line["representation_sequences"] = diagnosed.representation_sequences;
+    line["batch_representation_sequences"] = diagnosed.batch_representation_sequences;
+  }
+  for (const RepresentationDiagnostics& matrix : diagnosed.representation) {
+    const std::string name = short_name(matrix.name);
+    Json& entry = line["representation"][name] = by_name(matrix, representation_measurements);
+    entry["relative_update"] = matrix.relative_update;
+    entry["relative_step"] = matrix.relative_step;
+    for (const auto& one : representation_measurements)
+      if (const std::optional<double> value = matrix.*one.member; one.of_parts && value)
+        scalars.emplace_back(one.name + ("/" + name), *value);
   }
   const auto write_histograms = [&](const char* key, const char* group, const std::vector<WeightHistogram>& all) {
     for (const WeightHistogram& histogram : all) {

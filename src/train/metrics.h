@@ -12,7 +12,6 @@
 
 #include "io/json_lines.h"
 #include "io/tfevents.h"
-#include "model/representation.h"
 #include "optim/diagnostics.h"
 #include "train/progress.h"
 #include "train/step_record.h"
@@ -22,8 +21,9 @@ namespace temper {
 /// What was measured of an update, as far as it was due.
 struct Diagnosed {
   std::optional<StepDiagnostics> update;
-  std::vector<RepresentationChange::Layer> representation;
-  std::int64_t representation_sequences = 0;  ///< that it was measured on
+  std::vector<RepresentationDiagnostics> representation;
+  std::int64_t representation_sequences = 0,
+               batch_representation_sequences = 0;  ///< that it was measured on, held out and of the batch
   WeightHistograms histograms;
 };
 /// The few numbers of it that stand in the step's own line.

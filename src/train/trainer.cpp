@@ -365,9 +365,23 @@ void Trainer::diagnose(StepRecord& record, std::int64_t micro_batches, DueDiagno
   const std::int64_t k = record.step - 1;
   if (due.update) diagnosed.update = engine_.diagnostics->read(k, micro_batches, config_.batch.micro_batch, state_.noise);
   if (due.representation) {
-    const ConstTensorView held = engine_.held->tokens();
-    diagnosed.representation = engine_.representation->measure(engine_.model, held, engine_.diagnostics->weights_before());
+    const auto measure = [&](ConstTensorView tokens) {
+      return engine_.representation->measure(engine_.model, tokens, engine_.diagnostics->weights_before(),
+                                             engine_.diagnostics->step());
+    };
+    const ConstTensorView held = engine_.held->tokens(), of_batch = engine_.of_batch;
+    for (RepresentationChange::Layer& layer : measure(held))
+      diagnosed.representation.push_back({std::move(layer.name), layer.change, layer.step_change, std::nullopt, std::nullopt,
+                                          layer.relative_update, layer.relative_step});
     diagnosed.representation_sequences = held.shape[0];
+    if (first()) {  // who alone has these tokens, and alone writes
+      const std::vector<RepresentationChange::Layer> layers = measure(of_batch);
+      for (std::size_t i = 0; i < layers.size(); ++i) {
+        diagnosed.representation[i].batch = layers[i].change;
+        diagnosed.representation[i].batch_step = layers[i].step_change;
+      }
+      diagnosed.batch_representation_sequences = of_batch.shape[0];
+    }
   }
   if (due.histograms)
     diagnosed.histograms = engine_.diagnostics->histograms(k, static_cast<double>(tokens_before(config_, steps_)));

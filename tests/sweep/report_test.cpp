@@ -213,7 +213,8 @@ TEST_F(ReportTest, DiagnosticsAreTakenTogetherByLayerAndKind) {
           << numbers << R"(, "layer 7": )" << numbers << R"(}, "tensors": {"h.0.mlp.c_fc.weight": )" << numbers
           << R"(, "h.1.mlp.c_fc.weight": )" << others << R"(, "h.0.ln_1.weight": )" << numbers << R"(, "ln_f.weight": )" << numbers
           << R"(, "made up": )" << numbers
-          << R"(}, "representation": {"a": {"representation_change": 3.0}, "b": {"representation_change": 4.0}}})"
+          << R"(}, "representation": {"a": {"representation_change": 3.0, "batch_representation_change": 0.5}, )"
+          << R"("b": {"representation_change": 4.0, "batch_representation_change": 0.5}}})"
           << "\n";
   }
   lines << "{\"step\":15,\"all\":5,\"layers\":[1],\"tensors\":7,\"representation\":\"x\"}\n";  // nothing in it fits
@@ -233,7 +234,9 @@ TEST_F(ReportTest, DiagnosticsAreTakenTogetherByLayerAndKind) {
   EXPECT_EQ(all["layer norms"]["relative_update"][0], 0.1);
   EXPECT_EQ(all["other"]["grad_norm"][0], 3.0);
   EXPECT_EQ(all["representation"],
-            Json::parse(R"({"step": [1, 10], "representation_change": [3.53553, 3.53553]})"));  // 5 / sqrt(2)
+            Json::parse(R"({"step": [1, 10], "representation_change": [3.53553, 3.53553],
+                            "step_representation_change": [null, null], "batch_representation_change": [0.5, 0.5],
+                            "batch_step_representation_change": [null, null]})"));  // 5 / sqrt(2); an older run's
 }
 
 TEST_F(ReportTest, CurvesHaveAFewHundredPointsAndFewerOfManyTrials) {

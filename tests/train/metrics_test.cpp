@@ -93,8 +93,10 @@ Diagnosed some_diagnostics() {
   one.step_row_angle = 0.25;
   diagnosed.update = StepDiagnostics{one, {one}, {one}, {}};
   diagnosed.update->noise.batch_critical_batch = 12.5;
-  diagnosed.representation = {{"transformer.h.0.attn.c_attn.weight", 0.3, 0.1}, {"transformer.h.0.mlp.c_fc.weight", 0.4, 0.1}};
+  diagnosed.representation = {{"transformer.h.0.attn.c_attn.weight.q", 0.3, 0.5, 0.6, std::nullopt, 0.1, 0.2},
+                              {"transformer.h.0.mlp.c_fc.weight", 0.4, 0.5, 0.8, std::nullopt, 0.1, 0.2}};
   diagnosed.representation_sequences = 4;
+  diagnosed.batch_representation_sequences = 2;
   diagnosed.histograms.plain = {{"transformer.wpe.weight", 0.02, std::nullopt, 0.01, {1, 2}}};
   diagnosed.histograms.preconditioned = {{"transformer.wte.weight", 0.02, 0.5, 0.01, {3, 4}}};
   return diagnosed;
@@ -113,14 +115,22 @@ TEST(Metrics, DiagnosticsHaveAFileOfTheirOwnAndASummaryInTheLine) {
   EXPECT_EQ(line["batch_critical_batch"], 12.5);
   EXPECT_FALSE(line.contains("moment_snr"));  // was not measured
   EXPECT_DOUBLE_EQ(line["representation_change"].get<double>(), std::sqrt((0.09 + 0.16) / 2));
+  EXPECT_DOUBLE_EQ(line["step_representation_change"].get<double>(), 0.5);
+  EXPECT_DOUBLE_EQ(line["batch_representation_change"].get<double>(), std::sqrt((0.36 + 0.64) / 2));
+  EXPECT_FALSE(line.contains("batch_step_representation_change"));
+  EXPECT_FALSE(line.contains("relative_step"));
   const std::vector<Json> written = lines(run.path(), "diagnostics.jsonl");
   ASSERT_EQ(written.size(), 1u);
-  EXPECT_EQ(keys(written[0]),
-            (std::vector<std::string>{"step", "learning_rate", "all", "noise", "layers", "tensors", "representation_sequences",
-                                      "representation", "histograms", "preconditioned_histograms"}));
+  EXPECT_EQ(keys(written[0]), (std::vector<std::string>{"step", "learning_rate", "all", "noise", "layers", "tensors",
+                                                        "representation_sequences", "batch_representation_sequences",
+                                                        "representation", "histograms", "preconditioned_histograms"}));
   EXPECT_EQ(written[0]["tensors"]["h.0.attn.c_attn.weight.q"]["weight_norm"], 2.0);
   EXPECT_EQ(written[0]["noise"]["batch_snr"], nullptr);
   EXPECT_EQ(written[0]["representation_sequences"], 4);
+  EXPECT_EQ(written[0]["batch_representation_sequences"], 2);
+  EXPECT_EQ(written[0]["representation"]["h.0.attn.c_attn.weight.q"]["batch_representation_change"], 0.6);
+  EXPECT_EQ(written[0]["representation"]["h.0.attn.c_attn.weight.q"]["batch_step_representation_change"], nullptr);
+  EXPECT_EQ(written[0]["representation"]["h.0.attn.c_attn.weight.q"]["relative_step"], 0.2);
   EXPECT_EQ(written[0]["representation"]["h.0.mlp.c_fc.weight"]["representation_change"], 0.4);
   EXPECT_EQ(written[0]["histograms"]["wpe.weight"]["counts"], (std::vector<int>{1, 2}));
   EXPECT_EQ(written[0]["preconditioned_histograms"]["wte.weight"]["prior_deviation"], 0.5);
@@ -158,6 +168,7 @@ TEST(Metrics, DocsListEveryMeasurementAsTheTablesHaveIt) {
   };
   expect_rows(update_measurements);
   expect_rows(noise_measurements);
+  expect_rows(representation_measurements);
 }
 
 TEST(Metrics, CurvesPassOverLinesTheyCannotRead) {

@@ -116,7 +116,9 @@ TEST_P(EveryOptimizer, TrainsAndResumesBitForBit) {
   ASSERT_EQ(metrics.size(), 10u);
   EXPECT_LT(metrics.back()["val_loss"].get<double>(), metrics.front()["val_loss"].get<double>());
   EXPECT_TRUE(metrics[4].contains("step_row_angle"));
-  EXPECT_TRUE(metrics[4].contains("representation_change"));
+  for (const char* key :
+       {"representation_change", "batch_representation_change", "step_representation_change", "batch_step_representation_change"})
+    EXPECT_GT(metrics[4][key].get<double>(), 0.0) << key;
   EXPECT_FALSE(metrics[3].contains("step_row_angle"));
   EXPECT_EQ(lines(folder / "whole/diagnostics.jsonl").size(), 5u);  // steps 1, 2, 4, 6, 8
 
@@ -158,6 +160,27 @@ TEST_P(EveryOptimizer, AgreesOnTheEmulatedGpu) {
   const bool signs = name.find("lion") != std::string::npos;
   for (std::size_t i = 1; i < a.size(); ++i)
     EXPECT_NEAR(a[i]["loss"].get<double>(), b[i]["loss"].get<double>(), signs ? 2e-3 : 1e-4) << i;
+}
+
+// Rows are centred before the first gradient, so that every update turns them by the angle set; a centring inside the first would
+// turn them as well.
+TEST_P(EveryOptimizer, TheFirstRotationIsTheOneSet) {
+  if (resolved_optimizer(config.optimizer).norm_control != NormControlChoice::rotational) GTEST_SKIP() << "nothing rotates";
+  config.schedule = {.name = ScheduleName::constant};
+  config.diagnostics = {.every = 1};
+  config.optimizer.rotation_averaging = 0.0;
+  config.optimizer.rate_correction = RateCorrectionChoice::none;
+  config.optimizer.inverse_bias_correction = InverseBiasCorrection::none;
+  config.train.steps = 2;
+  const std::unique_ptr<Ops> ops = make_cpu_ops();
+  train_tiny(*ops, folder / "run");
+  const std::vector<Json> measured = lines(folder / "run/diagnostics.jsonl");
+  ASSERT_EQ(measured.size(), 2u);
+  for (const char* name : {"h.0.attn.c_attn.weight.q", "h.0.mlp.c_fc.weight", "h.0.mlp.c_proj.weight"}) {
+    const char* angle = config.optimizer.norm_granularity == Granularity::matrix ? "angle" : "row_angle";
+    const double first = measured[0]["tensors"][name][angle], second = measured[1]["tensors"][name][angle];
+    EXPECT_NEAR(first / second, 1.0, 1e-3) << name;
+  }
 }
 
 // What branches take over: weights, moments and their count, the place in the data. At a constant rate a branch is a continuation.

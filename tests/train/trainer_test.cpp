@@ -153,6 +153,29 @@ TEST_P(TrainerTest, MeasurementsDoNotDependOnTheMicroBatch) {
   }
 }
 
+// The first tokens of the step's batch, as many as fit into a micro-batch: where those are the held-out ones, both forms agree.
+TEST_P(TrainerTest, RepresentationsAreMeasuredOnTheBatchToo) {
+  config.data.val = config.data.train;
+  config.diagnostics.representation_every = 1;
+  for (const std::int64_t micro_batch : {1, 2}) {
+    config.batch.micro_batch = micro_batch;
+    config.diagnostics.representation_sequences = micro_batch;
+    std::filesystem::remove_all(folder / "run");
+    run();
+    std::ifstream file(folder / "run/diagnostics.jsonl");
+    std::vector<Json> measured;
+    for (std::string line; std::getline(file, line);) measured.push_back(Json::parse(line));
+    ASSERT_GT(measured.size(), 1u);
+    EXPECT_EQ(measured[0]["batch_representation_sequences"], micro_batch);
+    for (const auto& [name, matrix] : measured[0]["representation"].items()) {
+      EXPECT_EQ(matrix["batch_representation_change"], matrix["representation_change"]) << name;
+      EXPECT_EQ(matrix["batch_step_representation_change"], matrix["step_representation_change"]) << name;
+    }
+    const Json& later = measured[1]["representation"]["h.0.attn.c_attn.weight.v"];
+    EXPECT_NE(later["batch_representation_change"], later["representation_change"]);
+  }
+}
+
 TEST_P(TrainerTest, AResumeOnAnotherSampleStartsItsLossesAnew) {
   const std::string easy = config.data.train[0], hard = config.data.val[0];
   const auto change = [&](const std::string& data, std::int64_t tokens) {

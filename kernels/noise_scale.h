@@ -1,5 +1,5 @@
-// The batch's signal-to-noise ratio from the momentum, and the correction of a rate that follows from it. One text for CPU and
-// CUDA.
+// The batch's signal-to-noise ratio from the gradients of its two halves, and the correction of a rate that follows from it. One
+// text for CPU and CUDA.
 #pragma once
 
 #include <cmath>
@@ -10,7 +10,8 @@
 
 namespace temper {
 
-/// Squares and product of a tensor's gradient g and first moment m, before clipping and before the step.
+/// Squares and product of a tensor's gradient and another vector of its shape: the first moment, or the part of the gradient that
+/// the batch's first half makes.
 struct TensorMoments {
   double gradient_squares = 0.0, product = 0.0, moment_squares = 0.0;
 };
@@ -26,13 +27,22 @@ enum class RateCorrection : std::int32_t {
 struct ScaleSettings {
   float max_norm = 0.0f;  ///< largest gradient norm of each tensor; 0: not clipped
   RateCorrection correction = RateCorrection::none;
-  float examples = 1.0f;    ///< B, in the batch
-  float smoothing = 0.95f;  ///< decay rate of the running means behind the ratio
+  float first_examples = 0.0f, second_examples = 0.0f;  ///< in the batch's two halves; B is their sum
+  float smoothing = 0.95f;                              ///< decay rate of the running means behind the ratio
 };
 
-/// What noise alone makes of ||m-hat||^2 / ||g||^2 of an average m with `beta` at step t, where decayed = beta^t.
-TEMPER_HOST_DEVICE inline double noise_share(double beta, double decayed) {
-  return (1.0 - beta) * (1.0 + decayed) / ((1.0 + beta) * (1.0 - decayed));
+/// Of a tensor's gradient: |G|^2 and tr(Sigma)/B, the squared norm of its mean and the noise's share in a batch of B.
+struct SignalNoise {
+  double signal = 0.0, noise = 0.0;
+};
+
+/// Unbiased estimates from independent halves of a and b examples: with their mean gradients g_a and g_b signal = <g_a, g_b> and
+/// noise = |g_a - g_b|^2 ab/(a+b)^2. `halves` has the batch's mean gradient t, and as moment the first half's part of it,
+/// s = a/(a+b) g_a.
+TEMPER_HOST_DEVICE inline SignalNoise signal_and_noise(const TensorMoments& halves, double a, double b) {
+  const double n = a + b, ss = halves.moment_squares, ts = halves.product, tt = halves.gradient_squares;
+  const double noise = (n / (a * b) * ss - 2.0 / b * ts) * n + a / b * tt;
+  return {n * n / (a * b) * (ts - ss), std::fmax(0.0, noise)};  // a square, but for rounding
 }
 
 /// q = B phi, the batch's signal-to-noise ratio, from signal : noise. Saturates where there is no noise.
@@ -52,36 +62,25 @@ TEMPER_HOST_DEVICE inline double rate_correction(RateCorrection kind, double phi
   return std::fmin(1.0, without_signal / with_signal);
 }
 
-/// One tensor's clip factor and rate. `smoothed` are two running means, of the signal ||m-hat||^2 - share ||g||^2 and of the noise
-/// ||g||^2 - ||m-hat||^2, with g as clipped and m-hat as this step makes it; their common start at 0 cancels in the ratio.
-/// Averaging the ratio itself would carry the large share that noise has in the first steps into later ones, as if it were signal.
-TEMPER_HOST_DEVICE inline TensorScale tensor_scale(const ScaleSettings& settings, const TensorMoments& moments, bool is_matrix,
-                                                   const StepScalars& scalars, float* smoothed) {
+/// One tensor's clip factor, from its gradient's squares, and rate, from the batch's halves before clipping. `smoothed` are running
+/// means of signal and noise apart; their common start at 0 cancels in the ratio, which is no mean of ratios: those are biased.
+TEMPER_HOST_DEVICE inline TensorScale tensor_scale(const ScaleSettings& settings, double gradient_squares,
+                                                   const TensorMoments& halves, bool is_matrix, const StepScalars& scalars,
+                                                   float* smoothed) {
   TensorScale scale;
-  const double norm = std::sqrt(moments.gradient_squares);
+  const double norm = std::sqrt(gradient_squares);
   if (settings.max_norm > 0.0f && norm > static_cast<double>(settings.max_norm))
     scale.clip = static_cast<float>(static_cast<double>(settings.max_norm) / norm);
   if (settings.correction == RateCorrection::none || !is_matrix) return scale;
 
-  // The first moment as the step will make it, as a bias-corrected average whatever weight it gives to gradients.
-  const double clip = static_cast<double>(scalars.clip_factor) * static_cast<double>(scale.clip);
-  const double beta = static_cast<double>(scalars.beta1), weight = static_cast<double>(scalars.gradient_weight);
-  const double corrected = static_cast<double>(scalars.bias_correction1);
-  const double gradient = clip * clip * moments.gradient_squares;
-  const double moment =
-      beta * beta * moments.moment_squares + 2.0 * beta * weight * clip * moments.product + weight * weight * gradient;
-  const double to_average = (1.0 - beta) / (weight * corrected);
+  const auto a = static_cast<double>(settings.first_examples), b = static_cast<double>(settings.second_examples);
+  const SignalNoise now = signal_and_noise(halves, a, b);
   const float keep = settings.smoothing;
-  const double average = to_average * to_average * moment;
-  smoothed[0] = keep * smoothed[0] + (1.0f - keep) * static_cast<float>(average - noise_share(beta, 1.0 - corrected) * gradient);
-  smoothed[1] = keep * smoothed[1] + (1.0f - keep) * static_cast<float>(gradient - average);
-  if (gradient == 0.0 && smoothed[1] == 0.0f) return scale;  // no gradient so far
-  // At the first step the average is the gradient, and both means are rounding; what is known then is signal.
-  const double rounding = 1e-5 * static_cast<double>(1.0f - keep) * gradient;
-  const bool known = static_cast<double>(smoothed[1]) > rounding;
-  const double examples = static_cast<double>(settings.examples);
-  const double phi = signal_to_noise(static_cast<double>(smoothed[0]), known ? static_cast<double>(smoothed[1]) : 0.0) / examples;
-  scale.rate = static_cast<float>(rate_correction(settings.correction, phi, examples, beta));
+  smoothed[0] = keep * smoothed[0] + (1.0f - keep) * static_cast<float>(now.signal);
+  smoothed[1] = keep * smoothed[1] + (1.0f - keep) * static_cast<float>(now.noise);
+  if (smoothed[0] == 0.0f && smoothed[1] == 0.0f) return scale;  // no gradient so far
+  const double q = signal_to_noise(static_cast<double>(smoothed[0]), static_cast<double>(smoothed[1]));
+  scale.rate = static_cast<float>(rate_correction(settings.correction, q / (a + b), a + b, static_cast<double>(scalars.beta1)));
   return scale;
 }
 

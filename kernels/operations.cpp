@@ -258,12 +258,16 @@ void TensorMoments::check() const {
 void TensorScales::check() const {
   const Call call("tensor_scales");
   call.range("max_norm", settings.max_norm, settings.max_norm >= 0.0f, "it must be positive, or 0 for no clipping");
-  call.range("examples", settings.examples, settings.examples > 0.0f, "it must be positive");
   call.range("smoothing", settings.smoothing, settings.smoothing >= 0.0f && settings.smoothing < 1.0f, "it must be in [0, 1)");
-  call.memory("moments", moments);
+  if (settings.max_norm > 0.0f) call.memory("moments", moments);
   segment_table(call, segments);
   call.memory("scalars", scalars);
-  if (settings.correction != RateCorrection::none) call.memory("smoothed", smoothed);
+  if (settings.correction != RateCorrection::none) {
+    call.range("first_examples", settings.first_examples, settings.first_examples > 0.0f, "it must be positive");
+    call.range("second_examples", settings.second_examples, settings.second_examples > 0.0f, "it must be positive");
+    call.memory("halves", halves);
+    call.memory("smoothed", smoothed);
+  }
   call.memory("scales", scales);
 }
 

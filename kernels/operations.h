@@ -237,18 +237,19 @@ struct GlobalNorm {
 /// out[i] = squares and product of segment i's gradient and `moment`.
 struct TensorMoments {
   const float* gradient;
-  const float* moment = nullptr;  ///< null: gradient squares only
+  const float* moment = nullptr;  ///< or another flat buffer; null: gradient squares only
   SegmentTable segments;
   temper::TensorMoments* out;
   void check() const;
   void check_values() const;
 };
 
-/// scales[i] = clip factor and rate of segment i (kernels/noise_scale.h) from moments[i], after global_norm. Matrices are segments
-/// of more than one row. Nothing is changed when scalars->finite is 0.
+/// scales[i] = clip factor and rate of segment i (kernels/noise_scale.h), after global_norm. Matrices are segments of more than one
+/// row. Nothing is changed when scalars->finite is 0.
 struct TensorScales {
   ScaleSettings settings;
-  const temper::TensorMoments* moments;
+  const temper::TensorMoments* moments;  ///< of the gradient to be clipped; may be null when max_norm is 0
+  const temper::TensorMoments* halves;   ///< as signal_and_noise wants them; may be null when no rate is corrected
   SegmentTable segments;
   const StepScalars* scalars;
   float* smoothed;  ///< [2 per segment], kept between steps, 0 before the first; may be null when no rate is corrected

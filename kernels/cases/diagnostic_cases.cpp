@@ -58,50 +58,51 @@ double rate_of(RateCorrection kind, double phi, double B, double b) {
 }
 
 void tensor_scales_reference(Numbers& n, const ScaleSettings& settings) {
-  const auto &t = n["scalars"], &moments = n["moments"];
+  const auto &t = n["scalars"], &moments = n["moments"], &halves = n["halves"];
   auto &smoothed = n["smoothed"], &scales = n["scales"];
   if (t[finite] == 0) return;
   const double max_norm = static_cast<double>(settings.max_norm), keep = static_cast<double>(settings.smoothing);
-  const double b = t[beta1], bt = 1 - t[bias_correction1];
+  const auto A = static_cast<double>(settings.first_examples), B = A + static_cast<double>(settings.second_examples);
   std::size_t index = 0;
   for (const SegmentNumbers& segment : segments_of(n)) {
-    const double gg = moments[3 * index], gm = moments[3 * index + 1], mm = moments[3 * index + 2];
+    const double gg = moments[3 * index], tt = halves[3 * index], ts = halves[3 * index + 1], ss = halves[3 * index + 2];
     double* mean = smoothed.data() + 2 * index;
     double* scale = scales.data() + 2 * index;
     ++index;
     scale[0] = max_norm > 0 && std::sqrt(gg) > max_norm ? max_norm / std::sqrt(gg) : 1;
     scale[1] = 1;
     if (settings.correction == RateCorrection::none || segment.rows == 1) continue;
-    // || (b m + weight c g) (1-b)/weight / (1 - b^t) ||^2 beside || c g ||^2
-    const double c = t[clip_factor] * scale[0], weight = t[gradient_weight];
-    const double first = b * b * mm + 2 * b * weight * c * gm + weight * weight * c * c * gg;
-    const double to_corrected = (1 - b) / weight / (1 - bt);
-    const double G = c * c * gg, M = first * to_corrected * to_corrected, rho = (1 - b) * (1 + bt) / ((1 + b) * (1 - bt));
-    mean[0] = keep * mean[0] + (1 - keep) * (M - rho * G);
-    mean[1] = keep * mean[1] + (1 - keep) * (G - M);
-    if (G == 0 && mean[1] == 0) continue;
-    const double q = mean[1] <= 1e-5 * (1 - keep) * G ? 1e6 : std::min(1e6, std::max(0.0, mean[0] / mean[1]));
-    const double B = static_cast<double>(settings.examples);
-    scale[1] = rate_of(settings.correction, q / B, B, b);
+    // Of the halves' own means x = s B/A and y = (t - s) B/(B-A): <x,y>, and |x - y|^2 by how much of an example's noise is in it.
+    const double xx = ss * B * B / (A * A), yy = (tt - 2 * ts + ss) * B * B / ((B - A) * (B - A)),
+                 xy = (ts - ss) * B * B / (A * (B - A));
+    mean[0] = keep * mean[0] + (1 - keep) * xy;
+    mean[1] = keep * mean[1] + (1 - keep) * (xx - 2 * xy + yy) / (1 / A + 1 / (B - A)) / B;
+    if (mean[0] == 0 && mean[1] == 0) continue;
+    const double q = mean[1] <= 0 ? 1e6 : std::min(1e6, std::max(0.0, mean[0] / mean[1]));
+    scale[1] = rate_of(settings.correction, q / B, B, t[beta1]);
   }
 }
 
 OpCase tensor_scales(const ScaleSettings& settings, const char* name, bool is_finite) {
-  // Of each segment ||g||^2, <g,m>, ||m||^2: signal and noise, signal alone (R > 1), noise alone, a vector, no gradient.
-  const std::vector<double> moments = {9, 0.6, 0.25, 4, 9, 25, 36, 0, 0.01, 9, 0.6, 0.25, 0, 0, 0};
+  // Of each segment ||t||^2, <t,s>, ||s||^2 of the gradient and the first half's part: signal and noise, signal alone, noise alone, a
+  // vector, no gradient.
+  const std::vector<double> moments = {9, 3.2, 1.6, 4, 1.5, 0.5625, 16, 1, 4, 9, 3.2, 1.6, 0, 0, 0};
   const Layout layout({{3, 4}, {2, 5}, {7, 1}, {1, 40}, {2, 2}});
   OpCase c;
   c.op = "tensor_scales";
   c.shape = text(name, is_finite ? "" : ", not finite");
   std::vector<double> scalars = step_seven();
   scalars[finite] = is_finite ? 1 : 0;
-  c.tensors = {input("moments", Content::f64, {layout.count(), 3}, values(moments)), layout.spec(),
+  c.tensors = {input("moments", Content::f64, {layout.count(), 3}, values(moments)),
+               input("halves", Content::f64, {layout.count(), 3}, values(moments)),
+               layout.spec(),
                step_scalars(Role::input, scalars),
                in_out("smoothed", Content::f32, {layout.count(), 2}, values({0.02, 0.05, 0.3, 0.2, 0, 0.3, 0.7, 0.8, 0, 0})),
                in_out("scales", Content::f32, {layout.count(), 2}, normal(1, 0.1))};
   c.run = [settings, count = layout.count()](Ops& ops, const Views& v) {
     ops.tensor_scales({.settings = settings,
-                       .moments = v["moments"].as<TensorMoments>(),
+                       .moments = settings.max_norm > 0 ? v["moments"].as<TensorMoments>() : nullptr,
+                       .halves = settings.correction != RateCorrection::none ? v["halves"].as<TensorMoments>() : nullptr,
                        .segments = {v["segments"].as<ParameterSegment>(), count},
                        .scalars = v["scalars"].as<StepScalars>(),
                        .smoothed = v["smoothed"].as<float>(),
@@ -261,9 +262,9 @@ void add_diagnostic_cases(std::vector<OpCase>& cases, Size size, const Dimension
   cases.push_back(update_statistics(small, 1e-2, {.with_rate = true}));
   cases.push_back(update_statistics({{33000, 2}}, 1));  // more rows than a backend sums side by side
   for (const bool is_finite : {true, false}) {
-    cases.push_back(tensor_scales({2.5f, RateCorrection::none, 1, 0.95f}, "clipped", is_finite));
-    cases.push_back(tensor_scales({0, RateCorrection::gradient, 8, 0.9f}, "corrected for gradients", is_finite));
-    cases.push_back(tensor_scales({2.5f, RateCorrection::momentum, 8, 0}, "clipped, corrected for averages", is_finite));
+    cases.push_back(tensor_scales({2.5f, RateCorrection::none}, "clipped", is_finite));
+    cases.push_back(tensor_scales({0, RateCorrection::gradient, 3, 5, 0.9f}, "corrected for gradients", is_finite));
+    cases.push_back(tensor_scales({2.5f, RateCorrection::momentum, 5, 3, 0}, "clipped, corrected for averages", is_finite));
   }
   for (const std::int64_t count : {1, 1023, 40004}) cases.push_back(precondition(count));
   cases.push_back(histogram(1, 1, 1));

@@ -51,8 +51,10 @@ void CpuOps::run(const op::TensorScales& args) {
   const StepScalars& scalars = *args.scalars;
   if (scalars.finite == 0) return;
   for (std::size_t index = 0; index < segments.size(); ++index) {
+    const double squares = args.moments == nullptr ? 0.0 : args.moments[index].gradient_squares;
+    const TensorMoments halves = args.halves == nullptr ? TensorMoments{} : args.halves[index];
     float* both = args.smoothed == nullptr ? nullptr : args.smoothed + 2 * index;
-    args.scales[index] = tensor_scale(args.settings, args.moments[index], segments[index].rows > 1, scalars, both);
+    args.scales[index] = tensor_scale(args.settings, squares, halves, segments[index].rows > 1, scalars, both);
   }
 }
 

@@ -109,12 +109,15 @@ __global__ void __launch_bounds__(threads)
 }
 
 __global__ void __launch_bounds__(threads)
-    tensor_scales_kernel(ScaleSettings settings, const TensorMoments* moments, const ParameterSegment* segments,
-                         std::int64_t segment_count, const StepScalars* scalars, float* smoothed, TensorScale* scales) {
+    tensor_scales_kernel(ScaleSettings settings, const TensorMoments* moments, const TensorMoments* halves,
+                         const ParameterSegment* segments, std::int64_t segment_count, const StepScalars* scalars, float* smoothed,
+                         TensorScale* scales) {
   const std::int64_t s = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x;
   if (s >= segment_count || scalars->finite == 0) return;
+  const double squares = moments != nullptr ? moments[s].gradient_squares : 0.0;
+  const TensorMoments both = halves != nullptr ? halves[s] : TensorMoments{};
   float* means = smoothed != nullptr ? smoothed + 2 * s : nullptr;  // null when no rate is corrected
-  scales[s] = tensor_scale(settings, moments[s], segments[s].rows > 1, *scalars, means);
+  scales[s] = tensor_scale(settings, squares, both, segments[s].rows > 1, *scalars, means);
 }
 
 }  // namespace
@@ -137,7 +140,7 @@ void CudaOps::queue(const op::TensorScales& args) {
   if (args.segments.count == 0) return;
   launch("tensor_scales", tensor_scales_kernel,
          {dim3(static_cast<unsigned>(ceil_div(args.segments.count, threads))), dim3(threads)}, stream_, args.settings, args.moments,
-         args.segments.first, args.segments.count, args.scalars, args.smoothed, args.scales);
+         args.halves, args.segments.first, args.segments.count, args.scalars, args.smoothed, args.scales);
 }
 
 }  // namespace temper::TEMPER_BACKEND

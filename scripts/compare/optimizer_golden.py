@@ -4,6 +4,7 @@
 Where torch.optim has the rule it makes the step; everything else is written down here from its paper, without a look at the
 engine. trajectories.safetensors holds
   initial F32 [N], gradients F32 [STEPS, N]   the same for all systems; the tensors of systems.json one after another
+  first_halves F32 [STEPS, N]                 the part of each gradient that the first of its HALVES makes
   SYSTEM.sums F64 [STEPS, tensors]            after each step: sum over a tensor's elements of weight x cos(1 + index)
   SYSTEM.weights F32 [len(KEPT), N]           all weights after some of the steps
 and systems.json the tensors, the schedule, and each system as temper's configuration keys. `--check` makes everything again and
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 
-from optimizer_systems import DEFAULTS, EXAMPLES, KEPT, SCHEDULE, STEPS, SYSTEMS, TENSORS, settings_of
+from optimizer_systems import DEFAULTS, HALVES, KEPT, SCHEDULE, STEPS, SYSTEMS, TENSORS, settings_of
 
 FOLDER = Path(__file__).resolve().parents[2] / "tests" / "golden" / "optimizers"
 
@@ -61,9 +62,9 @@ def matching(lines: list[str], name: str) -> float:
 class Matrix:
     """A tensor, or one of its stacked matrices: views of weight and gradient, factors, and whatever its rule remembers."""
 
-    def __init__(self, s: dict, index: int, weight: np.ndarray, gradients: np.ndarray, owner: dict) -> None:
+    def __init__(self, s: dict, index: int, weight: np.ndarray, gradients: np.ndarray, first_halves: np.ndarray, owner: dict) -> None:
         self.name, self.kind, self.layer, _, _ = TENSORS[index]
-        self.weight, self.gradients, self.owner = weight, gradients, owner
+        self.weight, self.gradients, self.first_halves, self.owner = weight, gradients, first_halves, owner
         self.matrix = self.kind == "matrices"
         self.memory: dict[str, np.ndarray] = {}
         self.rate = matching(s["rate_factors"], self.name)
@@ -91,7 +92,7 @@ def split_per_matrix(s: dict) -> bool:
     return s["name"] == "muon" or (s["norm_control"] != "none" and s["norm_granularity"] == "matrix")
 
 
-def make_matrices(s: dict, initial: np.ndarray, gradients: np.ndarray) -> list[Matrix]:
+def make_matrices(s: dict, initial: np.ndarray, gradients: np.ndarray, first_halves: np.ndarray) -> list[Matrix]:
     matrices, at = [], 0
     for index, (_, _, _, shape, stacked) in enumerate(TENSORS):
         size = math.prod(shape)
@@ -100,7 +101,8 @@ def make_matrices(s: dict, initial: np.ndarray, gradients: np.ndarray) -> list[M
             begin, end = at + part * size // parts, at + (part + 1) * size // parts
             shape_of_part = (shape[0] // parts, *shape[1:])
             weight = initial[begin:end].astype(np.float64).reshape(shape_of_part)
-            matrices.append(Matrix(s, index, weight, gradients[:, begin:end].astype(np.float64).reshape(STEPS, *shape_of_part), {}))
+            each, first = (all_of[:, begin:end].astype(np.float64).reshape(STEPS, *shape_of_part) for all_of in (gradients, first_halves))
+            matrices.append(Matrix(s, index, weight, each, first, {}))
         at += size
     return matrices
 
@@ -197,26 +199,26 @@ def direction(s: dict, p: Matrix, g: np.ndarray, k: int, product: float) -> np.n
     return mhat / (np.sqrt(vhat) + eps)
 
 
-def corrected_rate(s: dict, p: Matrix, g: np.ndarray, k: int, product: float) -> float:
-    """From the first moment that the direction just made; arXiv 2410.23922.
+def corrected_rate(s: dict, p: Matrix, k: int) -> float:
+    """By the mean gradients of the batch's halves, before clipping and decay; arXiv 2410.23922.
 
     Rates are such that an in-batch output of a layer moves as far as it would without signal.
     """
     if s["rate_correction"] == "none" or len(p.weight.shape) == 1:
         return 1.0
-    b = s["momentum"] if s["name"] == "lionar" else s["beta1"]
-    keep = s["rate_correction_smoothing"]
-    moment = np.sum((p.memory["m"] / (1 - product)) ** 2)
-    gradient = np.sum(g * g)
-    noise_share = (1 - b) * (1 + product) / ((1 + b) * (1 - product))
+    b = s["momentum"] if s["name"] in ("lionar", "sgd") else s["beta1"]
+    keep, examples = s["rate_correction_smoothing"], sum(HALVES)
+    first = p.first_halves[k] * examples / HALVES[0]
+    second = (p.gradients[k] - p.first_halves[k]) * examples / HALVES[1]
     state = p.owner.setdefault("noise", [0.0, 0.0])
-    state[0] = keep * state[0] + (1 - keep) * (moment - noise_share * gradient)
-    state[1] = keep * state[1] + (1 - keep) * (gradient - moment)
-    q = max(0.0, state[0] / state[1]) if k > 0 else 1e6
-    phi = q / EXAMPLES
+    state[0] = keep * state[0] + (1 - keep) * np.sum(first * second)
+    # An example's noise, tr(Sigma), is in the halves' difference (1/a + 1/b) times, in the batch's mean 1/(a+b) times.
+    state[1] = keep * state[1] + (1 - keep) * np.sum((first - second) ** 2) / (1 / HALVES[0] + 1 / HALVES[1]) / examples
+    q = max(0.0, state[0] / state[1])
+    phi = q / examples
     if s["rate_correction"] == "gradient":
         return math.sqrt((1 + phi) / (1 + q))
-    cosine = lambda phi: (phi + (1 - b) / EXAMPLES) / math.sqrt((phi + (1 - b) / ((1 + b) * EXAMPLES)) * (1 + phi))
+    cosine = lambda phi: (phi + (1 - b) / examples) / math.sqrt((phi + (1 - b) / ((1 + b) * examples)) * (1 + phi))
     return min(1.0, cosine(0.0) / cosine(phi))
 
 
@@ -275,8 +277,8 @@ def relative(s: dict, p: Matrix, u: np.ndarray, rate: float) -> None:
 # ---- trajectories ----------------------------------------------------------------------------------------------------------------
 
 
-def transcribed(s: dict, initial: np.ndarray, gradients: np.ndarray) -> list[np.ndarray]:
-    parts = make_matrices(s, initial, gradients)
+def transcribed(s: dict, *inputs: np.ndarray) -> list[np.ndarray]:
+    parts = make_matrices(s, *inputs)
     trajectory, product, averaged = [], 1.0, [0.0, 0.0]
     for p in parts:
         if p.controlled and s["norm_control"] == "rotational":
@@ -301,7 +303,7 @@ def transcribed(s: dict, initial: np.ndarray, gradients: np.ndarray) -> list[np.
             beside = s if p.matrix or s["name"] != "muon" else s | {"name": "adamw"}
             u = direction(beside, p, g, k, s["beta1"] ** t if beside is not s else product)
             rate = p.peak * p.rate * sk
-            r = corrected_rate(s, p, g, k, product)
+            r = corrected_rate(s, p, k)
             d = {
                 "decoupled": rate,
                 "cautious": rate,
@@ -342,8 +344,8 @@ BY_TORCH = ["sgd", "sgd_plain", "sgd_nesterov", "sgd_dampening", "sgd_l2_before_
             "adamw_clip_tensor", "adamw_clip_value", "adamw_factors"]  # fmt: skip
 
 
-def by_torch(s: dict, initial: np.ndarray, gradients: np.ndarray) -> list[np.ndarray]:
-    parts = make_matrices(s, initial, gradients)
+def by_torch(s: dict, *inputs: np.ndarray) -> list[np.ndarray]:
+    parts = make_matrices(s, *inputs)
     before_clipping = s["l2_stage"] == "before_clipping"
     groups, lr = [], s["learning_rate"]
     for p in parts:
@@ -365,32 +367,37 @@ def by_torch(s: dict, initial: np.ndarray, gradients: np.ndarray) -> list[np.nda
     return trajectory
 
 
-def make_inputs() -> tuple[np.ndarray, np.ndarray]:
-    """Gradients of very different sizes per tensor, with a signal that fades; one row of the embedding never gets any."""
+def make_inputs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gradients of very different sizes per tensor, with a signal that fades, and their first halves; one row of the embedding never gets any."""
     random = np.random.default_rng(20240917)
     size = sum(math.prod(shape) for _, _, _, shape, _ in TENSORS)
     initial = random.normal(0, 0.5, size)
     signal, gradients = random.normal(0, 1, size), random.normal(0, 1, (STEPS, size))
     gradients += signal * np.exp(-np.arange(STEPS) / 20)[:, None]
+    # Halves that differ as means of a and b examples do whose mean has a noise of 1.
+    a, b = HALVES
+    difference = random.normal(0, (a + b) / math.sqrt(a * b), gradients.shape)
+    first_halves = a / (a + b) * (gradients + b / (a + b) * difference)
     at = 0
     for index, (name, _, _, shape, _) in enumerate(TENSORS):
-        gradients[:, at : at + math.prod(shape)] *= 0.15 * 1.7 ** (index - 3)
-        if name == "wte.weight":
-            gradients[:, at + 2 * shape[1] : at + 3 * shape[1]] = 0.0
+        for each in (gradients, first_halves):
+            each[:, at : at + math.prod(shape)] *= 0.15 * 1.7 ** (index - 3)
+            if name == "wte.weight":
+                each[:, at + 2 * shape[1] : at + 3 * shape[1]] = 0.0
         at += math.prod(shape)
-    return initial.astype(np.float32), gradients.astype(np.float32)
+    return initial.astype(np.float32), gradients.astype(np.float32), first_halves.astype(np.float32)
 
 
 def make_files() -> tuple[dict[str, np.ndarray], dict]:
-    initial, gradients = make_inputs()
-    arrays = {"initial": initial, "gradients": gradients}
+    inputs = make_inputs()
+    arrays = dict(zip(("initial", "gradients", "first_halves"), inputs))
     sizes = [math.prod(shape) for _, _, _, shape, _ in TENSORS]
     splits = np.cumsum(sizes)[:-1]
     for system in SYSTEMS:
         s = settings_of(system)
-        trajectory = np.stack(transcribed(s, initial, gradients))
+        trajectory = np.stack(transcribed(s, *inputs))
         if system in BY_TORCH:
-            theirs = np.stack(by_torch(s, initial, gradients))
+            theirs = np.stack(by_torch(s, *inputs))
             assert np.abs(theirs - trajectory).max() < 1e-12, f"{system}: transcription and torch.optim differ"
             trajectory = theirs
         waves = np.concatenate([np.cos(1 + np.arange(size)) for size in sizes])
@@ -402,7 +409,7 @@ def make_files() -> tuple[dict[str, np.ndarray], dict]:
     table = {
         "steps": STEPS,
         "kept": KEPT,
-        "examples": EXAMPLES,
+        "halves": HALVES,
         "schedule": SCHEDULE,
         "tensors": [dict(zip(("name", "kind", "layer", "shape", "stacked"), tensor)) for tensor in TENSORS],
         "systems": {system: {"optimizer.learning_rate": DEFAULTS["learning_rate"]} | with_section(keys) for system, keys in SYSTEMS.items()},

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 STEPS = 100
 KEPT = [1, 2, 10, 30, 100]
-EXAMPLES = 12
+HALVES = [5, 7]  # of a batch, in examples
 # name, kind, layer, shape, stacked matrices
 TENSORS = [
     ("h.0.attn.c_attn.weight", "matrices", 0, (12, 6), 3),
@@ -62,6 +62,15 @@ SYSTEMS: dict[str, dict] = {
     "lionar_matrix_exact": {"name": "lionar", "norm_granularity": "matrix", "rotation_averaging": 0.0, "rotation_zero_mean": False},
     "lionar_linear": {"name": "lionar", "rotation_schedule": "linear", "rotation_embeddings": False, "rate_factors": ["wte.*=0.5", "h.0.*=2"]},
     "lionar_corrected": {"name": "lionar", "rate_correction": "momentum", "rate_correction_smoothing": 0.8},
+    "sgd_l2_corrected": {
+        "name": "sgd",
+        "learning_rate": 0.05,
+        "l2_stage": "before_clipping",
+        "weight_decay": 0.5,
+        "clip_mode": "tensor",
+        "grad_clip": 0.5,
+        "rate_correction": "momentum",
+    },
     "sgd_rotational": {"name": "sgd", "norm_control": "rotational", "learning_rate": 0.05},
     "sgd_relative": {"name": "sgd", "norm_control": "relative", "learning_rate": 0.05, "weight_decay": 0.01},
     "adamh": {"name": "adamh", "other_learning_rate": 0.01},

@@ -22,7 +22,7 @@ WATCHED = [
     ("step_row_angle", "angle of the step by row, radians"),
     ("relative_update", "update / weight norm"),
     ("representation_change", "representation change"),
-    ("batch_critical_batch", "critical batch, sequences"),
+    ("critical_batch", "critical batch, sequences"),
 ]
 
 

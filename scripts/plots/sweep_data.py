@@ -243,8 +243,8 @@ MEASURES = [
     Measure("step_row_angle", "angular update", "all", "step_row_angle", "radians that a step turns the rows, root mean square, without the decay"),
     Measure("alignment", "alignment", "all", "alignment", "cosine of gradient and first moment"),
     Measure("effective_rate", "effective rate", "all", "effective_rate", "learning rate / weight norm"),
-    Measure("moment_snr", "signal-to-noise, of moments", "all", "moment_snr", "ratio of the batch, estimated from the first moment"),
-    Measure("batch_snr", "signal-to-noise, of batches", "all", "batch_snr", "ratio of the batch, estimated from two batch sizes"),
+    Measure("snr", "signal-to-noise", "all", "snr", "ratio of the batch, by its two halves"),
+    Measure("rate_applied", "rate correction", "all", "rate_applied", "what rates were multiplied with, mean over matrices"),
     Measure("representation_change", "representation change", "representation", "representation_change", "relative change of what matrices make of held-out tokens, in an update"),
     Measure("batch_step_representation_change", "representation change on the batch", "representation", "batch_step_representation_change", "relative change of what matrices make of the batch, in a step, without the decay"),
 ]

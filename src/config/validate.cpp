@@ -90,6 +90,19 @@ void check_parallel(const RunConfig& config, Problems& problems) {
         "parallel.zero_stage to 0");
 }
 
+/// Signal and noise are told apart by the halves of each step's micro-batches.
+void check_halves(const RunConfig& config, Problems& problems) {
+  if (config.optimizer.rate_correction == RateCorrectionChoice::none || micro_batches_at(config, 0) > 1) return;
+  const bool grows = micro_batches_per_step(config) > 1;
+  const std::string key = grows ? "schedule.batch_start_tokens" : "batch.tokens_per_step";
+  const auto text = [&](const std::string& path) { return path + " " + bare_text(get_field(*find_field(path), config)); };
+  problems.push_back(text("optimizer.rate_correction") + " with one micro-batch in " + (grows ? "the first step" : "a step") +
+                     " (" + text("batch.micro_batch") + ", " + text(key) +
+                     "): signal and noise are told apart by two halves of a step's micro-batches; set batch.micro_batch to at most "
+                     "half the step's sequences, or raise " +
+                     key);
+}
+
 }  // namespace
 
 std::string bare_text(const Value& value) {
@@ -129,6 +142,7 @@ std::vector<std::string> config_problems(const RunConfig& given) {
   check_parallel(config, problems);
   check_alternatives(config, problems);
   if (problems.size() == before) check_schedule(config, problems);
+  if (problems.size() == before) check_halves(config, problems);
   return problems;
 }
 

@@ -145,13 +145,10 @@ class Checks {
   void rate_correction() {
     if (optimizer_.rate_correction == RateCorrectionChoice::none) return;
     const std::string what = here("optimizer.rate_correction");
-    if (uses_momentum(optimizer_.name) && optimizer_.momentum == 0.0)
-      return refuse(what + " and optimizer.momentum 0", "noise is told from signal by what an average of gradients leaves of it",
-                    "set optimizer.momentum above 0");
     if (is({schedule_free_adamw}))
-      return refuse(what, "noise is told from signal by the first moment, and Schedule-Free has none", "use adamw");
+      return refuse(what, "its average weighs each point by one rate, and corrected rates are each tensor's own", "use adamw");
     if (is({lion}))
-      return refuse(what, "its estimate of the noise needs a first moment with one decay rate, and Lion has two",
+      return refuse(what, "it holds for a gradient or one average of them, and Lion's direction is made of two",
                     "use nesterov_lion, liona or lionar");
     if (is({muon})) return refuse(what, "it holds for directions that are not orthogonalised", "use adamw or lionar");
     if (is({ademamix}) && optimizer_.rate_correction == RateCorrectionChoice::momentum)
@@ -161,7 +158,7 @@ class Checks {
       return refuse(what, "the momentum holds rates beside gradients", "set optimizer.momentum_includes_rate=false");
     if (optimizer_.dampening > 0.0)
       refuse(what + " and optimizer.dampening " + text_of("optimizer.dampening", config_),
-             "the first gradient would count more than noise explains", "set dampening to 0");
+             "the first gradient counts more than it does in an average", "set dampening to 0");
   }
 
   const RunConfig config_;

@@ -11,8 +11,6 @@ namespace temper {
 
 namespace {
 
-constexpr double noise_memory = 0.9;  // what NoiseAverages keep at each measurement
-
 TensorView add_structs(DeviceMemory& memory, std::size_t bytes) {
   return memory.add("diagnostics", DType::f32, {static_cast<std::int64_t>((bytes + 3) / 4)});
 }
@@ -63,9 +61,23 @@ UpdateDiagnostics derive(std::string name, const Sums& sums, double learning_rat
   return out;
 }
 
-void follow(double& average, double value, bool first) {
-  average = first ? value : noise_memory * average + (1.0 - noise_memory) * value;
-}
+/// Of a tensor, or of several together; their rates where they are matrices.
+struct Noise : SignalNoise {
+  double matrices = 0.0, asked = 0.0, rates_asked = 0.0, rates_applied = 0.0;
+
+  void add(const Noise& other) {
+    for (double Noise::*member :
+         {&Noise::signal, &Noise::noise, &Noise::matrices, &Noise::asked, &Noise::rates_asked, &Noise::rates_applied})
+      this->*member += other.*member;
+  }
+  void put(double examples, UpdateDiagnostics& out) const {
+    if (signal == 0.0 && noise == 0.0) return;  // no gradient so far
+    out.snr = signal_to_noise(signal, noise);
+    if (*out.snr > 0.0) out.critical_batch = examples / *out.snr;
+    if (asked > 0.0) out.rate_factor = rates_asked / asked;
+    if (matrices > 0.0) out.rate_applied = rates_applied / matrices;
+  }
+};
 
 /// "c_attn.weight.q": matrices stacked in one tensor are the three of a qkv weight.
 std::string name_of(const OptimizedTensor& tensor, std::int64_t part) {
@@ -91,7 +103,7 @@ Diagnostics::Diagnostics(const Optimizer& optimizer, std::int64_t histogram_bins
   }
   before_ = memory.add("diagnostics", DType::f32, optimizer.buffers().master.shape);
   segments_ = add_structs(memory, tensors_.size() * sizeof(ParameterSegment));
-  small_moments_ = add_structs(memory, tensors_.size() * sizeof(TensorMoments));
+  half_moments_ = add_structs(memory, tensors_.size() * sizeof(TensorMoments));
   moments_ = add_structs(memory, tensors_.size() * sizeof(TensorMoments));
   statistics_ = add_structs(memory, tensors_.size() * sizeof(UpdateStatistics));
   counts_ = memory.add("diagnostics", DType::i32, {bins_});
@@ -110,9 +122,9 @@ void Diagnostics::measure_moments(const float* moment, TensorView out) {
        .out = static_cast<TensorMoments*>(out.data)});
 }
 
-void Diagnostics::after_first_micro_batch() { measure_moments(nullptr, small_moments_); }
-
-void Diagnostics::before_update() {
+void Diagnostics::before_update(const std::optional<BatchHalves>& halves) {
+  halves_ = halves;
+  if (halves) measure_moments(halves->first.as<float>(), half_moments_);
   const TensorView moment = first_moment(optimizer_);
   measure_moments(moment.present() ? moment.as<float>() : nullptr, moments_);
   const TensorView master = optimizer_.buffers().master;
@@ -131,7 +143,7 @@ void Diagnostics::after_update() {
        .out = static_cast<UpdateStatistics*>(statistics_.data)});
 }
 
-StepDiagnostics Diagnostics::read(std::int64_t k, std::int64_t micro_batches, std::int64_t micro_batch, NoiseAverages& averages) {
+StepDiagnostics Diagnostics::read(std::int64_t k, NoiseAverages& averages) {
   const auto moments = download<TensorMoments>(*ops_, moments_, tensors_.size());
   const auto statistics = download<UpdateStatistics>(*ops_, statistics_, tensors_.size());
   StepScalars scalars{};
@@ -151,42 +163,45 @@ StepDiagnostics Diagnostics::read(std::int64_t k, std::int64_t micro_batches, st
   }
   for (const auto& [layer, sums] : layers) out.layers.push_back(derive("layer " + std::to_string(layer), sums, rate));
   out.all = derive("all", all, rate);
-
-  // The gradient as the moment takes it, and the moment as this step makes it.
-  const double examples = static_cast<double>(micro_batches * micro_batch);
-  if (const std::optional<MomentAverage> average = average_of(optimizer_, scalars, k)) {
-    const double clip = static_cast<double>(scalars.clip_factor), beta = average->beta, weight = 1.0 - beta;
-    const double gradient = clip * clip * all.gradient_squares;
-    const double to_average = weight / average->weight;  // the kept moment may weigh gradients otherwise
-    const double corrected = 1.0 - average->decayed;
-    const double moment = (beta * beta * to_average * to_average * all.moment_squares +
-                           2.0 * beta * weight * clip * to_average * all.TensorMoments::product + weight * weight * gradient) /
-                          (corrected * corrected);
-    // At the first step the moment is the gradient: nothing is known of noise, and both differences are rounding.
-    if (average->decayed < beta) {
-      follow(averages.moment_signal, moment - noise_share(beta, average->decayed) * gradient, averages.moment_noise == 0.0);
-      follow(averages.moment_noise, gradient - moment, averages.moment_noise == 0.0);
-      out.noise.moment_snr = signal_to_noise(averages.moment_signal, averages.moment_noise);
-      if (*out.noise.moment_snr > 0.0) out.noise.moment_critical_batch = examples / *out.noise.moment_snr;
-    }
-  }
-  if (micro_batches > 1) {
-    const auto small = download<TensorMoments>(*ops_, small_moments_, tensors_.size());
-    double small_squares = 0.0;  // of the first micro-batch's part of the mean; as a mean of its own it is that many times larger
-    for (const TensorMoments& one : small) small_squares += one.gradient_squares;
-    const double parts = static_cast<double>(micro_batches), small_examples = static_cast<double>(micro_batch);
-    small_squares *= parts * parts;
-    const double signal = (examples * all.gradient_squares - small_examples * small_squares) / (examples - small_examples);
-    const double noise = (small_squares - all.gradient_squares) / (1.0 / small_examples - 1.0 / examples);
-    const bool first = averages.signal == 0.0 && averages.noise == 0.0;
-    follow(averages.signal, signal, first);
-    follow(averages.noise, noise, first);
-    if (averages.signal > 0.0 && averages.noise > 0.0) {
-      out.noise.batch_critical_batch = averages.noise / averages.signal;
-      out.noise.batch_snr = examples / *out.noise.batch_critical_batch;
-    }
-  }
+  if (halves_) read_noise(k, averages, out);
   return out;
+}
+
+void Diagnostics::read_noise(std::int64_t k, NoiseAverages& averages, StepDiagnostics& out) {
+  const auto moments = download<TensorMoments>(*ops_, half_moments_, tensors_.size());
+  std::vector<TensorScale> applied;
+  if (optimizer_.scales().present())
+    applied = download<TensorScale>(*ops_, optimizer_.scales(), static_cast<std::size_t>(optimizer_.pipeline().with_gradient));
+  if (averages.signal.size() != tensors_.size() || averages.noise.size() != tensors_.size())
+    averages = {0, std::vector<double>(tensors_.size()), std::vector<double>(tensors_.size())};
+  const double keep = std::pow(optimizer_.config().rate_correction_smoothing, static_cast<double>(k + 1 - averages.updates));
+  averages.updates = k + 1;
+
+  const auto a = static_cast<double>(halves_->first_examples), b = static_cast<double>(halves_->second_examples);
+  const bool is_gradients = optimizer_.config().rate_correction == RateCorrectionChoice::gradient;
+  const RateCorrection formula = is_gradients ? RateCorrection::gradient : RateCorrection::momentum;
+  Noise all;
+  std::map<std::int64_t, Noise> layers;
+  for (std::size_t i = 0; i < tensors_.size(); ++i) {
+    const SignalNoise now = signal_and_noise(moments[i], a, b);
+    averages.signal[i] = keep * averages.signal[i] + (1.0 - keep) * now.signal;
+    averages.noise[i] = keep * averages.noise[i] + (1.0 - keep) * now.noise;
+    Noise noise{averages.signal[i], averages.noise[i]};
+    if (const ParameterSegment& segment = tensors_[i].segment; segment.rows > 1) {
+      noise.matrices = noise.rates_applied = 1.0;
+      if (!applied.empty()) noise.rates_applied = static_cast<double>(applied[segment_at(optimizer_, segment.offset)].rate);
+      if (const std::optional<double> beta = direction_beta(optimizer_, segment.offset, k)) {
+        noise.asked = 1.0;
+        noise.rates_asked = rate_correction(formula, signal_to_noise(noise.signal, noise.noise) / (a + b), a + b, *beta);
+      }
+    }
+    noise.put(a + b, out.tensors[i]);
+    all.add(noise);
+    if (tensors_[i].layer >= 0) layers[tensors_[i].layer].add(noise);
+  }
+  all.put(a + b, out.all);
+  auto layer_out = out.layers.begin();
+  for (const auto& [layer, noise] : layers) noise.put(a + b, *layer_out++);
 }
 
 /// Root mean squares of the tensors' parts of a flat buffer.

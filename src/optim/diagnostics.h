@@ -14,11 +14,11 @@
 
 namespace temper {
 
-/// Running means over measured steps from which ratios are taken; part of a run's state.
+/// Running means of SignalNoise, each tensor's, in which measured steps have the weights that optimizer.rate_correction_smoothing
+/// gives to all steps; ratios are taken of them. Part of a run's state.
 struct NoiseAverages {
-  double moment_signal = 0.0,
-         moment_noise = 0.0;         ///< ||m-hat||^2 - share ||g||^2 and ||g||^2 - ||m-hat||^2 (kernels/noise_scale.h)
-  double signal = 0.0, noise = 0.0;  ///< |G|^2 and tr(Sigma) per example, from batches of two sizes
+  std::int64_t updates = 0;  ///< made when they were last added to
+  std::vector<double> signal, noise;
 };
 
 /// A matrix's weights in units of their root mean square.
@@ -40,7 +40,6 @@ struct StepDiagnostics {
   UpdateDiagnostics all;
   std::vector<UpdateDiagnostics> layers;  ///< blocks 0, 1, ...
   std::vector<UpdateDiagnostics> tensors;
-  NoiseDiagnostics noise;
 };
 
 class Diagnostics {
@@ -49,8 +48,7 @@ class Diagnostics {
   Diagnostics(const Optimizer& optimizer, std::int64_t histogram_bins, Ops* ops, DeviceMemory& memory);
 
   // Around the update of a measured step, in this order; they queue work. Afterwards the gradients are not what they were.
-  void after_first_micro_batch();
-  void before_update();
+  void before_update(const std::optional<BatchHalves>& halves);
   void after_update();
 
   /// Weights before the last measured update, f32 flat; until histograms() are asked for.
@@ -58,9 +56,8 @@ class Diagnostics {
   /// That update without the decay, f32 flat, where the gradients were; until they are written again.
   ConstTensorView step() const { return optimizer_.buffers().gradients; }
 
-  /// Waits, and returns what was measured about update k. `micro_batches` of `micro_batch` windows each made its gradient; a
-  /// window of n_ctx tokens is one example to the noise, into however many sequences it is cut.
-  StepDiagnostics read(std::int64_t k, std::int64_t micro_batches, std::int64_t micro_batch, NoiseAverages& averages);
+  /// Waits, and returns what was measured about update k.
+  StepDiagnostics read(std::int64_t k, NoiseAverages& averages);
 
   /// Waits. Histograms of the weights as they are now, of all tensors of more than one row, after update k of a run of `tokens`.
   WeightHistograms histograms(std::int64_t k, double tokens);
@@ -72,6 +69,7 @@ class Diagnostics {
     ParameterSegment segment;
   };
   void measure_moments(const float* moment, TensorView out);
+  void read_noise(std::int64_t k, NoiseAverages& averages, StepDiagnostics& out);
   std::vector<double> deviations(const float* values);
   WeightHistogram histogram(const Tensor& tensor, const float* values, double deviation);
 
@@ -79,12 +77,12 @@ class Diagnostics {
   const Optimizer& optimizer_;
   Ops* ops_;
   std::int64_t bins_;
-  TensorView before_;         // f32 flat
-  TensorView segments_;       // ParameterSegment each
-  TensorView small_moments_;  // TensorMoments each, of the first micro-batch
-  TensorView moments_;        // TensorMoments each
-  TensorView statistics_;     // UpdateStatistics each
-  TensorView counts_;         // i32 [bins]
+  TensorView before_;                  // f32 flat
+  TensorView segments_;                // ParameterSegment each
+  TensorView moments_, half_moments_;  // TensorMoments each
+  TensorView statistics_;              // UpdateStatistics each
+  TensorView counts_;                  // i32 [bins]
+  std::optional<BatchHalves> halves_;  // of the last measured step
 };
 
 }  // namespace temper

@@ -22,6 +22,7 @@ struct UpdateDiagnostics {
   std::string name;  ///< "transformer.h.0.attn.c_attn.weight.q", "layer 0", "all"
   double grad_norm, weight_norm, update_norm, step_norm, relative_update, angle, row_angle, step_angle, step_row_angle;
   double effective_rate, alignment, moment_ratio, excess_kurtosis, largest_weight;
+  std::optional<double> snr, critical_batch, rate_factor, rate_applied;
 };
 inline constexpr MeasurementKey<UpdateDiagnostics> update_measurements[] = {
     {"grad_norm", &UpdateDiagnostics::grad_norm, "norm of the gradient, before clipping", false, true},
@@ -40,15 +41,12 @@ inline constexpr MeasurementKey<UpdateDiagnostics> update_measurements[] = {
     {"largest_weight", &UpdateDiagnostics::largest_weight, "largest absolute value of a weight"},
 };
 
-/// Signal and noise of the gradient; an example is a sequence. Absent where it was not or could not be estimated.
-struct NoiseDiagnostics {
-  std::optional<double> moment_snr, moment_critical_batch, batch_snr, batch_critical_batch;
-};
-inline constexpr MeasurementKey<NoiseDiagnostics, std::optional<double>> noise_measurements[] = {
-    {"moment_snr", &NoiseDiagnostics::moment_snr, "signal-to-noise ratio of the batch, from the first moment", true},
-    {"moment_critical_batch", &NoiseDiagnostics::moment_critical_batch, "sequences at which moment_snr would be 1"},
-    {"batch_snr", &NoiseDiagnostics::batch_snr, "the same ratio, from the first micro-batch and the whole batch"},
-    {"batch_critical_batch", &NoiseDiagnostics::batch_critical_batch, "sequences at which batch_snr would be 1", true},
+/// Signal and noise of its gradient; an example is a sequence. Absent where they were not or could not be estimated.
+inline constexpr MeasurementKey<UpdateDiagnostics, std::optional<double>> noise_measurements[] = {
+    {"snr", &UpdateDiagnostics::snr, "signal-to-noise ratio of the batch, by its two halves, smoothed", true, true},
+    {"critical_batch", &UpdateDiagnostics::critical_batch, "sequences at which snr would be 1", true},
+    {"rate_factor", &UpdateDiagnostics::rate_factor, "what rate_correction asks for by snr; mean over matrices", true, true},
+    {"rate_applied", &UpdateDiagnostics::rate_applied, "what it multiplied the rate with; mean over matrices", true, true},
 };
 
 /// How much of what a matrix makes of some tokens an update changed, as a share of it: of held-out tokens and of the step's own batch.

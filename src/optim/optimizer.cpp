@@ -69,12 +69,11 @@ float center(std::span<float> row) {
   return static_cast<float>(std::sqrt(squares));
 }
 
-ScaleSettings make_scale_settings(const OptimizerConfig& config, std::int64_t examples) {
+ScaleSettings make_scale_settings(const OptimizerConfig& config) {
   ScaleSettings settings;
   if (config.clip_mode == ClipMode::tensor) settings.max_norm = static_cast<float>(config.grad_clip);
   if (config.rate_correction == RateCorrectionChoice::gradient) settings.correction = RateCorrection::gradient;
   if (config.rate_correction == RateCorrectionChoice::momentum) settings.correction = RateCorrection::momentum;
-  settings.examples = static_cast<float>(examples);
   settings.smoothing = static_cast<float>(config.rate_correction_smoothing);
   return settings;
 }
@@ -82,7 +81,7 @@ ScaleSettings make_scale_settings(const OptimizerConfig& config, std::int64_t ex
 }  // namespace
 
 Optimizer::Optimizer(const OptimizerConfig& config, const Schedule& schedule, std::vector<OptimizedTensor> tensors,
-                     OptimizedBuffers buffers, std::int64_t examples, Ops* ops, DeviceMemory& memory, ShardPlace place)
+                     OptimizedBuffers buffers, Ops* ops, DeviceMemory& memory, ShardPlace place)
     : config_(resolved_optimizer(config)),
       tensors_(std::move(tensors)),
       buffers_(buffers),
@@ -91,7 +90,7 @@ Optimizer::Optimizer(const OptimizerConfig& config, const Schedule& schedule, st
       ops_(ops),
       hyperparameters_(config_, schedule),
       beside_muon_(hyperparameters_beside_muon(config_, schedule)),
-      scale_settings_(make_scale_settings(config_, examples)) {
+      scale_settings_(make_scale_settings(config_)) {
   const Pipeline whole = make_pipeline(config_, tensors_);
   pipeline_ = cut_pipeline(whole, place_.begin(), place_.end());
   add_states(whole, memory);
@@ -160,9 +159,9 @@ void Optimizer::add_states(const Pipeline& whole, DeviceMemory& memory) {
   // Relative steps keep no mean square, though the operation wants room for it.
   if (config_.norm_control == NormControlChoice::rotational && whole.controlled_rows > 0)
     add("row_mean_square", row_mean_square_, rows, place_rows);
-  if (scale_settings_.correction == RateCorrection::none) return;
+  if (!corrects_rates()) return;
   smoothed_ = add_floats(memory, 2 * pipeline_.with_gradient);
-  add("smoothed_noise", smoothed_, means, [&](const Owner& owner, State& state) {
+  add("signal_noise", smoothed_, means, [&](const Owner& owner, State& state) {
     const auto owner_of = whole.tensor_of.begin();
     state.offset = 2 * owner.index;
     state.shape = {std::count(owner_of, owner_of + whole.with_gradient, owner_of[owner.index]), 2};
@@ -174,7 +173,8 @@ void Optimizer::add_states(const Pipeline& whole, DeviceMemory& memory) {
 void Optimizer::add_work(DeviceMemory& memory) {
   row_work_ = add_structs<RowWork>(memory, pipeline_.controlled_rows);
   if (pipeline_.scales_tensors) {
-    moments_ = add_structs<TensorMoments>(memory, pipeline_.with_gradient);
+    if (scale_settings_.max_norm > 0.0f) moments_ = add_structs<TensorMoments>(memory, pipeline_.with_gradient);
+    if (corrects_rates()) half_moments_ = add_structs<TensorMoments>(memory, pipeline_.with_gradient);
     scales_ = add_structs<TensorScale>(memory, pipeline_.with_gradient);
   }
   std::vector<Shape> directions;
@@ -242,6 +242,20 @@ void Optimizer::begin_step(std::int64_t k) {
   ops_->copy_to_device(scalars_.data, begun.data(), (beside_muon_ ? 2 : 1) * sizeof(StepScalars));
 }
 
+/// Before decay and clipping, which are not the data's.
+void Optimizer::measure_halves(const BatchHalves& halves) {
+  require(corrects_rates() && halves.first.numel() == buffers_.gradients.numel() && halves.first_examples > 0 &&
+              halves.second_examples > 0,
+          "Optimizer: a rate correction is made from two halves of the batch");
+  scale_settings_.first_examples = static_cast<float>(halves.first_examples);
+  scale_settings_.second_examples = static_cast<float>(halves.second_examples);
+  if (pipeline_.with_gradient == 0) return;
+  ops_->tensor_moments({.gradient = shard_.gradients.as<float>(),
+                        .moment = halves.first.as<float>() + place_.begin(),
+                        .segments = {device_segments(0), pipeline_.with_gradient},
+                        .out = static_cast<TensorMoments*>(half_moments_.data)});
+}
+
 void Optimizer::add_decay_gradient() {
   if (config_.decay != DecayMode::l2 || config_.l2_stage != L2Stage::before_clipping || pipeline_.with_gradient == 0) return;
   UpdateBuffers buffers;
@@ -270,7 +284,7 @@ void Optimizer::finish_step(ConstTensorView norm_of) {
     ops_->copy(reinterpret_cast<char*>(scalars + 1) + measured, reinterpret_cast<char*>(scalars) + measured,
                sizeof(StepScalars) - measured);
   }
-  if (moments_.present()) scale_tensors();
+  if (scales_.present()) scale_tensors();
   for (const UpdatePart& part : pipeline_.parts) {
     if (part.count == 0) continue;
     update(part);
@@ -293,19 +307,16 @@ void Optimizer::orthogonalize(const UpdatePart& part) {
 
 /// Factors of each tensor's gradient and rate, from its own norm and noise.
 void Optimizer::scale_tensors() {
-  const bool corrects = scale_settings_.correction != RateCorrection::none;
   auto* moments = static_cast<TensorMoments*>(moments_.data);
-  auto* scales = static_cast<TensorScale*>(scales_.data);
-  ops_->tensor_moments({.gradient = shard_.gradients.as<float>(),
-                        .moment = corrects ? flat_states_[0].as<float>() : nullptr,
-                        .segments = {device_segments(0), pipeline_.with_gradient},
-                        .out = moments});
+  const SegmentTable segments = {device_segments(0), pipeline_.with_gradient};
+  if (moments != nullptr) ops_->tensor_moments({.gradient = shard_.gradients.as<float>(), .segments = segments, .out = moments});
   ops_->tensor_scales({.settings = scale_settings_,
                        .moments = moments,
-                       .segments = {device_segments(0), pipeline_.with_gradient},
+                       .halves = static_cast<TensorMoments*>(half_moments_.data),
+                       .segments = segments,
                        .scalars = scalars(),
                        .smoothed = smoothed_.as<float>(),
-                       .scales = scales});
+                       .scales = static_cast<TensorScale*>(scales_.data)});
 }
 
 void Optimizer::update(const UpdatePart& part) {

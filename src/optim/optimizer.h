@@ -26,13 +26,19 @@ inline std::span<const ParameterSegment> segments_of(const Pipeline& pipeline, c
   return std::span(pipeline.segments).subspan(static_cast<std::size_t>(part.first), static_cast<std::size_t>(part.count));
 }
 
+/// What signal and noise of a step's gradient are told by: the part of it that its first sequences make.
+struct BatchHalves {
+  ConstTensorView first;                                 ///< f32, as long as the gradients, which are means over all sequences
+  std::int64_t first_examples = 0, second_examples = 0;  ///< sequences
+};
+
 class Optimizer {
  public:
-  /// Takes memory for the states of the shard at `place`, all zero. `buffers` and `tensors` are whole on every rank. `examples`:
-  /// windows in a batch, which optimizer.rate_correction wants to know. With `ops` null only the plan is counted. Throws
-  /// Error(ExitCode::usage) where a name pattern matches no tensor. Schedule-Free is not for several ranks.
+  /// Takes memory for the states of the shard at `place`, all zero. `buffers` and `tensors` are whole on every rank. With `ops` null
+  /// only the plan is counted. Throws Error(ExitCode::usage) where a name pattern matches no tensor. Schedule-Free is not for several
+  /// ranks.
   Optimizer(const OptimizerConfig& config, const Schedule& schedule, std::vector<OptimizedTensor> tensors, OptimizedBuffers buffers,
-            std::int64_t examples, Ops* ops, DeviceMemory& memory, ShardPlace place = {});
+            Ops* ops, DeviceMemory& memory, ShardPlace place = {});
 
   // ---- a step ------------------------------------------------------------------------------------------------------
 
@@ -51,8 +57,11 @@ class Optimizer {
   void rehearse();
 
   // Then, with the gradients of the whole batch in the shard, in this order. These only queue work on the device, the same at each
-  // step (Ops::replay).
+  // step (Ops::replay) whose halves have the same sizes.
 
+  /// Whether steps want measure_halves().
+  bool corrects_rates() const { return scale_settings_.correction != RateCorrection::none; }
+  void measure_halves(const BatchHalves& halves);
   /// Decay that is part of the loss (L2 before clipping), into the shard's gradients. Without such decay nothing.
   void add_decay_gradient();
   /// norm[0] (f32) = l2 norm of the shard's gradients; for finish_step, where ranks tell each other theirs.
@@ -115,6 +124,8 @@ class Optimizer {
   StepScalars scalars_at(std::int64_t k, const UpdatePart& part) const;
   /// Of the last step, on the device.
   const StepScalars* scalars() const { return static_cast<const StepScalars*>(scalars_.data); }
+  /// TensorScale of the last step, on the device, of the pipeline's segments with a gradient; absent where none has its own.
+  TensorView scales() const { return scales_; }
 
  private:
   void add_states(const Pipeline& whole, DeviceMemory& memory);
@@ -141,9 +152,9 @@ class Optimizer {
   // Memory is that of the shard.
   std::vector<StateBuffer> state_buffers_;
   std::vector<State> states_;
-  std::vector<TensorView> flat_states_;               // f32, as many as the rule with most has
-  TensorView row_norm_, row_mean_square_, row_work_;  // where rows are controlled
-  TensorView moments_, smoothed_, scales_;            // where tensors have factors of their own
+  std::vector<TensorView> flat_states_;                    // f32, as many as the rule with most has
+  TensorView row_norm_, row_mean_square_, row_work_;       // where rows are controlled
+  TensorView moments_, half_moments_, smoothed_, scales_;  // where tensors have factors of their own
   std::optional<NewtonSchulz> newton_schulz_;
   TensorView segments_;  // ParameterSegment each
   TensorView scalars_;   // StepScalars; two of them beside Muon

@@ -63,15 +63,22 @@ TensorView first_moment(const Optimizer& optimizer) {
   return optimizer.flat_states().empty() || optimizer.average().exists() ? TensorView{} : optimizer.flat_states()[0];
 }
 
-std::optional<MomentAverage> average_of(const Optimizer& optimizer, const StepScalars& scalars, std::int64_t k) {
-  const OptimizerConfig& config = optimizer.config();
-  if (!first_moment(optimizer).present() || optimizer.pipeline().parts.size() > 1) return std::nullopt;
-  if (config.name == OptimizerName::sgdw && config.momentum_includes_rate) return std::nullopt;  // it holds rates as well
-  if (config.name == OptimizerName::lion)
-    return MomentAverage{*config.beta2, 1.0 - *config.beta2,
-                         std::pow(*config.beta2, static_cast<double>(k + 1 + optimizer.earlier_updates()))};
-  return MomentAverage{static_cast<double>(scalars.beta1), static_cast<double>(scalars.gradient_weight),
-                       1.0 - static_cast<double>(scalars.bias_correction1)};
+std::size_t segment_at(const Optimizer& optimizer, std::int64_t offset) {
+  const std::vector<ParameterSegment>& segments = whole_pipeline(optimizer).segments;
+  const ParameterSegment* segment = find_segment(segments, offset);
+  require(segment != nullptr, "Optimizer: no segment holds the offset");
+  return static_cast<std::size_t>(segment - segments.data());
+}
+
+std::optional<double> direction_beta(const Optimizer& optimizer, std::int64_t offset, std::int64_t k) {
+  const auto index = static_cast<std::int64_t>(segment_at(optimizer, offset));
+  for (const UpdatePart& part : optimizer.pipeline().parts) {
+    if (index < part.first || index >= part.first + part.count) continue;
+    if (std::holds_alternative<Lion>(part.rule) || std::holds_alternative<AdEMAMix>(part.rule)) return std::nullopt;
+    if (std::holds_alternative<PlainGradient>(part.rule) || std::holds_alternative<ScheduleFree>(part.rule)) return 0.0;
+    return static_cast<double>(optimizer.scalars_at(k, part).beta1);
+  }
+  return std::nullopt;
 }
 
 std::optional<double> prior_deviation(const Optimizer& optimizer, std::int64_t offset, std::int64_t k, double tokens) {

@@ -1,4 +1,4 @@
-// What diagnostics want to know of an optimizer: how weights decay and moments average, and the Gaussian priors that decay stands
+// What diagnostics want to know of an optimizer: how weights decay and directions average, and the Gaussian priors that decay stands
 // for. Only where one rank has everything. An offset is a place in the flat buffers; k is the update that was made.
 #pragma once
 
@@ -17,12 +17,11 @@ float decay_of(const Optimizer& optimizer, std::int64_t offset);
 /// The first moment of all gradients, f32 flat; absent where the rule has none.
 TensorView first_moment(const Optimizer& optimizer);
 
-/// How that moment averages gradients: m = beta m + weight g, decayed = beta^t.
-struct MomentAverage {
-  double beta, weight, decayed;
-};
-/// After the update whose scalars these are. Absent where there is no moment, or not one way for all tensors.
-std::optional<MomentAverage> average_of(const Optimizer& optimizer, const StepScalars& scalars, std::int64_t k);
+/// The place of its segment among the pipeline's.
+std::size_t segment_at(const Optimizer& optimizer, std::int64_t offset);
+
+/// Decay rate of the average of gradients that the direction is there; 0: the gradient itself. Absent where it is another mixture.
+std::optional<double> direction_beta(const Optimizer& optimizer, std::int64_t offset, std::int64_t k);
 
 /// Standard deviation of the prior that L2 stands for when the loss is a mean over `tokens`: 1/sqrt(tokens lambda). Absent for
 /// other decay.

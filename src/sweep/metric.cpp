@@ -44,7 +44,7 @@ std::vector<LoggedMetric> logged_metrics() {
     for (const auto& one : table) add({one.name, one.in_summary ? Place::line : place, "diagnostics.every", "", one.in_summary});
   };
   add_table(update_measurements, Place::all);
-  add_table(noise_measurements, Place::noise);
+  add_table(noise_measurements, Place::all);
   add({representation_change, Place::line, "diagnostics.representation_every"});
   return all;
 }
@@ -91,7 +91,7 @@ std::string metric_problem(const LoggedMetric& metric, const RunConfig& config, 
 std::optional<double> read_metric(const LoggedMetric& metric, const std::filesystem::path& run) {
   if (metric.place == Place::summary) return finite_number(read_json_if_whole(run / "summary.json"), metric.name);
   if (metric.place == Place::line) return last_number(run / "metrics.jsonl", metric.name, "");
-  return last_number(run / "diagnostics.jsonl", metric.name, metric.place == Place::all ? "all" : "noise");
+  return last_number(run / "diagnostics.jsonl", metric.name, "all");
 }
 
 Formula stop_condition(const std::string& text, const std::string& where) {

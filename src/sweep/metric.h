@@ -14,8 +14,8 @@ namespace temper {
 
 struct LoggedMetric {
   /// Where the number at a run's end stands: a member of summary.json, the last line of metrics.jsonl that has it, or of the object
-  /// `all` or `noise` in the last line of diagnostics.jsonl that has it.
-  enum class Place { summary, line, all, noise };
+  /// `all` in the last line of diagnostics.jsonl that has it.
+  enum class Place { summary, line, all };
   std::string_view name;
   Place place = Place::line;
   std::string_view needs = {};  ///< the key without which it is never logged; empty: always logged

@@ -143,7 +143,7 @@ void add_model(Json& parts, const Line& line, std::int64_t step) {
   if (member(line, "all").is_null()) return;
   add(parts["all"], "step", step);
   add_members(parts["all"], member(line, "all"), update_measurements);
-  add_members(parts["all"], member(line, "noise"), noise_measurements);
+  add_members(parts["all"], member(line, "all"), noise_measurements);
 }
 
 void add_layers(Json& parts, const Line& line, std::int64_t step, std::int64_t layers) {
@@ -153,6 +153,7 @@ void add_layers(Json& parts, const Line& line, std::int64_t step, std::int64_t l
     if (layer.is_null()) continue;
     add(parts[name], "step", step);
     add_members(parts[name], layer, update_measurements, true);
+    add_members(parts[name], layer, noise_measurements, true);
   }
 }
 
@@ -205,9 +206,12 @@ CurveLimits curve_limits(std::size_t trials, std::int64_t layers) {
     return std::clamp<std::int64_t>(numbers / (static_cast<std::int64_t>(std::max<std::size_t>(1, trials)) * curves), 20, 300);
   };
   const auto measured = static_cast<std::int64_t>(std::size(update_measurements) + std::size(noise_measurements));
-  const auto of_parts =
-      std::count_if(std::begin(update_measurements), std::end(update_measurements), [](const auto& one) { return one.of_parts; });
-  return {limit(3), limit(measured), limit((layers + static_cast<std::int64_t>(std::size(kinds))) * of_parts)};
+  const auto of_parts = [](const auto& measurements) {
+    return std::count_if(std::begin(measurements), std::end(measurements), [](const auto& one) { return one.of_parts; });
+  };
+  return {limit(3), limit(measured),
+          limit((layers + static_cast<std::int64_t>(std::size(kinds))) *
+                (of_parts(update_measurements) + of_parts(noise_measurements)))};
 }
 
 Json training_curve(const fs::path& run, const RunConfig& config, const CurveLimits& limits) {

@@ -49,10 +49,6 @@ void for_each_field(State& state, Field field) {
   field("/metrics_bytes", state.log_bytes.metrics);
   field("/diagnostics_bytes", state.log_bytes.diagnostics);
   field("/earlier_updates", state.earlier_updates);
-  field("/noise/moment_signal", state.noise.moment_signal);
-  field("/noise/moment_noise", state.noise.moment_noise);
-  field("/noise/signal", state.noise.signal);
-  field("/noise/noise", state.noise.noise);
   field("/train_seconds", state.train_seconds);
   field("/val_tokens", state.val_sample.tokens);
   field("/val_fingerprint", state.val_sample.fingerprint);
@@ -74,6 +70,9 @@ void for_each_field(State& state, Field field) {
 /// The same for what checkpoints may lack that are older than it.
 template <typename State, typename Field>
 void for_each_younger_field(State& state, Field field) {
+  field("/noise_averages/updates", state.noise.updates);
+  field("/noise_averages/signal", state.noise.signal);
+  field("/noise_averages/noise", state.noise.noise);
   field("/recent_losses/losses", state.recent_losses.losses);
   field("/recent_losses/spikes_in_row", state.recent_losses.spikes_in_row);
   field("/incidents", state.incidents);

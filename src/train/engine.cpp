@@ -78,8 +78,9 @@ Engine::Engine(const RunConfig& config, Ops* ops, Communicator* others, const Op
             most_logits_bytes(config, ops != nullptr ? ops : planned_for, ranks)),
       optimizer(optimizer_of(config), Schedule(config.schedule, total_steps(config), config.batch.tokens_per_step),
                 optimized_tensors(config.model, weights.layout()), {weights.master(), weights.gradients(), weights.low_precision()},
-                config.batch.tokens_per_step / config.model.n_ctx, ops, memory, place),
-      gradient_sum(config.parallel, weights, place.begins, micro_batches_per_step(config), ranks, ops, memory),
+                ops, memory, place),
+      gradient_sum(config.parallel, weights, place.begins, micro_batches_per_step(config),
+                   config.diagnostics.every > 0 || optimizer.corrects_rates(), ranks, ops, memory),
       batch(config.batch.micro_batch, config.model.n_ctx, ops, memory) {
   if (config.eval.weight_average > 0.0)
     average.emplace(config.eval.weight_average, OptimizedBuffers{weights.master(), weights.gradients(), weights.low_precision()},
@@ -98,10 +99,10 @@ Engine::Engine(const RunConfig& config, Ops* ops, Communicator* others, const Op
   ops->reserve_scratch(largest_workload(config, *this, *ops));
 }
 
-/// The gradients of this rank's micro-batch in `batch`, where it has one in this round. `measured`: diagnostics look at them before
-/// they leave.
-void Engine::queue_round(std::int64_t round, std::int64_t micro_batches, bool measured) {
+/// The gradients of this rank's micro-batch in `batch`, where it has one in this round.
+void Engine::queue_round(std::int64_t round, std::int64_t micro_batches) {
   const std::int64_t length = batch.tokens().shape[1];
+  if (recorded_micro_batches_ != micro_batches) update_ = {};
   if (recorded_micro_batches_ != micro_batches || recorded_length_ != length) first_micro_batch_ = later_micro_batch_ = {};
   recorded_micro_batches_ = micro_batches;
   recorded_length_ = length;
@@ -113,19 +114,22 @@ void Engine::queue_round(std::int64_t round, std::int64_t micro_batches, bool me
     };
     if (!gradient_sum.leaves(round))
       queue(round == 0 ? first_micro_batch_ : later_micro_batch_, [&] { work({}); });
-    else if (measured)
-      work({});
     else
       work([&](std::int64_t from) { gradient_sum.send(from); });
   }
-  if (measured) diagnostics->after_first_micro_batch();
   gradient_sum.after_round(round, optimizer.loss());
 }
 
 void Engine::queue_update(DueDiagnostics due) {
   const NamedRange range(*device, "update");
   gradient_sum.finish_sums(optimizer.loss());
-  if (due.update || due.representation) diagnostics->before_update();
+  std::optional<BatchHalves> halves;
+  if (const std::int64_t half = gradient_sum.half(); half > 0) {
+    const std::int64_t windows = batch.tokens().numel() / weights.config().n_ctx;  // into however many sequences they are cut
+    halves = {gradient_sum.first_half(), half * windows, (recorded_micro_batches_ - half) * windows};
+  }
+  if (due.update || due.representation) diagnostics->before_update(halves);
+  if (optimizer.corrects_rates()) optimizer.measure_halves(halves.value());
   optimizer.add_decay_gradient();
   const ConstTensorView norm_of = gradient_sum.norm_of(optimizer);
   queue(update_, [&] { optimizer.finish_step(norm_of); });

@@ -66,12 +66,12 @@ struct Engine {
   template <typename NextBatch>
   std::uint64_t start_step(std::int64_t step, std::int64_t micro_batches, NextBatch next, DueDiagnostics due = {}) {
     optimizer.begin_step(step);
-    gradient_sum.begin(micro_batches);
+    gradient_sum.begin(micro_batches, due.update || optimizer.corrects_rates());
     for (std::int64_t round = 0; round < gradient_sum.rounds(); ++round) {
       const std::int64_t micro_batch = gradient_sum.micro_batch(round);
       if (micro_batch >= 0) next(micro_batch);
       if (due.representation && micro_batch == 0) device->copy(of_batch.data, batch.tokens().data, of_batch.bytes());
-      queue_round(round, micro_batches, due.update && round == 0 && micro_batches > 1);
+      queue_round(round, micro_batches);
     }
     queue_update(due);
     if (average) average->follow(step + 1);
@@ -89,11 +89,11 @@ struct Engine {
   ConstTensorView whole(const Optimizer::StateBuffer& buffer);
 
  private:
-  void queue_round(std::int64_t round, std::int64_t micro_batches, bool measured);
+  void queue_round(std::int64_t round, std::int64_t micro_batches);
   void queue_update(DueDiagnostics due);
   void queue(Recording& recording, const std::function<void()>& work);
 
-  // For which the recordings hold: the loss is scaled by the one, shapes follow from the other.
+  // For which the recordings hold: loss and halves are scaled by the one, shapes follow from the other.
   std::int64_t recorded_micro_batches_ = 0, recorded_length_ = 0;
   Recording first_micro_batch_, later_micro_batch_, update_;
 };

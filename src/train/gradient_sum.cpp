@@ -7,13 +7,15 @@ namespace temper {
 
 namespace {
 
+constexpr const char* half_name = "half the gradients";
+
 TensorView part(TensorView values, std::int64_t begin, std::int64_t end) {
   return {values.as<float>() + begin, DType::f32, {end - begin}};
 }
 
 }  // namespace
 
-GradientSum::GradientSum(const ParallelConfig& config, const Weights& weights, Shards begins, std::int64_t most,
+GradientSum::GradientSum(const ParallelConfig& config, const Weights& weights, Shards begins, std::int64_t most, bool halves,
                          Communicator& ranks, Ops* ops, DeviceMemory& memory)
     : weights_(weights),
       ranks_(ranks),
@@ -29,6 +31,7 @@ GradientSum::GradientSum(const ParallelConfig& config, const Weights& weights, S
   } else if (shares_states_) {
     norms_ = memory.add(group, DType::f32, {ranks.size()});
   }
+  if (halves && most > 1) first_half_ = memory.add("gradient of half a batch", DType::f32, weights.gradients().shape);
 }
 
 /// Buckets end where a block's parameters do, so that one leaves as soon as the backward pass is through with it.
@@ -49,9 +52,16 @@ void GradientSum::make_buckets(const ParameterLayout& layout, std::int64_t bytes
   add(0);
 }
 
-void GradientSum::begin(std::int64_t micro_batches) {
+void GradientSum::begin(std::int64_t micro_batches, bool halves) {
   micro_batches_ = micro_batches;
+  half_ = halves ? micro_batches / 2 : 0;
   sent_ = 0;
+}
+
+/// The last one in which this rank, or where micro-batches are added by themselves any rank, has one of the first half; -1: none.
+std::int64_t GradientSum::last_round_of_half() const {
+  if (deterministic_) return ceil_div(half_, ranks_.size()) - 1;
+  return half_ > ranks_.rank() ? (half_ - 1 - ranks_.rank()) / ranks_.size() : -1;
 }
 
 std::int64_t GradientSum::micro_batch(std::int64_t round) const {
@@ -62,7 +72,7 @@ std::int64_t GradientSum::micro_batch(std::int64_t round) const {
 Write GradientSum::write(std::int64_t round) const { return deterministic_ || round == 0 ? Write::overwrite : Write::accumulate; }
 
 bool GradientSum::leaves(std::int64_t round) const {
-  if (buckets_.empty()) return false;
+  if (buckets_.empty() || round == last_round_of_half()) return false;  // what leaves is not what it was
   return deterministic_ || micro_batch(round + 1) < 0;
 }
 
@@ -77,29 +87,42 @@ void GradientSum::before_round(std::int64_t round) {
     }
   }
   if (micro_batch(round) < 0 && (deterministic_ || round == 0)) ops_->zero(weights_.gradients().data, weights_.gradients().bytes());
+  if (half_ == 0) return;
+  if (deterministic_ && round == last_round_of_half())
+    ops_->copy(first_half_.as<float>() + own_begin(), sum_.data, sum_.bytes());
+  else if (round == 0 && last_round_of_half() < 0)
+    ops_->zero(first_half_.data, first_half_.bytes());
 }
 
 void GradientSum::send(std::int64_t from) {
-  while (sent_ < buckets_.size() && buckets_[sent_].begin >= from) send(buckets_[sent_++]);
+  while (sent_ < buckets_.size() && buckets_[sent_].begin >= from) send(buckets_[sent_++], weights_.gradients(), sum_);
 }
 
-void GradientSum::send(const Bucket& bucket) {
-  const TensorView gradients = part(weights_.gradients(), bucket.begin, bucket.end);
+/// `own_sum`: of this rank's shard, where micro-batches are added by themselves.
+void GradientSum::send(const Bucket& bucket, TensorView flat, TensorView own_sum, const char* what) {
+  const TensorView gradients = part(flat, bucket.begin, bucket.end);
   if (deterministic_) {
     const std::int64_t begin = std::max(own_begin(), bucket.begin), end = std::min(own_end(), bucket.end);
-    const TensorView sum = begin < end ? part(sum_, begin - own_begin(), end - own_begin()) : part(sum_, 0, 0);
-    ranks_.accumulate(gradients, bucket.shards, sum, "gradients");
+    const TensorView sum = begin < end ? part(own_sum, begin - own_begin(), end - own_begin()) : part(own_sum, 0, 0);
+    ranks_.accumulate(gradients, bucket.shards, sum, what);
   } else if (shares_states_) {
-    ranks_.reduce_scatter(gradients, bucket.shards, "gradients");
+    ranks_.reduce_scatter(gradients, bucket.shards, what);
   } else {
-    ranks_.all_reduce(gradients, "gradients");
+    ranks_.all_reduce(gradients, what);
   }
 }
 
 void GradientSum::after_round(std::int64_t round, ConstTensorView loss) {
   const std::int64_t number = micro_batch(round);
   if (deterministic_ && number >= 0) ops_->copy(losses_.as<float>() + number, loss.data, sizeof(float));
+  const bool half_ends = half_ > 0 && round == last_round_of_half();
+  if (half_ends && !deterministic_) ops_->copy(first_half_.data, weights_.gradients().data, first_half_.bytes());
   if (round + 1 == rounds() || deterministic_) send(0);
+  if (!half_ends || !deterministic_) return;
+  // The half may end within a round: what is behind its end counts as 0, and the order stays that of the numbers.
+  ranks_.wait();
+  if (number < 0 || number >= half_) ops_->zero(weights_.gradients().data, weights_.gradients().bytes());
+  for (const Bucket& bucket : buckets_) send(bucket, weights_.gradients(), part(first_half_, own_begin(), own_end()), half_name);
 }
 
 void GradientSum::finish_sums(TensorView loss) {
@@ -111,8 +134,11 @@ void GradientSum::finish_sums(TensorView loss) {
     ops_->sum({.x = losses, .scale = 1.0f, .write = Write::overwrite, .out = loss});
     ops_->copy(gradients.as<float>() + own_begin(), sum_.data, sum_.bytes());
     if (!shares_states_) ranks_.all_gather(gradients, shards_, "gradients");
+    if (!shares_states_ && half_ > 0) ranks_.all_gather(first_half_, shards_, half_name);
   } else if (ranks_.size() > 1) {
     ranks_.all_reduce(loss, "the loss");
+    if (half_ > 0)
+      for (const Bucket& bucket : buckets_) send(bucket, first_half_, sum_, half_name);
   }
   ranks_.wait();
 }

@@ -13,10 +13,10 @@ using Scalars = std::vector<std::pair<std::string, double>>;  // TensorBoard's, 
 constexpr const char* diagnostics_file = "diagnostics.jsonl";
 
 /// The record's measurements by their names.
-template <typename Record, typename Table>
-Json by_name(const Record& record, const Table& table) {
+Json by_name(const UpdateDiagnostics& record) {
   Json json;
-  for (const auto& one : table) json[one.name] = record.*one.member;
+  for (const auto& one : update_measurements) json[one.name] = record.*one.member;
+  for (const auto& one : noise_measurements) json[one.name] = record.*one.member;
   return json;
 }
 
@@ -82,13 +82,13 @@ Json Metrics::write(const StepRecord& record) {
 
 std::vector<std::pair<std::string, double>> summary_of(const Diagnosed& diagnosed) {
   Scalars summary;
-  const auto add = [&](const auto& record, const auto& table) {
+  const auto add = [&](const UpdateDiagnostics& record, const auto& table) {
     for (const auto& one : table)
       if (const std::optional<double> value = record.*one.member; one.in_summary && value) summary.emplace_back(one.name, *value);
   };
   if (diagnosed.update) {
     add(diagnosed.update->all, update_measurements);
-    add(diagnosed.update->noise, noise_measurements);
+    add(diagnosed.update->all, noise_measurements);
   }
   for (const auto& one : representation_measurements)
     if (const auto mean = mean_change(diagnosed.representation, one.member); one.in_summary && mean)
@@ -101,15 +101,19 @@ void Metrics::write_diagnostics(const StepRecord& record, const Diagnosed& diagn
   Scalars scalars;
   std::vector<std::pair<std::string, EventHistogram>> histograms;
   if (diagnosed.update) {
-    line["all"] = by_name(diagnosed.update->all, update_measurements);
-    line["noise"] = by_name(diagnosed.update->noise, noise_measurements);
+    line["all"] = by_name(diagnosed.update->all);
     const auto write_group = [&](const char* group, const std::vector<UpdateDiagnostics>& members) {
       Json& entries = line[group] = Json::object();
       for (const UpdateDiagnostics& one : members) {
         const std::string name = short_name(one.name);
-        entries[name] = by_name(one, update_measurements);
-        for (const auto& measurement : update_measurements)
-          if (measurement.of_parts) scalars.emplace_back(measurement.name + ("/" + name), one.*measurement.member);
+        entries[name] = by_name(one);
+        const auto add = [&](const auto& table) {
+          for (const auto& measurement : table)
+            if (const std::optional<double> value = one.*measurement.member; measurement.of_parts && value)
+              scalars.emplace_back(measurement.name + ("/" + name), *value);
+        };
+        add(update_measurements);
+        add(noise_measurements);
       }
     };
     write_group("layers", diagnosed.update->layers);

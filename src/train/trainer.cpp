@@ -69,7 +69,7 @@ class Trainer {
   void roll_back(const StepRecord& bad);
   void open_metrics();
   void judge(const Json& line);
-  void diagnose(StepRecord& record, std::int64_t micro_batches, DueDiagnostics due);
+  void diagnose(StepRecord& record, DueDiagnostics due);
   [[nodiscard]] Ending record_step(StepRecord record);
   [[nodiscard]] Ending evaluate(StepRecord& record);
   void note_validation(const StepRecord& record);
@@ -284,7 +284,7 @@ Ending Trainer::finish_training_step() {
   }
   if (!std::isfinite(scalars.loss)) record.loss.reset();
   if (!std::isfinite(scalars.gradient_norm)) record.grad_norm.reset();
-  if (started.due.any() && scalars.finite == 1) diagnose(record, started.micro_batches, started.due);
+  if (started.due.any() && scalars.finite == 1) diagnose(record, started.due);
 
   const auto now = std::chrono::steady_clock::now();
   const double seconds = std::chrono::duration<double>(now - interval_begin_).count();
@@ -360,10 +360,10 @@ void Trainer::roll_back(const StepRecord& bad) {
 }
 
 /// Measures what is due of the update just made and writes it; its summary goes into the record, whose line is written later.
-void Trainer::diagnose(StepRecord& record, std::int64_t micro_batches, DueDiagnostics due) {
+void Trainer::diagnose(StepRecord& record, DueDiagnostics due) {
   Diagnosed diagnosed;
   const std::int64_t k = record.step - 1;
-  if (due.update) diagnosed.update = engine_.diagnostics->read(k, micro_batches, config_.batch.micro_batch, state_.noise);
+  if (due.update) diagnosed.update = engine_.diagnostics->read(k, state_.noise);
   if (due.representation) {
     const auto measure = [&](ConstTensorView tokens) {
       return engine_.representation->measure(engine_.model, tokens, engine_.diagnostics->weights_before(),

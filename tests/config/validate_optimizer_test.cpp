@@ -361,8 +361,8 @@ TEST(ValidateOptimizer, RateCorrectionNeedsOneAverage) {
   for (const OptimizerName name : {adam, adamw, adamh, nesterov_lion, liona, lionar, sgd, ademamix})
     expect_accepted(name, gradient);
   for (const OptimizerName name : {adamw, lionar, sgd}) expect_accepted(name, momentum);
-  expect_refused(schedule_free_adamw, gradient, {"optimizer.rate_correction is gradient", "first moment"});
-  expect_refused(lion, gradient, {"one decay rate", "lionar"});
+  expect_refused(schedule_free_adamw, gradient, {"optimizer.rate_correction is gradient", "each tensor's own"});
+  expect_refused(lion, gradient, {"one average", "lionar"});
   expect_refused(muon, gradient, {"orthogonalised"});
   expect_refused(ademamix, momentum, {"two averages", "rate_correction=gradient"});
   expect_refused(sgdw, gradient, {"momentum_includes_rate=false"});
@@ -377,12 +377,31 @@ TEST(ValidateOptimizer, RateCorrectionNeedsOneAverage) {
                  },
                  {"optimizer.dampening 0.5"});
   for (const OptimizerName name : {sgd, lionar})
-    expect_refused(name,
-                   [](auto& c) {
-                     c.rate_correction = RateCorrectionChoice::gradient;
-                     c.momentum = 0.0;
-                   },
-                   {"optimizer.momentum 0", "set optimizer.momentum above 0"});
+    expect_accepted(name, [](auto& c) {
+      c.rate_correction = RateCorrectionChoice::gradient;
+      c.momentum = 0.0;
+    });
+}
+
+TEST(ValidateOptimizer, RateCorrectionNeedsTwoMicroBatches) {
+  RunConfig config = valid_config();
+  config.optimizer.rate_correction = RateCorrectionChoice::momentum;
+  config.batch.micro_batch = 4;
+  const auto set_sequences = [&](std::int64_t sequences) { config.batch.tokens_per_step = sequences * config.model.n_ctx; };
+  set_sequences(8);
+  EXPECT_EQ(config_problems(config), std::vector<std::string>());
+  set_sequences(4);
+  ASSERT_EQ(config_problems(config).size(), 1u);
+  expect_parts(config_problems(config)[0],
+               {"optimizer.rate_correction momentum with one micro-batch in a step (batch.micro_batch 4", "two halves",
+                "set batch.micro_batch to at most half"});
+  set_sequences(16);
+  config.schedule.batch_warmup_steps = 3;
+  config.schedule.batch_start_tokens = 4 * config.model.n_ctx;
+  ASSERT_EQ(config_problems(config).size(), 1u);
+  expect_parts(config_problems(config)[0], {"in the first step", "or raise schedule.batch_start_tokens"});
+  config.schedule.batch_start_tokens = 8 * config.model.n_ctx;
+  EXPECT_EQ(config_problems(config), std::vector<std::string>());
 }
 
 TEST(ValidateOptimizer, IsPartOfValidation) {

@@ -70,7 +70,7 @@ def train(work: Workspace, name: str) -> None:
     optimizer = json.dumps(OPTIMIZERS[name])
     keeps_rate = '"schedule": {"name": "constant", "min_ratio": null},' if name == "schedule_free_adamw" else ""
     (work.folder / "configs" / "one.json").write_text(
-        f'{{"extends": "quickstart.json", "train": {{"steps": {STEPS}}}, "optimizer": {optimizer}, {keeps_rate} "log": {{"tensorboard": false}},'
+        f'{{"extends": "quickstart.json", "train": {{"steps": {STEPS}}}, "batch": {{"micro_batch": 8}}, "optimizer": {optimizer}, {keeps_rate} "log": {{"tensorboard": false}},'
         f'"eval": {{"every": {STEPS}, "tokens": 8192}}, "checkpoint": {{"every": {SAVED_AT}, "keep": 2}}, "diagnostics": {{"every": 10}}}}'
     )
     work.ok("train", "configs/one.json", "--out", "straight")

@@ -26,6 +26,8 @@ OPTIMIZERS = {
     "adamw": {"learning_rate": 3e-3},
     "lion": {"learning_rate": 3e-4},
     "lionar": {"learning_rate": 3e-3, "weight_decay": 0.1},
+    # By the halves of a step's micro-batches, which end within a round of three ranks.
+    "corrected": {"name": "adamw", "learning_rate": 3e-3, "rate_correction": "momentum"},
 }
 
 
@@ -62,14 +64,26 @@ def same_bits(work: Workspace, launch: MpiLaunch, name: str, optimizer: dict, pr
     print(f"{name}: saved by 4 ranks, resumed by 1 and 3: the same bits", flush=True)
 
 
-def close_losses(work: Workspace, launch: MpiLaunch) -> None:
+def halves(work: Workspace, launch: MpiLaunch) -> None:
+    """What is measured of a batch's halves depends on no number of ranks."""
+    arguments = ("train", "corrected.json", "parallel.deterministic=true", "diagnostics.every=3")
+    work.ok(*arguments, "--out", "halves-1")
+    expected = (work.folder / "halves-1" / "diagnostics.jsonl").read_bytes()
+    check(b'"snr":0.' in expected, "no signal-to-noise ratio was measured")
+    for ranks in (2, 3):
+        launch.run(ranks, *arguments, "--out", f"halves-{ranks}")
+        check((work.folder / f"halves-{ranks}" / "diagnostics.jsonl").read_bytes() == expected, f"{ranks} ranks: other diagnostics than by one")
+    print("diagnostics of halves: the bits of one rank, by 2 and 3", flush=True)
+
+
+def close_losses(work: Workspace, launch: MpiLaunch, name: str) -> None:
     """Sums over ranks in another order: rounding in f32, about 1e-7 of a gradient, that training carries on."""
-    work.ok("train", "adamw.json", "--out", "fast-1")
-    expected = metrics(work.folder / "fast-1")
+    work.ok("train", f"{name}.json", "--out", f"fast-{name}-1")
+    expected = metrics(work.folder / f"fast-{name}-1")
     for ranks, stage in ((2, 0), (4, 0), (3, 1), (4, 1)):
-        runs = [f"fast-{ranks}-{stage}-{turn}" for turn in (1, 2)]
+        runs = [f"fast-{name}-{ranks}-{stage}-{turn}" for turn in (1, 2)]
         for run in runs:
-            launch.run(ranks, "train", "adamw.json", f"parallel.zero_stage={stage}", "--out", run)
+            launch.run(ranks, "train", f"{name}.json", f"parallel.zero_stage={stage}", "--out", run)
         found = metrics(work.folder / runs[0])
         check(found == metrics(work.folder / runs[1]), f"{ranks} ranks: two runs differ")
         for line, wanted in zip(found, expected, strict=True):
@@ -77,7 +91,7 @@ def close_losses(work: Workspace, launch: MpiLaunch) -> None:
                 if wanted.get(key) is not None:
                     difference = abs(line[key] - wanted[key]) / abs(wanted[key])
                     check(difference < 1e-4, f"{ranks} ranks, step {line['step']}: {key} {line[key]}, by one rank {wanted[key]}")
-    print("buckets that leave during the backward pass: losses within 1e-4, the same bits each time", flush=True)
+    print(f"{name}, buckets that leave during the backward pass: losses within 1e-4, the same bits each time", flush=True)
 
 
 def idle(work: Workspace, launch: MpiLaunch) -> None:
@@ -206,7 +220,9 @@ def main() -> None:
             same_bits(work, launch, "bf16", {"name": "adamw", **OPTIMIZERS["adamw"]}, "bf16")
         else:
             print("bf16: not on this processor, which has no instructions for it", flush=True)
-        close_losses(work, launch)
+        for name in ("adamw", "corrected"):
+            close_losses(work, launch, name)
+        halves(work, launch)
         idle(work, launch)
         stopped(work, launch)
         slow(work, launch)

@@ -217,7 +217,8 @@ TEST_F(ContractMessages, OperationsOnSegments) {
   ScaleSettings settings;
   auto scales = [&](float* smoothed) {
     ops_.tensor_scales({.settings = settings,
-                        .moments = &moments,
+                        .moments = nullptr,
+                        .halves = &moments,
                         .segments = {&segment, 1},
                         .scalars = &scalars_,
                         .smoothed = smoothed,
@@ -275,6 +276,9 @@ TEST_F(ContractMessages, OperationsOnSegments) {
            }})
     EXPECT_NE(message_of(call).find("has offset 2"), std::string::npos) << message_of(call);
   settings.correction = RateCorrection::gradient;
+  settings.first_examples = 2.0f;
+  EXPECT_EQ(message_of([&] { scales(floats_); }), "tensor_scales: second_examples is 0; it must be positive");
+  settings.second_examples = 3.0f;
   EXPECT_EQ(message_of([&] { scales(nullptr); }), "tensor_scales: smoothed is null; it is required");
   settings.smoothing = 1.0f;
   EXPECT_EQ(message_of([&] { scales(floats_); }), "tensor_scales: smoothing is 1; it must be in [0, 1)");

@@ -45,7 +45,8 @@ class Problem {
       : ops_(make_cpu_ops()),
         memory_(ops_.get()),
         buffers_{memory_.add("test", DType::f32, {flat}), memory_.add("test", DType::f32, {flat}), {}},
-        optimizer(config, Schedule({.name = ScheduleName::constant}, 1000, 1), tensors(), buffers_, 8, ops_.get(), memory_),
+        half_(memory_.add("test", DType::f32, {flat})),
+        optimizer(config, Schedule({.name = ScheduleName::constant}, 1000, 1), tensors(), buffers_, ops_.get(), memory_),
         diagnostics(optimizer, 96, ops_.get(), memory_) {
     ops_->zero(buffers_.gradients.data, buffers_.gradients.bytes());
     ops_->zero(buffers_.master.data, buffers_.master.bytes());
@@ -82,23 +83,27 @@ class Problem {
     const std::vector<TensorView>&to = optimizer.flat_states(), &from = other.optimizer.flat_states();
     for (std::size_t i = 0; i < from.size(); ++i) copy(to[i], from[i]);
   }
-
-  /// All gradients 0 but the first, so that this is the norm.
-  void set_gradient_norm(double value) {
-    ops_->zero(buffers_.gradients.data, buffers_.gradients.bytes());
-    const auto first = static_cast<float>(value);
-    ops_->copy_to_device(buffers_.gradients.data, &first, sizeof(first));
+  /// Of 3 and 5 sequences; the first half's part is somewhat like 3/8 of the whole.
+  void new_halves() {
+    new_gradients();
+    std::vector<float> part(static_cast<std::size_t>(flat));
+    ops_->copy_to_host(part.data(), buffers_.gradients.data, part.size() * sizeof(float));
+    std::normal_distribution<float> numbers(0.375f, 0.2f);
+    for (float& one : part) one *= numbers(random_);
+    ops_->copy_to_device(half_.data, part.data(), part.size() * sizeof(float));
+    halves = {half_, 3, 5};
   }
 
-  StepDiagnostics step(std::int64_t k, std::int64_t micro_batches = 1) {
+  StepDiagnostics step(std::int64_t k) {
     optimizer.begin_step(k);
     const float loss = 1.0f;
     ops_->copy_to_device(optimizer.loss().data, &loss, sizeof(loss));
-    diagnostics.before_update();
+    diagnostics.before_update(halves);
+    if (optimizer.corrects_rates()) optimizer.measure_halves(halves.value());
     optimizer.add_decay_gradient();
     optimizer.finish_step(buffers_.gradients);
     diagnostics.after_update();
-    return diagnostics.read(k, micro_batches, 8 / micro_batches, averages);
+    return diagnostics.read(k, averages);
   }
 
   Vector read(ConstTensorView from, std::int64_t offset, std::int64_t count) {
@@ -112,6 +117,15 @@ class Problem {
     return {gradients_.begin() + offset, gradients_.begin() + offset + count};
   }
 
+  /// By the halves' own means.
+  SignalNoise signal_and_noise(std::int64_t offset, std::int64_t count) {
+    Vector first = read(half_, offset, count), second = sum(gradients(offset, count), first, -1.0);
+    for (double& one : first) one *= 8.0 / 3.0;
+    for (double& one : second) one *= 8.0 / 5.0;
+    const Vector difference = sum(first, second, -1.0);
+    return {dot(first, second), dot(difference, difference) / (1.0 / 3.0 + 1.0 / 5.0) / 8.0};
+  }
+
   static constexpr std::int64_t flat = 256;
 
  private:
@@ -120,8 +134,10 @@ class Problem {
   DeviceMemory memory_;
   OptimizedBuffers buffers_;
   Vector gradients_;
+  TensorView half_;
 
  public:
+  std::optional<BatchHalves> halves;
   Optimizer optimizer;
   Diagnostics diagnostics;
   NoiseAverages averages;
@@ -431,58 +447,48 @@ TEST(Diagnostics, AnglesDownToAMicroradian) {
   }
 }
 
-// Gradients of `elements` numbers with signal phi to noise 1 an example, averaged over the batch.
-class Gradients {
- public:
-  Gradients(std::size_t elements, double phi, unsigned seed) : random_(seed), signal_(elements), phi_(phi) {
-    for (double& s : signal_) s = normal_(random_);
-    const double scale =
-        std::sqrt(phi * static_cast<double>(elements)) / norm(signal_);  // |G|^2 = phi tr(Sigma), tr(Sigma) = elements
-    for (double& s : signal_) s *= scale;
+// Gradients of 40 elements with a signal and a noise that differ from element to element, halves of 3 and 5 examples.
+TEST(SignalToNoise, EstimatesAreUnbiased) {
+  constexpr std::size_t elements = 40;
+  constexpr double a = 3, b = 5, n = a + b;
+  std::mt19937 random(11);
+  std::normal_distribution<double> normal;
+  Vector signal(elements), deviation(elements);
+  double true_noise = 0.0;
+  for (std::size_t i = 0; i < elements; ++i) {
+    signal[i] = 0.5 * normal(random);
+    deviation[i] = 3.0 * static_cast<double>(i + 1) / elements;
+    true_noise += deviation[i] * deviation[i] / n;
   }
-  Vector mean_of(double examples) {
-    Vector gradient = signal_;
-    for (double& g : gradient) g += normal_(random_) / std::sqrt(examples);
-    return gradient;
-  }
-
- private:
-  std::mt19937 random_;
-  std::normal_distribution<double> normal_;
-  Vector signal_;
-  double phi_;
-};
-
-/// q from ratio = ||m-hat||^2 / ||g||^2 of an average with `beta` at the step where decayed = beta^t.
-double from_ratio(double ratio, double beta, double decayed) {
-  return signal_to_noise(ratio - noise_share(beta, decayed), 1.0 - ratio);
-}
-
-// With 20,000 elements and 200 averaged steps the ratio is known to about 0.1 %; 2 % leaves room for the amplification at large q.
-TEST(SignalToNoise, FromTheMomentum) {
-  constexpr double beta = 0.9;
-  for (const double q : {0.05, 0.5, 5.0}) {
-    Gradients gradients(20000, q, 11);  // a batch of one example: q = phi
-    Vector moment(20000, 0.0);
-    double moments = 0.0, squares = 0.0;
-    for (int t = 1; t <= 300; ++t) {
-      const Vector gradient = gradients.mean_of(1);
-      for (std::size_t i = 0; i < moment.size(); ++i) moment[i] = beta * moment[i] + (1 - beta) * gradient[i];
-      if (t <= 100) continue;
-      moments += dot(moment, moment);
-      squares += dot(gradient, gradient);
+  constexpr int draws = 20000;
+  double sums[2] = {}, squares[2] = {};
+  for (int draw = 0; draw < draws; ++draw) {
+    TensorMoments halves;
+    for (std::size_t i = 0; i < elements; ++i) {
+      const double first = a / n * (signal[i] + deviation[i] / std::sqrt(a) * normal(random));
+      const double whole = first + b / n * (signal[i] + deviation[i] / std::sqrt(b) * normal(random));
+      halves.gradient_squares += whole * whole;
+      halves.product += whole * first;
+      halves.moment_squares += first * first;
     }
-    EXPECT_NEAR(from_ratio(moments / squares, beta, 0.0) / q, 1.0, 0.02) << q;
+    const SignalNoise one = temper::signal_and_noise(halves, a, b);
+    EXPECT_GE(one.noise, 0.0);
+    sums[0] += one.signal, squares[0] += one.signal * one.signal;
+    sums[1] += one.noise, squares[1] += one.noise * one.noise;
+  }
+  for (const int which : {0, 1}) {
+    const double truth = which == 0 ? dot(signal, signal) : true_noise, mean = sums[which] / draws;
+    const double error = std::sqrt((squares[which] / draws - mean * mean) / draws);
+    EXPECT_LT(error, 0.01 * truth) << "too few draws to tell";
+    EXPECT_NEAR(mean, truth, 4.0 * error) << which;
   }
 }
 
-TEST(SignalToNoise, NoiseAloneIsZeroAndNothingExceedsTheMost) {
-  for (const int t : {1, 2, 5, 50}) {
-    const double decayed = std::pow(0.9, t), noise = 0.1 / 1.9 * (1 + decayed) / (1 - decayed);
-    EXPECT_NEAR(from_ratio(noise, 0.9, decayed), t == 1 ? 1e6 : 0.0, 1e-9) << t;  // m-hat is g at t = 1
-  }
-  EXPECT_EQ(from_ratio(1.0, 0.9, 0.0), 1e6);
-  EXPECT_EQ(from_ratio(0.0, 0.9, 0.0), 0.0);
+TEST(SignalToNoise, HasBounds) {
+  EXPECT_EQ(signal_to_noise(1.0, 0.0), 1e6);
+  EXPECT_EQ(signal_to_noise(-1.0, 2.0), 0.0);
+  EXPECT_EQ(signal_to_noise(1.0, 2.0), 0.5);
+  EXPECT_EQ(temper::signal_and_noise({1.0, 0.375, 0.140625 - 1e-17}, 3, 5).noise, 0.0) << "halves that are alike, but for rounding";
 }
 
 // In-batch cosine of a momentum direction with an example's gradient, which the correction holds where it would be without signal.
@@ -502,36 +508,76 @@ TEST(SignalToNoise, CorrectionIsTheRatioOfInBatchCosines) {
   EXPECT_NEAR(rate_correction(RateCorrection::gradient, 1e12, 480, 0.0), 1 / std::sqrt(480.0), 1e-9);
 }
 
-// Signal 4 and noise 100 an example; micro-batches of 2 of 8 examples. Squares are set to their expectations, not drawn.
-TEST(Diagnostics, TwoBatchSizesGiveSignalAndNoise) {
+// Each tensor's sums are smoothed apart and added up; a step that comes four later counts as the correction would have it.
+TEST(Diagnostics, HalvesGiveSignalAndNoiseOfEachTensor) {
   Problem run(adamw());
-  const double big = 4.0 + 100.0 / 8, small = 4.0 + 100.0 / 2;
-  // The first micro-batch's part of the mean gradient has a quarter of its own mean's norm.
-  run.set_gradient_norm(std::sqrt(small) / 4);
-  run.diagnostics.after_first_micro_batch();
-  run.set_gradient_norm(std::sqrt(big));
-  const StepDiagnostics measured = run.step(0, 4);
-  ASSERT_TRUE(measured.noise.batch_critical_batch);
-  EXPECT_NEAR(*measured.noise.batch_critical_batch, 25.0, 1e-4);  // f32 square roots
-  EXPECT_NEAR(*measured.noise.batch_snr, 8 / 25.0, 1e-5);
-  EXPECT_NEAR(run.averages.signal, 4.0, 1e-5);
-  EXPECT_NEAR(run.averages.noise, 100.0, 1e-3);
+  EXPECT_FALSE(run.step(0).all.snr) << "one micro-batch has no halves";
+  EXPECT_FALSE(run.step(1).tensors[0].rate_applied);
+  struct Place {
+    std::int64_t offset, count;
+    bool matrix = true;
+    SignalNoise mean = {};
+  };
+  Place places[] = {{0, 16}, {16, 16}, {32, 16}, {64, 48}, {128, 5, false}};
+  StepDiagnostics measured;
+  for (const auto& [k, keep] : {std::pair{2, 0.95 * 0.95 * 0.95}, {3, 0.95}, {7, std::pow(0.95, 4)}}) {
+    run.new_halves();
+    for (Place& one : places) {
+      const SignalNoise now = run.signal_and_noise(one.offset, one.count);
+      one.mean.signal = keep * one.mean.signal + (1 - keep) * now.signal;
+      one.mean.noise = keep * one.mean.noise + (1 - keep) * now.noise;
+    }
+    measured = run.step(k);
+  }
+  SignalNoise all, layer;
+  double factors = 0.0, of_layer = 0.0;
+  for (std::size_t i = 0; i < 5; ++i) {
+    const Place& one = places[i];
+    const UpdateDiagnostics& found = measured.tensors[i];
+    const double q = one.mean.signal / one.mean.noise;
+    ASSERT_GT(q, 0.1) << found.name;
+    EXPECT_NEAR(*found.snr, q, rounding * q) << found.name;
+    EXPECT_NEAR(*found.critical_batch, 8 / q, rounding * 8 / q);
+    all = {all.signal + one.mean.signal, all.noise + one.mean.noise};
+    if (i < 3) layer = {layer.signal + one.mean.signal, layer.noise + one.mean.noise};
+    EXPECT_EQ(found.rate_factor.has_value(), one.matrix);
+    EXPECT_EQ(found.rate_applied.value_or(0.0), one.matrix ? 1.0 : 0.0) << "nothing is corrected";
+    if (!one.matrix) continue;
+    const double factor = rate_correction(RateCorrection::momentum, q / 8, 8, 0.9);
+    EXPECT_NEAR(*found.rate_factor, factor, rounding);
+    factors += factor / 4;
+    if (i < 3) of_layer += factor / 3;
+  }
+  EXPECT_NEAR(*measured.layers[0].snr, layer.signal / layer.noise, rounding * *measured.layers[0].snr);
+  EXPECT_NEAR(*measured.all.snr, all.signal / all.noise, rounding * *measured.all.snr);
+  EXPECT_NEAR(*measured.all.rate_factor, factors, rounding);
+  EXPECT_NEAR(*measured.layers[0].rate_factor, of_layer, rounding);
+  EXPECT_EQ(measured.all.rate_applied, 1.0);
 }
 
-// A gradient that never changes is all signal, one that turns round at each step all noise; the first step tells nothing.
-TEST(Diagnostics, SignalToNoiseFromTheMomentum) {
-  Problem steady(adamw()), turning(adamw());
-  StepDiagnostics of_steady, of_turning;
-  for (std::int64_t k = 0; k < 40; ++k) {
-    steady.set_gradient_norm(1.0);
-    turning.set_gradient_norm(k % 2 == 0 ? 1.0 : -1.0);
-    of_steady = steady.step(k);
-    of_turning = turning.step(k);
-    EXPECT_EQ(of_steady.noise.moment_snr.has_value(), k > 0);
+// Where every step is measured, what is asked for is what was applied; of a packed tensor that is corrected as one, the same to its parts.
+TEST(Diagnostics, WhatIsAskedForIsApplied) {
+  OptimizerConfig config = adamw();
+  config.name = OptimizerName::lionar;
+  config.l2_stage = L2Stage::after_clipping;
+  config.grad_clip = 0.1;
+  for (const Granularity granularity : {Granularity::matrix, Granularity::row}) {
+    config.norm_granularity = granularity;
+    config.rate_correction = RateCorrectionChoice::momentum;
+    Problem run(config);
+    for (std::int64_t k = 0; k < 5; ++k) {
+      run.new_halves();
+      const StepDiagnostics measured = run.step(k);
+      EXPECT_LT(*measured.tensors[3].rate_factor, 0.9);
+      EXPECT_NEAR(*measured.tensors[3].rate_applied, *measured.tensors[3].rate_factor, rounding) << k;
+      for (std::size_t i = 0; i < 3; ++i) {
+        if (granularity == Granularity::matrix)
+          EXPECT_NEAR(*measured.tensors[i].rate_applied, *measured.tensors[i].rate_factor, rounding) << k;
+        else
+          EXPECT_EQ(*measured.tensors[i].rate_applied, *measured.tensors[0].rate_applied);
+      }
+    }
   }
-  EXPECT_GT(*of_steady.noise.moment_snr, 1e4);
-  EXPECT_EQ(*of_turning.noise.moment_snr, 0.0);
-  EXPECT_FALSE(of_turning.noise.moment_critical_batch);
 }
 
 }  // namespace

@@ -21,7 +21,10 @@ TEST_P(Trajectories, FollowTheIndependentImplementation) {
   const std::vector<OptimizedTensor> tensors = golden.tensors();
   const auto initial = golden.read<float>("initial"), gradients = golden.read<float>("gradients");
   OptimizerRun run(backend.make(), config.optimizer, tensors, {initial.begin(), initial.end()}, config.schedule,
-                   *config.train.steps, golden.table.at("examples"), true);
+                   *config.train.steps, true);
+  const auto first_halves = golden.read<float>("first_halves");
+  run.halves.first_examples = golden.table.at("halves")[0];
+  run.halves.second_examples = golden.table.at("halves")[1];
   const auto sums = golden.read<double>(system + ".sums");
   const auto kept_weights = golden.read<float>(system + ".weights");
   const auto kept = golden.table.at("kept").get<std::vector<std::int64_t>>();
@@ -34,7 +37,8 @@ TEST_P(Trajectories, FollowTheIndependentImplementation) {
   std::size_t row = 0;
   for (std::int64_t k = 0; k < *config.train.steps; ++k) {
     const float* now = gradients.data() + static_cast<std::size_t>(k) * count;
-    ASSERT_EQ(run.step(k, {now, now + count}).finite, 1);
+    const float* half = first_halves.data() + static_cast<std::size_t>(k) * count;
+    ASSERT_EQ(run.step(k, {now, now + count}, {half, half + count}).finite, 1);
     run.optimizer.average().show();
     const Numbers weights = run.weights();
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "made_up_half.h"
 #include "optim/optimizer.h"
 
 namespace temper {
@@ -32,17 +33,18 @@ class OptimizerRanks {
 
   /// One rank is an optimizer of everything, as a run by itself has it.
   OptimizerRanks(Ops& ops, const RunConfig& config, const std::vector<OptimizedTensor>& tensors, OptimizedBuffers buffers,
-                 std::int64_t examples, std::int64_t ranks)
+                 std::int64_t ranks)
       : ops_(ops), memory_(&ops), buffers_(buffers) {
     const std::int64_t flat_size = buffers.master.numel();
     gradients_ = memory_.add("test", DType::f32, {flat_size});
+    half_ = memory_.add("test", DType::f32, {flat_size});
     norms_ = memory_.add("test", DType::f32, {ranks});
     ShardPlace place;
     if (ranks > 1) place.begins = optimizer_shards(config.optimizer, tensors, flat_size, ranks);
     for (place.rank = 0; place.rank < ranks; ++place.rank) {
       plans_.push_back(std::make_unique<DeviceMemory>(&ops));
       optimizers.push_back(std::make_unique<Optimizer>(config.optimizer, Schedule(config.schedule, *config.train.steps, 1), tensors,
-                                                       buffers, examples, &ops, *plans_.back(), place));
+                                                       buffers, &ops, *plans_.back(), place));
     }
   }
 
@@ -54,6 +56,9 @@ class OptimizerRanks {
       ops_.copy_to_device(optimizer->loss().data, &loss, sizeof(loss));
     }
     ops_.copy_to_device(buffers_.gradients.data, gradients.data(), gradients.size() * sizeof(float));
+    ops_.copy_to_device(half_.data, made_up_half(gradients).data(), half_.bytes());
+    for (const auto& optimizer : optimizers)
+      if (optimizer->corrects_rates()) optimizer->measure_halves({half_, first_examples, second_examples});
     for (const auto& optimizer : optimizers) optimizer->add_decay_gradient();
     for (std::size_t rank = 0; rank < optimizers.size(); ++rank)
       optimizers[rank]->measure_shard({norms_.as<float>() + rank, DType::f32, {1}});
@@ -121,7 +126,7 @@ class OptimizerRanks {
   Ops& ops_;
   DeviceMemory memory_;
   OptimizedBuffers buffers_;
-  TensorView gradients_, norms_;
+  TensorView gradients_, half_, norms_;
   std::vector<std::unique_ptr<DeviceMemory>> plans_;
 
  public:

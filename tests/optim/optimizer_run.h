@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "kernels/emulated/emulated_ops.h"
+#include "made_up_half.h"
 #include "optim/optimizer.h"
 
 namespace temper {
@@ -68,13 +69,16 @@ class OptimizerRun {
  public:
   OptimizerRun(std::unique_ptr<Ops> backend, const OptimizerConfig& config, std::vector<OptimizedTensor> tensors,
                const Numbers& weights, const ScheduleConfig& schedule = constant_schedule(), std::int64_t total = 100,
-               std::int64_t examples = 1, bool low_precision = false)
+               bool low_precision = false)
       : ops_(std::move(backend)),
         memory_(ops_.get()),
+        half_memory_(ops_.get()),
         tensors_(place(std::move(tensors))),
         buffers_{memory_.add("test", DType::f32, {flat_size()}), memory_.add("test", DType::f32, {flat_size()}),
                  low_precision ? memory_.add("test", DType::bf16, {flat_size()}) : TensorView{}},
-        optimizer(config, Schedule(schedule, total, 1), tensors_, buffers_, examples, ops_.get(), memory_) {
+        half_(half_memory_.add("test", DType::f32, {flat_size()})),
+        halves{half_, first_examples, second_examples},
+        optimizer(config, Schedule(schedule, total, 1), tensors_, buffers_, ops_.get(), memory_) {
     for (const TensorView& flat : {buffers_.master, buffers_.gradients, buffers_.low_precision})
       if (flat.present()) ops_->zero(flat.data, flat.bytes());
     set_weights(weights);
@@ -95,12 +99,16 @@ class OptimizerRun {
   }
   Numbers weights() { return gather(buffers_.master); }
 
-  /// Makes update k from these gradients; through a recording where one is given.
-  StepScalars step(std::int64_t k, const Numbers& gradients, float loss = 1.0f, Recording* recording = nullptr) {
+  /// Makes update k from these gradients, of which `first_half` is the part of the batch's first half, where a rate is corrected;
+  /// through a recording where one is given.
+  StepScalars step(std::int64_t k, const Numbers& gradients, const Numbers& first_half, float loss = 1.0f,
+                   Recording* recording = nullptr) {
     optimizer.begin_step(k);
     upload(buffers_.gradients, gradients);
+    upload(half_, first_half);
     ops_->copy_to_device(optimizer.loss().data, &loss, sizeof(loss));
     const auto update = [&] {
+      if (optimizer.corrects_rates()) optimizer.measure_halves(halves);
       optimizer.add_decay_gradient();
       optimizer.finish_step(buffers_.gradients);
     };
@@ -109,6 +117,9 @@ class OptimizerRun {
     else
       ops_->replay(*recording, update);
     return optimizer.finish_read(optimizer.start_read());
+  }
+  StepScalars step(std::int64_t k, const Numbers& gradients, float loss = 1.0f, Recording* recording = nullptr) {
+    return step(k, gradients, made_up_half(gradients), loss, recording);
   }
 
   TensorView values_of(const Optimizer::State& state) const {
@@ -165,11 +176,13 @@ class OptimizerRun {
   }
 
   std::unique_ptr<Ops> ops_;
-  DeviceMemory memory_;
+  DeviceMemory memory_, half_memory_;
   std::vector<OptimizedTensor> tensors_;
   OptimizedBuffers buffers_;
+  TensorView half_;
 
  public:
+  BatchHalves halves;
   Optimizer optimizer;
 };
 

@@ -226,7 +226,7 @@ class SharedSystems : public testing::TestWithParam<std::string> {
           memory(ops.get()),
           buffers{memory.add("test", DType::f32, {flat_size}), memory.add("test", DType::f32, {flat_size}),
                   memory.add("test", DType::bf16, {flat_size})},
-          optimizers(*ops, config, tensors, buffers, 12, ranks) {
+          optimizers(*ops, config, tensors, buffers, ranks) {
       ops->copy_to_device(buffers.master.data, flat_noise(tensors, flat_size, 99).data(), buffers.master.bytes());
       ops->cast({.from = buffers.master, .to = buffers.low_precision});
       for (const auto& optimizer : optimizers.optimizers) optimizer->center_rows();
@@ -351,13 +351,16 @@ TEST_P(SharedSystems, AShardsMasterWeightsAreEnough) {
     const std::int64_t begin = has_all ? place.begin() : 0;
     const OptimizedBuffers buffers{
         memory.add("test", DType::f32, {has_all ? flat_size : size}), memory.add("test", DType::f32, {flat_size}), {}};
+    const TensorView half = memory.add("test", DType::f32, {flat_size});
+    ops->copy_to_device(half.data, gradients(9).data(), half.bytes());
     ops->copy_to_device(buffers.master.data, weights.data() + (has_all ? 0 : place.begin()), buffers.master.bytes());
-    Optimizer optimizer(config.optimizer, Schedule(config.schedule, *config.train.steps, 1), tensors, buffers, 12, ops.get(),
-                        memory, place);
+    Optimizer optimizer(config.optimizer, Schedule(config.schedule, *config.train.steps, 1), tensors, buffers, ops.get(), memory,
+                        place);
     for (std::int64_t k = 0; k < 3; ++k) {
       optimizer.begin_step(k);
       ops->copy_to_device(buffers.gradients.data, gradients(k).data(), buffers.gradients.bytes());
       ops->zero(optimizer.loss().data, sizeof(float));
+      if (optimizer.corrects_rates()) optimizer.measure_halves({half, first_examples, second_examples});
       optimizer.add_decay_gradient();
       optimizer.finish_step(buffers.gradients);
     }
@@ -380,11 +383,11 @@ TEST(Shards, DiagnosticsAreForOneRank) {
   config.optimizer = bare(adamw, 0.1);
   config.schedule = constant_schedule();
   config.train.steps = 10;
-  OptimizerRanks ranks(*ops, config, one_matrix(24, 8), {flat, flat, {}}, 1, 2);
+  OptimizerRanks ranks(*ops, config, one_matrix(24, 8), {flat, flat, {}}, 2);
   const Optimizer& optimizer = *ranks.optimizers[1];
   EXPECT_THROW(first_moment(optimizer), ContractViolation);
   EXPECT_THROW(decay_of(optimizer, 0), ContractViolation);
-  EXPECT_THROW(average_of(optimizer, {}, 0), ContractViolation);
+  EXPECT_THROW(direction_beta(optimizer, 0, 0), ContractViolation);
   EXPECT_THROW(prior_deviation(optimizer, 0, 0, 1e6), ContractViolation);
   EXPECT_THROW(preconditioner(optimizer, 0), ContractViolation);
   EXPECT_THROW(preconditioned_prior_deviation(optimizer, 0, 0, 1e6), ContractViolation);
@@ -394,7 +397,7 @@ TEST(Shards, PlacesThatAreNoneAreRefused) {
   DeviceMemory memory(nullptr);
   const TensorView flat = memory.add("test", DType::f32, {192});
   const auto plan = [&](std::vector<std::int64_t> begins, std::int64_t rank) {
-    Optimizer(bare(adamw, 0.1), Schedule(constant_schedule(), 10, 1), one_matrix(24, 8), {flat, flat, {}}, 1, nullptr, memory,
+    Optimizer(bare(adamw, 0.1), Schedule(constant_schedule(), 10, 1), one_matrix(24, 8), {flat, flat, {}}, nullptr, memory,
               {std::move(begins), rank});
   };
   EXPECT_NO_THROW(plan({0, 96, 192}, 1));

@@ -204,12 +204,12 @@ TEST_F(ReportTest, DiagnosticsAreTakenTogetherByLayerAndKind) {
   base.diagnostics.representation_every = 10;
   const Sweep sweep = begin(rates, base);
   const std::string numbers =
-      R"({"grad_norm": 3, "weight_norm": 2, "update_norm": 0.2, "relative_update": 0.1, "step_row_angle": 0.3})";
+      R"({"grad_norm": 3, "weight_norm": 2, "update_norm": 0.2, "relative_update": 0.1, "step_row_angle": 0.3, "snr": 0.25})";
   const std::string others =
       R"({"grad_norm": 4, "weight_norm": 0, "update_norm": null, "relative_update": 0.1, "step_row_angle": 0.1})";
   std::ofstream lines(prepare(sweep, 0, 0) / "diagnostics.jsonl");
   for (const char* step : {"1", "5", "10"}) {
-    lines << "{\"step\":" << step << ", \"all\": " << numbers << R"(, "noise": {"batch_snr": 0.25}, "layers": {"layer 0": )"
+    lines << "{\"step\":" << step << ", \"all\": " << numbers << R"(, "layers": {"layer 0": )"
           << numbers << R"(, "layer 7": )" << numbers << R"(}, "tensors": {"h.0.mlp.c_fc.weight": )" << numbers
           << R"(, "h.1.mlp.c_fc.weight": )" << others << R"(, "h.0.ln_1.weight": )" << numbers << R"(, "ln_f.weight": )" << numbers
           << R"(, "made up": )" << numbers
@@ -223,7 +223,8 @@ TEST_F(ReportTest, DiagnosticsAreTakenTogetherByLayerAndKind) {
   const Json all = report(sweep)["configurations"][0]["trials"][0]["diagnostics"];
   EXPECT_EQ(all["all"]["step"], Json({1, 5, 10, 15}));
   EXPECT_EQ(all["all"]["grad_norm"], Json({3.0, 3.0, 3.0, nullptr}));
-  EXPECT_EQ(all["all"]["batch_snr"], Json({0.25, 0.25, 0.25, nullptr}));
+  EXPECT_EQ(all["all"]["snr"], Json({0.25, 0.25, 0.25, nullptr}));
+  EXPECT_EQ(all["layer 0"]["snr"], Json({0.25, 0.25, 0.25}));
   EXPECT_EQ(all["layer 0"]["relative_update"], Json({0.1, 0.1, 0.1}));
   EXPECT_FALSE(all.contains("layer 7"));  // the model has one layer
   EXPECT_EQ(all["MLP in"]["grad_norm"][0], 5.0);

@@ -91,8 +91,9 @@ Diagnosed some_diagnostics() {
   one.name = "transformer.h.0.attn.c_attn.weight.q";
   one.weight_norm = 2.0;
   one.step_row_angle = 0.25;
-  diagnosed.update = StepDiagnostics{one, {one}, {one}, {}};
-  diagnosed.update->noise.batch_critical_batch = 12.5;
+  diagnosed.update = StepDiagnostics{one, {one}, {one}};
+  diagnosed.update->all.critical_batch = 12.5;
+  diagnosed.update->tensors[0].snr = 0.5;
   diagnosed.representation = {{"transformer.h.0.attn.c_attn.weight.q", 0.3, 0.5, 0.6, std::nullopt, 0.1, 0.2},
                               {"transformer.h.0.mlp.c_fc.weight", 0.4, 0.5, 0.8, std::nullopt, 0.1, 0.2}};
   diagnosed.representation_sequences = 4;
@@ -112,8 +113,8 @@ TEST(Metrics, DiagnosticsHaveAFileOfTheirOwnAndASummaryInTheLine) {
 
   const Json line = lines(run.path())[0];
   EXPECT_EQ(line["step_row_angle"], 0.25);
-  EXPECT_EQ(line["batch_critical_batch"], 12.5);
-  EXPECT_FALSE(line.contains("moment_snr"));  // was not measured
+  EXPECT_EQ(line["critical_batch"], 12.5);
+  EXPECT_FALSE(line.contains("snr"));  // was not measured
   EXPECT_DOUBLE_EQ(line["representation_change"].get<double>(), std::sqrt((0.09 + 0.16) / 2));
   EXPECT_DOUBLE_EQ(line["step_representation_change"].get<double>(), 0.5);
   EXPECT_DOUBLE_EQ(line["batch_representation_change"].get<double>(), std::sqrt((0.36 + 0.64) / 2));
@@ -121,11 +122,12 @@ TEST(Metrics, DiagnosticsHaveAFileOfTheirOwnAndASummaryInTheLine) {
   EXPECT_FALSE(line.contains("relative_step"));
   const std::vector<Json> written = lines(run.path(), "diagnostics.jsonl");
   ASSERT_EQ(written.size(), 1u);
-  EXPECT_EQ(keys(written[0]), (std::vector<std::string>{"step", "learning_rate", "all", "noise", "layers", "tensors",
+  EXPECT_EQ(keys(written[0]), (std::vector<std::string>{"step", "learning_rate", "all", "layers", "tensors",
                                                         "representation_sequences", "batch_representation_sequences",
                                                         "representation", "histograms", "preconditioned_histograms"}));
   EXPECT_EQ(written[0]["tensors"]["h.0.attn.c_attn.weight.q"]["weight_norm"], 2.0);
-  EXPECT_EQ(written[0]["noise"]["batch_snr"], nullptr);
+  EXPECT_EQ(written[0]["tensors"]["h.0.attn.c_attn.weight.q"]["snr"], 0.5);
+  EXPECT_EQ(written[0]["all"]["snr"], nullptr);
   EXPECT_EQ(written[0]["representation_sequences"], 4);
   EXPECT_EQ(written[0]["batch_representation_sequences"], 2);
   EXPECT_EQ(written[0]["representation"]["h.0.attn.c_attn.weight.q"]["batch_representation_change"], 0.6);

@@ -205,7 +205,7 @@ struct RankedRun {
   RankedRun(const RunConfig& config, std::int64_t ranks)
       : tiny(config),
         tensors(optimized_tensors(tiny.engine.weights.config(), tiny.engine.weights.layout())),
-        optimizers(*tiny.ops, config, tensors, {weights().master(), weights().gradients(), weights().low_precision()}, 4, ranks) {}
+        optimizers(*tiny.ops, config, tensors, {weights().master(), weights().gradients(), weights().low_precision()}, ranks) {}
 
   Weights& weights() { return tiny.engine.weights; }
   void steps(std::int64_t first, std::int64_t end) {

@@ -38,7 +38,7 @@ TEST_P(Trajectory, LossesFollowPyTorchs) {
   constant.name = ScheduleName::constant;
   Optimizer optimizer(optimizer_config(golden.at("optimizer")), Schedule(constant, 50, 1),
                       optimized_tensors(small.weights.config(), small.weights.layout()),
-                      {small.weights.master(), small.weights.gradients(), small.weights.low_precision()}, 1, small.ops.get(),
+                      {small.weights.master(), small.weights.gradients(), small.weights.low_precision()}, small.ops.get(),
                       small.memory);
 
   for (std::size_t k = 0; k < steps.size(); ++k) {

@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+"""Holds the signal-to-noise ratio that temper logs, and what rate_correction makes of it, against brute force.
+
+Trains a small GPT-2 with LionAR, its rates corrected, AdamW and Muon on a text, measuring every step; takes the weights of a few
+checkpoints and computes, in PyTorch, the gradients of 40 micro-batches drawn anew at these weights. From their inner products follow
+|G|^2 and tr(Sigma) of each matrix without bias, and by a bootstrap over the micro-batches the interval in which their ratio lies with
+95 %. temper's ratio is a running mean over some twenty steps that end there: its own scatter and its lag are in what is printed.
+
+  noise_reference.py build/release/temper TEXT --out docs/experiments/noise-reference.json
+
+Exits with 1 where more than a quarter of a run's matrices lie outside at a later step. Needs torch, numpy and safetensors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import provenance
+from gpt2_reference import Gpt2, load_folder, mean_loss
+
+CONTEXT, BATCH, MICRO_BATCH, DRAWN = 64, 32, 4, 40
+STEPS, EARLY = [10, 25, 120, 300], 25  # of which up to EARLY the ratio moves faster than a mean over twenty steps
+RUNS = {
+    "lionar": {"name": "lionar", "learning_rate": 3e-3, "weight_decay": 0.1, "rate_correction": "momentum"},
+    "adamw": {"name": "adamw", "learning_rate": 3e-3, "weight_decay": 0.1},
+    "muon": {"name": "muon", "learning_rate": 0.02, "weight_decay": 0.1},
+}
+MOST_OUTSIDE = 0.25
+
+
+def train(temper: Path, data: Path, name: str, optimizer: dict, folder: Path) -> dict[int, dict]:
+    """Into folder/name; the lines of diagnostics.jsonl by step."""
+    config = {
+        "device": "cpu", "precision": "fp32",
+        "model": {"n_layer": 2, "n_head": 4, "n_embd": 96, "n_ctx": CONTEXT, "vocab_size": 1024},
+        "data": {"train": f"{data}/text_train_*.bin", "tokenizer": str(data), "shuffle": True},
+        "batch": {"tokens_per_step": BATCH * CONTEXT, "micro_batch": MICRO_BATCH},
+        "train": {"steps": STEPS[-1] + 1}, "optimizer": optimizer, "schedule": {"name": "constant"},
+        "checkpoint": {"every": math.gcd(*STEPS), "keep": STEPS[-1]}, "diagnostics": {"every": 1}, "log": {"tensorboard": False},
+    }  # fmt: skip
+    (folder / f"{name}.json").write_text(json.dumps(config))
+    run([temper, "train", folder / f"{name}.json", "--out", folder / name])
+    lines = map(json.loads, (folder / name / "diagnostics.jsonl").read_text().splitlines())
+    return {line["step"]: line for line in lines}
+
+
+def run(command: list) -> None:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{command}:\n{done.stderr}")
+
+
+def matrices(gradients: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """By temper's names, as vectors; Hugging Face's [in, out] and [out, in] are the same to a norm, but not to what q, k and v are."""
+    found = {}
+    for name, gradient in gradients.items():
+        if gradient.dim() < 2:
+            continue
+        if name.endswith("c_attn.weight"):
+            found |= {f"{name}.{which}": part.reshape(-1) for which, part in zip("qkv", gradient.chunk(3, dim=1))}
+        else:
+            found[name] = gradient.reshape(-1)
+    return {name.removeprefix("transformer."): gradient for name, gradient in found.items()}
+
+
+def products_of(model: Gpt2, tokens: np.ndarray, random: np.random.Generator) -> dict[str, np.ndarray]:
+    """Of each matrix [DRAWN, DRAWN]: inner products of the micro-batches' gradients."""
+    drawn = []
+    for _ in range(DRAWN):
+        begins = random.integers(0, len(tokens) - CONTEXT, MICRO_BATCH)
+        windows = torch.from_numpy(np.stack([tokens[begin : begin + CONTEXT + 1] for begin in begins]))
+        model.zero_grad()
+        mean_loss(model(windows[:, :-1]), windows[:, 1:]).backward()
+        drawn.append({name: value.clone() for name, value in matrices(model.hugging_face_gradients()).items()})
+    stacked = {name: torch.stack([one[name] for one in drawn]) for name in drawn[0]}
+    return {name: (one @ one.T).double().numpy() for name, one in stacked.items()}
+
+
+def ratio(products: np.ndarray, weights: np.ndarray) -> float:
+    """|G|^2 over tr(Sigma)/BATCH by pairs of different micro-batches; `weights`: how often each was drawn."""
+    pairs = np.outer(weights, weights) * (1.0 - np.eye(DRAWN))
+    squares = np.diag(products)
+    signal = (pairs * products).sum() / pairs.sum()
+    distances = (pairs * (squares[:, None] + squares[None, :] - 2.0 * products)).sum() / pairs.sum()
+    return signal / (distances / 2.0 * MICRO_BATCH / BATCH)
+
+
+def interval(products: np.ndarray, random: np.random.Generator) -> tuple[float, float]:
+    drawn = [ratio(products, random.multinomial(DRAWN, np.full(DRAWN, 1.0 / DRAWN)).astype(float)) for _ in range(1000)]
+    return tuple(np.quantile(drawn, [0.025, 0.975]))
+
+
+def compare(run: str, measured: dict, model: Gpt2, tokens: np.ndarray, random: np.random.Generator) -> list[dict]:
+    rows = []
+    for name, products in products_of(model, tokens, random).items():
+        low, high = interval(products, random)
+        found = measured["tensors"][name]
+        reference = ratio(products, np.ones(DRAWN))
+        beta = 0.95 if run == "muon" and name.startswith("h.") else 0.9
+        rows.append({"matrix": name, "reference": reference, "low": low, "high": high, "temper": found["snr"],
+                     "factor_of_reference": factor(max(0.0, reference), beta), "factor_asked": found["rate_factor"],
+                     "factor_applied": found["rate_applied"]})  # fmt: skip
+    return rows
+
+
+def factor(q: float, beta: float) -> float:
+    """r(phi) of arXiv 2410.23922 for directions that are averages."""
+    cosine = lambda phi: (phi + (1 - beta) / BATCH) / math.sqrt((phi + (1 - beta) / (1 + beta) / BATCH) * (1 + phi))
+    return min(1.0, cosine(0.0) / cosine(q / BATCH))
+
+
+def inside(row: dict) -> bool:
+    return row["low"] <= row["temper"] <= row["high"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("temper", type=Path)
+    parser.add_argument("text", type=Path)
+    parser.add_argument("--out", type=Path, help="all numbers, as JSON")
+    arguments = parser.parse_args()
+    results, failed = [], False
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        data = folder / "data"
+        run([arguments.temper, "data", "train-tokenizer", arguments.text, "--vocab-size", "1024", "--out", data])
+        run([arguments.temper, "data", "tokenize", arguments.text, "--tokenizer", data, "--out", data, "--name", "text"])
+        header = 512  # of an llm.c shard, in tokens
+        tokens = np.concatenate([np.fromfile(shard, dtype="<u2")[header:] for shard in sorted(data.glob("text_train_*.bin"))]).astype(np.int64)
+        print("| run | step | matrices inside | q reference | q temper | factor by reference | asked | applied |\n" + "|---" * 8 + "|")
+        for name, optimizer in RUNS.items():
+            measured = train(arguments.temper, data, name, optimizer, folder)
+            for step in STEPS:
+                model, _ = load_folder(folder / name / "checkpoints" / f"step-{step:08}", torch.float32)
+                # The weights that update step + 1 is made at.
+                rows = compare(name, measured[step + 1], model, tokens, np.random.default_rng(step))
+                count = sum(map(inside, rows))
+                failed |= step > EARLY and count < (1 - MOST_OUTSIDE) * len(rows)
+                columns = ("reference", "temper", "factor_of_reference", "factor_asked", "factor_applied")
+                middle = [np.median([row[column] for row in rows]) for column in columns]
+                print(f"| {name} | {step + 1} | {count} of {len(rows)} | " + " | ".join(f"{one:.2f}" for one in middle) + " |", flush=True)
+                results.append({"run": name, "step": step + 1, "optimizer": optimizer, "inside": count, "matrices": rows})
+    if arguments.out:
+        provenance.write(arguments.out, {"date": provenance.date(), "commit": provenance.commit(), "machine": provenance.machine("cpu"),
+                                         "batch": BATCH, "micro_batches": DRAWN, "micro_batch": MICRO_BATCH, "results": results})  # fmt: skip
+    if failed:
+        print(f"more than {MOST_OUTSIDE:.0%} of a run's matrices lie outside their intervals after step {EARLY + 1}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

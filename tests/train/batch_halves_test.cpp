@@ -1,0 +1,198 @@
+// Signal and noise from the halves of a step's micro-batches, against the gradients of the micro-batches one by one, in double.
+#include <cmath>
+#include <map>
+
+#include "kernels/emulated/emulated_ops.h"
+#include "tiny_run.h"
+
+namespace temper {
+namespace {
+
+Batch made_up_batch(const RunConfig& config, std::int64_t number) {
+  const auto count = static_cast<std::size_t>(config.batch.micro_batch * config.model.n_ctx);
+  Batch batch{std::vector<std::int32_t>(count), std::vector<std::int32_t>(count)};
+  for (std::size_t i = 0; i < count; ++i) {
+    batch.inputs[i] = static_cast<std::int32_t>((7 * i + 31 * static_cast<std::size_t>(number)) % tiny_vocab);
+    batch.targets[i] = static_cast<std::int32_t>((7 * i + 7 + 13 * static_cast<std::size_t>(number)) % tiny_vocab);
+  }
+  return batch;
+}
+
+std::vector<float> download(Ops& ops, ConstTensorView view) {
+  std::vector<float> values(static_cast<std::size_t>(view.numel()));
+  ops.copy_to_host(values.data(), view.data, view.bytes());
+  return values;
+}
+
+struct Run {
+  Run(const RunConfig& given, std::unique_ptr<Ops> backend, Communicator* ranks = nullptr)
+      : config(given), ops(std::move(backend)), engine(config, ops.get(), ranks) {
+    engine.weights.initialize(config.seed);
+  }
+  /// The step's micro-batches are those from `first` on.
+  StepScalars step(std::int64_t k, std::int64_t micro_batches, std::int64_t first = 0, DueDiagnostics due = {}) {
+    const auto upload = [&](std::int64_t number) {
+      engine.batch.upload(made_up_batch(config, first + number), config.batch.micro_batch, config.model.n_ctx);
+    };
+    return engine.finish_step(engine.start_step(k, micro_batches, upload, due));
+  }
+  std::vector<float> gradients() { return download(*ops, engine.weights.gradients()); }
+
+  RunConfig config;
+  std::unique_ptr<Ops> ops;
+  Engine engine;
+};
+
+RunConfig measured_config(std::int64_t micro_batches) {
+  RunConfig config = tiny_config();
+  config.batch.tokens_per_step = micro_batches * config.batch.micro_batch * config.model.n_ctx;
+  config.diagnostics.every = 1;
+  return config;
+}
+
+/// Mean gradient of the micro-batches from `begin` to `end`, each computed by itself.
+std::vector<double> mean_gradient(const RunConfig& config, std::int64_t begin, std::int64_t end) {
+  std::vector<double> mean;
+  for (std::int64_t number = begin; number < end; ++number) {
+    Run one(config, make_cpu_ops());
+    one.step(0, 1, number);
+    const std::vector<float> gradients = one.gradients();
+    mean.resize(gradients.size());
+    for (std::size_t i = 0; i < mean.size(); ++i) mean[i] += static_cast<double>(gradients[i]) / static_cast<double>(end - begin);
+  }
+  return mean;
+}
+
+class BatchHalves : public testing::TestWithParam<const char*> {
+ protected:
+  static std::unique_ptr<Ops> make() { return std::string(GetParam()) == "cpu" ? make_cpu_ops() : make_emulated_ops(); }
+};
+INSTANTIATE_TEST_SUITE_P(All, BatchHalves, testing::Values("cpu", "emulated"), [](const auto& i) { return std::string(i.param); });
+
+TEST_P(BatchHalves, AreThoseOfTheMicroBatchesInDouble) {
+  for (const std::int64_t micro_batches : {2, 5})
+    for (const bool deterministic : {false, true}) {
+      if (deterministic && std::string(GetParam()) != "cpu") continue;
+      SCOPED_TRACE(micro_batches);
+      RunConfig config = measured_config(micro_batches);
+      config.parallel.deterministic = deterministic;
+      // Neither the decay in the loss nor clipping is the data's.
+      config.optimizer.name = OptimizerName::adam;
+      config.optimizer.weight_decay = 10.0;
+      config.optimizer.l2_stage = L2Stage::before_clipping;
+      config.optimizer.grad_clip = 0.01;
+      const RunConfig plain = tiny_config();
+      const std::vector<double> first = mean_gradient(plain, 0, micro_batches / 2),
+                                second = mean_gradient(plain, micro_batches / 2, micro_batches);
+      const double n = 2.0 * static_cast<double>(micro_batches), a = static_cast<double>(micro_batches / 2) * 2.0, b = n - a;
+
+      for (const bool corrects : {false, true}) {
+        if (corrects) config.optimizer.rate_correction = RateCorrectionChoice::momentum;
+        Run run(config, make());
+        run.step(0, micro_batches, 0, {.update = true});
+        NoiseAverages averages;
+        const StepDiagnostics measured = run.engine.diagnostics->read(0, averages);
+        for (const OptimizedTensor& tensor : run.engine.optimizer.tensors()) {
+          if (tensor.stacked > 1 || tensor.shape.rank() < 2) continue;
+          double signal = 0.0, noise = 0.0;
+          for (std::int64_t i = tensor.offset; i < tensor.offset + tensor.shape.numel(); ++i) {
+            const double x = first[static_cast<std::size_t>(i)], y = second[static_cast<std::size_t>(i)];
+            signal += x * y;
+            noise += (x - y) * (x - y) / (1.0 / a + 1.0 / b) / n;
+          }
+          const double q = std::max(0.0, signal / noise);
+          const auto found = std::find_if(measured.tensors.begin(), measured.tensors.end(),
+                                          [&](const UpdateDiagnostics& one) { return one.name == tensor.name; });
+          ASSERT_NE(found, measured.tensors.end());
+          EXPECT_NEAR(*found->snr, q, 1e-4 * std::max(q, 0.1)) << tensor.name;  // f32 gradients
+          if (corrects)
+            EXPECT_NEAR(*found->rate_applied, rate_correction(RateCorrection::momentum, q / n, n, 0.9), 1e-4) << tensor.name;
+        }
+      }
+    }
+}
+
+TEST_P(BatchHalves, OneMicroBatchTellsNothing) {
+  Run run(measured_config(2), make());
+  run.step(0, 1, 0, {.update = true});
+  NoiseAverages averages;
+  const StepDiagnostics measured = run.engine.diagnostics->read(0, averages);
+  EXPECT_FALSE(measured.all.snr);
+  EXPECT_GT(measured.all.grad_norm, 0.0);
+}
+
+// Halves' sizes are parts of what is recorded.
+TEST_P(BatchHalves, RecordingsFollowTheSizeOfTheBatch) {
+  RunConfig config = measured_config(5);
+  config.optimizer.rate_correction = RateCorrectionChoice::gradient;
+  Run recorded(config, make()), direct(config, make());
+  direct.engine.replays = false;
+  const std::int64_t sizes[] = {2, 2, 2, 2, 5, 5, 5, 5, 3, 3};
+  for (std::int64_t k = 0; k < 10; ++k)
+    for (Run* run : {&recorded, &direct}) ASSERT_EQ(run->step(k, sizes[k], 10 * k, {.update = k % 3 == 0}).finite, 1);
+  EXPECT_EQ(download(*recorded.ops, recorded.engine.weights.master()), download(*direct.ops, direct.engine.weights.master()));
+  for (std::size_t i = 0; i < recorded.engine.optimizer.state_buffers().size(); ++i)
+    EXPECT_EQ(download(*recorded.ops, recorded.engine.optimizer.state_buffers()[i].values),
+              download(*direct.ops, direct.engine.optimizer.state_buffers()[i].values));
+}
+
+/// A rank whose others send nothing, so that it keeps its own part of each sum.
+class Alone final : public Communicator {
+ public:
+  Alone(std::int64_t rank, std::int64_t size) : rank_(rank), size_(size) {}
+  std::int64_t rank() const override { return rank_; }
+  std::int64_t size() const override { return size_; }
+  std::string description() const override { return "alone"; }
+  void all_reduce(TensorView values, const std::string& what) override { summed[what] += values.numel(); }
+  void all_reduce(double* /*values*/, std::int64_t /*count*/, const std::string& /*what*/) override {}
+  void reduce_scatter(TensorView values, const Shards& /*shards*/, const std::string& what) override {
+    summed[what] += values.numel();
+  }
+  void accumulate(TensorView /*values*/, const Shards& /*shards*/, TensorView /*sum*/, const std::string& /*what*/) override {}
+  void all_gather(TensorView /*values*/, const Shards& /*shards*/, const std::string& /*what*/) override {}
+  void broadcast(TensorView /*values*/, const std::string& /*what*/) override {}
+  void wait() override {}
+  void check() override {}
+  std::vector<std::string> exchange(const std::string& mine, const std::string& /*what*/) override { return {mine}; }
+  void meet(const std::string& /*what*/) override {}
+  void fail(const std::string& /*reason*/) noexcept override {}
+
+  std::map<std::string, std::int64_t> summed;  ///< elements, by what they are
+
+ private:
+  std::int64_t rank_, size_;
+};
+
+// With parallel.deterministic: tests/integration/ranks.py.
+TEST(BatchHalvesOfRanks, AddUpToThoseOfOne) {
+  for (const std::int64_t micro_batches : {2, 4, 5, 7}) {
+    SCOPED_TRACE(micro_batches);
+    RunConfig config = measured_config(micro_batches);
+    config.diagnostics = {};
+    config.optimizer.rate_correction = RateCorrectionChoice::momentum;
+    Run one(config, make_cpu_ops());
+    one.step(0, micro_batches);
+    const std::vector<float> half = download(*one.ops, one.engine.gradient_sum.first_half()), whole = one.gradients();
+    for (const std::int64_t zero_stage : {0, 1}) {
+      config.parallel.zero_stage = zero_stage;
+      std::vector<double> halves(half.size()), wholes(half.size());
+      for (std::int64_t rank = 0; rank < 3; ++rank) {
+        Alone ranks(rank, 3);
+        Run part(config, make_cpu_ops(), &ranks);
+        part.step(0, micro_batches);
+        const std::vector<float> own = download(*part.ops, part.engine.gradient_sum.first_half()), all = part.gradients();
+        for (std::size_t i = 0; i < half.size(); ++i)
+          halves[i] += static_cast<double>(own[i]), wholes[i] += static_cast<double>(all[i]);
+        EXPECT_EQ(ranks.summed["gradients"], static_cast<std::int64_t>(half.size()));
+        EXPECT_EQ(ranks.summed["half the gradients"], static_cast<std::int64_t>(half.size()));
+      }
+      for (std::size_t i = 0; i < half.size(); ++i) {
+        EXPECT_NEAR(halves[i], static_cast<double>(half[i]), 1e-7) << i;
+        EXPECT_NEAR(wholes[i], static_cast<double>(whole[i]), 1e-7) << i;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace temper

@@ -45,6 +45,17 @@ TEMPER_HOST_DEVICE inline SignalNoise signal_and_noise(const TensorMoments& halv
   return {n * n / (a * b) * (ts - ss), std::fmax(0.0, noise)};  // a square, but for rounding
 }
 
+/// Takes a step's halves into running means of signal and noise, which `keep` that much of themselves; apart, since means of ratios
+/// are biased, and their common start at 0 cancels in the ratio. Both are taken as shares of the gradient's squared norm, so that
+/// each step counts alike: the few steps whose gradients are largest would else make the whole mean, long after them.
+template <typename Real>
+TEMPER_HOST_DEVICE inline void follow_halves(const TensorMoments& halves, double a, double b, Real keep, Real* means) {
+  if (!(halves.gradient_squares > 0.0)) return;
+  const SignalNoise now = signal_and_noise(halves, a, b);
+  means[0] = keep * means[0] + (Real{1} - keep) * static_cast<Real>(now.signal / halves.gradient_squares);
+  means[1] = keep * means[1] + (Real{1} - keep) * static_cast<Real>(now.noise / halves.gradient_squares);
+}
+
 /// q = B phi, the batch's signal-to-noise ratio, from signal : noise. Saturates where there is no noise.
 TEMPER_HOST_DEVICE inline double signal_to_noise(double signal, double noise) {
   const double most = 1e6;
@@ -62,8 +73,8 @@ TEMPER_HOST_DEVICE inline double rate_correction(RateCorrection kind, double phi
   return std::fmin(1.0, without_signal / with_signal);
 }
 
-/// One tensor's clip factor, from its gradient's squares, and rate, from the batch's halves before clipping. `smoothed` are running
-/// means of signal and noise apart; their common start at 0 cancels in the ratio, which is no mean of ratios: those are biased.
+/// One tensor's clip factor, from its gradient's squares, and rate, from the batch's halves before clipping and the running means that
+/// follow them.
 TEMPER_HOST_DEVICE inline TensorScale tensor_scale(const ScaleSettings& settings, double gradient_squares,
                                                    const TensorMoments& halves, bool is_matrix, const StepScalars& scalars,
                                                    float* smoothed) {
@@ -74,10 +85,7 @@ TEMPER_HOST_DEVICE inline TensorScale tensor_scale(const ScaleSettings& settings
   if (settings.correction == RateCorrection::none || !is_matrix) return scale;
 
   const auto a = static_cast<double>(settings.first_examples), b = static_cast<double>(settings.second_examples);
-  const SignalNoise now = signal_and_noise(halves, a, b);
-  const float keep = settings.smoothing;
-  smoothed[0] = keep * smoothed[0] + (1.0f - keep) * static_cast<float>(now.signal);
-  smoothed[1] = keep * smoothed[1] + (1.0f - keep) * static_cast<float>(now.noise);
+  follow_halves(halves, a, b, settings.smoothing, smoothed);
   if (smoothed[0] == 0.0f && smoothed[1] == 0.0f) return scale;  // no gradient so far
   const double q = signal_to_noise(static_cast<double>(smoothed[0]), static_cast<double>(smoothed[1]));
   scale.rate = static_cast<float>(rate_correction(settings.correction, q / (a + b), a + b, static_cast<double>(scalars.beta1)));

@@ -75,8 +75,10 @@ void tensor_scales_reference(Numbers& n, const ScaleSettings& settings) {
     // Of the halves' own means x = s B/A and y = (t - s) B/(B-A): <x,y>, and |x - y|^2 by how much of an example's noise is in it.
     const double xx = ss * B * B / (A * A), yy = (tt - 2 * ts + ss) * B * B / ((B - A) * (B - A)),
                  xy = (ts - ss) * B * B / (A * (B - A));
-    mean[0] = keep * mean[0] + (1 - keep) * xy;
-    mean[1] = keep * mean[1] + (1 - keep) * (xx - 2 * xy + yy) / (1 / A + 1 / (B - A)) / B;
+    if (tt > 0) {
+      mean[0] = keep * mean[0] + (1 - keep) * xy / tt;
+      mean[1] = keep * mean[1] + (1 - keep) * (xx - 2 * xy + yy) / (1 / A + 1 / (B - A)) / B / tt;
+    }
     if (mean[0] == 0 && mean[1] == 0) continue;
     const double q = mean[1] <= 0 ? 1e6 : std::min(1e6, std::max(0.0, mean[0] / mean[1]));
     scale[1] = rate_of(settings.correction, q / B, B, t[beta1]);

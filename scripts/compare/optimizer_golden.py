@@ -210,10 +210,10 @@ def corrected_rate(s: dict, p: Matrix, k: int) -> float:
     keep, examples = s["rate_correction_smoothing"], sum(HALVES)
     first = p.first_halves[k] * examples / HALVES[0]
     second = (p.gradients[k] - p.first_halves[k]) * examples / HALVES[1]
-    state = p.owner.setdefault("noise", [0.0, 0.0])
-    state[0] = keep * state[0] + (1 - keep) * np.sum(first * second)
+    state, squares = p.owner.setdefault("noise", [0.0, 0.0]), np.sum(p.gradients[k] ** 2)
+    state[0] = keep * state[0] + (1 - keep) * np.sum(first * second) / squares
     # An example's noise, tr(Sigma), is in the halves' difference (1/a + 1/b) times, in the batch's mean 1/(a+b) times.
-    state[1] = keep * state[1] + (1 - keep) * np.sum((first - second) ** 2) / (1 / HALVES[0] + 1 / HALVES[1]) / examples
+    state[1] = keep * state[1] + (1 - keep) * np.sum((first - second) ** 2) / (1 / HALVES[0] + 1 / HALVES[1]) / examples / squares
     q = max(0.0, state[0] / state[1])
     phi = q / examples
     if s["rate_correction"] == "gradient":

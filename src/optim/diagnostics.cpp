@@ -61,21 +61,24 @@ UpdateDiagnostics derive(std::string name, const Sums& sums, double learning_rat
   return out;
 }
 
-/// Of a tensor, or of several together; their rates where they are matrices.
-struct Noise : SignalNoise {
-  double matrices = 0.0, asked = 0.0, rates_asked = 0.0, rates_applied = 0.0;
+/// Of a tensor, or of several together: sums over halves, and over matrices what their rates are multiplied with.
+struct Noise {
+  TensorMoments halves;
+  double matrices = 0.0, applied = 0.0, averages = 0.0, asked = 0.0;
 
   void add(const Noise& other) {
-    for (double Noise::*member :
-         {&Noise::signal, &Noise::noise, &Noise::matrices, &Noise::asked, &Noise::rates_asked, &Noise::rates_applied})
+    halves.gradient_squares += other.halves.gradient_squares;
+    halves.product += other.halves.product;
+    halves.moment_squares += other.halves.moment_squares;
+    for (double Noise::*member : {&Noise::matrices, &Noise::applied, &Noise::averages, &Noise::asked})
       this->*member += other.*member;
   }
-  void put(double examples, UpdateDiagnostics& out) const {
-    if (signal == 0.0 && noise == 0.0) return;  // no gradient so far
-    out.snr = signal_to_noise(signal, noise);
+  void put(const double* means, double examples, UpdateDiagnostics& out) const {
+    if (means[0] == 0.0 && means[1] == 0.0) return;  // no gradient so far
+    out.snr = signal_to_noise(means[0], means[1]);
     if (*out.snr > 0.0) out.critical_batch = examples / *out.snr;
-    if (asked > 0.0) out.rate_factor = rates_asked / asked;
-    if (matrices > 0.0) out.rate_applied = rates_applied / matrices;
+    if (averages > 0.0) out.rate_factor = asked / averages;
+    if (matrices > 0.0) out.rate_applied = applied / matrices;
   }
 };
 
@@ -172,36 +175,43 @@ void Diagnostics::read_noise(std::int64_t k, NoiseAverages& averages, StepDiagno
   std::vector<TensorScale> applied;
   if (optimizer_.scales().present())
     applied = download<TensorScale>(*ops_, optimizer_.scales(), static_cast<std::size_t>(optimizer_.pipeline().with_gradient));
-  if (averages.signal.size() != tensors_.size() || averages.noise.size() != tensors_.size())
-    averages = {0, std::vector<double>(tensors_.size()), std::vector<double>(tensors_.size())};
+  const std::size_t entries = out.tensors.size() + out.layers.size() + 1;
+  if (averages.means.size() != 2 * entries) averages = {0, std::vector<double>(2 * entries)};
   const double keep = std::pow(optimizer_.config().rate_correction_smoothing, static_cast<double>(k + 1 - averages.updates));
   averages.updates = k + 1;
 
   const auto a = static_cast<double>(halves_->first_examples), b = static_cast<double>(halves_->second_examples);
   const bool is_gradients = optimizer_.config().rate_correction == RateCorrectionChoice::gradient;
   const RateCorrection formula = is_gradients ? RateCorrection::gradient : RateCorrection::momentum;
+  double* means = averages.means.data();
+  const auto finish = [&](const Noise& noise, UpdateDiagnostics& entry) {
+    noise.put(means, a + b, entry);
+    means += 2;
+  };
   Noise all;
   std::map<std::int64_t, Noise> layers;
   for (std::size_t i = 0; i < tensors_.size(); ++i) {
-    const SignalNoise now = signal_and_noise(moments[i], a, b);
-    averages.signal[i] = keep * averages.signal[i] + (1.0 - keep) * now.signal;
-    averages.noise[i] = keep * averages.noise[i] + (1.0 - keep) * now.noise;
-    Noise noise{averages.signal[i], averages.noise[i]};
+    follow_halves(moments[i], a, b, keep, means);
+    Noise noise{moments[i]};
     if (const ParameterSegment& segment = tensors_[i].segment; segment.rows > 1) {
-      noise.matrices = noise.rates_applied = 1.0;
-      if (!applied.empty()) noise.rates_applied = static_cast<double>(applied[segment_at(optimizer_, segment.offset)].rate);
+      noise.matrices = noise.applied = 1.0;
+      if (!applied.empty()) noise.applied = static_cast<double>(applied[segment_at(optimizer_, segment.offset)].rate);
       if (const std::optional<double> beta = direction_beta(optimizer_, segment.offset, k)) {
-        noise.asked = 1.0;
-        noise.rates_asked = rate_correction(formula, signal_to_noise(noise.signal, noise.noise) / (a + b), a + b, *beta);
+        noise.averages = 1.0;
+        noise.asked = rate_correction(formula, signal_to_noise(means[0], means[1]) / (a + b), a + b, *beta);
       }
     }
-    noise.put(a + b, out.tensors[i]);
+    finish(noise, out.tensors[i]);
     all.add(noise);
     if (tensors_[i].layer >= 0) layers[tensors_[i].layer].add(noise);
   }
-  all.put(a + b, out.all);
-  auto layer_out = out.layers.begin();
-  for (const auto& [layer, noise] : layers) noise.put(a + b, *layer_out++);
+  auto entry = out.layers.begin();
+  for (const auto& [layer, noise] : layers) {
+    follow_halves(noise.halves, a, b, keep, means);
+    finish(noise, *entry++);
+  }
+  follow_halves(all.halves, a, b, keep, means);
+  finish(all, out.all);
 }
 
 /// Root mean squares of the tensors' parts of a flat buffer.

@@ -14,11 +14,11 @@
 
 namespace temper {
 
-/// Running means of SignalNoise, each tensor's, in which measured steps have the weights that optimizer.rate_correction_smoothing
-/// gives to all steps; ratios are taken of them. Part of a run's state.
+/// Running means of signal and noise (follow_halves), in which measured steps have the weights that optimizer.rate_correction_smoothing
+/// gives to all steps. Part of a run's state.
 struct NoiseAverages {
-  std::int64_t updates = 0;  ///< made when they were last added to
-  std::vector<double> signal, noise;
+  std::int64_t updates = 0;   ///< made when they were last added to
+  std::vector<double> means;  ///< two for each tensor, each layer, and all together
 };
 
 /// A matrix's weights in units of their root mean square.

@@ -71,8 +71,7 @@ void for_each_field(State& state, Field field) {
 template <typename State, typename Field>
 void for_each_younger_field(State& state, Field field) {
   field("/noise_averages/updates", state.noise.updates);
-  field("/noise_averages/signal", state.noise.signal);
-  field("/noise_averages/noise", state.noise.noise);
+  field("/noise_averages/means", state.noise.means);
   field("/recent_losses/losses", state.recent_losses.losses);
   field("/recent_losses/spikes_in_row", state.recent_losses.spikes_in_row);
   field("/incidents", state.incidents);

@@ -117,13 +117,14 @@ class Problem {
     return {gradients_.begin() + offset, gradients_.begin() + offset + count};
   }
 
-  /// By the halves' own means.
+  /// By the halves' own means, as shares of the whole's square.
   SignalNoise signal_and_noise(std::int64_t offset, std::int64_t count) {
+    const double squares = dot(gradients(offset, count), gradients(offset, count));
     Vector first = read(half_, offset, count), second = sum(gradients(offset, count), first, -1.0);
     for (double& one : first) one *= 8.0 / 3.0;
     for (double& one : second) one *= 8.0 / 5.0;
     const Vector difference = sum(first, second, -1.0);
-    return {dot(first, second), dot(difference, difference) / (1.0 / 3.0 + 1.0 / 5.0) / 8.0};
+    return {dot(first, second) / squares, dot(difference, difference) / (1.0 / 3.0 + 1.0 / 5.0) / 8.0 / squares};
   }
 
   static constexpr std::int64_t flat = 256;
@@ -508,7 +509,7 @@ TEST(SignalToNoise, CorrectionIsTheRatioOfInBatchCosines) {
   EXPECT_NEAR(rate_correction(RateCorrection::gradient, 1e12, 480, 0.0), 1 / std::sqrt(480.0), 1e-9);
 }
 
-// Each tensor's sums are smoothed apart and added up; a step that comes four later counts as the correction would have it.
+// Signal and noise are smoothed apart, each entry's; a step that comes four later counts as the correction would have it.
 TEST(Diagnostics, HalvesGiveSignalAndNoiseOfEachTensor) {
   Problem run(adamw());
   EXPECT_FALSE(run.step(0).all.snr) << "one micro-batch has no halves";
@@ -518,7 +519,7 @@ TEST(Diagnostics, HalvesGiveSignalAndNoiseOfEachTensor) {
     bool matrix = true;
     SignalNoise mean = {};
   };
-  Place places[] = {{0, 16}, {16, 16}, {32, 16}, {64, 48}, {128, 5, false}};
+  Place places[] = {{0, 16}, {16, 16}, {32, 16}, {64, 48}, {128, 5, false}, {0, 48}, {0, 256}};  // last a layer and all
   StepDiagnostics measured;
   for (const auto& [k, keep] : {std::pair{2, 0.95 * 0.95 * 0.95}, {3, 0.95}, {7, std::pow(0.95, 4)}}) {
     run.new_halves();
@@ -529,7 +530,6 @@ TEST(Diagnostics, HalvesGiveSignalAndNoiseOfEachTensor) {
     }
     measured = run.step(k);
   }
-  SignalNoise all, layer;
   double factors = 0.0, of_layer = 0.0;
   for (std::size_t i = 0; i < 5; ++i) {
     const Place& one = places[i];
@@ -538,8 +538,6 @@ TEST(Diagnostics, HalvesGiveSignalAndNoiseOfEachTensor) {
     ASSERT_GT(q, 0.1) << found.name;
     EXPECT_NEAR(*found.snr, q, rounding * q) << found.name;
     EXPECT_NEAR(*found.critical_batch, 8 / q, rounding * 8 / q);
-    all = {all.signal + one.mean.signal, all.noise + one.mean.noise};
-    if (i < 3) layer = {layer.signal + one.mean.signal, layer.noise + one.mean.noise};
     EXPECT_EQ(found.rate_factor.has_value(), one.matrix);
     EXPECT_EQ(found.rate_applied.value_or(0.0), one.matrix ? 1.0 : 0.0) << "nothing is corrected";
     if (!one.matrix) continue;
@@ -548,8 +546,8 @@ TEST(Diagnostics, HalvesGiveSignalAndNoiseOfEachTensor) {
     factors += factor / 4;
     if (i < 3) of_layer += factor / 3;
   }
-  EXPECT_NEAR(*measured.layers[0].snr, layer.signal / layer.noise, rounding * *measured.layers[0].snr);
-  EXPECT_NEAR(*measured.all.snr, all.signal / all.noise, rounding * *measured.all.snr);
+  EXPECT_NEAR(*measured.layers[0].snr, places[5].mean.signal / places[5].mean.noise, rounding * *measured.layers[0].snr);
+  EXPECT_NEAR(*measured.all.snr, places[6].mean.signal / places[6].mean.noise, rounding * *measured.all.snr);
   EXPECT_NEAR(*measured.all.rate_factor, factors, rounding);
   EXPECT_NEAR(*measured.layers[0].rate_factor, of_layer, rounding);
   EXPECT_EQ(measured.all.rate_applied, 1.0);

@@ -21,7 +21,7 @@ TrainerState tiny_state(std::int64_t step) {
   state.train_seconds = 0.1;  // not a binary fraction: must come back bit for bit
   state.log_bytes.diagnostics = 77;
   state.earlier_updates = 5;
-  state.noise = {4, {0.1, 0.2}, {0.3, 0.7}};
+  state.noise = {4, {0.1, 0.2, 0.3, 0.7}};
   state.recent_losses = {{4.1, 1.0 / 3.0}, 2};
   state.incidents = 3;
   state.val_sample = {4096, "00112233445566778899aabbccddeeff"};
@@ -52,8 +52,7 @@ void expect_equal(const TrainerState& a, const TrainerState& b) {
   EXPECT_EQ(a.log_bytes.diagnostics, b.log_bytes.diagnostics);
   EXPECT_EQ(a.earlier_updates, b.earlier_updates);
   EXPECT_EQ(a.noise.updates, b.noise.updates);
-  EXPECT_EQ(a.noise.signal, b.noise.signal);
-  EXPECT_EQ(a.noise.noise, b.noise.noise);
+  EXPECT_EQ(a.noise.means, b.noise.means);
   EXPECT_EQ(a.recent_losses.losses, b.recent_losses.losses);
   EXPECT_EQ(a.recent_losses.spikes_in_row, b.recent_losses.spikes_in_row);
   EXPECT_EQ(a.incidents, b.incidents);

@@ -45,7 +45,7 @@ std::vector<LoggedMetric> logged_metrics() {
   };
   add_table(update_measurements, Place::all);
   add_table(noise_measurements, Place::all);
-  add({representation_change, Place::line, "diagnostics.representation_every"});
+  for (const auto& one : representation_measurements) add({one.name, Place::line, "diagnostics.representation_every"});
   return all;
 }
 

@@ -13,10 +13,13 @@ using Scalars = std::vector<std::pair<std::string, double>>;  // TensorBoard's, 
 constexpr const char* diagnostics_file = "diagnostics.jsonl";
 
 /// The record's measurements by their names.
-Json by_name(const UpdateDiagnostics& record) {
+template <typename Record, typename... Tables>
+Json by_name(const Record& record, const Tables&... tables) {
   Json json;
-  for (const auto& one : update_measurements) json[one.name] = record.*one.member;
-  for (const auto& one : noise_measurements) json[one.name] = record.*one.member;
+  const auto put = [&](const auto& table) {
+    for (const auto& one : table) json[one.name] = record.*one.member;
+  };
+  (put(tables), ...);
   return json;
 }
 
@@ -101,12 +104,12 @@ void Metrics::write_diagnostics(const StepRecord& record, const Diagnosed& diagn
   Scalars scalars;
   std::vector<std::pair<std::string, EventHistogram>> histograms;
   if (diagnosed.update) {
-    line["all"] = by_name(diagnosed.update->all);
+    line["all"] = by_name(diagnosed.update->all, update_measurements, noise_measurements);
     const auto write_group = [&](const char* group, const std::vector<UpdateDiagnostics>& members) {
       Json& entries = line[group] = Json::object();
       for (const UpdateDiagnostics& one : members) {
         const std::string name = short_name(one.name);
-        entries[name] = by_name(one);
+        entries[name] = by_name(one, update_measurements, noise_measurements);
         const auto add = [&](const auto& table) {
           for (const auto& measurement : table)
             if (const std::optional<double> value = one.*measurement.member; measurement.of_parts && value)

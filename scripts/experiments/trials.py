@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "plots"))
-from style import COLOURS, INK, is_number, json_lines, pyplot  # noqa: E402, F401
+from style import COLOURS, INK, is_number, json_lines, logarithmic, pyplot  # noqa: E402, F401
 
 
 @dataclass

@@ -65,8 +65,9 @@ std::optional<DecaySummary> Hyperparameters::decay_summary() const {
   double lost = *config_.weight_decay;  // by an update at the peak rate
   if (decay_follows_rate(*config_.decay)) lost *= *config_.learning_rate;
   if (config_.decay == DecayMode::normalized) lost /= std::sqrt(static_cast<double>(schedule_.cycle_length(0)));
-  const bool in_gradient = config_.decay == DecayMode::l2 || config_.decay == DecayMode::scale_adjusted;
-  if (in_gradient || lost == 0.0) return std::nullopt;
+  const bool beside_step =
+      config_.decay != DecayMode::none && config_.decay != DecayMode::l2 && config_.decay != DecayMode::scale_adjusted;
+  if (!beside_step || lost == 0.0) return std::nullopt;
   DecaySummary summary{1.0 / lost, 1.0 / lost / static_cast<double>(total), 0.0, {}};
   // Of a long run so many stretches of equal length, by the update in their middle.
   constexpr std::int64_t most_terms = 100'000;

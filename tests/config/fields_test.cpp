@@ -99,6 +99,7 @@ Value another_value(const Field& field) {
     const Value last{std::string(choice->names.back())};
     return last == initial ? Value{std::string(choice->names.front())} : last;
   }
+  if (field.path == "optimizer.decay_timescale") return {std::string("2000 steps")};
   const std::string_view type = type_name(field);
   if (type == "integer") return {std::int64_t{7}};
   if (type == "number or list of numbers") return {std::vector<Value>{{0.125}, {0.5}}};

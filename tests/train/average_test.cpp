@@ -31,6 +31,9 @@ class MeansTest : public TrainerTest {
     return *summary.first_val_loss;
   }
 };
+/// What does not depend on the device.
+class GivenOtherwiseTest : public MeansTest {};
+INSTANTIATE_TEST_SUITE_P(Cpu, GivenOtherwiseTest, testing::Values("cpu"));
 INSTANTIATE_TEST_SUITE_P(Backends, MeansTest, testing::Values("cpu", "emulated"),
                          [](const auto& instance) { return std::string(instance.param); });
 
@@ -93,7 +96,7 @@ TEST_P(MeansTest, AResumedAverageIsTheSame) {
   expect_error(ExitCode::checkpoint, {"eval.weight_average: 0.8 then, 0.9 now", "cannot change"}, [&] { run(true); });
 }
 
-TEST_P(MeansTest, ARunFollowsTheRatesOfAnother) {
+TEST_P(GivenOtherwiseTest, ARunFollowsTheRatesOfAnother) {
   config.schedule.name = ScheduleName::cosine;
   config.schedule.warmup_steps = 3;
   run();
@@ -117,7 +120,7 @@ TEST_P(MeansTest, ARunFollowsTheRatesOfAnother) {
   expect_error(ExitCode::checkpoint, {"what schedule.file names"}, [&] { run(true); });  // 8 is of the old file
 }
 
-TEST_P(MeansTest, ADecayTimescaleIsADecay) {
+TEST_P(GivenOtherwiseTest, ADecayTimescaleIsADecay) {
   config.optimizer.learning_rate = 0.01;
   config.optimizer.weight_decay = 5.0;
   run();

@@ -65,7 +65,7 @@ std::vector<RunConfig> changed_everywhere() {
   wsd.batch_warmup_steps = 9;
   wsd.batch_start_tokens = 640;
   wsd.context_warmup_steps = 10;
-  wsd.context_start = 64;
+  wsd.context_start = 16;
 
   std::vector<RunConfig> all = {first};
   const auto with = [&](auto change) {

@@ -178,21 +178,6 @@ TEST_P(Backends, SequencesGrowAsOnTheCpu) {
   }
 }
 
-// Of short sequences attention's backward pass takes more scratch memory, whole tiles for each.
-TEST_P(Backends, ShortSequencesFitIntoThePlan) {
-  RunConfig config = small_config(Precision::fp32);
-  config.model.n_head = 32;
-  config.model.n_ctx = 64;
-  config.batch = {.tokens_per_step = 1024, .micro_batch = 8};
-  const ShortRun whole(config, GetParam().make(), 0);
-  config.schedule.context_warmup_steps = 4;
-  config.schedule.context_start = 8;
-  const ShortRun begun(config, GetParam().make(), 0), run(config, GetParam().make(), 5);
-  EXPECT_GT(begun.ops->taken_bytes(), whole.ops->taken_bytes()) << "the lengths make no difference, so this test shows nothing";
-  EXPECT_EQ(run.ops->taken_bytes(), begun.ops->taken_bytes());
-  EXPECT_GE(run.engine.memory.total_bytes(), run.ops->taken_bytes());
-}
-
 // What a step uploads (its numbers, tokens and targets) must find room while the steps before it are under way: otherwise the GPU
 // waits for the host.
 TEST(EmulatedBackend, TheHostIsTwoStepsAheadWithoutWaiting) {

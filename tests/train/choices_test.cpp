@@ -101,7 +101,9 @@ TEST_P(ChoicesOfARun, NothingIsTimedAfterTheFirstStep) {
 // Attention's choices go by the length of sequences.
 TEST_P(ChoicesOfARun, EachLengthIsTimedBeforeTheFirstStep) {
   open_device("file");
-  config.model.n_embd = 128;  // heads of 64
+  config.precision = Precision::bf16;
+  config.model.n_head = 1;
+  config.model.n_embd = 64;
   config.model.n_ctx = 16;
   config.schedule.context_warmup_steps = 3;
   config.schedule.context_start = 8;

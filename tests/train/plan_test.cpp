@@ -147,6 +147,31 @@ TEST(Plan, TheHeadTakesWhatAGpuLeaves) {
   EXPECT_EQ(head_rows(192, *gpu), 2624) << "a plan that leaves nothing";
 }
 
+// Of short sequences attention's backward pass takes more of it, a whole tile for each.
+TEST(Plan, HasTheScratchOfTheShortestSequences) {
+  const std::unique_ptr<Ops> gpu = make_emulated_ops();
+  RunConfig config = tiny_config();
+  config.model.n_head = 64;
+  config.model.n_embd = 128;
+  config.model.n_ctx = 64;
+  config.batch = {.tokens_per_step = 4096, .micro_batch = 64};
+  const auto planned = [&] {
+    const Plan plan(config, *gpu);
+    for (const MemoryGroup& group : plan.engine.memory.plan())
+      if (group.name == "scratch") return group.bytes;
+    return std::size_t{0};
+  };
+  const std::size_t whole = planned();
+  config.schedule.context_warmup_steps = 5;
+  config.schedule.context_start = 8;
+  const Plan plan(config, *gpu);
+  Workload first = workload_of(plan.engine.weights, 64, plan.engine.model.head_rows(), plan.engine.optimizer.segment_count());
+  first.sequences = 512;
+  first.positions = 8;
+  EXPECT_GT(gpu->scratch_bytes(first), whole) << "the lengths make no difference, so this test shows nothing";
+  EXPECT_EQ(planned(), gpu->scratch_bytes(first));
+}
+
 TEST(Plan, TellsHowSequencesGrow) {
   RunConfig config = tiny_config();
   config.model.n_ctx = 16;

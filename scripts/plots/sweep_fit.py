@@ -52,7 +52,7 @@ def curve(report: Report, fit: dict):
     axes.fill_between(fit["x"], low, high, color=COLOURS[0], alpha=0.2, linewidth=0)
     axes.plot(fit["x"], fit["mean"], color=COLOURS[0], linewidth=1.8)
     here = members(report, fit)
-    axes.plot([one.values[axis["name"]] for one in here], [one.mean for one in here], "o", color=INK, markersize=4)
+    axes.plot([one.values[axis["name"]] for one in here], [one.mean for one in here], "o", color=INK, markersize=4, clip_on=False, zorder=3)
     if axis["optimum"] is not None:
         axes.axvspan(axis["low"], axis["high"], color=COLOURS[1], alpha=0.15, linewidth=0)
         axes.axvline(axis["optimum"], color=COLOURS[1], linewidth=1.4)
@@ -60,7 +60,8 @@ def curve(report: Report, fit: dict):
     margin = 0.02 if axis["scale"] == "linear" else 0.0
     width = fit["x"][-1] - fit["x"][0]
     axes.set_xlim(fit["x"][0] - margin * width, fit["x"][-1] + margin * width)
-    return axes, "the curve with its 95 % interval at each place, dots: means over the seeds, upright: the optimum and its interval"
+    upright = ", upright: the optimum and its interval" * (axis["optimum"] is not None)
+    return axes, f"the curve with its 95 % interval at each place, dots: means over the seeds{upright}"
 
 
 def contours(report: Report, fit: dict):
@@ -71,11 +72,12 @@ def contours(report: Report, fit: dict):
     axes.clabel(lines, fontsize=7, colors=INK)
     first, second = fit["axes"]
     here = members(report, fit)
-    axes.plot([one.values[first["name"]] for one in here], [one.values[second["name"]] for one in here], "o", color=INK, markersize=3)
+    axes.plot([one.values[first["name"]] for one in here], [one.values[second["name"]] for one in here], "o", color=INK, markersize=3, clip_on=False, zorder=3)
     if first["optimum"] is not None:
         ends = [[[abs(axis["optimum"] - axis[end])] for end in ("low", "high")] for axis in fit["axes"]]
         axes.errorbar([first["optimum"]], [second["optimum"]], yerr=ends[1], xerr=ends[0], fmt="x", color=COLOURS[1], markersize=8, markeredgewidth=2,
                       linewidth=1.6, capsize=3)
         axes.set(xlim=(fit["x"][0], fit["x"][-1]), ylim=(fit["y"][0], fit["y"][-1]))
     axes.tick_params(which="both", colors=INK, length=0)
-    return axes, "the fitted surface, dots: what was tried, cross: the optimum with its intervals"
+    cross = ", cross: the optimum with its intervals" * (first["optimum"] is not None)
+    return axes, f"the fitted surface, dots: what was tried{cross}"

@@ -62,7 +62,8 @@ double centre(std::vector<double>& values, const std::vector<std::size_t>& group
   return largest;
 }
 
-/// Hartley's test, see Noise.
+/// Hartley's test, see Noise. Of few configurations it has little power: one that is far noisier than the k - 1 others shares its noise
+/// with them through the seeds' means, and has hardly more than (k - 1)^2 times their residual variance.
 void compare_variances(Noise& noise, const std::vector<double>& residuals, const std::vector<std::size_t>& rows) {
   std::vector<double> squares(noise.configurations), members(noise.configurations);
   for (std::size_t i = 0; i < residuals.size(); ++i) {

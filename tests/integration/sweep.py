@@ -129,6 +129,21 @@ def main() -> None:
         failures = list((work.folder / "broken").glob("trials/*/failure.json"))
         check(len(failures) == 1 and json.loads(failures[0].read_text())["exit_code"] == 6, f"failures: {failures}")
 
+        # One is stopped by its own condition: no failure, no result, and never again.
+        rates = {"optimizer.learning_rate": {"values": [1e-3, 2e-3]}, "schedule.warmup_steps": {"value": 0}}
+        stopping = {"base": "config.json", "parameters": rates, "stop_when": "step >= 7 and learning_rate > 1.2e-3 and val_loss > 0"}
+        (work.folder / "stopping.json").write_text(json.dumps(stopping))
+        for _ in range(2):
+            done = work.ok("sweep", "stopping.json", "--out", "stopping")
+            check("1 finished, 1 stopped" in done.stderr, done.stderr)
+            check(sorted(ends(work.folder / "stopping").values()) == [["exit code 0"]] * 2, str(ends(work.folder / "stopping")))
+        rows = (work.folder / "stopping" / "trials.csv").read_text().splitlines()
+        check(any(row.endswith(f',{STEPS},stopped,,step 7: {stopping["stop_when"]}') for row in rows), str(rows))
+        stopped = [path.parent for path in (work.folder / "stopping").glob("trials/*/summary.json") if "stopped" in path.read_text()]
+        check(len(stopped) == 1 and (stopped[0] / "checkpoints" / "step-00000007").is_dir(), f"stopped: {stopped}")
+        check(len((stopped[0] / "metrics.jsonl").read_text().splitlines()) == 8, "lines of steps 0 to 7")
+        work.fails(2, "train", "config.json", "--out", "no", "--stop-when", "losss > 9", says=("--stop-when", "losss", "val_loss, step"))
+
         missing = {**GRID, "parameters": {"data.train": {"values": ["nothing_*.bin"]}}}
         (work.folder / "missing.json").write_text(json.dumps(missing))
         work.fails(3, "sweep", "missing.json", "--out", "missing", says=("nothing_*.bin",))

@@ -182,7 +182,7 @@ TEST_F(SchedulerTest, WhatStopWhenEndsIsStoppedAndNotFailed) {
   const Sweep sweep = make(decays + R"(, "stop_when": "loss > 4")");
   const SweepOutcome outcome = run(sweep);
   EXPECT_EQ(outcome.failed + outcome.left, 0u);
-  EXPECT_NE(progress_.find("0.3, seed 7: stopped at step 7: loss > 4  (3/6), std::string::npos) << progress_;
+  EXPECT_NE(progress_.find("0.3, seed 7: stopped at step 7: loss > 4  (3/6"), std::string::npos) << progress_;
   EXPECT_NE(progress_.find("6/6 trials done"), std::string::npos) << progress_;
   SweepPlan plan = read_plan(sweep);
   EXPECT_TRUE(plan.ended());

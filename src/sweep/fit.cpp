@@ -105,6 +105,7 @@ SweepFits fit_sweep(const Sweep& sweep, const SweepPlan& plan, std::size_t rung)
   for (const PlannedTrial& planned : plan.rungs[rung]) {
     const Configuration& configuration = sweep.configurations[planned.trial->configuration];
     std::vector<std::string> labels;
+    labels.reserve(others.size());
     for (const std::size_t column : others) labels.push_back(label_text(configuration.labels[column]));
     const auto [at, is_new] = known.try_emplace(labels, known.size());
     if (is_new) {
@@ -137,6 +138,7 @@ TextRows SweepFits::rows(const std::string& metric) const {
         continue;
       }
       std::vector<double> place;
+      place.reserve(optimum.size());
       for (const Located& one : optimum) place.push_back(one.at);
       const WithInterval there = fit.quadratic->at(place);
       row.push_back(axis_text(axes[i].value(optimum[i].at)));

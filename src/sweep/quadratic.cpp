@@ -67,6 +67,7 @@ std::optional<double> lack_of_fit_of(const std::vector<Observation>& observation
   std::map<Row, SeedMetrics> places;
   for (const Observation& one : observations) places[one.at][one.seed] = one.value;
   std::vector<SeedMetrics> rows;
+  rows.reserve(places.size());
   for (const auto& [place, metrics] : places) rows.push_back(metrics);
   const std::optional<Noise> pure = pooled_noise(rows);
   if (!pure || pure->degrees >= degrees || pure->sd == 0.0) return std::nullopt;

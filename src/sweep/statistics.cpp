@@ -131,7 +131,8 @@ double f_exceeds(double ratio, std::size_t top_degrees, std::size_t bottom_degre
   if (x <= 0.0) return swapped ? 1.0 : 0.0;
   double fraction = 1.0, above = 1.0, below = 0.0;
   for (int j = 1; j < 100'000; ++j) {
-    const double m = j / 2;
+    const int half = j / 2;
+    const double m = half;
     const double term = (j % 2 == 0 ? m * (b - m) : -(a + m) * (a + b + m)) * x / ((a + j - 1.0) * (a + j));
     below = 1.0 / (1.0 + term * below);
     above = 1.0 + term / above;

@@ -144,8 +144,8 @@ void update_statistics_reference(Numbers& n, const DecayInChange& taken) {
       for (std::size_t i = 0; i < segment.columns; ++i) {
         const double w = before[first + i];
         step[i] = update[i] = after[first + i] - w;
-        const bool towards_0 = taken.averaged ? n["step"][first + i] * w >= 0 : update[i] * w < 0;
-        if (towards_0 || !taken.cautious) step[i] += d * w;
+        const auto towards_0 = [&] { return taken.averaged ? n["step"][first + i] * w >= 0 : update[i] * w < 0; };
+        if (!taken.cautious || towards_0()) step[i] += d * w;
         sums[7] += std::pow(w, 4);
         sums[8] = std::max(sums[8], std::abs(w));
         if (n.present("step")) n["step"][first + i] = static_cast<double>(static_cast<float>(step[i]));

@@ -46,14 +46,16 @@ TEMPER_HOST_DEVICE inline SignalNoise signal_and_noise(const TensorMoments& halv
 }
 
 /// Takes a step's halves into running means of signal and noise, which `keep` that much of themselves; apart, since means of ratios
-/// are biased, and their common start at 0 cancels in the ratio. Both are taken as shares of the gradient's squared norm, so that
-/// each step counts alike: the few steps whose gradients are largest would else make the whole mean, long after them.
+/// are biased, and their common start at 0 cancels in the ratio. Both are taken as shares of the halves' mean squared norm
+/// (a |g_a|^2 + b |g_b|^2)/(a+b) = |t|^2 + noise, so that each step counts alike: the few steps whose gradients are largest would
+/// else make the whole mean, long after them. By |t|^2 alone, which is near 0 where the halves oppose each other, single steps would.
 template <typename Real>
 TEMPER_HOST_DEVICE inline void follow_halves(const TensorMoments& halves, double a, double b, Real keep, Real* means) {
-  if (!(halves.gradient_squares > 0.0)) return;
   const SignalNoise now = signal_and_noise(halves, a, b);
-  means[0] = keep * means[0] + (Real{1} - keep) * static_cast<Real>(now.signal / halves.gradient_squares);
-  means[1] = keep * means[1] + (Real{1} - keep) * static_cast<Real>(now.noise / halves.gradient_squares);
+  const double size = halves.gradient_squares + now.noise;
+  if (!(size > 0.0)) return;
+  means[0] = keep * means[0] + (Real{1} - keep) * static_cast<Real>(now.signal / size);
+  means[1] = keep * means[1] + (Real{1} - keep) * static_cast<Real>(now.noise / size);
 }
 
 /// q = B phi, the batch's signal-to-noise ratio, from signal : noise. Saturates where there is no noise.

@@ -76,8 +76,9 @@ void tensor_scales_reference(Numbers& n, const ScaleSettings& settings) {
     const double xx = ss * B * B / (A * A), yy = (tt - 2 * ts + ss) * B * B / ((B - A) * (B - A)),
                  xy = (ts - ss) * B * B / (A * (B - A));
     if (tt > 0) {
-      mean[0] = keep * mean[0] + (1 - keep) * xy / tt;
-      mean[1] = keep * mean[1] + (1 - keep) * (xx - 2 * xy + yy) / (1 / A + 1 / (B - A)) / B / tt;
+      const double size = (A * xx + (B - A) * yy) / B;
+      mean[0] = keep * mean[0] + (1 - keep) * xy / size;
+      mean[1] = keep * mean[1] + (1 - keep) * (xx - 2 * xy + yy) / (1 / A + 1 / (B - A)) / B / size;
     }
     if (mean[0] == 0 && mean[1] == 0) continue;
     const double q = mean[1] <= 0 ? 1e6 : std::min(1e6, std::max(0.0, mean[0] / mean[1]));

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Holds the signal-to-noise ratio that temper logs, and what rate_correction makes of it, against brute force.
 
-Trains a small GPT-2 with LionAR, its rates corrected, AdamW and Muon on a text, measuring every step; takes the weights of a few
-checkpoints and computes, in PyTorch, the gradients of 40 micro-batches drawn anew at these weights. From their inner products follow
-|G|^2 and tr(Sigma) of each matrix without bias, and by a bootstrap over the micro-batches the interval in which their ratio lies with
-95 %. temper's ratio is a running mean over some twenty steps that end there: its own scatter and its lag are in what is printed.
+Trains a small GPT-2 with LionAR, its rates corrected, AdamW and Muon on a text, measuring every step. At the weights of checkpoints it
+computes, in PyTorch, the gradients of 40 micro-batches drawn anew; from their inner products follow |G|^2 and tr(Sigma) of each matrix
+without bias, for that step alone. Weights overshoot: this ratio may rise and fall tenfold from one step to the next. temper's is a
+running mean, so the reference is the same mean over the checkpoints, one in five steps, of up to sixty steps that end there. Its 95 %
+interval is by a bootstrap over checkpoints and micro-batches; temper's own scatter, of one batch a step, is not in it.
 
   noise_reference.py build/release/temper TEXT --out docs/experiments/noise-reference.json
 
-Exits with 1 where more than a quarter of a run's matrices lie outside at a later step. Needs torch, numpy and safetensors.
+Prints medians over matrices. Exits with 1 where more than a quarter of a run's matrices lie outside at a later step; at the first two
+there are too few checkpoints behind. Needs torch, numpy and safetensors.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ import provenance
 from gpt2_reference import Gpt2, load_folder, mean_loss
 
 CONTEXT, BATCH, MICRO_BATCH, DRAWN = 64, 32, 4, 40
-STEPS, EARLY = [10, 25, 120, 300], 25  # of which up to EARLY the ratio moves faster than a mean over twenty steps
+STEPS, EARLY, EVERY, WINDOW = [10, 25, 120, 300], 25, 5, 12
+SMOOTHING = 0.95  # rate_correction_smoothing
 RUNS = {
     "lionar": {"name": "lionar", "learning_rate": 3e-3, "weight_decay": 0.1, "rate_correction": "momentum"},
     "adamw": {"name": "adamw", "learning_rate": 3e-3, "weight_decay": 0.1},
@@ -45,7 +48,7 @@ def train(temper: Path, data: Path, name: str, optimizer: dict, folder: Path) ->
         "data": {"train": f"{data}/text_train_*.bin", "tokenizer": str(data), "shuffle": True},
         "batch": {"tokens_per_step": BATCH * CONTEXT, "micro_batch": MICRO_BATCH},
         "train": {"steps": STEPS[-1] + 1}, "optimizer": optimizer, "schedule": {"name": "constant"},
-        "checkpoint": {"every": math.gcd(*STEPS), "keep": STEPS[-1]}, "diagnostics": {"every": 1}, "log": {"tensorboard": False},
+        "checkpoint": {"every": EVERY, "keep": STEPS[-1]}, "diagnostics": {"every": 1}, "log": {"tensorboard": False},
     }  # fmt: skip
     (folder / f"{name}.json").write_text(json.dumps(config))
     run([temper, "train", folder / f"{name}.json", "--out", folder / name])
@@ -85,29 +88,45 @@ def products_of(model: Gpt2, tokens: np.ndarray, random: np.random.Generator) ->
     return {name: (one @ one.T).double().numpy() for name, one in stacked.items()}
 
 
-def ratio(products: np.ndarray, weights: np.ndarray) -> float:
-    """|G|^2 over tr(Sigma)/BATCH by pairs of different micro-batches; `weights`: how often each was drawn."""
-    pairs = np.outer(weights, weights) * (1.0 - np.eye(DRAWN))
+def shares(products: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """|G|^2 and tr(Sigma)/BATCH by pairs of different micro-batches, drawn `counts` times each; as shares of what two halves of a batch
+    have as their mean square."""
+    pairs = np.outer(counts, counts) * (1.0 - np.eye(DRAWN))
     squares = np.diag(products)
     signal = (pairs * products).sum() / pairs.sum()
     distances = (pairs * (squares[:, None] + squares[None, :] - 2.0 * products)).sum() / pairs.sum()
-    return signal / (distances / 2.0 * MICRO_BATCH / BATCH)
+    noise = distances / 2.0 * MICRO_BATCH / BATCH
+    return np.array([signal, noise]) / max(signal + 2.0 * noise, 1e-3 * noise)
 
 
-def interval(products: np.ndarray, random: np.random.Generator) -> tuple[float, float]:
-    drawn = [ratio(products, random.multinomial(DRAWN, np.full(DRAWN, 1.0 / DRAWN)).astype(float)) for _ in range(1000)]
-    return tuple(np.quantile(drawn, [0.025, 0.975]))
+def mean_ratio(points: list[np.ndarray], ages: np.ndarray) -> float:
+    signal, noise = sum(SMOOTHING**age * point for age, point in zip(ages, points))
+    return max(0.0, signal / noise)
 
 
-def compare(run: str, measured: dict, model: Gpt2, tokens: np.ndarray, random: np.random.Generator) -> list[dict]:
+def interval(products: list[np.ndarray], ages: np.ndarray, random: np.random.Generator) -> list[float]:
+    drawn = []
+    for _ in range(300):
+        chosen = random.integers(0, len(products), len(products))
+        points = [shares(products[one], random.multinomial(DRAWN, np.full(DRAWN, 1.0 / DRAWN)).astype(float)) for one in chosen]
+        drawn.append(mean_ratio(points, ages[chosen]))
+    return [float(one) for one in np.quantile(drawn, [0.025, 0.975])]
+
+
+def compare(run: str, measured: dict, products: dict[int, dict[str, np.ndarray]], random: np.random.Generator) -> list[dict]:
+    """`products` by step, the last being that of `measured`."""
+    last = max(products)
+    ages = np.array([last - step for step in products])
     rows = []
-    for name, products in products_of(model, tokens, random).items():
-        low, high = interval(products, random)
-        found = measured["tensors"][name]
-        reference = ratio(products, np.ones(DRAWN))
+    for name, at_last in products[last].items():
+        of_matrix = [products[step][name] for step in products]
+        each = [shares(one, np.ones(DRAWN)) for one in of_matrix]
+        reference, (low, high) = mean_ratio(each, ages), interval(of_matrix, ages, random)
         beta = 0.95 if run == "muon" and name.startswith("h.") else 0.9
-        rows.append({"matrix": name, "reference": reference, "low": low, "high": high, "temper": found["snr"],
-                     "factor_of_reference": factor(max(0.0, reference), beta), "factor_asked": found["rate_factor"],
+        found = measured["tensors"][name]
+        rows.append({"matrix": name, "step_alone": mean_ratio([shares(at_last, np.ones(DRAWN))], np.zeros(1)),
+                     "reference": reference, "low": low, "high": high, "temper": found["snr"],
+                     "factor_of_reference": factor(reference, beta), "factor_asked": found["rate_factor"],
                      "factor_applied": found["rate_applied"]})  # fmt: skip
     return rows
 
@@ -136,16 +155,21 @@ def main() -> int:
         run([arguments.temper, "data", "tokenize", arguments.text, "--tokenizer", data, "--out", data, "--name", "text"])
         header = 512  # of an llm.c shard, in tokens
         tokens = np.concatenate([np.fromfile(shard, dtype="<u2")[header:] for shard in sorted(data.glob("text_train_*.bin"))]).astype(np.int64)
-        print("| run | step | matrices inside | q reference | q temper | factor by reference | asked | applied |\n" + "|---" * 8 + "|")
+        print("| run | step | matrices inside | q of the step | q of the mean | q temper | factor by reference | asked | applied |\n" + "|---" * 9 + "|")
         for name, optimizer in RUNS.items():
             measured = train(arguments.temper, data, name, optimizer, folder)
+            known: dict[int, dict[str, np.ndarray]] = {}
             for step in STEPS:
-                model, _ = load_folder(folder / name / "checkpoints" / f"step-{step:08}", torch.float32)
-                # The weights that update step + 1 is made at.
-                rows = compare(name, measured[step + 1], model, tokens, np.random.default_rng(step))
+                behind = [step - EVERY * i for i in range(WINDOW) if step - EVERY * i > 0]
+                for one in behind:
+                    if one not in known:
+                        model, _ = load_folder(folder / name / "checkpoints" / f"step-{one:08}", torch.float32)
+                        known[one] = products_of(model, tokens, np.random.default_rng(one))
+                # The weights after `step` updates are those that update step + 1 is made at.
+                rows = compare(name, measured[step + 1], {one: known[one] for one in behind}, np.random.default_rng(step))
                 count = sum(map(inside, rows))
                 failed |= step > EARLY and count < (1 - MOST_OUTSIDE) * len(rows)
-                columns = ("reference", "temper", "factor_of_reference", "factor_asked", "factor_applied")
+                columns = ("step_alone", "reference", "temper", "factor_of_reference", "factor_asked", "factor_applied")
                 middle = [np.median([row[column] for row in rows]) for column in columns]
                 print(f"| {name} | {step + 1} | {count} of {len(rows)} | " + " | ".join(f"{one:.2f}" for one in middle) + " |", flush=True)
                 results.append({"run": name, "step": step + 1, "optimizer": optimizer, "inside": count, "matrices": rows})

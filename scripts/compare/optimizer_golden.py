@@ -89,7 +89,7 @@ class Matrix:
 
 
 def split_per_matrix(s: dict) -> bool:
-    return s["name"] == "muon" or (s["norm_control"] != "none" and s["norm_granularity"] == "matrix")
+    return s["name"] == "muon" or s["rate_correction"] != "none" or (s["norm_control"] != "none" and s["norm_granularity"] == "matrix")
 
 
 def make_matrices(s: dict, initial: np.ndarray, gradients: np.ndarray, first_halves: np.ndarray) -> list[Matrix]:
@@ -210,7 +210,7 @@ def corrected_rate(s: dict, p: Matrix, k: int) -> float:
     keep, examples = s["rate_correction_smoothing"], sum(HALVES)
     first = p.first_halves[k] * examples / HALVES[0]
     second = (p.gradients[k] - p.first_halves[k]) * examples / HALVES[1]
-    state, squares = p.owner.setdefault("noise", [0.0, 0.0]), np.sum(p.gradients[k] ** 2)
+    state, squares = p.owner.setdefault("noise", [0.0, 0.0]), (HALVES[0] * np.sum(first**2) + HALVES[1] * np.sum(second**2)) / examples
     state[0] = keep * state[0] + (1 - keep) * np.sum(first * second) / squares
     # An example's noise, tr(Sigma), is in the halves' difference (1/a + 1/b) times, in the batch's mean 1/(a+b) times.
     state[1] = keep * state[1] + (1 - keep) * np.sum((first - second) ** 2) / (1 / HALVES[0] + 1 / HALVES[1]) / examples / squares

@@ -244,9 +244,9 @@ void Optimizer::begin_step(std::int64_t k) {
 
 /// Before decay and clipping, which are not the data's.
 void Optimizer::measure_halves(const BatchHalves& halves) {
-  require(corrects_rates() && halves.first.numel() == buffers_.gradients.numel() && halves.first_examples > 0 &&
-              halves.second_examples > 0,
-          "Optimizer: a rate correction is made from two halves of the batch");
+  require(corrects_rates(), "Optimizer: halves are measured where a rate is corrected");
+  require(halves.first.numel() == buffers_.gradients.numel(), "Optimizer: the first half is as long as the gradients");
+  require(halves.first_examples > 0 && halves.second_examples > 0, "Optimizer: both halves have examples");
   scale_settings_.first_examples = static_cast<float>(halves.first_examples);
   scale_settings_.second_examples = static_cast<float>(halves.second_examples);
   if (pipeline_.with_gradient == 0) return;

@@ -246,7 +246,8 @@ class PipelineMaker {
 
   void add_plain(std::size_t i) {
     const NormControl how = control(i);
-    const bool split = how != NormControl::none && config_.norm_granularity == Granularity::matrix;
+    const bool split = config_.rate_correction != RateCorrectionChoice::none ||  // each matrix has its own
+                       (how != NormControl::none && config_.norm_granularity == Granularity::matrix);
     if (how == NormControl::none) return add(i, how, split, rates_[i], decay_of(i));
     add(i, how, split, how == NormControl::rotational ? angle_of(i) : rates_[i], 0.0);
   }

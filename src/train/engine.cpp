@@ -81,7 +81,8 @@ Engine::Engine(const RunConfig& config, Ops* ops, Communicator* others, const Op
                 ops, memory, place),
       gradient_sum(config.parallel, weights, place.begins, micro_batches_per_step(config),
                    config.diagnostics.every > 0 || optimizer.corrects_rates(), ranks, ops, memory),
-      batch(config.batch.micro_batch, config.model.n_ctx, ops, memory) {
+      batch(config.batch.micro_batch, config.model.n_ctx, ops, memory),
+      windows_(config.batch.micro_batch) {
   if (config.eval.weight_average > 0.0)
     average.emplace(config.eval.weight_average, OptimizedBuffers{weights.master(), weights.gradients(), weights.low_precision()},
                     ops, memory);
@@ -124,10 +125,8 @@ void Engine::queue_update(DueDiagnostics due) {
   const NamedRange range(*device, "update");
   gradient_sum.finish_sums(optimizer.loss());
   std::optional<BatchHalves> halves;
-  if (const std::int64_t half = gradient_sum.half(); half > 0) {
-    const std::int64_t windows = batch.tokens().numel() / weights.config().n_ctx;  // into however many sequences they are cut
-    halves = {gradient_sum.first_half(), half * windows, (recorded_micro_batches_ - half) * windows};
-  }
+  if (const std::int64_t half = gradient_sum.half(); half > 0)
+    halves = {gradient_sum.first_half(), half * windows_, (recorded_micro_batches_ - half) * windows_};
   if (due.update || due.representation) diagnostics->before_update(halves);
   if (optimizer.corrects_rates()) optimizer.measure_halves(halves.value());
   optimizer.add_decay_gradient();

@@ -93,6 +93,7 @@ struct Engine {
   void queue_update(DueDiagnostics due);
   void queue(Recording& recording, const std::function<void()>& work);
 
+  std::int64_t windows_;  // of a micro-batch, into however many sequences they are cut; also where a rank has none
   // For which the recordings hold: loss and halves are scaled by the one, shapes follow from the other.
   std::int64_t recorded_micro_batches_ = 0, recorded_length_ = 0;
   Recording first_micro_batch_, later_micro_batch_, update_;

@@ -45,7 +45,7 @@ std::vector<Kind> kinds() {
           {"each tensor clipped", clipped, tensor, tensor, tensor},
           {"each tensor clipped at 0, which is not at all", not_clipped},
           {"muon, each tensor clipped", clipped_muon, matrix, tensor, tensor},
-          {"corrected", corrected, tensor, tensor, tensor}};
+          {"corrected", corrected, matrix, tensor, tensor}};
 }
 
 struct Layout {

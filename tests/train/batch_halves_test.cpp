@@ -24,8 +24,8 @@ std::vector<float> download(Ops& ops, ConstTensorView view) {
   return values;
 }
 
-struct Run {
-  Run(const RunConfig& given, std::unique_ptr<Ops> backend, Communicator* ranks = nullptr)
+struct HalvesRun {
+  HalvesRun(const RunConfig& given, std::unique_ptr<Ops> backend, Communicator* ranks = nullptr)
       : config(given), ops(std::move(backend)), engine(config, ops.get(), ranks) {
     engine.weights.initialize(config.seed);
   }
@@ -54,7 +54,7 @@ RunConfig measured_config(std::int64_t micro_batches) {
 std::vector<double> mean_gradient(const RunConfig& config, std::int64_t begin, std::int64_t end) {
   std::vector<double> mean;
   for (std::int64_t number = begin; number < end; ++number) {
-    Run one(config, make_cpu_ops());
+    HalvesRun one(config, make_cpu_ops());
     one.step(0, 1, number);
     const std::vector<float> gradients = one.gradients();
     mean.resize(gradients.size());
@@ -63,13 +63,14 @@ std::vector<double> mean_gradient(const RunConfig& config, std::int64_t begin, s
   return mean;
 }
 
-class BatchHalves : public testing::TestWithParam<const char*> {
+class HalvesOfBatches : public testing::TestWithParam<const char*> {
  protected:
   static std::unique_ptr<Ops> make() { return std::string(GetParam()) == "cpu" ? make_cpu_ops() : make_emulated_ops(); }
 };
-INSTANTIATE_TEST_SUITE_P(All, BatchHalves, testing::Values("cpu", "emulated"), [](const auto& i) { return std::string(i.param); });
+INSTANTIATE_TEST_SUITE_P(All, HalvesOfBatches, testing::Values("cpu", "emulated"),
+                         [](const auto& i) { return std::string(i.param); });
 
-TEST_P(BatchHalves, AreThoseOfTheMicroBatchesInDouble) {
+TEST_P(HalvesOfBatches, AreThoseOfTheMicroBatchesInDouble) {
   for (const std::int64_t micro_batches : {2, 5})
     for (const bool deterministic : {false, true}) {
       if (deterministic && std::string(GetParam()) != "cpu") continue;
@@ -88,7 +89,7 @@ TEST_P(BatchHalves, AreThoseOfTheMicroBatchesInDouble) {
 
       for (const bool corrects : {false, true}) {
         if (corrects) config.optimizer.rate_correction = RateCorrectionChoice::momentum;
-        Run run(config, make());
+        HalvesRun run(config, make());
         run.step(0, micro_batches, 0, {.update = true});
         NoiseAverages averages;
         const StepDiagnostics measured = run.engine.diagnostics->read(0, averages);
@@ -105,15 +106,15 @@ TEST_P(BatchHalves, AreThoseOfTheMicroBatchesInDouble) {
                                           [&](const UpdateDiagnostics& one) { return one.name == tensor.name; });
           ASSERT_NE(found, measured.tensors.end());
           EXPECT_NEAR(*found->snr, q, 1e-4 * std::max(q, 0.1)) << tensor.name;  // f32 gradients
-          if (corrects)
-            EXPECT_NEAR(*found->rate_applied, rate_correction(RateCorrection::momentum, q / n, n, 0.9), 1e-4) << tensor.name;
+          const double factor = corrects ? rate_correction(RateCorrection::momentum, q / n, n, 0.9) : 1.0;
+          EXPECT_NEAR(*found->rate_applied, factor, 1e-4) << tensor.name;
         }
       }
     }
 }
 
-TEST_P(BatchHalves, OneMicroBatchTellsNothing) {
-  Run run(measured_config(2), make());
+TEST_P(HalvesOfBatches, OneMicroBatchTellsNothing) {
+  HalvesRun run(measured_config(2), make());
   run.step(0, 1, 0, {.update = true});
   NoiseAverages averages;
   const StepDiagnostics measured = run.engine.diagnostics->read(0, averages);
@@ -122,14 +123,14 @@ TEST_P(BatchHalves, OneMicroBatchTellsNothing) {
 }
 
 // Halves' sizes are parts of what is recorded.
-TEST_P(BatchHalves, RecordingsFollowTheSizeOfTheBatch) {
+TEST_P(HalvesOfBatches, RecordingsFollowTheSizeOfTheBatch) {
   RunConfig config = measured_config(5);
   config.optimizer.rate_correction = RateCorrectionChoice::gradient;
-  Run recorded(config, make()), direct(config, make());
+  HalvesRun recorded(config, make()), direct(config, make());
   direct.engine.replays = false;
   const std::int64_t sizes[] = {2, 2, 2, 2, 5, 5, 5, 5, 3, 3};
   for (std::int64_t k = 0; k < 10; ++k)
-    for (Run* run : {&recorded, &direct}) ASSERT_EQ(run->step(k, sizes[k], 10 * k, {.update = k % 3 == 0}).finite, 1);
+    for (HalvesRun* run : {&recorded, &direct}) ASSERT_EQ(run->step(k, sizes[k], 10 * k, {.update = k % 3 == 0}).finite, 1);
   EXPECT_EQ(download(*recorded.ops, recorded.engine.weights.master()), download(*direct.ops, direct.engine.weights.master()));
   for (std::size_t i = 0; i < recorded.engine.optimizer.state_buffers().size(); ++i)
     EXPECT_EQ(download(*recorded.ops, recorded.engine.optimizer.state_buffers()[i].values),
@@ -164,13 +165,13 @@ class Alone final : public Communicator {
 };
 
 // With parallel.deterministic: tests/integration/ranks.py.
-TEST(BatchHalvesOfRanks, AddUpToThoseOfOne) {
+TEST(HalvesOfRanks, AddUpToThoseOfOne) {
   for (const std::int64_t micro_batches : {2, 4, 5, 7}) {
     SCOPED_TRACE(micro_batches);
     RunConfig config = measured_config(micro_batches);
     config.diagnostics = {};
     config.optimizer.rate_correction = RateCorrectionChoice::momentum;
-    Run one(config, make_cpu_ops());
+    HalvesRun one(config, make_cpu_ops());
     one.step(0, micro_batches);
     const std::vector<float> half = download(*one.ops, one.engine.gradient_sum.first_half()), whole = one.gradients();
     for (const std::int64_t zero_stage : {0, 1}) {
@@ -178,7 +179,7 @@ TEST(BatchHalvesOfRanks, AddUpToThoseOfOne) {
       std::vector<double> halves(half.size()), wholes(half.size());
       for (std::int64_t rank = 0; rank < 3; ++rank) {
         Alone ranks(rank, 3);
-        Run part(config, make_cpu_ops(), &ranks);
+        HalvesRun part(config, make_cpu_ops(), &ranks);
         part.step(0, micro_batches);
         const std::vector<float> own = download(*part.ops, part.engine.gradient_sum.first_half()), all = part.gradients();
         for (std::size_t i = 0; i < half.size(); ++i)

@@ -184,7 +184,7 @@ exec {sys.executable} -I -B -c 'import runpy, sys; sys.modules["matplotlib"] = N
 
 def check_pictures(work: Workspace, plots: str) -> None:
     names = ["diagnostics-by-optimizer.weight_decay", "diagnostics-by-schedule.warmup_steps", "factor-optimizer.weight_decay",
-             "factor-schedule.warmup_steps", "heat-optimizer.weight_decay-schedule.warmup_steps", "loss-by-optimizer.weight_decay",
+             "factor-schedule.warmup_steps", "fit-optimizer.weight_decay-schedule.warmup_steps", "heat-optimizer.weight_decay-schedule.warmup_steps", "loss-by-optimizer.weight_decay",
              "loss-by-schedule.warmup_steps", "parts"]
     folder = work.folder / "grid-report"
     expected = sorted(["report.html", *(f"{name}.{suffix}" for name in names for suffix in ("svg", "png"))])
@@ -200,6 +200,9 @@ def check_pictures(work: Workspace, plots: str) -> None:
     head = (work.folder / "grid" / "results.csv").read_text().splitlines()[0].split(",")
     columns = re.findall(r'<th scope="col">(.*?)</th>', (folder / "report.html").read_text())
     wanted = [shown.get(name, name) for name in head if name != "behind_best_ci95"]  # stands with the difference on the page
+    fit = columns[len(wanted) :]
+    check(fit[:3] == ["over", "best at", "95 % interval"] and len(page.figures("fit")) == 1, f"the fit: {fit}")
+    columns = columns[: len(wanted)]
     check(columns == wanted, f"the page's columns are {columns}, not those of results.csv: {wanted}")
     hidden = [tag for tag, attributes in page.elements if "hidden" in attributes]
     check(set(hidden) == {"form"}, f"without its script the page hides {hidden}")

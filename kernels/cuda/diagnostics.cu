@@ -17,12 +17,12 @@ constexpr int threads = 256;
 
 // ---- update_statistics
 
-// A warp sums a slice of rows at a time, 128 bytes per lane in flight. Slices follow from a segment's number of rows alone: at most
-// `most_slices`, so that the partial sums of any model have a place, and at least four rows each, whose angles are computed side
-// by side.
+// A warp sums a slice of rows at a time, 64 bytes per lane in flight; with more, registers would spill. Slices follow from a segment's
+// number of rows alone: at most `most_slices`, so that the partial sums of any model have a place, and at least four rows each, whose
+// angles are computed side by side.
 constexpr int blocks_per_multiprocessor = 2;
 constexpr int width = vector_width<float>;
-constexpr int vectors_per_lane = 4;
+constexpr int vectors_per_lane = 2;
 constexpr std::int64_t least_rows = 4;
 constexpr std::int64_t most_slices = 1024;
 

@@ -1,6 +1,5 @@
 #include "model/parameters.h"
 
-#include "config/validate.h"
 #include "io/error.h"
 #include "kernels/host_device.h"
 
@@ -77,17 +76,6 @@ double training_flops_per_token(const ModelConfig& config, std::int64_t length) 
   const double weights = static_cast<double>(layout.parameter_count()) + padding;
   const double attention = static_cast<double>(config.n_layer) * static_cast<double>(length) * static_cast<double>(config.n_embd);
   return 6.0 * weights + 6.0 * attention;
-}
-
-double training_flops(const RunConfig& config) {
-  const std::vector<ContextStage> stages = context_stages(config);
-  double flops = 0.0;
-  for (std::size_t i = 0; i < stages.size(); ++i) {
-    const std::int64_t end = i + 1 < stages.size() ? stages[i + 1].first : total_steps(config);
-    flops += training_flops_per_token(config.model, stages[i].length) *
-             static_cast<double>(tokens_before(config, end) - tokens_before(config, stages[i].first));
-  }
-  return flops;
 }
 
 void check_model_sizes(const ModelConfig& config, const std::string& label) {

@@ -53,7 +53,5 @@ void check_same_model(const ModelConfig& file, const ModelConfig& model, const s
 /// Operations of one training step per token, forward and backward, as llm.c counts them: 6 N + 6 L C T with N the padded
 /// parameters and attention counted causally in sequences of T = `length` tokens.
 double training_flops_per_token(const ModelConfig& config, std::int64_t length);
-/// Those of all tokens of a run.
-double training_flops(const RunConfig& config);
 
 }  // namespace temper

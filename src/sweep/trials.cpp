@@ -19,6 +19,7 @@
 #include "kernels/philox.h"
 #include "model/parameters.h"
 #include "sweep/metric.h"
+#include "train/device_peak.h"
 
 namespace temper {
 namespace {

@@ -7,6 +7,7 @@
 #include "io/text.h"
 #include "model/parameters.h"
 #include "train/checkpoint.h"
+#include "train/device_peak.h"
 #include "train/engine.h"
 #include "train/trainer.h"
 

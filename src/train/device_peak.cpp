@@ -1,6 +1,10 @@
 #include "train/device_peak.h"
 
 #include <array>
+#include <vector>
+
+#include "config/validate.h"
+#include "model/parameters.h"
 
 namespace temper {
 
@@ -52,6 +56,17 @@ std::optional<double> model_flops_utilisation(const DeviceInfo& device, DType ac
   if (activation == DType::bf16) return flops_per_second / peak->bf16_flops_per_second;
   // Every data sheet of the table gives TF32 half the rate of bf16.
   return flops_per_second / (device.tf32 ? peak->bf16_flops_per_second / 2 : peak->f32_flops_per_second);
+}
+
+double training_flops(const RunConfig& config) {
+  const std::vector<ContextStage> stages = context_stages(config);
+  double flops = 0.0;
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    const std::int64_t end = i + 1 < stages.size() ? stages[i + 1].first : total_steps(config);
+    flops += training_flops_per_token(config.model, stages[i].length) *
+             static_cast<double>(tokens_before(config, end) - tokens_before(config, stages[i].first));
+  }
+  return flops;
 }
 
 }  // namespace temper

@@ -77,17 +77,5 @@ TEST(Parameters, OperationsPerTokenAreThoseOfLlmC) {
   EXPECT_NEAR(training_flops_per_token(gpt2_124m(), 1024), 803.5e6, 0.05e6);
 }
 
-TEST(Parameters, OperationsOfARunKnowHowLongSequencesAre) {
-  RunConfig config;
-  config.model = gpt2_124m();
-  config.batch = {524288, 4};
-  config.train.steps = 30;
-  const double tokens = 524288, per_position = 6.0 * 12 * 768, weights = 6.0 * 124'475'904.0;
-  EXPECT_DOUBLE_EQ(training_flops(config), 30 * tokens * (weights + 1024 * per_position));
-  config.schedule.context_warmup_steps = 16;
-  config.schedule.context_start = 256;  // 512 from a third of the way on
-  EXPECT_DOUBLE_EQ(training_flops(config), tokens * (30 * weights + (6 * 256 + 10 * 512 + 14 * 1024) * per_position));
-}
-
 }  // namespace
 }  // namespace temper

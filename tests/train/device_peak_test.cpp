@@ -45,5 +45,17 @@ TEST(DevicePeak, UtilisationIsAShareOfTheTypesPeak) {
   EXPECT_DOUBLE_EQ(*model_flops_utilisation(tf32, DType::f32, 494.7e12), 1.0);
 }
 
+TEST(TrainingFlops, OperationsOfARunKnowHowLongSequencesAre) {
+  RunConfig config;
+  config.model = {.n_layer = 12, .n_head = 12, .n_embd = 768, .n_ctx = 1024, .vocab_size = 50257};
+  config.batch = {524288, 4};
+  config.train.steps = 30;
+  const double tokens = 524288, per_position = 6.0 * 12 * 768, weights = 6.0 * 124'475'904.0;
+  EXPECT_DOUBLE_EQ(training_flops(config), 30 * tokens * (weights + 1024 * per_position));
+  config.schedule.context_warmup_steps = 16;
+  config.schedule.context_start = 256;  // 512 from a third of the way on
+  EXPECT_DOUBLE_EQ(training_flops(config), tokens * (30 * weights + (6 * 256 + 10 * 512 + 14 * 1024) * per_position));
+}
+
 }  // namespace
 }  // namespace temper

@@ -142,7 +142,7 @@ def main() -> None:
         stopped = [path.parent for path in (work.folder / "stopping").glob("trials/*/summary.json") if "stopped" in path.read_text()]
         check(len(stopped) == 1 and (stopped[0] / "checkpoints" / "step-00000007").is_dir(), f"stopped: {stopped}")
         check(len((stopped[0] / "metrics.jsonl").read_text().splitlines()) == 8, "lines of steps 0 to 7")
-        work.fails(2, "train", "config.json", "--out", "no", "--stop-when", "losss > 9", says=("--stop-when", "losss", "val_loss, step"))
+        work.fails(2, "train", "config.json", "--out", "no", "--stop-when", "losss > 9", says=("--stop-when", "losss", "val_loss_average, step"))
 
         missing = {**GRID, "parameters": {"data.train": {"values": ["nothing_*.bin"]}}}
         (work.folder / "missing.json").write_text(json.dumps(missing))

@@ -209,10 +209,9 @@ TEST_F(ReportTest, DiagnosticsAreTakenTogetherByLayerAndKind) {
       R"({"grad_norm": 4, "weight_norm": 0, "update_norm": null, "relative_update": 0.1, "step_row_angle": 0.1})";
   std::ofstream lines(prepare(sweep, 0, 0) / "diagnostics.jsonl");
   for (const char* step : {"1", "5", "10"}) {
-    lines << "{\"step\":" << step << ", \"all\": " << numbers << R"(, "layers": {"layer 0": )"
-          << numbers << R"(, "layer 7": )" << numbers << R"(}, "tensors": {"h.0.mlp.c_fc.weight": )" << numbers
-          << R"(, "h.1.mlp.c_fc.weight": )" << others << R"(, "h.0.ln_1.weight": )" << numbers << R"(, "ln_f.weight": )" << numbers
-          << R"(, "made up": )" << numbers
+    lines << "{\"step\":" << step << ", \"all\": " << numbers << R"(, "layers": {"layer 0": )" << numbers << R"(, "layer 7": )"
+          << numbers << R"(}, "tensors": {"h.0.mlp.c_fc.weight": )" << numbers << R"(, "h.1.mlp.c_fc.weight": )" << others
+          << R"(, "h.0.ln_1.weight": )" << numbers << R"(, "ln_f.weight": )" << numbers << R"(, "made up": )" << numbers
           << R"(}, "representation": {"a": {"representation_change": 3.0, "batch_representation_change": 0.5}, )"
           << R"("b": {"representation_change": 4.0, "batch_representation_change": 0.5}}})"
           << "\n";

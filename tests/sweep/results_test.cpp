@@ -101,10 +101,9 @@ TEST_F(ResultsTest, AnyLoggedNumberRanksAsItIsInTheLastLineThatHasIt) {
           << "\n"
           << R"({"step":20,"loss":3,"tokens_per_second":1e)" << value << "}\n";
       std::ofstream(trial_folder(sweep.folder, sweep.trial(0, i, 0)) / "diagnostics.jsonl")
-          << R"({"step":10,"all":{"angle":50},"noise":{"moment_critical_batch":50},"layers":{"layer 0":{"angle":7}}})"
+          << R"({"step":10,"all":{"angle":50,"moment_ratio":50},"layers":{"layer 0":{"angle":7}}})"
           << "\n"
-          << R"({"step":20,"all":{"angle":)" << value << R"(},"noise":{"moment_critical_batch":)" << value
-          << R"(},"layers":{"layer 0":{"angle":77}}})"
+          << R"({"step":20,"all":{"angle":)" << value << R"(,"moment_ratio":)" << value << R"(},"layers":{"layer 0":{"angle":77}}})"
           << "\n";
     }
     const std::vector<SweepResult> results = rank_configurations(sweep, read_plan(sweep)).results;
@@ -113,7 +112,7 @@ TEST_F(ResultsTest, AnyLoggedNumberRanksAsItIsInTheLastLineThatHasIt) {
   };
   EXPECT_EQ(ranked("weight_norm"), 9.0);
   EXPECT_EQ(ranked("angle"), 9.0);
-  EXPECT_EQ(ranked("moment_critical_batch"), 9.0);
+  EXPECT_EQ(ranked("moment_ratio"), 9.0);
   EXPECT_EQ(ranked("tokens_per_second"), 1e9);
 }
 

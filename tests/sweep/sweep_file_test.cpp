@@ -221,12 +221,13 @@ TEST_F(SweepTest, OfWhatIsNoLossTheGoodEndIsToBeSaid) {
   refused(std::string(decay) + R"(, "metric": {"name": "step_row_angle", "goal": "minimize"})",
           {"never logged", "diagnostics.every is 0"});
   refused(std::string(decay) + R"(, "metric": {"name": "speed", "goal": "minimize"})",
-          {"val_loss", "weight_norm", "batch_critical_batch"});
+          {"val_loss", "weight_norm", "critical_batch"});
 }
 
 TEST_F(SweepTest, StopWhenIsAConditionOnALineOfTheLog) {
   const auto with = [](const std::string& condition) { return std::string(decay) + R"(, "stop_when": ")" + condition + "\""; };
-  refused(with("losss > 9"), {"sweep.json:3:", "no line of metrics.jsonl has losss", "val_loss, step, tokens, loss"});
+  refused(with("losss > 9"),
+          {"sweep.json:3:", "no line of metrics.jsonl has losss", "val_loss, val_loss_average, step, tokens, loss"});
   refused(with("best_val_loss > 9"), {"no line of metrics.jsonl has best_val_loss"});
   refused(with("angle > 1"), {"no line of metrics.jsonl has angle"});  // diagnostics.jsonl has it
   refused(with("loss"), {"is no condition", "loss > 9"});
@@ -286,7 +287,7 @@ TEST_F(SweepTest, ShippedSweepsAreValid) {
       EXPECT_GE(sweep.resources.gpus_per_trial, 1.0);
     }
   }
-  EXPECT_EQ(sweeps, 16u);
+  EXPECT_EQ(sweeps, 19u);
   EXPECT_EQ(bases, 5u);
   EXPECT_EQ(large, 7u);
 }

@@ -140,7 +140,7 @@ def different(work: Workspace, launch: MpiLaunch) -> None:
     refused("apart", "apart", elsewhere, *data)
     check(not (work.folder / "apart" / "metrics.jsonl").exists(), "a run began on different data")
     refused("apart-2", "apart-3", work.folder, "run directory (--out): rank 1 on ")
-    shutil.copytree(work.folder / "fast-1", work.folder / "apart-4")
+    shutil.copytree(work.folder / "fast-adamw-1", work.folder / "apart-4")
     lines = (work.folder / "apart-4" / "metrics.jsonl").read_text()
     refused("apart-4", "apart-4", elsewhere, *data, more=("--resume",))
     check((work.folder / "apart-4" / "metrics.jsonl").read_text() == lines, "a resumed run went on with different data")

@@ -72,9 +72,9 @@ std::string report() {
   std::string text = fmt::format("temper {}\n", version_and_build);
   text += fmt::format("cpu         {}, {} threads (OMP_NUM_THREADS changes that)\n", info.name, info.threads);
   text += fmt::format("            {}\n            memory {}\n", info.features, format_bytes(info.memory));
-  text +=
-      fmt::format("            precision bf16: {}\n",
-                  info.fast_bf16 ? "yes" : "yes, but no faster than fp32 without AMX or AVX512-BF16; activations take half the memory");
+  text += fmt::format(
+      "            precision bf16: {}\n",
+      info.fast_bf16 ? "yes" : "yes, but no faster than fp32 without AMX or AVX512-BF16; activations take half the memory");
   if (cuda) {
     const std::unique_ptr<Ops> gpu = make_cuda_ops({.choices_file = choices_file()});
     text += fmt::format("cuda        {}, {} multiprocessors\n", gpu->device().name, gpu->device().threads);

@@ -52,8 +52,7 @@ std::string what_would_fit(const RunConfig& config, const Ops& ops, Communicator
   if (config.train.recompute != Recompute::block && fits(changed)) offer("train.recompute=block", changed);
   changed = config;
   changed.precision = Precision::bf16;
-  if (config.precision != Precision::bf16 && ops.device().bf16 && fits(changed))
-    offer("precision=bf16", changed);
+  if (config.precision != Precision::bf16 && ops.device().bf16 && fits(changed)) offer("precision=bf16", changed);
   if (!found.empty()) return joined(found, " or ");
   changed = config;
   changed.batch.micro_batch = 1;

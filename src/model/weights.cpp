@@ -39,7 +39,7 @@ void fill_normal(std::span<float> values, double standard_deviation, std::uint64
 double initial_deviation(const ModelConfig& config, const Parameter& parameter) {
   if (parameter.kind == ParameterKind::embedding) return config.init_std;
   const double fan_in = static_cast<double>(parameter.shape[1]);
-  const double fan_out = static_cast<double>(parameter.shape[0] / parameter.stacked());
+  const double fan_out = static_cast<double>(parameter.shape[0]) / static_cast<double>(parameter.stacked());
   double deviation = config.init_std;
   if (config.init == Initialization::xavier) deviation = std::sqrt(2.0 / (fan_in + fan_out));
   if (config.init == Initialization::he) deviation = std::sqrt(2.0 / fan_in);

@@ -4,12 +4,12 @@
 Trains a small GPT-2 with LionAR, its rates corrected, AdamW and Muon on a text, measuring every step. At the weights of checkpoints it
 computes, in PyTorch, the gradients of 40 micro-batches drawn anew; from their inner products follow |G|^2 and tr(Sigma) of each matrix
 without bias, for that step alone. Weights overshoot: this ratio may rise and fall tenfold from one step to the next. temper's is a
-running mean, so the reference is the same mean over the checkpoints, one in five steps, of up to sixty steps that end there. Its 95 %
-interval is by a bootstrap over checkpoints and micro-batches; temper's own scatter, of one batch a step, is not in it.
+running mean, so the reference is the same mean over the checkpoints, one in five steps, of up to sixty steps that end there. The 95 %
+interval is that of their difference, by a bootstrap over checkpoints and micro-batches on one side, over temper's steps on the other.
 
   noise_reference.py build/release/temper TEXT --out docs/experiments/noise-reference.json
 
-Prints medians over matrices. Exits with 1 where more than a quarter of a run's matrices lie outside at a later step; at the first two
+Prints medians over matrices, and of how many that interval holds 0. Exits with 1 where more than a quarter do not at a later step; at the first two
 there are too few checkpoints behind. Needs torch, numpy and safetensors.
 """
 
@@ -104,28 +104,39 @@ def mean_ratio(points: list[np.ndarray], ages: np.ndarray) -> float:
     return max(0.0, signal / noise)
 
 
-def interval(products: list[np.ndarray], ages: np.ndarray, random: np.random.Generator) -> list[float]:
-    drawn = []
+def own_steps(lines: dict[int, dict], name: str, last: int) -> np.ndarray:
+    """temper's shares of each step up to `last`, taken back out of the running means: those of equal halves are s and (1 - s)/2."""
+    ratios = np.array([0.0] + [lines[step]["tensors"][name]["snr"] for step in range(1, last + 1)])
+    means = (1 - SMOOTHING ** np.arange(last + 1)) * ratios / (ratios + 2.0)
+    signal = (means[1:] - SMOOTHING * means[:-1]) / (1 - SMOOTHING)
+    return np.stack([signal, (1.0 - signal) / 2.0], axis=1)
+
+
+def interval(products: list[np.ndarray], ages: np.ndarray, own: np.ndarray, random: np.random.Generator) -> list[float]:
+    """Of the reference less temper's ratio."""
+    drawn, own_ages = [], np.arange(len(own))[::-1]
     for _ in range(300):
         chosen = random.integers(0, len(products), len(products))
         points = [shares(products[one], random.multinomial(DRAWN, np.full(DRAWN, 1.0 / DRAWN)).astype(float)) for one in chosen]
-        drawn.append(mean_ratio(points, ages[chosen]))
+        steps = random.integers(0, len(own), len(own))
+        drawn.append(mean_ratio(points, ages[chosen]) - mean_ratio(list(own[steps]), own_ages[steps]))
     return [float(one) for one in np.quantile(drawn, [0.025, 0.975])]
 
 
-def compare(run: str, measured: dict, products: dict[int, dict[str, np.ndarray]], random: np.random.Generator) -> list[dict]:
-    """`products` by step, the last being that of `measured`."""
+def compare(run: str, lines: dict[int, dict], products: dict[int, dict[str, np.ndarray]], random: np.random.Generator) -> list[dict]:
+    """`products` by the number of updates that made the weights."""
     last = max(products)
+    measured = lines[last + 1]  # made at the weights of the last
     ages = np.array([last - step for step in products])
     rows = []
     for name, at_last in products[last].items():
         of_matrix = [products[step][name] for step in products]
         each = [shares(one, np.ones(DRAWN)) for one in of_matrix]
-        reference, (low, high) = mean_ratio(each, ages), interval(of_matrix, ages, random)
+        reference, (low, high) = mean_ratio(each, ages), interval(of_matrix, ages, own_steps(lines, name, last + 1), random)
         beta = 0.95 if run == "muon" and name.startswith("h.") else 0.9
         found = measured["tensors"][name]
         rows.append({"matrix": name, "step_alone": mean_ratio([shares(at_last, np.ones(DRAWN))], np.zeros(1)),
-                     "reference": reference, "low": low, "high": high, "temper": found["snr"],
+                     "reference": reference, "temper": found["snr"], "difference_low": low, "difference_high": high,
                      "factor_of_reference": factor(reference, beta), "factor_asked": found["rate_factor"],
                      "factor_applied": found["rate_applied"]})  # fmt: skip
     return rows
@@ -138,7 +149,7 @@ def factor(q: float, beta: float) -> float:
 
 
 def inside(row: dict) -> bool:
-    return row["low"] <= row["temper"] <= row["high"]
+    return row["difference_low"] <= 0.0 <= row["difference_high"]
 
 
 def main() -> int:
@@ -165,8 +176,7 @@ def main() -> int:
                     if one not in known:
                         model, _ = load_folder(folder / name / "checkpoints" / f"step-{one:08}", torch.float32)
                         known[one] = products_of(model, tokens, np.random.default_rng(one))
-                # The weights after `step` updates are those that update step + 1 is made at.
-                rows = compare(name, measured[step + 1], {one: known[one] for one in behind}, np.random.default_rng(step))
+                rows = compare(name, measured, {one: known[one] for one in behind}, np.random.default_rng(step))
                 count = sum(map(inside, rows))
                 failed |= step > EARLY and count < (1 - MOST_OUTSIDE) * len(rows)
                 columns = ("step_alone", "reference", "temper", "factor_of_reference", "factor_asked", "factor_applied")

@@ -85,7 +85,8 @@ TEST_P(HalvesOfBatches, AreThoseOfTheMicroBatchesInDouble) {
       const RunConfig plain = tiny_config();
       const std::vector<double> first = mean_gradient(plain, 0, micro_batches / 2),
                                 second = mean_gradient(plain, micro_batches / 2, micro_batches);
-      const double n = 2.0 * static_cast<double>(micro_batches), a = static_cast<double>(micro_batches / 2) * 2.0, b = n - a;
+      const std::int64_t half = micro_batches / 2;
+      const double n = 2.0 * static_cast<double>(micro_batches), a = 2.0 * static_cast<double>(half), b = n - a;
 
       for (const bool corrects : {false, true}) {
         if (corrects) config.optimizer.rate_correction = RateCorrectionChoice::momentum;

@@ -76,6 +76,21 @@ def halves(work: Workspace, launch: MpiLaunch) -> None:
     print("diagnostics of halves: the bits of one rank, by 2 and 3", flush=True)
 
 
+def averaged(work: Workspace, launch: MpiLaunch) -> None:
+    """Every rank keeps the average of the weights; by ZeRO-1 it is refused."""
+    arguments = ("train", "adamw.json", "parallel.deterministic=true", "eval.weight_average=0.9")
+    work.ok(*arguments, "--out", "averaged-1")
+    average = lambda run: (work.folder / run / "checkpoints" / f"step-{STEPS:08}" / "average.safetensors").read_bytes()
+    expected = metrics(work.folder / "averaged-1")
+    check(all(line["val_loss_average"] != line["val_loss"] for line in expected if line["step"] in (6, STEPS)), f"no average is evaluated:\n{expected}")
+    for ranks in (2, 3):
+        launch.run(ranks, *arguments, "--out", f"averaged-{ranks}")
+        check(metrics(work.folder / f"averaged-{ranks}") == expected, f"{ranks} ranks: other metrics than by one")
+        check(average(f"averaged-{ranks}") == average("averaged-1"), f"{ranks} ranks: another average than by one")
+    work.fails(2, *arguments, "parallel.zero_stage=1", "--out", "no", says=("parallel.zero_stage", "eval.weight_average"))
+    print("averaged weights: the bits of one rank, by 2 and 3; refused with ZeRO-1", flush=True)
+
+
 def close_losses(work: Workspace, launch: MpiLaunch, name: str) -> None:
     """Sums over ranks in another order: rounding in f32, about 1e-7 of a gradient, that training carries on."""
     work.ok("train", f"{name}.json", "--out", f"fast-{name}-1")
@@ -216,13 +231,11 @@ def main() -> None:
         for name, settings in OPTIMIZERS.items():
             same_bits(work, launch, name, {"name": name, **settings})
         # In bf16 the masters are shared among the ranks as well.
-        if work.run("train", "adamw.json", "precision=bf16", "--dry-run").returncode == 0:
-            same_bits(work, launch, "bf16", {"name": "adamw", **OPTIMIZERS["adamw"]}, "bf16")
-        else:
-            print("bf16: not on this processor, which has no instructions for it", flush=True)
+        same_bits(work, launch, "bf16", {"name": "adamw", **OPTIMIZERS["adamw"]}, "bf16")
         for name in ("adamw", "corrected"):
             close_losses(work, launch, name)
         halves(work, launch)
+        averaged(work, launch)
         idle(work, launch)
         stopped(work, launch)
         slow(work, launch)

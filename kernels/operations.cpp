@@ -290,6 +290,8 @@ void OptimizerUpdate::check() const {
   const bool all_rows = buffers.row_norm != nullptr && buffers.row_mean_square != nullptr && buffers.row_work != nullptr;
   call.range("one of buffers.row_norm, row_mean_square and row_work", "null", all_rows || !some_rows,
              "control of norms needs all three");
+  call.range("buffers.row_gain_moments", "null", !settings.gains.trained || !all_rows || buffers.row_gain_moments != nullptr,
+             "Adam of the gains keeps two numbers per row");
   call.range("settings.decay_form", "scaled_gradient",
              settings.decay_form != DecayForm::scaled_gradient || std::holds_alternative<Adam>(rule),
              "only Adam has the preconditioner that scales it");

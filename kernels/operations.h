@@ -52,7 +52,12 @@ struct UpdateBuffers {
   // One per row of a controlled segment, from ParameterSegment::first_row on; null where no segment is controlled.
   float* row_norm = nullptr;
   float* row_mean_square = nullptr;
-  RowWork* row_work = nullptr;  ///< contents do not matter
+  float* row_gain_moments = nullptr;  ///< two per row; null where gains are not trained
+  RowWork* row_work = nullptr;        ///< contents do not matter
+
+  TEMPER_HOST_DEVICE RowState row_state(std::int64_t row) const {
+    return {row_norm + row, row_mean_square + row, row_gain_moments == nullptr ? nullptr : row_gain_moments + 2 * row};
+  }
 };
 
 /// What an update did to a segment: sums over its elements, w the weights before, dw = weights after - w, s = dw without the decay.

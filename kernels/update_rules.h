@@ -25,6 +25,9 @@ struct StepScalars {
   float decay;                   ///< multiplies ParameterSegment::weight_decay
   float rotation;                ///< angle in radians of a rotational step, for a tensor of learning_rate_scale 1
   float rotation_correction;     ///< 1 - averaging^t of UpdateSettings::averaging
+  float gain_rate;               ///< learning rate of row gains, for a tensor of gain_rate_scale 1
+  float gain_correction1;        ///< 1 - beta1^t of UpdateSettings::gains
+  float gain_correction2;        ///< 1 - beta2^t
   float beta1;                   ///< what the first moment keeps of itself
   float gradient_weight;         ///< what it takes of the gradient: 1 - beta1 for an average, 1 for a heavy ball
   float bias_correction1;        ///< 1 - beta1^t (where beta1 moves: 1 minus the product so far)
@@ -185,6 +188,12 @@ enum class NormControl : std::int32_t {
   direction,   ///< no step: the direction replaces the gradient, and something else makes the step from it
 };
 
+/// Rotational control: norms are no longer held but trained, each by Adam of its own. See kernels/norm_control.h.
+struct GainSettings {
+  bool trained = false;
+  float beta1 = 0.9f, beta2 = 0.95f, epsilon = 1e-8f;
+};
+
 /// What is the same for all parameters.
 struct UpdateSettings {
   DecayForm decay_form = DecayForm::multiplicative;
@@ -192,6 +201,7 @@ struct UpdateSettings {
   float clip_value = 0.0f;  ///< then cut to [-clip_value, clip_value]; 0: not
   bool zero_mean = true;    ///< rotational control: rows (or matrices) and their directions have mean 0
   float averaging = 0.9f;   ///< rotational control: decay rate of the running mean of squared direction norms; 0: exact angles
+  GainSettings gains;
 };
 
 /// A run of consecutive elements of the flat parameter buffer that share their hyper-parameters: one parameter tensor, or one of
@@ -202,6 +212,7 @@ struct ParameterSegment {
   std::int64_t columns;       ///< fan-in; rows * columns elements are updated
   std::int64_t first_row;     ///< its first row among the rows of controlled tensors, in their order; 0 where there is no control
   float learning_rate_scale;  ///< the segment's rate (or angle) is StepScalars' times this
+  float gain_rate_scale;      ///< its gains' rate is StepScalars' times this
   float weight_decay;         ///< 0 where decay is masked out
   NormControl control;
   std::int32_t per_row;  ///< 1: each row's norm is controlled on its own, 0: the matrix's
@@ -253,9 +264,13 @@ struct ElementUpdate {
     decay = settings.decay_form == DecayForm::none ? 0.0f : scalars.decay * segment.weight_decay;
   }
 
+  TEMPER_HOST_DEVICE float clipped(float gradient) const {
+    const float g = gradient_scale * gradient;
+    return g > limit ? limit : (g < -limit ? -limit : g);
+  }
+
   TEMPER_HOST_DEVICE float direction(float weight, float gradient, float* state) const {
-    float g = gradient_scale * gradient;
-    g = g > limit ? limit : (g < -limit ? -limit : g);
+    float g = clipped(gradient);
     if (settings.decay_form == DecayForm::gradient) g += decay * weight;
     if constexpr (requires { rule.preconditioner(state, scalars); }) {
       if (settings.decay_form == DecayForm::scaled_gradient) g += decay * rule.preconditioner(state, scalars) * weight;

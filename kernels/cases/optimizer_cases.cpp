@@ -37,6 +37,7 @@ struct UpdateOptions {
   UpdateSettings settings{};
   bool scales = false;      ///< each tensor has a clip factor and a rate of its own
   bool first_step = false;  ///< nothing is known of the rows yet
+  double gain_rate = 0.02;
   bool is_finite = true;
 };
 
@@ -77,6 +78,9 @@ OpCase update(const NamedRule& named, const UpdateOptions& options, const std::v
     c.tensors.push_back(in_out("row_norm", Content::f32, {layout.rows}, options.first_step ? nothing_known : normal(2, 0.1)));
     c.tensors.push_back(
         in_out("row_mean_square", Content::f32, {layout.rows}, options.first_step ? nothing_known : normal(1, 0.1)));
+    if (options.settings.gains.trained)
+      c.tensors.push_back(
+          in_out("row_gain_moments", Content::f32, {layout.rows, 2}, options.first_step ? nothing_known : normal(1, 0.1)));
     TensorSpec work = output("row_work", Content::f32, {layout.rows, static_cast<std::int64_t>(sizeof(RowWork) / sizeof(float))});
     work.role = Role::scratch;
     work.touched = 0;
@@ -86,7 +90,12 @@ OpCase update(const NamedRule& named, const UpdateOptions& options, const std::v
   c.tensors.push_back(layout.spec());
   std::vector<double> scalars = step_seven();
   if (options.settings.averaging == 0) scalars[rotation_correction] = 1;
-  if (options.first_step) scalars[rotation_correction] = 1 - static_cast<double>(options.settings.averaging);
+  scalars[gain_rate] = options.gain_rate;
+  if (options.first_step) {
+    scalars[rotation_correction] = 1 - static_cast<double>(options.settings.averaging);
+    scalars[gain_correction1] = 1 - static_cast<double>(options.settings.gains.beta1);
+    scalars[gain_correction2] = 1 - static_cast<double>(options.settings.gains.beta2);
+  }
   scalars[finite] = options.is_finite ? 1 : 0;
   c.tensors.push_back(step_scalars(Role::input, scalars));
 
@@ -102,6 +111,7 @@ OpCase update(const NamedRule& named, const UpdateOptions& options, const std::v
     buffers.scales = v["scales"].as<TensorScale>();
     buffers.row_norm = v["row_norm"].as<float>();
     buffers.row_mean_square = v["row_mean_square"].as<float>();
+    buffers.row_gain_moments = v["row_gain_moments"].as<float>();
     buffers.row_work = v["row_work"].as<RowWork>();
     ops.optimizer_update({.rule = rule,
                           .settings = settings,
@@ -186,6 +196,22 @@ void add_controlled(std::vector<OpCase>& cases) {
         if (!first_step) cases.push_back(update({"Adam", adam}, options, large));
       }
     }
+  }
+  for (const bool first_step : {true, false}) {
+    UpdateOptions trained{text("controlled, gains", first_step ? ", first step" : "")};
+    trained.settings.gains = {.trained = true, .beta1 = 0.8f, .beta2 = 0.85f, .epsilon = 0.1f};
+    trained.first_step = first_step;
+    cases.push_back(update({"SignMomentum nesterov", SignMomentum{true, 0.23f}}, trained, small, zeros));
+    cases.push_back(update({"PlainGradient", PlainGradient{}}, trained, small, zeros));
+    trained.name += " clipped by value, tensor scales";
+    trained.settings.clip_value = 0.75f;
+    trained.settings.zero_mean = false;
+    trained.scales = true;
+    cases.push_back(update({"Adam", adam}, trained, small, zeros));
+    cases.push_back(update({"Adam", adam}, trained, large));
+    trained.name += ", rows turn over";
+    trained.gain_rate = 4;
+    if (!first_step) cases.push_back(update({"Adam", adam}, trained, small, zeros));
   }
   UpdateOptions many_rows{"controlled, more rows than a GPU's steps take at once"};
   many_rows.first_step = true;

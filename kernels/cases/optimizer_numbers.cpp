@@ -6,8 +6,8 @@ Layout::Layout(const std::vector<Segment>& segments) {
   for (const Segment& each : segments) {
     const bool stepping = each.makes_controlled_step();
     table.insert(table.end(), {static_cast<double>(elements), static_cast<double>(each.rows), static_cast<double>(each.columns),
-                               static_cast<double>(stepping ? rows : 0), each.learning_rate_scale, each.weight_decay,
-                               static_cast<double>(each.control), each.per_row ? 1.0 : 0.0});
+                               static_cast<double>(stepping ? rows : 0), each.learning_rate_scale, each.gain_rate_scale,
+                               each.weight_decay, static_cast<double>(each.control), each.per_row ? 1.0 : 0.0});
     offsets.push_back(elements);
     elements += (each.elements() + 3) / 4 * 4;
     updated += each.elements();
@@ -24,8 +24,8 @@ std::vector<SegmentNumbers> segments_of(Numbers& numbers) {
   std::vector<SegmentNumbers> segments;
   for (std::size_t at = 0; at < table.size(); at += segment_members.size()) {
     const auto whole = [&](std::size_t member) { return static_cast<std::size_t>(table[at + member]); };
-    segments.push_back({whole(0), whole(1), whole(2), whole(3), table[at + 4], table[at + 5], static_cast<NormControl>(whole(6)),
-                        table[at + 7] != 0});
+    segments.push_back({whole(0), whole(1), whole(2), whole(3), table[at + 4], table[at + 5], table[at + 6],
+                        static_cast<NormControl>(whole(7)), table[at + 8] != 0});
   }
   return segments;
 }

@@ -39,14 +39,15 @@ constexpr std::array<Member<ParameterSegment>, sizeof...(members)> segments_with
 
 inline constexpr auto step_members =
     step_scalars_of<&StepScalars::learning_rate, &StepScalars::decay, &StepScalars::rotation, &StepScalars::rotation_correction,
-                    &StepScalars::beta1, &StepScalars::gradient_weight, &StepScalars::bias_correction1,
-                    &StepScalars::bias_correction2, &StepScalars::previous_correction2, &StepScalars::slow_beta,
-                    &StepScalars::slow_weight, &StepScalars::average_weight, &StepScalars::loss, &StepScalars::gradient_norm,
-                    &StepScalars::clip_factor, &StepScalars::finite>;
+                    &StepScalars::gain_rate, &StepScalars::gain_correction1, &StepScalars::gain_correction2, &StepScalars::beta1,
+                    &StepScalars::gradient_weight, &StepScalars::bias_correction1, &StepScalars::bias_correction2,
+                    &StepScalars::previous_correction2, &StepScalars::slow_beta, &StepScalars::slow_weight,
+                    &StepScalars::average_weight, &StepScalars::loss, &StepScalars::gradient_norm, &StepScalars::clip_factor,
+                    &StepScalars::finite>;
 inline constexpr auto segment_members =
     segments_with<&ParameterSegment::offset, &ParameterSegment::rows, &ParameterSegment::columns, &ParameterSegment::first_row,
-                  &ParameterSegment::learning_rate_scale, &ParameterSegment::weight_decay, &ParameterSegment::control,
-                  &ParameterSegment::per_row>;
+                  &ParameterSegment::learning_rate_scale, &ParameterSegment::gain_rate_scale, &ParameterSegment::weight_decay,
+                  &ParameterSegment::control, &ParameterSegment::per_row>;
 
 /// The numbers of StepScalars by name.
 enum Scalar : std::uint8_t {
@@ -54,6 +55,9 @@ enum Scalar : std::uint8_t {
   decay,
   rotation,
   rotation_correction,
+  gain_rate,
+  gain_correction1,
+  gain_correction2,
   beta1,
   gradient_weight,
   bias_correction1,
@@ -71,8 +75,9 @@ static_assert(step_members.size() == finite + 1 && sizeof(StepScalars) == sizeof
 
 /// The numbers of step 7: every one is different, gradients are clipped to a third, and gradient_weight is not 1 - beta1.
 inline std::vector<double> step_seven() {
-  return {0.01,       0.05,  0.1, 0.52, 0.9, 0.2, 0.52170310, 0.30166270,  // bias corrections of 0.9 and 0.95
-          0.26490811, 0.999, 8,   0.25, 4,   3,   1.0 / 3,    1};
+  return {0.01,       0.05,  0.1,        0.52,       0.02, 0.79028480, 0.67942291,  // the last two are corrections of 0.8 and 0.85
+          0.9,        0.2,   0.52170310, 0.30166270,                                // and these of 0.9 and 0.95
+          0.26490811, 0.999, 8,          0.25,       4,    3,          1.0 / 3,    1};
 }
 
 /// A case's "scalars".
@@ -88,6 +93,7 @@ struct Segment {
   double learning_rate_scale = 1, weight_decay = 0.1;
   NormControl control = NormControl::none;
   bool per_row = false;
+  double gain_rate_scale = 0.75;
 
   std::int64_t elements() const { return rows * columns; }
   bool makes_controlled_step() const { return control == NormControl::rotational || control == NormControl::relative; }
@@ -109,7 +115,7 @@ struct Layout {
 /// A row of that table.
 struct SegmentNumbers {
   std::size_t offset, rows, columns, first_row;
-  double learning_rate_scale, weight_decay;
+  double learning_rate_scale, gain_rate_scale, weight_decay;
   NormControl control;
   bool per_row;
 

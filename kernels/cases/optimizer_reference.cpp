@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <variant>
 
 #include "kernels/cases/optimizer_numbers.h"
@@ -93,14 +94,12 @@ Values centred(Values a) {
 // What is left by rounding where there should be nothing.
 bool vanishes(double squares, double of_squares) { return squares <= 1e-12 * of_squares; }
 
-// A row (or matrix) p turns by `angle` towards -u. Rows that have nothing to turn, or nowhere, stay as they are.
-void rotate(Values& p, Values u, double angle, const UpdateSettings& settings, const Values& t, double& norm, double& mean_square) {
-  if (inner(u, u) == 0) return;
-  if (norm == 0) norm = std::sqrt(inner(p, p));
+// A row (or matrix) p of that norm turns by `angle` towards -u. Rows that have nothing to turn, or nowhere, stay as they are.
+void turn(Values& p, Values u, double angle, double norm, const UpdateSettings& settings, const Values& t, double& mean_square) {
   Values row = settings.zero_mean ? centred(p) : p;
   const double all = inner(u, u);
   if (settings.zero_mean) u = centred(u);
-  if (norm == 0 || vanishes(inner(row, row), inner(p, p))) return;
+  if (vanishes(inner(row, row), inner(p, p))) return;
   const double to_norm = norm / std::sqrt(inner(row, row));
   for (double& each : row) each *= to_norm;
   const double along = inner(row, u) / (norm * norm);
@@ -112,6 +111,39 @@ void rotate(Values& p, Values u, double angle, const UpdateSettings& settings, c
   for (std::size_t i = 0; i < u.size(); ++i) row[i] -= angle * norm * u[i] / (rms + 1e-8);
   const double back = norm / std::sqrt(inner(row, row));
   for (std::size_t i = 0; i < u.size(); ++i) p[i] = row[i] * back;
+}
+
+// Adam's step of a norm whose gradient is `slope`. Below 0 the row is turned over and all is told of the norm that is then above 0.
+double train_norm(double& norm, double* moments, double slope, double rate, const GainSettings& gains, const Values& t) {
+  const auto average = [](double& moment, float beta, double value) {
+    moment = static_cast<double>(beta) * moment + (1 - static_cast<double>(beta)) * value;
+  };
+  average(moments[0], gains.beta1, slope);
+  average(moments[1], gains.beta2, slope * slope);
+  const double size = std::sqrt(moments[1] / t[gain_correction2]) + static_cast<double>(gains.epsilon);
+  const double trained = norm - rate * (moments[0] / t[gain_correction1]) / size;
+  norm = std::abs(trained);
+  if (trained < 0) moments[0] = -moments[0];
+  return trained;
+}
+
+struct Gain {
+  double rate, gradient_product;
+  double* moments;
+};
+
+// Turns and, where gains are trained, makes as long as they are.
+void rotate(Values& p, const Values& u, double angle, const Gain& gain, const UpdateSettings& settings, const Values& t,
+            double& norm, double& mean_square) {
+  if (inner(u, u) == 0) return;
+  if (norm == 0) norm = std::sqrt(inner(p, p));
+  if (norm == 0) return;
+  const double before = norm;
+  const double after = settings.gains.trained ? train_norm(norm, gain.moments, gain.gradient_product / std::sqrt(inner(p, p)),
+                                                           gain.rate, settings.gains, t)
+                                              : norm;
+  turn(p, u, angle, before, settings, t, mean_square);
+  for (double& each : p) each *= after / before;
 }
 
 // "Hyperball": a step of `rate` times the norm, then back to the norm.
@@ -136,6 +168,8 @@ class Update {
         scales_(numbers["scales"]),
         row_norm_(numbers["row_norm"]),
         row_mean_square_(numbers["row_mean_square"]),
+        row_gain_moments_(numbers["row_gain_moments"]),
+        clipped_(gradient_.size()),
         state_{&numbers["state0"], &numbers["state1"], &numbers["state2"]} {}
 
   template <typename Rule>
@@ -166,6 +200,7 @@ class Update {
     const DecayForm form = settings_.decay_form;
     double g = clip * gradient_[i];
     if (const auto most = static_cast<double>(settings_.clip_value); most > 0) g = std::clamp(g, -most, most);
+    clipped_[i] = g;
     if (form == DecayForm::gradient) g += d * weight_[i];
     if constexpr (std::is_same_v<Rule, Adam>) {
       const double scale = std::sqrt(kept(1, i) / t_[previous_correction2]) + static_cast<double>(rule.epsilon);
@@ -185,8 +220,13 @@ class Update {
     const auto direction_begin = gradient_.begin() + static_cast<std::ptrdiff_t>(first);
     Values p(begin, begin + static_cast<std::ptrdiff_t>(count));
     const Values u(direction_begin, direction_begin + static_cast<std::ptrdiff_t>(count));
+    const auto clipped_begin = clipped_.begin() + static_cast<std::ptrdiff_t>(first);
     if (segment.control == NormControl::rotational)
-      rotate(p, u, t_[rotation] * scaled, settings_, t_, row_norm_[row], row_mean_square_[row]);
+      rotate(p, u, t_[rotation] * scaled,
+             {t_[gain_rate] * segment.gain_rate_scale * scaled / segment.learning_rate_scale,
+              std::inner_product(p.begin(), p.end(), clipped_begin, 0.0),
+              row_gain_moments_.empty() ? nullptr : &row_gain_moments_[2 * row]},
+             settings_, t_, row_norm_[row], row_mean_square_[row]);
     else
       step_relatively(p, u, t_[learning_rate] * scaled, row_norm_[row]);
     std::copy(p.begin(), p.end(), begin);
@@ -196,7 +236,8 @@ class Update {
   const Values& t_;
   Values &weight_, &gradient_, &low_precision_;
   const Values& scales_;
-  Values &row_norm_, &row_mean_square_;
+  Values &row_norm_, &row_mean_square_, &row_gain_moments_;
+  Values clipped_;  // gradients, where directions take their place
   Values* state_[3];
 };
 

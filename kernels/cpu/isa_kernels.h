@@ -218,6 +218,8 @@ struct RuleKernels<std::variant<Rules...>> : RuleKernel<Rules>... {};
 
 struct OptimizerKernels : RuleKernels<UpdateRule> {
   RowSums (*row_sums)(const float* weights, const float* directions, std::int64_t count);
+  /// Of weights and gradients, these scaled and then cut to [-limit, limit].
+  double (*clipped_product)(const float* weights, const float* gradients, float scale, float limit, std::int64_t count);
   /// w = keep w + add u + shift; `low_precision` may be null.
   void (*step)(const LinearStep& step, float* weights, const float* directions, bfloat16* low_precision, std::int64_t count);
   /// to += scale * from

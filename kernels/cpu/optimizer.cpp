@@ -27,11 +27,20 @@ class ControlledSteps {
                   const StepScalars& scalars)
       : settings_(settings), buffers_(buffers), segments_(segments), scalars_(scalars) {}
 
+  /// What trained gains want of a row before its directions take the gradients' place.
+  template <typename Rule>
+  double gradient_product(const ElementUpdate<Rule>& element, std::int64_t offset, std::int64_t count) const {
+    if (!settings_.gains.trained) return 0.0;
+    return kernels_.clipped_product(buffers_.master + offset, buffers_.gradient + offset, element.gradient_scale, element.limit,
+                                    count);
+  }
+
   /// A row whose directions were just written, and are in cache: its step or, where the matrix makes one, its sums.
-  void row(std::size_t index, std::int64_t row) const {
+  void row(std::size_t index, std::int64_t row, double gradient_product) const {
     const ParameterSegment& segment = segments_[index];
     const std::int64_t offset = segment.offset + row * segment.columns;
-    const RowSums sums = kernels_.row_sums(buffers_.master + offset, buffers_.gradient + offset, segment.columns);
+    RowSums sums = kernels_.row_sums(buffers_.master + offset, buffers_.gradient + offset, segment.columns);
+    sums.gradient_product = gradient_product;
     if (segment.per_row != 0)
       apply(step(index, row, sums), offset, segment.columns);
     else
@@ -53,9 +62,8 @@ class ControlledSteps {
 
  private:
   LinearStep step(std::size_t index, std::int64_t row, const RowSums& sums) const {
-    const std::int64_t place = segments_[index].first_row + row;
     return controlled_step(segments_[index], sums, scale_of(buffers_, index).rate, settings_, scalars_,
-                           {buffers_.row_norm + place, buffers_.row_mean_square + place});
+                           buffers_.row_state(segments_[index].first_row + row));
   }
 
   void apply(const LinearStep& step, std::int64_t offset, std::int64_t count) const {
@@ -92,8 +100,10 @@ void CpuOps::run(const op::OptimizerUpdate& args) {
                   kernel.direct(element, args.buffers, segment.offset + piece.first, piece.count);
                 } else {
                   for (std::int64_t row = piece.first; row < piece.first + piece.count; ++row) {
-                    kernel.direct(element, args.buffers, segment.offset + row * segment.columns, segment.columns);
-                    controlled.row(piece.segment, row);
+                    const std::int64_t offset = segment.offset + row * segment.columns;
+                    const double gradient_product = controlled.gradient_product(element, offset, segment.columns);
+                    kernel.direct(element, args.buffers, offset, segment.columns);
+                    controlled.row(piece.segment, row, gradient_product);
                   }
                 }
               });

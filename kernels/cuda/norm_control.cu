@@ -31,11 +31,10 @@ __global__ void __launch_bounds__(step_threads)
   const float rate_scale = buffers.scales != nullptr ? buffers.scales[blockIdx.x].rate : 1.0f;
   RowWork* work = buffers.row_work + segment.first_row;
   const auto step = [&](const RowSums& sums, std::int64_t row) {
-    const RowState state = {buffers.row_norm + segment.first_row + row, buffers.row_mean_square + segment.first_row + row};
-    work[row].step = controlled_step(segment, sums, rate_scale, settings, numbers, state);
+    work[row].step = controlled_step(segment, sums, rate_scale, settings, numbers, buffers.row_state(segment.first_row + row));
   };
 
-  TEMPER_SHARED(double, scratch, [5 * 32]);
+  TEMPER_SHARED(double, scratch, [6 * 32]);
   const std::int64_t thread = threadIdx.x;
   if (segment.per_row != 0) {
     const std::int64_t stride = static_cast<std::int64_t>(gridDim.y) * step_threads;

@@ -13,11 +13,11 @@ __device__ __forceinline__ bool steps_by_rows(const ParameterSegment& segment) {
   return segment.control == NormControl::rotational || segment.control == NormControl::relative;
 }
 
-/// `total` of each of the five sums.
+/// `total` of each of the sums.
 template <typename Total>
 __device__ __forceinline__ RowSums each_sum(const RowSums& sums, const Total& total) {
-  return {total(sums.weight), total(sums.weight_squares), total(sums.direction), total(sums.direction_squares),
-          total(sums.product)};
+  return {total(sums.weight),  total(sums.weight_squares),  total(sums.direction), total(sums.direction_squares),
+          total(sums.product), total(sums.gradient_product)};
 }
 
 /// Over the lanes of a warp; every lane gets them.

@@ -54,6 +54,8 @@ __device__ __forceinline__ void update_elements(const ElementUpdate<Rule>& updat
       if constexpr (target == Target::weight) {
         w = update(w, g, own);
       } else {
+        if (sums != nullptr && update.settings.gains.trained)
+          sums->gradient_product += static_cast<double>(w) * static_cast<double>(update.clipped(g));
         g = update.direction(w, g, own);
         if (sums != nullptr) sums->add(static_cast<double>(w), static_cast<double>(g));
       }

@@ -120,6 +120,7 @@ def clipped(s: dict, gradients: list[np.ndarray]) -> list[np.ndarray]:
 # ---- directions: gradient -> direction, from the papers --------------------------------------------------------------------------
 
 MARGINS: list[float] = []  # how near to 0 arguments of a sign came, beside the largest of their tensor
+TURNED_OVER: list[int] = []  # gains that crossed 0, per step and tensor
 
 
 def sign(x: np.ndarray) -> np.ndarray:
@@ -222,7 +223,7 @@ def corrected_rate(s: dict, p: Matrix, k: int) -> float:
     return min(1.0, cosine(0.0) / cosine(phi))
 
 
-# ---- steps that hold a norm -----------------------------------------------------------------------------------------------------
+# ---- steps that hold or train a norm -----------------------------------------------------------------------------------------------------
 
 
 def equilibrium(s: dict, d: float) -> float:
@@ -263,6 +264,22 @@ def rotate(s: dict, p: Matrix, dp: np.ndarray, angle: float, t: int) -> None:
         state["Q"] = undf * state["Q"] + (1 - undf) * np.sum(u * u)
         w = w - angle * state["n"] * u / (math.sqrt(state["Q"] / (1 - undf**t)) + 1e-8)
         p.weight[row] = w * state["n"] / np.linalg.norm(w)
+
+
+def train_gains(s: dict, p: Matrix, g: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rows w = s v with ||v|| = 1: torch differentiates for s, which may change its sign, and makes Adam's step; s before and after."""
+    if "gains" not in p.owner:
+        p.owner["gains"] = torch.nn.Parameter(torch.tensor([p.owner["row", str(row)]["n"] for row in rows_held(s, p)]))
+        own = (s["beta1"], s["beta2"]), s["eps"]
+        p.owner["adam"] = torch.optim.Adam([p.owner["gains"]], 1.0, *(own if s["name"] == "adamw" else ((0.9, 0.95), 1e-8)))
+    gains, adam = p.owner["gains"], p.owner["adam"]
+    before = gains.detach().numpy().copy()
+    v = torch.from_numpy(p.weight / before[:, None])
+    adam.zero_grad()
+    (torch.from_numpy(g) * gains[:, None] * v / torch.linalg.norm(v, dim=1, keepdim=True)).sum().backward()
+    adam.param_groups[0]["lr"] = rate
+    adam.step()
+    return before, gains.detach().numpy().copy()
 
 
 def relative(s: dict, p: Matrix, u: np.ndarray, rate: float) -> None:
@@ -316,7 +333,14 @@ def transcribed(s: dict, *inputs: np.ndarray) -> list[np.ndarray]:
             elif p.controlled:
                 whole = d if s["decay"] != "l2" else rate * lam * p.decay
                 angle = equilibrium(s, whole) * (math.sqrt(sk) if s["rotation_schedule"] == "linear" else 1.0)
+                gains = train_gains(s, p, g, rate * r) if s["rotation_gains"] else None
                 rotate(s, p, u, angle * young * r, t)
+                if gains:
+                    before, after = gains
+                    p.weight *= (after / before)[:, None]
+                    for row, n in zip(rows_held(s, p), after):
+                        p.owner["row", str(row)]["n"] = abs(n)
+                    TURNED_OVER.append(np.sum(after * before < 0))
             elif s["name"] == "schedule_free_adamw":
                 z, x = p.owner.setdefault("z", p.weight.copy()), p.owner.setdefault("x", p.weight.copy())
                 # arXiv 2405.15682, algorithm 1: gamma_t = gamma sqrt(1 - beta2^t); the package since 1.3 has it in vhat alone.
@@ -405,6 +429,7 @@ def make_files() -> tuple[dict[str, np.ndarray], dict]:
         arrays[f"{system}.weights"] = trajectory[[step - 1 for step in KEPT]].astype(np.float32)
     # f32 moments differ from these by a few 1e-7 of their size: f32 sees the same signs.
     assert min(MARGINS) > 2e-6, f"a sign's argument is {min(MARGINS)} of the largest; draw other gradients"
+    assert sum(TURNED_OVER) > 0, "no trained gain crossed 0; draw other gradients"
     with_section = lambda keys: {key if "." in key else f"optimizer.{key}": value for key, value in keys.items()}
     table = {
         "steps": STEPS,

@@ -183,6 +183,7 @@ struct OptimizerConfig {
   double rotation_averaging = 0.9;
   bool rotation_embeddings = true;
   RotationSchedule rotation_schedule = RotationSchedule::root;
+  bool rotation_gains = false;
   RateCorrectionChoice rate_correction = RateCorrectionChoice::none;
   double rate_correction_smoothing = 0.95;
 
@@ -277,6 +278,13 @@ struct OptimizerConfig {
     rows("rotation_embeddings", &Self::rotation_embeddings, read_by(with_rotation, rotational), "embeddings are controlled too");
     rows("rotation_schedule", &Self::rotation_schedule, one_of({"root", "linear"}), read_by(with_rotation, rotational),
          "the angle follows the root of the schedule, or the schedule");
+    rows("rotation_gains", &Self::rotation_gains, as_before({false}),
+         read_by("norm_control rotational with norm_granularity row",
+                 [](const auto& c) {
+                   return c.optimizer.norm_control == NormControlChoice::rotational &&
+                          c.optimizer.norm_granularity == Granularity::row;
+                 }),
+         "norms of rows are trained, each by Adam of its own, in place of held: the learnable gains of epfml/REQ's GPT-2");
     rows("rate_correction", &Self::rate_correction, one_of({"none", "gradient", "momentum"}),
          "lowers each tensor's rate where its gradients agree, by their measured signal-to-noise ratio: the formula for a plain "
          "gradient or the one with momentum");

@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "kernels/check.h"
+#include "optim/pipeline.h"
 
 namespace temper {
 
@@ -173,6 +174,10 @@ StepScalars Hyperparameters::at(std::int64_t k, std::int64_t earlier) const {
   scalars.decay = static_cast<float>(correction * decay_scalar(k));
   scalars.rotation = static_cast<float>(young * rotation(k));
   scalars.rotation_correction = static_cast<float>(1.0 - std::pow(config_.rotation_averaging, t));
+  const GainSettings gains = gains_of(config_);
+  scalars.gain_rate = static_cast<float>(learning_rate(k));
+  scalars.gain_correction1 = static_cast<float>(1.0 - std::pow(static_cast<double>(gains.beta1), t));
+  scalars.gain_correction2 = static_cast<float>(1.0 - std::pow(static_cast<double>(gains.beta2), t));
   scalars.beta1 = static_cast<float>(beta1);
   scalars.gradient_weight = static_cast<float>(gradient_weight);
   scalars.bias_correction1 = static_cast<float>(1.0 - past.decayed);

@@ -142,10 +142,11 @@ void Optimizer::add_states(const Pipeline& whole, DeviceMemory& memory) {
     state_buffers_[2].values = buffers_.gradients;  // x is shown where the model reads, y lies here
   }
 
-  std::vector<std::int64_t> rows = {0}, means = {0};  // where each rank's begin
+  std::vector<std::int64_t> rows = {0}, moments = {0}, means = {0};  // where each rank's begin
   for (std::size_t rank = 0; rank + 1 < place_.begins.size(); ++rank) {
     const Pipeline part = cut_pipeline(whole, place_.begins[rank], place_.begins[rank + 1]);
     rows.push_back(rows.back() + part.controlled_rows);
+    moments.push_back(2 * rows.back());
     means.push_back(means.back() + 2 * part.with_gradient);
   }
   const auto place_rows = [](const Owner& owner, State& state) {
@@ -159,6 +160,14 @@ void Optimizer::add_states(const Pipeline& whole, DeviceMemory& memory) {
   // Relative steps keep no mean square, though the operation wants room for it.
   if (config_.norm_control == NormControlChoice::rotational && whole.controlled_rows > 0)
     add("row_mean_square", row_mean_square_, rows, place_rows);
+  if (config_.rotation_gains && whole.controlled_rows > 0) {
+    row_gain_moments_ = add_floats(memory, 2 * pipeline_.controlled_rows);
+    add("row_gain_moments", row_gain_moments_, moments, [](const Owner& owner, State& state) {
+      state.offset = 2 * owner.segment.first_row;
+      state.shape = {owner.tensor.shape.rows(), 2};
+      return holds_norm(owner.segment.control);
+    });
+  }
   if (!corrects_rates()) return;
   smoothed_ = add_floats(memory, 2 * pipeline_.with_gradient);
   add("signal_noise", smoothed_, means, [&](const Owner& owner, State& state) {
@@ -185,7 +194,7 @@ void Optimizer::add_work(DeviceMemory& memory) {
   scalars_ = add_structs<StepScalars>(memory, beside_muon_ ? 2 : 1);
   if (ops_ == nullptr) return;
 
-  std::vector<TensorView> all = {row_norm_, row_mean_square_, smoothed_, scalars_};
+  std::vector<TensorView> all = {row_norm_, row_mean_square_, row_gain_moments_, smoothed_, scalars_};
   all.insert(all.end(), flat_states_.begin(), flat_states_.end());
   for (const TensorView& one : all)
     if (one.present()) ops_->zero(one.data, one.bytes());
@@ -329,6 +338,7 @@ void Optimizer::update(const UpdatePart& part) {
     buffers.scales = static_cast<const TensorScale*>(scales_.data) + part.first;
   buffers.row_norm = row_norm_.as<float>();
   buffers.row_mean_square = row_mean_square_.as<float>();
+  buffers.row_gain_moments = row_gain_moments_.as<float>();
   buffers.row_work = static_cast<RowWork*>(row_work_.data);
   ops_->optimizer_update({.rule = part.rule,
                           .settings = part.settings,

@@ -152,9 +152,9 @@ class Optimizer {
   // Memory is that of the shard.
   std::vector<StateBuffer> state_buffers_;
   std::vector<State> states_;
-  std::vector<TensorView> flat_states_;                    // f32, as many as the rule with most has
-  TensorView row_norm_, row_mean_square_, row_work_;       // where rows are controlled
-  TensorView moments_, half_moments_, smoothed_, scales_;  // where tensors have factors of their own
+  std::vector<TensorView> flat_states_;                                  // f32, as many as the rule with most has
+  TensorView row_norm_, row_mean_square_, row_gain_moments_, row_work_;  // where rows are controlled
+  TensorView moments_, half_moments_, smoothed_, scales_;                // where tensors have factors of their own
   std::optional<NewtonSchulz> newton_schulz_;
   TensorView segments_;  // ParameterSegment each
   TensorView scalars_;   // StepScalars; two of them beside Muon

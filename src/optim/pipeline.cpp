@@ -138,6 +138,7 @@ UpdateSettings make_settings(const OptimizerConfig& config) {
   if (config.clip_mode == ClipMode::value) settings.clip_value = static_cast<float>(config.grad_clip);
   settings.zero_mean = config.rotation_zero_mean;
   settings.averaging = static_cast<float>(config.rotation_averaging);
+  settings.gains = gains_of(config);
   return settings;
 }
 
@@ -235,6 +236,7 @@ class PipelineMaker {
       segment.columns = columns;
       segment.first_row = controlled ? made_.controlled_rows : 0;
       segment.learning_rate_scale = static_cast<float>(rate);
+      segment.gain_rate_scale = static_cast<float>(rates_[i]);
       segment.weight_decay = static_cast<float>(decay);
       segment.control = control;
       segment.per_row = config_.norm_granularity == Granularity::row ? 1 : 0;
@@ -276,6 +278,18 @@ class PipelineMaker {
 
 Pipeline make_pipeline(const OptimizerConfig& config, const std::vector<OptimizedTensor>& tensors) {
   return PipelineMaker(config, tensors).make();
+}
+
+GainSettings gains_of(const OptimizerConfig& config) {
+  GainSettings gains;
+  // A configuration may hold the key where it is not read.
+  gains.trained =
+      config.rotation_gains && config.norm_control == NormControlChoice::rotational && config.norm_granularity == Granularity::row;
+  if (!gains.trained || !has_word(traits_of(config.name).reads, "eps")) return gains;
+  gains.beta1 = static_cast<float>(*config.beta1);
+  gains.beta2 = static_cast<float>(*config.beta2);
+  gains.epsilon = static_cast<float>(config.eps);
+  return gains;
 }
 
 double sign_scale(const OptimizerConfig& config) {

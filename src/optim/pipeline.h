@@ -50,6 +50,9 @@ inline bool holds_norm(NormControl control) { return control == NormControl::rot
 /// `config` as resolved_optimizer gives it. Throws Error(ExitCode::usage) for a pattern that no tensor matches.
 Pipeline make_pipeline(const OptimizerConfig& config, const std::vector<OptimizedTensor>& tensors);
 
+/// Adam of the rows' gains: an Adam's own numbers, else 0.9, 0.95 and 1e-8. Its beta1 stays where a momentum moves.
+GainSettings gains_of(const OptimizerConfig& config);
+
 /// LionA's scale: what multiplies signs.
 double sign_scale(const OptimizerConfig& config);
 

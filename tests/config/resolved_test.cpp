@@ -132,6 +132,10 @@ std::vector<RunConfig> changed_everywhere() {
     c.schedule.name = ScheduleName::constant;
   });
   with([](RunConfig& c) {
+    c.optimizer.name = OptimizerName::lionar;
+    c.optimizer.rotation_gains = true;
+  });
+  with([](RunConfig& c) {
     c.optimizer.decay_timescale = "0.3 runs";
     c.schedule.name = ScheduleName::file;
     c.schedule.file = "runs/a/metrics.jsonl";

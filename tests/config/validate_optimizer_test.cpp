@@ -196,6 +196,19 @@ TEST(ValidateOptimizer, KeysThatNeedAChoice) {
   expect_refused(adamh, [](auto& c) { c.rotation_embeddings = false; }, {"optimizer.rotation_embeddings", "rotational"});
   expect_refused(liona, [](auto& c) { c.rotation_schedule = RotationSchedule::linear; }, {"optimizer.rotation_schedule is linear"});
   expect_accepted(lionar, [](auto& c) { c.rotation_zero_mean = c.rotation_embeddings = false; });
+  const std::vector<std::string> by_row = {"optimizer.rotation_gains is true", "norm_control rotational with norm_granularity row"};
+  expect_refused(
+      adamw, [](auto& c) { c.rotation_gains = true; }, by_row);
+  expect_refused(
+      adamh, [](auto& c) { c.rotation_gains = true; }, by_row);
+  expect_refused(
+      lionar,
+      [](auto& c) {
+        c.rotation_gains = true;
+        c.norm_granularity = Granularity::matrix;
+      },
+      by_row);
+  expect_accepted(lionar, [](auto& c) { c.rotation_gains = true; });
   expect_refused(adamw, [](auto& c) { c.norm_granularity = Granularity::matrix; }, {"optimizer.norm_granularity is matrix"});
   expect_accepted(adamh, [](auto& c) { c.norm_granularity = Granularity::row; });
   expect_refused(adamw, [](auto& c) { c.rate_correction_smoothing = 0.5; }, {"optimizer.rate_correction_smoothing is 0.5"});

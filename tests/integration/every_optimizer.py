@@ -37,6 +37,7 @@ OPTIMIZERS: dict[str, dict] = {
     "liona": {"name": "liona", "learning_rate": 3e-3},
     "lionar": {"name": "lionar", "learning_rate": 3e-3, "weight_decay": 1.0},
     "lionar, by matrix": {"name": "lionar", "learning_rate": 3e-3, "weight_decay": 1.0, "norm_granularity": "matrix"},
+    "lionar, gains trained": {"name": "lionar", "learning_rate": 3e-3, "weight_decay": 1.0, "rotation_gains": True},
     "lionar, corrected": {
         "name": "lionar", "learning_rate": 3e-3, "weight_decay": 1.0, "nesterov": True,
         "rate_correction": "momentum", "inverse_bias_correction": "linear",

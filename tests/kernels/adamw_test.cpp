@@ -95,7 +95,7 @@ TEST_P(AdamWTest, FollowsPyTorch) {
   const Adam rule;
   AdamWValues start(4);
   start.master = {1, -2, .5f, 3};
-  Parameters p(backend_.ops(), start, {0, 2, 2, 0, 1.0f, 0.1f, NormControl::none, 0});
+  Parameters p(backend_.ops(), start, {0, 2, 2, 0, 1.0f, 1.0f, 0.1f, NormControl::none, 0});
   for (std::size_t step = 0; step < gradients.size(); ++step) {
     p.set_gradient(gradients[step]);
     p.set_scalars(scalars_of_step(static_cast<int>(step) + 1, rule, 0.01f));
@@ -116,7 +116,7 @@ TEST_P(AdamWTest, FollowsDoublePrecisionFor100Steps) {
     return uniform_open(random_block(5, RandomPurpose::benchmark, step, i).word[0]) - 0.5f;
   };
   for (std::size_t i = 0; i < count; ++i) weight[i] = values.master[i] = draw(0, i);
-  Parameters p(backend_.ops(), values, {0, 11, 47, 0, 0.5f, 0.05f, NormControl::none, 0});
+  Parameters p(backend_.ops(), values, {0, 11, 47, 0, 0.5f, 0.5f, 0.05f, NormControl::none, 0});
   const double rate = 0.5 * static_cast<double>(1e-2f), beta1 = 0.9, beta2 = static_cast<double>(rule.beta2);
   for (int step = 1; step <= 100; ++step) {
     StepScalars scalars = scalars_of_step(step, rule, 1e-2f);
@@ -156,7 +156,7 @@ TEST_P(AdamWTest, NothingIsTouchedWhenTheStepIsNotFinite) {
     AdamWValues before(100);
     for (std::size_t i = 0; i < 100; ++i) before.master[i] = before.first[i] = before.second[i] = static_cast<float>(i) + 1;
     before.gradient[63] = broken.gradient;
-    Parameters p(backend_.ops(), before, {0, 1, 100, 0, 1.0f, 0.1f, NormControl::none, 0});
+    Parameters p(backend_.ops(), before, {0, 1, 100, 0, 1.0f, 1.0f, 0.1f, NormControl::none, 0});
     StepScalars scalars = scalars_of_step(1, Adam{}, 0.1f);
     scalars.loss = broken.loss;
     p.set_scalars(scalars);

@@ -159,7 +159,7 @@ TEST_F(ContractMessages, OptimizerArguments) {
   UpdateBuffers buffers;
   buffers.master = floats_;
   UpdateSettings settings;
-  ParameterSegment segment = {2, 1, 4, 0, 1.0f, 0.0f, NormControl::none, 0};
+  ParameterSegment segment = {2, 1, 4, 0, 1.0f, 1.0f, 0.0f, NormControl::none, 0};
   scalars_.finite = 1;
   UpdateRule rule = Adam{};
   auto update = [&] {
@@ -182,6 +182,9 @@ TEST_F(ContractMessages, OptimizerArguments) {
   buffers.row_mean_square = floats_;
   RowWork work;
   buffers.row_work = &work;
+  settings.gains.trained = true;
+  EXPECT_EQ(message_of(update), "optimizer_update: buffers.row_gain_moments is null; Adam of the gains keeps two numbers per row");
+  settings.gains.trained = false;
   segment.first_row = -1;
   EXPECT_EQ(message_of(update),
             "optimizer_update: the norm of the segment at 4 is controlled and its first_row is -1; it must not be negative");
@@ -208,7 +211,7 @@ TEST_F(ContractMessages, OptimizerArguments) {
 }
 
 TEST_F(ContractMessages, OperationsOnSegments) {
-  const ParameterSegment segment = {2, 1, 4, 0, 1.0f, 0.0f, NormControl::none, 0};
+  const ParameterSegment segment = {2, 1, 4, 0, 1.0f, 1.0f, 0.0f, NormControl::none, 0};
   UpdateBuffers buffers;
   buffers.master = floats_;
   TensorMoments moments;

@@ -26,7 +26,7 @@ class PackedWeightTest : public testing::TestWithParam<BackendChoice> {
   TensorView low_view(OnDevice<bfloat16>& memory) { return {memory.data(), DType::bf16, {size, size}}; }
 
   void update(NormControl control, bool low_precision) {
-    const ParameterSegment segment = {0, size, size, 0, 1.0f, 0.1f, control, 1};
+    const ParameterSegment segment = {0, size, size, 0, 1.0f, 1.0f, 0.1f, control, 1};
     OnDevice<ParameterSegment> segments(ops_, std::vector<ParameterSegment>{segment});
     StepScalars numbers{};
     numbers.learning_rate = numbers.decay = numbers.rotation = 0.5f;

@@ -107,6 +107,17 @@ TEST(Hyperparameters, BiasCorrections) {
     EXPECT_FLOAT_EQ(at.previous_correction2, k == 0 ? 1.0f : static_cast<float>(1.0 - std::pow(0.95, t - 1.0))) << k;
     EXPECT_FLOAT_EQ(at.rotation_correction, static_cast<float>(1.0 - std::pow(0.9, t))) << k;
   }
+  OptimizerConfig gains = with_rate(lionar);  // which has no Adam's betas
+  gains.rotation_gains = true;
+  EXPECT_FLOAT_EQ(make(gains).at(1).gain_correction1, 1.0f - 0.9f * 0.9f);
+  EXPECT_FLOAT_EQ(make(gains).at(1).gain_correction2, 1.0f - 0.95f * 0.95f);
+  gains = with_rate(adamw);
+  gains.norm_control = NormControlChoice::rotational;
+  gains.rotation_gains = true;
+  gains.beta1 = 0.5;
+  gains.beta2 = 0.75;
+  EXPECT_FLOAT_EQ(make(gains).at(1).gain_correction1, 0.75f);
+  EXPECT_FLOAT_EQ(make(gains).at(1).gain_correction2, 0.4375f);
   OptimizerConfig exact = with_rate(lionar);
   exact.rotation_averaging = 0.0;
   EXPECT_EQ(make(exact).at(0).rotation_correction, 1.0f);

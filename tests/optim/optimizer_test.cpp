@@ -247,6 +247,9 @@ TEST(Optimizer, StatesHavePyTorchsNames) {
   OptimizerConfig plain = bare(sgd, 0.1);
   plain.momentum = 0.0;
   EXPECT_EQ(names(plain), Names());
+  OptimizerConfig trained = bare(lionar, 0.1, 0.1);
+  trained.rotation_gains = true;
+  EXPECT_EQ(names(trained), (Names{"w.exp_avg", "b.exp_avg", "w.row_norm", "w.row_mean_square", "w.row_gain_moments"}));
   OptimizerConfig corrected = bare(adamw, 0.1);
   corrected.rate_correction = RateCorrectionChoice::gradient;
   EXPECT_EQ(names(corrected)[4], "w.signal_noise");
@@ -268,6 +271,60 @@ TEST(Optimizer, NormsAreHeldFromTheFirstStepOn) {
   run.set_weights(random(count));  // whatever happens to the weights
   run.step(1, random(count));
   for (const double one : run.state("w.row_norm")) EXPECT_NEAR(one, 4.0, 1e-6);
+}
+
+// Norms follow Adam on <g, w>/||w||; until a row turns over its directions are those of a run whose norms are held.
+TEST(Optimizer, TrainedGainsChangeNormsAndNoAngles) {
+  constexpr std::size_t rows = 3, columns = 8, elements = rows * columns;
+  for (const NamedBackend& backend : optimizer_backends()) {
+    SCOPED_TRACE(backend.name);
+    OptimizerConfig held = bare(lionar, 0.2, 0.05);
+    held.rate_factors = {"w=0.5"};
+    held.grad_clip = 0.25;
+    OptimizerConfig trained = held;
+    trained.rotation_gains = true;
+    Normal random(11);
+    const Numbers start = random(elements);
+    OptimizerRun with(backend.make(), trained, one_matrix(rows, columns), start);
+    OptimizerRun without(backend.make(), held, one_matrix(rows, columns), start);
+    double moments[rows][2] = {};
+    bool turned_over[rows] = {};
+    for (int k = 0; k < 60; ++k) {
+      Numbers gradients = random(elements);
+      for (std::size_t i = 0; i < elements; ++i) gradients[i] += 2.0 * start[i];  // norms fall until they cross 0
+      const Numbers before = with.weights();
+      const double clip = static_cast<double>(with.step(k, gradients).clip_factor), t = k + 1;
+      without.step(k, gradients);
+      const Numbers after = with.weights(), turned = without.weights(), norms = with.state("w.row_norm");
+      for (std::size_t row = 0; row < rows; ++row) {
+        double squares = 0.0, product = 0.0, norm = 0.0, other = 0.0, cosine = 0.0;
+        for (std::size_t i = row * columns; i < (row + 1) * columns; ++i) {
+          squares += before[i] * before[i];
+          product += clip * gradients[i] * before[i];
+          norm += after[i] * after[i];
+          other += turned[i] * turned[i];
+          cosine += after[i] * turned[i];
+        }
+        const double slope = product / std::sqrt(squares);
+        double& first = moments[row][0];
+        double& second = moments[row][1];
+        first = 0.9 * first + 0.1 * slope;
+        second = 0.95 * second + 0.05 * slope * slope;
+        const double size = std::sqrt(second / (1.0 - std::pow(0.95, t))) + 1e-8;
+        double expected = std::sqrt(squares) - 0.1 * first / (1.0 - std::pow(0.9, t)) / size;
+        if (expected < 0.0) {
+          turned_over[row] = true;
+          expected = -expected;
+          first = -first;
+        }
+        EXPECT_NEAR(std::sqrt(norm), expected, 1e-5) << "update " << k << ", row " << row;
+        EXPECT_NEAR(norms[row], expected, 1e-5) << "update " << k << ", row " << row;
+        if (turned_over[row]) continue;  // both turn against their gradients, from opposite sides
+        EXPECT_NEAR(cosine / std::sqrt(norm * other), 1.0, 1e-6) << "update " << k << ", row " << row;
+      }
+    }
+    EXPECT_TRUE(turned_over[0] && turned_over[1] && turned_over[2]);
+  }
 }
 
 // ---- Schedule-Free ----------------------------------------------------------------------------------------------------

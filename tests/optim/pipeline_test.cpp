@@ -188,6 +188,7 @@ TEST(Pipeline, RotationalControlByRow) {
   EXPECT_EQ(segments_of(pipeline, "transformer.h.0.attn.c_attn.weight").size(), 1u) << "rows need no splitting";
   EXPECT_FLOAT_EQ(segment_of(pipeline, "transformer.h.1.mlp.c_fc.weight").learning_rate_scale, std::sqrt(0.5f));
   EXPECT_FLOAT_EQ(segment_of(pipeline, "transformer.h.0.mlp.c_fc.weight").learning_rate_scale, std::sqrt(0.125f));
+  EXPECT_EQ(segment_of(pipeline, "transformer.h.0.mlp.c_fc.weight").gain_rate_scale, 0.25f) << "gains have rates, not angles";
   config.decay = DecayMode::independent;  // the angle does not depend on the rate
   EXPECT_FLOAT_EQ(segment_of(made(config), "transformer.h.0.mlp.c_fc.weight").learning_rate_scale, std::sqrt(0.5f));
 }

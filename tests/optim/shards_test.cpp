@@ -29,7 +29,9 @@ struct Kind {
 
 std::vector<Kind> kinds() {
   OptimizerConfig by_matrix = bare(lionar, 0.1, 0.1), clipped = bare(adamw, 0.1), corrected = bare(adamw, 0.1),
-                  clipped_muon = bare(muon, 0.1), adamh_row = bare(adamh, 0.1), not_clipped = bare(adamw, 0.1);
+                  clipped_muon = bare(muon, 0.1), adamh_row = bare(adamh, 0.1), not_clipped = bare(adamw, 0.1),
+                  gains = bare(lionar, 0.1, 0.1);
+  gains.rotation_gains = true;
   by_matrix.norm_granularity = Granularity::matrix;
   adamh_row.norm_granularity = Granularity::row;
   for (OptimizerConfig* config : {&clipped, &clipped_muon, &not_clipped}) config->clip_mode = ClipMode::tensor;
@@ -38,6 +40,7 @@ std::vector<Kind> kinds() {
   using enum Piece;
   return {{"adamw", bare(adamw, 0.1)},
           {"lionar", bare(lionar, 0.1, 0.1)},
+          {"lionar, gains trained", gains},
           {"lionar by matrix", by_matrix, matrix, tensor},
           {"adamh", bare(adamh, 0.1), matrix},
           {"adamh by row", adamh_row},
@@ -169,6 +172,7 @@ TEST(Shards, PartsOfAPipelineAreThePipeline) {
             EXPECT_EQ(part.tensor_of[static_cast<std::size_t>(i)], whole.tensor_of[static_cast<std::size_t>(from)]);
             EXPECT_EQ(segment.columns, one.columns);
             EXPECT_EQ(segment.learning_rate_scale, one.learning_rate_scale);
+            EXPECT_EQ(segment.gain_rate_scale, one.gain_rate_scale);
             EXPECT_EQ(segment.weight_decay, one.weight_decay);
             EXPECT_EQ(segment.control, one.control);
             EXPECT_EQ(segment.per_row, one.per_row);

@@ -53,6 +53,7 @@ const Named all_named[] = {
        c.optimizer.inverse_bias_correction = InverseBiasCorrection::linear;
        c.optimizer.nesterov = true;
      }},
+    {"lionar_gains", OptimizerName::lionar, [](RunConfig& c) { c.optimizer.rotation_gains = true; }},
     {"adamh", OptimizerName::adamh},
     {"muon", OptimizerName::muon},
     {"ademamix", OptimizerName::ademamix, [](RunConfig& c) { c.optimizer.ademamix_warmup_steps = 5; }},

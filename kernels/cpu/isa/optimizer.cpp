@@ -108,6 +108,16 @@ RowSums row_sums(const float* weights, const float* directions, std::int64_t cou
   return sums;
 }
 
+double clipped_product(const float* weights, const float* gradients, float scale, float limit, std::int64_t count) {
+  Doubles product[2] = {};
+  for_registers(count, [&](std::int64_t i, auto part, int) {
+    const Floats scaled = scale * load(gradients + i, part), most = broadcast(limit);
+    const DoublesPair w = in_double(load(weights + i, part)), g = in_double(maximum(scaled > most ? most : scaled, -most));
+    for (int half = 0; half < 2; ++half) product[half] += w.half[half] * g.half[half];
+  });
+  return sum_of_lanes(product[0] + product[1]);
+}
+
 void step(const LinearStep& step, float* weights, const float* directions, bfloat16* low_precision, std::int64_t count) {
   const float keep = step.keep, add = step.add, shift = step.shift;
   for_registers(count, [&](std::int64_t i, auto part, int) {
@@ -129,6 +139,7 @@ constexpr RuleKernels<std::variant<Rules...>> kernels_of(const std::variant<Rule
 
 }  // namespace
 
-const OptimizerKernels optimizer_kernels = {kernels_of(static_cast<const UpdateRule*>(nullptr)), row_sums, step, add_scaled};
+const OptimizerKernels optimizer_kernels = {kernels_of(static_cast<const UpdateRule*>(nullptr)), row_sums, clipped_product, step,
+                                            add_scaled};
 
 }  // namespace temper::cpu::TEMPER_ISA

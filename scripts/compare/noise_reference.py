@@ -112,15 +112,17 @@ def own_steps(lines: dict[int, dict], name: str, last: int) -> np.ndarray:
     return np.stack([signal, (1.0 - signal) / 2.0], axis=1)
 
 
-def interval(products: list[np.ndarray], ages: np.ndarray, own: np.ndarray, random: np.random.Generator) -> list[float]:
-    """Of the reference less temper's ratio."""
-    drawn, own_ages = [], np.arange(len(own))[::-1]
+def intervals(products: list[np.ndarray], ages: np.ndarray, own: np.ndarray, random: np.random.Generator) -> dict[str, float]:
+    """Of the reference, and of the reference less temper's ratio."""
+    references, differences, own_ages = [], [], np.arange(len(own))[::-1]
     for _ in range(300):
         chosen = random.integers(0, len(products), len(products))
         points = [shares(products[one], random.multinomial(DRAWN, np.full(DRAWN, 1.0 / DRAWN)).astype(float)) for one in chosen]
         steps = random.integers(0, len(own), len(own))
-        drawn.append(mean_ratio(points, ages[chosen]) - mean_ratio(list(own[steps]), own_ages[steps]))
-    return [float(one) for one in np.quantile(drawn, [0.025, 0.975])]
+        references.append(mean_ratio(points, ages[chosen]))
+        differences.append(references[-1] - mean_ratio(list(own[steps]), own_ages[steps]))
+    ends = [*np.quantile(references, [0.025, 0.975]), *np.quantile(differences, [0.025, 0.975])]
+    return dict(zip(("reference_low", "reference_high", "difference_low", "difference_high"), map(float, ends)))
 
 
 def compare(run: str, lines: dict[int, dict], products: dict[int, dict[str, np.ndarray]], random: np.random.Generator) -> list[dict]:
@@ -132,11 +134,11 @@ def compare(run: str, lines: dict[int, dict], products: dict[int, dict[str, np.n
     for name, at_last in products[last].items():
         of_matrix = [products[step][name] for step in products]
         each = [shares(one, np.ones(DRAWN)) for one in of_matrix]
-        reference, (low, high) = mean_ratio(each, ages), interval(of_matrix, ages, own_steps(lines, name, last + 1), random)
+        reference = mean_ratio(each, ages)
         beta = 0.95 if run == "muon" and name.startswith("h.") else 0.9
         found = measured["tensors"][name]
         rows.append({"matrix": name, "step_alone": mean_ratio([shares(at_last, np.ones(DRAWN))], np.zeros(1)),
-                     "reference": reference, "temper": found["snr"], "difference_low": low, "difference_high": high,
+                     "reference": reference, "temper": found["snr"], **intervals(of_matrix, ages, own_steps(lines, name, last + 1), random),
                      "factor_of_reference": factor(reference, beta), "factor_asked": found["rate_factor"],
                      "factor_applied": found["rate_applied"]})  # fmt: skip
     return rows
@@ -150,6 +152,11 @@ def factor(q: float, beta: float) -> float:
 
 def inside(row: dict) -> bool:
     return row["difference_low"] <= 0.0 <= row["difference_high"]
+
+
+def inside_alone(row: dict) -> bool:
+    """As if temper's ratio had no scatter of its own."""
+    return row["reference_low"] <= row["temper"] <= row["reference_high"]
 
 
 def main() -> int:
@@ -166,7 +173,7 @@ def main() -> int:
         run([arguments.temper, "data", "tokenize", arguments.text, "--tokenizer", data, "--out", data, "--name", "text"])
         header = 512  # of an llm.c shard, in tokens
         tokens = np.concatenate([np.fromfile(shard, dtype="<u2")[header:] for shard in sorted(data.glob("text_train_*.bin"))]).astype(np.int64)
-        print("| run | step | matrices inside | q of the step | q of the mean | q temper | factor by reference | asked | applied |\n" + "|---" * 9 + "|")
+        print("| run | step | matrices inside | of the reference's interval alone | q of the step | q of the mean | q temper | factor by reference | asked | applied |\n" + "|---" * 10 + "|")
         for name, optimizer in RUNS.items():
             measured = train(arguments.temper, data, name, optimizer, folder)
             known: dict[int, dict[str, np.ndarray]] = {}
@@ -181,8 +188,8 @@ def main() -> int:
                 failed |= step > EARLY and count < (1 - MOST_OUTSIDE) * len(rows)
                 columns = ("step_alone", "reference", "temper", "factor_of_reference", "factor_asked", "factor_applied")
                 middle = [np.median([row[column] for row in rows]) for column in columns]
-                print(f"| {name} | {step + 1} | {count} of {len(rows)} | " + " | ".join(f"{one:.2f}" for one in middle) + " |", flush=True)
-                results.append({"run": name, "step": step + 1, "optimizer": optimizer, "inside": count, "matrices": rows})
+                print(f"| {name} | {step + 1} | {count} of {len(rows)} | {sum(map(inside_alone, rows))} | " + " | ".join(f"{one:.2f}" for one in middle) + " |", flush=True)
+                results.append({"run": name, "step": step + 1, "optimizer": optimizer, "inside": count, "inside_alone": sum(map(inside_alone, rows)), "matrices": rows})
     if arguments.out:
         provenance.write(arguments.out, {"date": provenance.date(), "commit": provenance.commit(), "machine": provenance.machine("cpu"),
                                          "batch": BATCH, "micro_batches": DRAWN, "micro_batch": MICRO_BATCH, "results": results})  # fmt: skip

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "kernels/emulated/emulated_ops.h"
+#include "scripted_ranks.h"
 #include "tiny_run.h"
 
 namespace temper {
@@ -138,33 +139,6 @@ TEST_P(HalvesOfBatches, RecordingsFollowTheSizeOfTheBatch) {
               download(*direct.ops, direct.engine.optimizer.state_buffers()[i].values));
 }
 
-/// A rank whose others send nothing, so that it keeps its own part of each sum.
-class Alone final : public Communicator {
- public:
-  Alone(std::int64_t rank, std::int64_t size) : rank_(rank), size_(size) {}
-  std::int64_t rank() const override { return rank_; }
-  std::int64_t size() const override { return size_; }
-  std::string description() const override { return "alone"; }
-  void all_reduce(TensorView values, const std::string& what) override { summed[what] += values.numel(); }
-  void all_reduce(double* /*values*/, std::int64_t /*count*/, const std::string& /*what*/) override {}
-  void reduce_scatter(TensorView values, const Shards& /*shards*/, const std::string& what) override {
-    summed[what] += values.numel();
-  }
-  void accumulate(TensorView /*values*/, const Shards& /*shards*/, TensorView /*sum*/, const std::string& /*what*/) override {}
-  void all_gather(TensorView /*values*/, const Shards& /*shards*/, const std::string& /*what*/) override {}
-  void broadcast(TensorView /*values*/, const std::string& /*what*/) override {}
-  void wait() override {}
-  void check() override {}
-  std::vector<std::string> exchange(const std::string& mine, const std::string& /*what*/) override { return {mine}; }
-  void meet(const std::string& /*what*/) override {}
-  void fail(const std::string& /*reason*/) noexcept override {}
-
-  std::map<std::string, std::int64_t> summed;  ///< elements, by what they are
-
- private:
-  std::int64_t rank_, size_;
-};
-
 // With parallel.deterministic: tests/integration/ranks.py.
 TEST(HalvesOfRanks, AddUpToThoseOfOne) {
   for (const std::int64_t micro_batches : {2, 4, 5, 7}) {
@@ -179,14 +153,18 @@ TEST(HalvesOfRanks, AddUpToThoseOfOne) {
       config.parallel.zero_stage = zero_stage;
       std::vector<double> halves(half.size()), wholes(half.size());
       for (std::int64_t rank = 0; rank < 3; ++rank) {
-        Alone ranks(rank, 3);
+        // The others send nothing, so that it keeps its own part of each sum.
+        ScriptedRanks ranks([](const std::string& mine) { return std::vector<std::string>{mine}; }, rank, 3);
+        std::map<std::string, std::int64_t> summed;  // elements, by what they are
+        ranks.on_all_reduce =
+            ranks.on_reduce_scatter = [&](TensorView values, const std::string& what) { summed[what] += values.numel(); };
         HalvesRun part(config, make_cpu_ops(), &ranks);
         part.step(0, micro_batches);
         const std::vector<float> own = download(*part.ops, part.engine.gradient_sum.first_half()), all = part.gradients();
         for (std::size_t i = 0; i < half.size(); ++i)
           halves[i] += static_cast<double>(own[i]), wholes[i] += static_cast<double>(all[i]);
-        EXPECT_EQ(ranks.summed["gradients"], static_cast<std::int64_t>(half.size()));
-        EXPECT_EQ(ranks.summed["half the gradients"], static_cast<std::int64_t>(half.size()));
+        EXPECT_EQ(summed["gradients"], static_cast<std::int64_t>(half.size()));
+        EXPECT_EQ(summed["half the gradients"], static_cast<std::int64_t>(half.size()));
       }
       for (std::size_t i = 0; i < half.size(); ++i) {
         EXPECT_NEAR(halves[i], static_cast<double>(half[i]), 1e-7) << i;

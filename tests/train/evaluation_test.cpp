@@ -6,6 +6,7 @@
 #include <cmath>
 #include <span>
 
+#include "scripted_ranks.h"
 #include "tiny_run.h"
 
 namespace temper {
@@ -15,44 +16,21 @@ const std::unique_ptr<Communicator> by_itself = make_self_communicator();
 
 constexpr auto go_on = [](double) { return true; };
 
-/// A rank of some that take their turns one after the other, in host memory: adds to what the earlier ones gave.
-class InTurn final : public Communicator {
- public:
-  InTurn(std::int64_t rank, std::int64_t size, std::vector<double>& sum) : rank_(rank), size_(size), sum_(sum) {}
-
-  std::int64_t rank() const override { return rank_; }
-  std::int64_t size() const override { return size_; }
-  std::string description() const override { return "in turn"; }
-  void all_reduce(TensorView /*values*/, const std::string& /*what*/) override {}
-  void all_reduce(double* values, std::int64_t count, const std::string& /*what*/) override {
-    sum_.resize(static_cast<std::size_t>(count), 0.0);
-    for (std::size_t i = 0; i < sum_.size(); ++i) values[i] = sum_[i] += values[i];
-  }
-  void reduce_scatter(TensorView /*values*/, const Shards& /*shards*/, const std::string& /*what*/) override {}
-  void accumulate(TensorView /*values*/, const Shards& /*shards*/, TensorView /*sum*/, const std::string& /*what*/) override {}
-  void all_gather(TensorView /*values*/, const Shards& /*shards*/, const std::string& /*what*/) override {}
-  void broadcast(TensorView /*values*/, const std::string& /*what*/) override {}
-  void wait() override {}
-  void check() override {}
-  std::vector<std::string> exchange(const std::string& mine, const std::string& /*what*/) override { return {mine}; }
-  void meet(const std::string& /*what*/) override {}
-  void fail(const std::string& /*reason*/) noexcept override {}
-
- private:
-  std::int64_t rank_, size_;
-  std::vector<double>& sum_;
-};
-
-/// What the last of `size` ranks measures, to whom all the others have given theirs.
+/// What the last of `size` ranks measures, to whom all the others have given theirs: they take their turns one after the other, and
+/// each adds to what the earlier ones gave.
 template <typename Measure>
 auto of_last_rank(std::int64_t size, Measure measure) {
   std::vector<double> sum;
-  for (std::int64_t rank = 0; rank + 1 < size; ++rank) {
-    InTurn ranks(rank, size, sum);
-    measure(ranks);
-  }
-  InTurn last(size - 1, size, sum);
-  return measure(last);
+  const auto turn = [&](std::int64_t rank) {
+    ScriptedRanks ranks([](const std::string& mine) { return std::vector<std::string>{mine}; }, rank, size);
+    ranks.on_sum = [&](std::span<double> values, const std::string& /*what*/) {
+      sum.resize(values.size(), 0.0);
+      for (std::size_t i = 0; i < sum.size(); ++i) values[i] = sum[i] += values[i];
+    };
+    return measure(ranks);
+  };
+  for (std::int64_t rank = 0; rank + 1 < size; ++rank) turn(rank);
+  return turn(size - 1);
 }
 
 /// A model with room for `sequences` at a time, and a batch.

@@ -33,10 +33,10 @@ class Spoilt : public TrainerTest {
       if (now && said_of == what) ops->copy_to_device(values.data, &value, sizeof value);
       if (said_of == "the loss") ++update;  // the last of an update
     };
-    scripted->on_sum = [=, this, number = 0](double* values, const std::string& said_of) mutable {
+    scripted->on_sum = [=, this, number = 0](std::span<double> values, const std::string& said_of) mutable {
       const double wrong = value;
       if (said_of != what || std::find(updates.begin(), updates.end(), ++number) == updates.end()) return;
-      ops->copy_to_device(values, &wrong, sizeof wrong);
+      ops->copy_to_device(values.data(), &wrong, sizeof wrong);
     };
     ranks = std::move(scripted);
   }

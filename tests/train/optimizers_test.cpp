@@ -170,7 +170,8 @@ TEST_P(EveryOptimizer, AgreesOnTheEmulatedGpu) {
 // Rows are centred before the first gradient, so that every update turns them by the angle set; a centring inside the first would
 // turn them as well.
 TEST_P(EveryOptimizer, TheFirstRotationIsTheOneSet) {
-  if (resolved_optimizer(config.optimizer).norm_control != NormControlChoice::rotational) GTEST_SKIP() << "nothing rotates";
+  if (resolved_optimizer(config.optimizer).norm_control != NormControlChoice::rotational)
+    GTEST_SKIP() << "the first rotation of " << GetParam().name << ", which turns no rows";
   config.schedule = {.name = ScheduleName::constant};
   config.diagnostics = {.every = 1};
   config.optimizer.rotation_averaging = 0.0;

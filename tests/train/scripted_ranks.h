@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,10 +24,12 @@ class ScriptedRanks final : public Communicator {
   void all_reduce(TensorView values, const std::string& what) override {
     if (on_all_reduce) on_all_reduce(values, what);
   }
-  void all_reduce(double* values, std::int64_t /*count*/, const std::string& what) override {
-    if (on_sum) on_sum(values, what);
+  void all_reduce(double* values, std::int64_t count, const std::string& what) override {
+    if (on_sum) on_sum({values, static_cast<std::size_t>(count)}, what);
   }
-  void reduce_scatter(TensorView /*values*/, const Shards& /*shards*/, const std::string& /*what*/) override {}
+  void reduce_scatter(TensorView values, const Shards& /*shards*/, const std::string& what) override {
+    if (on_reduce_scatter) on_reduce_scatter(values, what);
+  }
   void accumulate(TensorView /*values*/, const Shards& /*shards*/, TensorView /*sum*/, const std::string& /*what*/) override {}
   void all_gather(TensorView /*values*/, const Shards& /*shards*/, const std::string& /*what*/) override {}
   void broadcast(TensorView /*values*/, const std::string& /*what*/) override {}
@@ -38,8 +41,8 @@ class ScriptedRanks final : public Communicator {
   void meet(const std::string& /*what*/) override {}
   void fail(const std::string& /*reason*/) noexcept override {}
 
-  std::function<void(TensorView values, const std::string& what)> on_all_reduce;
-  std::function<void(double* values, const std::string& what)> on_sum;
+  std::function<void(TensorView values, const std::string&what)> on_all_reduce, on_reduce_scatter;
+  std::function<void(std::span<double> values, const std::string& what)> on_sum;
   std::function<void()> on_check;  ///< at each check(): once a step, where a trainer asks
 
  private:

@@ -1,6 +1,7 @@
 #include "train/engine.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "config/resolved.h"
 #include "config/validate.h"
@@ -134,6 +135,23 @@ void Engine::queue_update(DueDiagnostics due) {
   queue(update_, [&] { optimizer.finish_step(norm_of); });
   if (due.update || due.representation) diagnostics->after_update();
   gradient_sum.gather_weights();
+}
+
+std::vector<RepresentationDiagnostics> Engine::representation_changes(bool with_batch) {
+  const auto measure = [&](ConstTensorView tokens) {
+    return representation->measure(model, tokens, diagnostics->weights_before(), diagnostics->step());
+  };
+  std::vector<RepresentationDiagnostics> changes;
+  for (RepresentationChange::Layer& layer : measure(held->tokens()))
+    changes.push_back({std::move(layer.name), layer.change, layer.step_change, std::nullopt, std::nullopt, layer.relative_update,
+                       layer.relative_step});
+  if (!with_batch) return changes;
+  const std::vector<RepresentationChange::Layer> of_own = measure(of_batch);
+  for (std::size_t i = 0; i < of_own.size(); ++i) {
+    changes[i].batch = of_own[i].change;
+    changes[i].batch_step = of_own[i].step_change;
+  }
+  return changes;
 }
 
 void Engine::rehearse(const RunConfig& config) {

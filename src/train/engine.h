@@ -80,6 +80,10 @@ struct Engine {
   /// Waits for that step and returns what it measured; the update was made only if `finite` is 1.
   StepScalars finish_step(std::uint64_t read) const { return optimizer.finish_read(read); }
 
+  /// Waits. What the last measured update changed in what matrices make of the held sequences, and of the step's own batch where this
+  /// rank has its first micro-batch (`with_batch`).
+  std::vector<RepresentationDiagnostics> representation_changes(bool with_batch);
+
   /// Does everything of the run's steps that the device may choose a way for (Ops::choices), on what is in `batch`. Weights, moments and all
   /// else that outlives a step stay as they are.
   void rehearse(const RunConfig& config);

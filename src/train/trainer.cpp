@@ -365,23 +365,10 @@ void Trainer::diagnose(StepRecord& record, DueDiagnostics due) {
   const std::int64_t k = record.step - 1;
   if (due.update) diagnosed.update = engine_.diagnostics->read(k, state_.noise);
   if (due.representation) {
-    const auto measure = [&](ConstTensorView tokens) {
-      return engine_.representation->measure(engine_.model, tokens, engine_.diagnostics->weights_before(),
-                                             engine_.diagnostics->step());
-    };
-    const ConstTensorView held = engine_.held->tokens(), of_batch = engine_.of_batch;
-    for (RepresentationChange::Layer& layer : measure(held))
-      diagnosed.representation.push_back({std::move(layer.name), layer.change, layer.step_change, std::nullopt, std::nullopt,
-                                          layer.relative_update, layer.relative_step});
-    diagnosed.representation_sequences = held.shape[0];
-    if (first()) {  // who alone has these tokens, and alone writes
-      const std::vector<RepresentationChange::Layer> layers = measure(of_batch);
-      for (std::size_t i = 0; i < layers.size(); ++i) {
-        diagnosed.representation[i].batch = layers[i].change;
-        diagnosed.representation[i].batch_step = layers[i].step_change;
-      }
-      diagnosed.batch_representation_sequences = of_batch.shape[0];
-    }
+    // Rank 0 alone has the batch's tokens, and alone writes.
+    diagnosed.representation = engine_.representation_changes(first());
+    diagnosed.representation_sequences = engine_.held->tokens().shape[0];
+    if (first()) diagnosed.batch_representation_sequences = engine_.of_batch.shape[0];
   }
   if (due.histograms)
     diagnosed.histograms = engine_.diagnostics->histograms(k, static_cast<double>(tokens_before(config_, steps_)));

@@ -14,6 +14,13 @@ namespace temper {
 /// the batch's first half makes.
 struct TensorMoments {
   double gradient_squares = 0.0, product = 0.0, moment_squares = 0.0;
+
+  /// Of more elements.
+  TEMPER_HOST_DEVICE void add(const TensorMoments& other) {
+    gradient_squares += other.gradient_squares;
+    product += other.product;
+    moment_squares += other.moment_squares;
+  }
 };
 
 /// How a rate follows the signal-to-noise ratio (Kosson et al., arXiv 2410.23922): so that an in-batch output of a layer moves as

@@ -72,6 +72,19 @@ struct UpdateStatistics {
   double step_row_angles;  ///< the same between w and w + s
   double fourth_powers;    ///< of w
   double largest;          ///< |w|
+
+  /// Of more rows.
+  TEMPER_HOST_DEVICE void add(const UpdateStatistics& other) {
+    weight_squares += other.weight_squares;
+    product += other.product;
+    update_squares += other.update_squares;
+    step_product += other.step_product;
+    step_squares += other.step_squares;
+    row_angles += other.row_angles;
+    step_row_angles += other.step_row_angles;
+    fourth_powers += other.fourth_powers;
+    largest = std::fmax(largest, other.largest);
+  }
 };
 
 /// check() throws ContractViolation naming the operation, the argument, what it is and what it should be. check_values() looks

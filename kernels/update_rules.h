@@ -181,7 +181,7 @@ enum class DecayForm : std::int32_t {
 };
 
 /// How a controlled tensor's norm is held. See kernels/norm_control.h.
-enum class NormControl : std::int32_t {
+enum class NormControl : std::int16_t {
   none,
   rotational,  ///< the direction turns the weight by a given angle
   relative,    ///< the direction has a given share of the weight's norm
@@ -215,7 +215,7 @@ struct ParameterSegment {
   float gain_rate_scale;      ///< its gains' rate is StepScalars' times this
   float weight_decay;         ///< 0 where decay is masked out
   NormControl control;
-  std::int32_t per_row;  ///< 1: each row's norm is controlled on its own, 0: the matrix's
+  std::int16_t per_row;  ///< 1: each row's norm is controlled on its own, 0: the matrix's
 };
 
 /// How much of a weight's change its decay was, to be given back: the step is dw + share w.

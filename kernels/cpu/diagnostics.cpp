@@ -9,22 +9,6 @@
 
 namespace temper::cpu {
 
-namespace {
-
-void add(UpdateStatistics& total, const UpdateStatistics& one) {
-  total.weight_squares += one.weight_squares;
-  total.product += one.product;
-  total.update_squares += one.update_squares;
-  total.step_product += one.step_product;
-  total.step_squares += one.step_squares;
-  total.row_angles += one.row_angles;
-  total.step_row_angles += one.step_row_angles;
-  total.fourth_powers += one.fourth_powers;
-  total.largest = std::max(total.largest, one.largest);
-}
-
-}  // namespace
-
 void CpuOps::run(const op::TensorMoments& args) {
   const std::span<const ParameterSegment> segments = args.segments.on_host();
   std::vector<Piece> pieces;
@@ -38,12 +22,7 @@ void CpuOps::run(const op::TensorMoments& args) {
       sums[number] = diagnostic_kernels().moments(args.gradient + offset, args.moment + offset, piece.count);
   });
   std::fill(args.out, args.out + segments.size(), TensorMoments{});
-  for (std::size_t number = 0; number < pieces.size(); ++number) {
-    TensorMoments& total = args.out[pieces[number].segment];
-    total.gradient_squares += sums[number].gradient_squares;
-    total.product += sums[number].product;
-    total.moment_squares += sums[number].moment_squares;
-  }
+  for (std::size_t number = 0; number < pieces.size(); ++number) args.out[pieces[number].segment].add(sums[number]);
 }
 
 void CpuOps::run(const op::TensorScales& args) {
@@ -78,13 +57,13 @@ void CpuOps::run(const op::UpdateStatistics& args) {
           segment.columns);
       const double angle = angle_turned(one.weight_squares, one.product, one.update_squares);
       const double step_angle = angle_turned(one.weight_squares, one.step_product, one.step_squares);
-      add(total, {one.weight_squares, one.product, one.update_squares, one.step_product, one.step_squares, angle * angle,
-                  step_angle * step_angle, one.fourth_powers, one.largest});
+      total.add({one.weight_squares, one.product, one.update_squares, one.step_product, one.step_squares, angle * angle,
+                 step_angle * step_angle, one.fourth_powers, one.largest});
     }
     sums[number] = total;
   });
   std::fill(args.out, args.out + segments.size(), UpdateStatistics{});
-  for (std::size_t number = 0; number < pieces.size(); ++number) add(args.out[pieces[number].segment], sums[number]);
+  for (std::size_t number = 0; number < pieces.size(); ++number) args.out[pieces[number].segment].add(sums[number]);
   if (args.step != nullptr)
     for (const ParameterSegment& segment : segments)
       linear_->written(args.step + segment.offset, static_cast<std::size_t>(segment.rows * segment.columns) * sizeof(float));

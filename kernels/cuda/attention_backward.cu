@@ -222,10 +222,6 @@ void backward_tiles(ConstTensorView dout, ConstTensorView qkv, ConstTensorView o
 
 }  // namespace
 
-std::size_t attention_backward_scratch_bytes(std::int64_t sequences, std::int64_t positions, std::int64_t n_head) {
-  return scratch_size(statistics_count(sequences * n_head, positions), sizeof(float));
-}
-
 void CudaOps::queue(const op::AttentionBackward& args) {
   const AttentionExtents extents(args.qkv, args.n_head);
   auto* const scratch =

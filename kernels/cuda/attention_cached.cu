@@ -4,6 +4,7 @@
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/vector.cuh"
+#include "kernels/gpu_scratch.h"
 #include "kernels/host_device.h"
 
 namespace temper::TEMPER_BACKEND {

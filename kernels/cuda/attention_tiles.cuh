@@ -7,6 +7,7 @@
 #include <device/tensor_core.cuh>
 #include "kernels/cuda/attention_layout.cuh"
 #include "kernels/cuda/vector.cuh"
+#include "kernels/gpu_scratch.h"
 #include "kernels/host_device.h"
 
 namespace temper::TEMPER_BACKEND {
@@ -21,13 +22,10 @@ struct AttentionTuning {
   constexpr int threads() const { return warps * 32; }
 };
 
-inline constexpr int streamed_rows = 64;
+inline constexpr int streamed_rows = attention_tile_rows;
 
 // What the gradient of keys needs of the queries, by tiles of 64: lse * log2(e), then delta. Behind T lse is infinite, so that P is 0.
-inline constexpr int statistics_per_tile = 2 * streamed_rows;
-inline std::int64_t statistics_count(std::int64_t pairs, std::int64_t positions) {
-  return pairs * ceil_div(positions, streamed_rows) * statistics_per_tile;
-}
+inline constexpr int statistics_per_tile = attention_statistics_per_tile;
 
 // What a thread holds of its rows, row_tiles * D / 4 registers for an operand and twice that for a sum, beside blocks of scores of
 // row_tiles * columns / 2: the forward pass Q, O and one block; the gradient of queries Q, dO, dQ and two; that of keys K, V, dK,

@@ -126,23 +126,12 @@ bool CudaOps::allowed(Fast way) const {
   return std::find(without.begin(), without.end(), way) == without.end();
 }
 
-std::size_t CudaOps::workspace_bytes(const Workload& workload) const {
-  const std::int64_t R = workload.rows(), C = workload.n_embd;
-  std::size_t bytes =
-      std::max({reduction_scratch_bytes(), layernorm_backward_scratch_bytes(R, C), embedding_backward_scratch_bytes(R, C),
-                attention_backward_scratch_bytes(workload.sequences, workload.positions, workload.n_head),
-                tensor_moments_scratch_bytes(workload.segments), update_statistics_scratch_bytes(workload.segments)});
-  for (const Workload::Linear& linear : workload.linears)
-    if (linear.bias) bytes = std::max(bytes, bias_gradient_scratch_bytes(linear.rows, linear.weight[0]));
-  return bytes;
-}
-
 std::size_t CudaOps::scratch_bytes(const Workload& workload) const {
-  return product_.workspace_bytes() + workspace_bytes(workload);
+  return cublaslt_workspace_bytes + gpu_workspace_bytes(workload);
 }
 
-void CudaOps::reserve_scratch(const Workload& workload) { workspace_.get(workspace_bytes(workload)); }
+void CudaOps::reserve_scratch(const Workload& workload) { workspace_.get(gpu_workspace_bytes(workload)); }
 
-std::size_t CudaOps::taken_bytes() const { return allocated_ + product_.workspace_bytes() + workspace_.taken_bytes(); }
+std::size_t CudaOps::taken_bytes() const { return allocated_ + cublaslt_workspace_bytes + workspace_.taken_bytes(); }
 
 }  // namespace temper::TEMPER_BACKEND

@@ -71,7 +71,6 @@ class CudaOps final : public Ops {
     Event done;  // reached when the last copy into or out of `memory` is done
   };
 
-  std::size_t workspace_bytes(const Workload& workload) const;
   bool allowed(Fast way) const;
 
   std::unique_ptr<Device> device_;

@@ -24,7 +24,6 @@ constexpr int blocks_per_multiprocessor = 2;
 constexpr int width = vector_width<float>;
 constexpr int vectors_per_lane = 2;
 constexpr std::int64_t least_rows = 4;
-constexpr std::int64_t most_slices = 1024;
 
 struct Slices {
   std::int64_t rows, count;  // rows of each but the last, which has what is left
@@ -163,19 +162,7 @@ __global__ void __launch_bounds__(threads)
   const std::int64_t count = slices_of(segments[blockIdx.x].rows).count;
   partials += blockIdx.x * most_slices;
   UpdateStatistics sums = {};
-  float largest = 0.0f;
-  for (std::int64_t slice = threadIdx.x; slice < count; slice += threads) {
-    const UpdateStatistics& one = partials[slice];
-    sums.weight_squares += one.weight_squares;
-    sums.product += one.product;
-    sums.update_squares += one.update_squares;
-    sums.step_product += one.step_product;
-    sums.step_squares += one.step_squares;
-    sums.row_angles += one.row_angles;
-    sums.step_row_angles += one.step_row_angles;
-    sums.fourth_powers += one.fourth_powers;
-    largest = max(largest, static_cast<float>(one.largest));
-  }
+  for (std::int64_t slice = threadIdx.x; slice < count; slice += threads) sums.add(partials[slice]);
   const auto total = [&](double value, int number) { return block_reduce(value, scratch + 32 * number, Add{}); };
   sums = {total(sums.weight_squares, 0),
           total(sums.product, 1),
@@ -185,7 +172,7 @@ __global__ void __launch_bounds__(threads)
           total(sums.row_angles, 5),
           total(sums.step_row_angles, 6),
           total(sums.fourth_powers, 7),
-          static_cast<double>(block_reduce(largest, largest_scratch, Maximum{}))};
+          static_cast<double>(block_reduce(static_cast<float>(sums.largest), largest_scratch, Maximum{}))};
   if (threadIdx.x == 0) out[blockIdx.x] = sums;
 }
 
@@ -242,10 +229,6 @@ void CudaOps::queue(const op::UpdateStatistics& args) {
          args.segments.count, args.scalars, partials);
   launch("update_statistics", finish_update_statistics, {dim3(static_cast<unsigned>(args.segments.count)), dim3(threads)}, stream_,
          partials, args.segments.first, args.out);
-}
-
-std::size_t update_statistics_scratch_bytes(std::int64_t segment_count) {
-  return scratch_size(segment_count * most_slices, sizeof(UpdateStatistics));
 }
 
 void CudaOps::queue(const op::Histogram& args) {

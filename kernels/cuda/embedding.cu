@@ -7,9 +7,9 @@ namespace temper::TEMPER_BACKEND {
 
 namespace {
 
-constexpr int warps = 8;           // of a block
-constexpr int rows_in_flight = 8;  // loads of a thread that are under way at once
-constexpr int window = 64;         // positions, in order of token, that one warp sums; a multiple of 32
+constexpr int warps = 8;                  // of a block
+constexpr int rows_in_flight = 8;         // loads of a thread that are under way at once
+constexpr int window = embedding_window;  // positions, in order of token, that one warp sums; a multiple of 32
 static_assert(window % 32 == 0 && 32 % rows_in_flight == 0);
 
 // A warp per row.
@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(warps * 32) forward_kernel(const std::int32_t*
 // the work. A run inside one window goes to dwte at once. Of other runs each window leaves its part in a partial row, and the
 // window where the run begins adds them up afterwards. A window has at most two such parts: of a run begun before it, and of one
 // that begins in it and goes on.
-enum Part : int { begun_before = 0, goes_on = 1, parts = 2 };
+enum Part : int { begun_before = 0, goes_on = 1, parts = embedding_parts_per_window };
 
 struct TokenGradient {
   SortedTokens sorted;
@@ -219,10 +219,6 @@ void backward_of(ConstTensorView dout, TensorView dwpe, Write write_wpe, const T
 }
 
 }  // namespace
-
-std::size_t embedding_backward_scratch_bytes(std::int64_t tokens, std::int64_t n_embd) {
-  return token_sort_scratch_bytes(tokens) + scratch_size(ceil_div(tokens, window) * parts * n_embd, sizeof(float));
-}
 
 void CudaOps::queue(const op::EmbeddingForward& args) {
   if (args.out.dtype == DType::bf16)

@@ -1,5 +1,5 @@
-// What the families of operations offer one another and cuda_ops.cpp: parts that two of them use, and the bytes of the workspace
-// that each takes. Arguments are checked already; sums are in a fixed order.
+// What the families of operations offer one another: parts that two of them use. Arguments are checked already; sums are in a fixed
+// order. What each takes of the workspace stands in kernels/gpu_scratch.h.
 #pragma once
 
 #include <cstddef>
@@ -7,6 +7,7 @@
 
 #include <device/runtime.h>
 #include "kernels/cuda/workspace.h"
+#include "kernels/gpu_scratch.h"
 #include "kernels/operations.h"
 
 namespace temper::TEMPER_BACKEND {
@@ -41,22 +42,10 @@ struct SortedTokens {
 /// token_sort_scratch_bytes(count).
 SortedTokens sort_tokens(const std::int32_t* tokens, std::int64_t count, std::int64_t vocab_size, void* scratch, Stream& stream);
 
-std::size_t token_sort_scratch_bytes(std::int64_t count);
-
 // ---- control of norms, the second part of an optimizer update (norm_control.cu)
 
 /// From the directions and sums that the first part left in buffers.gradient and buffers.row_work to the new weights of controlled
 /// segments.
 void make_controlled_steps(const op::OptimizerUpdate& update, Stream& stream);
-
-// ---- what operations take of the workspace
-
-std::size_t attention_backward_scratch_bytes(std::int64_t sequences, std::int64_t positions, std::int64_t n_head);
-std::size_t bias_gradient_scratch_bytes(std::int64_t rows, std::int64_t columns);
-std::size_t embedding_backward_scratch_bytes(std::int64_t tokens, std::int64_t n_embd);
-std::size_t layernorm_backward_scratch_bytes(std::int64_t rows, std::int64_t n_embd);
-std::size_t reduction_scratch_bytes();  // sum, global_norm, normalize
-std::size_t tensor_moments_scratch_bytes(std::int64_t segment_count);
-std::size_t update_statistics_scratch_bytes(std::int64_t segment_count);
 
 }  // namespace temper::TEMPER_BACKEND

@@ -14,22 +14,16 @@ namespace {
 constexpr int chunk_columns = 256;
 constexpr int forward_warps = 8;  // of a block, each with one row
 constexpr int most_forward_chunks = 8;
-constexpr int backward_warps = 4;  // of a block, which goes through many rows
+constexpr int backward_warps = layernorm_backward_warps;  // of a block, which goes through many rows
 constexpr int most_backward_chunks = 4;
 constexpr int widest_row = most_forward_chunks * chunk_columns;
 
-// Blocks that go through the rows of a backward pass, each leaving one partial row: as many as fit an H100's 132 multiprocessors at
-// once, which is four on each for bf16 rows of up to 768 and two for others.
+// Of the blocks of layernorm_backward_parts.
 template <typename T>
 constexpr int backward_blocks_per_multiprocessor(int chunks, int warps_per_row) {
   return sizeof(T) == 2 && chunks * warps_per_row <= 3 ? 4 : 2;
 }
-constexpr std::int64_t most_parts_narrow = 512, most_parts_wide = 256;
-
-std::int64_t part_count(std::int64_t rows, std::int64_t columns) {
-  const std::int64_t most = columns <= 3 * chunk_columns ? most_parts_narrow : most_parts_wide;
-  return std::clamp(ceil_div(rows, backward_warps), std::int64_t{1}, most);
-}
+static_assert(layernorm_narrow_columns == 3 * chunk_columns);
 
 template <typename T, int chunks>
 __global__ void __launch_bounds__(forward_warps * 32) layernorm_kernel(LayernormForward<T> a) {
@@ -219,15 +213,11 @@ void backward_of(ConstTensorView dout, ConstTensorView x, ConstTensorView gamma,
                  ConstTensorView dresidual, TensorView dx, float* partials, Stream& stream) {
   const std::int64_t rows = x.shape[0], columns = x.shape[1];
   backward<T>({dout.as<T>(), x.as<T>(), gamma.as<T>(), mean.as<float>(), rstd.as<float>(), dresidual.as<T>(), dx.as<T>(), partials,
-               rows, static_cast<int>(columns), static_cast<int>(part_count(rows, columns))},
+               rows, static_cast<int>(columns), static_cast<int>(layernorm_backward_parts(rows, columns))},
               stream);
 }
 
 }  // namespace
-
-std::size_t layernorm_backward_scratch_bytes(std::int64_t rows, std::int64_t n_embd) {
-  return scratch_size(2 * part_count(rows, n_embd) * n_embd, sizeof(float));
-}
 
 void CudaOps::queue(const op::LayernormForward& args) {
   if (args.x.dtype == DType::bf16)
@@ -243,8 +233,8 @@ void CudaOps::queue(const op::LayernormBackward& args) {
     backward_of<bfloat16>(args.dout, args.x, args.gamma, args.mean, args.rstd, args.dresidual, args.dx, partials, stream_);
   else
     backward_of<float>(args.dout, args.x, args.gamma, args.mean, args.rstd, args.dresidual, args.dx, partials, stream_);
-  sum_partial_rows(partials, part_count(rows, columns), columns, args.dgamma.as<float>(), args.dbeta.as<float>(), args.write,
-                   stream_);
+  sum_partial_rows(partials, layernorm_backward_parts(rows, columns), columns, args.dgamma.as<float>(), args.dbeta.as<float>(),
+                   args.write, stream_);
 }
 
 }  // namespace temper::TEMPER_BACKEND

@@ -27,30 +27,30 @@ __global__ void __launch_bounds__(step_threads)
                            const StepScalars* scalars) {
   const ParameterSegment segment = segments[blockIdx.x];
   if (scalars->finite == 0 || !steps_by_rows(segment)) return;
-  const StepScalars numbers = *scalars;
   const float rate_scale = buffers.scales != nullptr ? buffers.scales[blockIdx.x].rate : 1.0f;
   RowWork* work = buffers.row_work + segment.first_row;
-  const auto step = [&](const RowSums& sums, std::int64_t row) {
-    work[row].step = controlled_step(segment, sums, rate_scale, settings, numbers, buffers.row_state(segment.first_row + row));
-  };
+  const bool by_rows = segment.per_row != 0;
 
   TEMPER_SHARED(double, scratch, [6 * 32]);
   const std::int64_t thread = threadIdx.x;
-  if (segment.per_row != 0) {
-    const std::int64_t stride = static_cast<std::int64_t>(gridDim.y) * step_threads;
-    for (std::int64_t row = blockIdx.y * std::int64_t{step_threads} + thread; row < segment.rows; row += stride)
-      step(work[row].sums, row);
-  } else if (blockIdx.y == 0) {
-    RowSums sums;
+  RowSums of_matrix;
+  if (!by_rows) {
+    if (blockIdx.y != 0) return;
 #pragma unroll 4
-    for (std::int64_t row = thread; row < segment.rows; row += step_threads) sums.add(work[row].sums);
+    for (std::int64_t row = thread; row < segment.rows; row += step_threads) of_matrix.add(work[row].sums);
     double* free_scratch = scratch;
-    sums = each_sum(sums, [&](double value) {
+    of_matrix = each_sum(of_matrix, [&](double value) {
       double* own = free_scratch;
       free_scratch += 32;
       return block_reduce(value, own, Add{});
     });
-    if (thread == 0) step(sums, 0);
+  }
+  // One call for rows and matrices, whose step takes all of a thread's registers.
+  const std::int64_t count = by_rows ? segment.rows : 1, stride = static_cast<std::int64_t>(gridDim.y) * step_threads;
+  for (std::int64_t row = blockIdx.y * std::int64_t{step_threads} + thread; row < count; row += stride) {
+    RowSums sums = of_matrix;
+    if (by_rows) sums = work[row].sums;
+    work[row].step = controlled_step(segment, sums, rate_scale, settings, *scalars, buffers.row_state(segment.first_row + row));
   }
 }
 

@@ -17,12 +17,12 @@
 #include <vector>
 
 #include "kernels/cuda/cublaslt_library.h"
+#include "kernels/gpu_scratch.h"
 
 namespace temper::TEMPER_BACKEND {
 
 namespace {
 
-constexpr std::size_t workspace_size = std::size_t{32} << 20;  // what cuBLAS advises on Hopper; 0 would exclude split sums
 constexpr int most_candidates = 16;
 
 void check_cublas(cublasStatus_t status, const char* what) {
@@ -185,7 +185,7 @@ Preference make_preference(const ProductCall& call) {
   cublasLtMatmulPreference_t made = nullptr;
   check_cublas(cublaslt().create_preference(&made), "cublasLtMatmulPreferenceCreate");
   Preference preference(made);
-  set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, std::uint64_t{workspace_size});
+  set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, std::uint64_t{cublaslt_workspace_bytes});
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(call.b.data));
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(call.a.data));
   set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(added_by(call).data));
@@ -246,7 +246,7 @@ std::optional<cublasLtMatmulAlgo_t> algorithm_of(const std::string& text) {
 
 struct Product::State {
   State(Device& of, Stream& on, Choices& with)
-      : device(of), stream(on), choices(with), handle(make_handle()), workspace(of.allocate(workspace_size)) {}
+      : device(of), stream(on), choices(with), handle(make_handle()), workspace(of.allocate(cublaslt_workspace_bytes)) {}
   ~State() { device.release(workspace); }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
@@ -291,7 +291,7 @@ std::vector<cublasLtMatmulAlgo_t> Product::State::ask(const Plan& plan, const Ke
     check_cublas(status, "cublasLtMatmulAlgoGetHeuristic");
   std::vector<cublasLtMatmulAlgo_t> candidates;
   for (int i = 0; i < count; ++i)
-    if (results[i].state == CUBLAS_STATUS_SUCCESS && results[i].workspaceSize <= workspace_size)
+    if (results[i].state == CUBLAS_STATUS_SUCCESS && results[i].workspaceSize <= cublaslt_workspace_bytes)
       candidates.push_back(results[i].algo);
   if (candidates.empty())
     notes.push_back(cublaslt_version() + " refuses the product " + key.text() + " (" +
@@ -305,14 +305,14 @@ bool Product::State::usable(const Plan& plan, const cublasLtMatmulAlgo_t& algori
   cublasLtMatmulHeuristicResult_t result{};
   const cublasStatus_t status = cublaslt().check_algorithm(handle.get(), plan.operation.get(), plan.b.get(), plan.a.get(),
                                                            plan.d.get(), plan.d.get(), &algorithm, &result);
-  return status == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= workspace_size;
+  return status == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= cublaslt_workspace_bytes;
 }
 
 cublasStatus_t Product::State::multiply(const Plan& plan, const ProductCall& call, const cublasLtMatmulAlgo_t& algorithm) const {
   const float alpha = 1.0f, beta = call.accumulate || call.residual.present() ? 1.0f : 0.0f;
   return cublaslt().multiply(handle.get(), plan.operation.get(), &alpha, call.b.data, plan.b.get(), call.a.data, plan.a.get(),
                              &beta, added_by(call).data, plan.d.get(), call.d.data, plan.d.get(), &algorithm, workspace,
-                             workspace_size, stream.get());
+                             cublaslt_workspace_bytes, stream.get());
 }
 
 cublasLtMatmulAlgo_t Product::State::choose(const Plan& plan, const Key& key, const ProductCall& call) {
@@ -381,8 +381,6 @@ void Product::choose_again() {
     plan.fused.reset();
   }
 }
-
-std::size_t Product::workspace_bytes() const { return workspace_size; }
 
 std::vector<std::string> Product::take_notes() { return std::exchange(state_->notes, {}); }
 

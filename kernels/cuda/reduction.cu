@@ -15,7 +15,6 @@ namespace {
 // 1,024 blocks of 256 threads are one wave on 132 multiprocessors; four loads of 16 bytes per thread are in flight.
 constexpr int threads = 256;
 constexpr int unroll = 4;
-constexpr int most_blocks = 1024;
 constexpr float largest_float = 3.402823466e38f;
 
 struct Value {
@@ -27,7 +26,7 @@ struct Square {
 
 int blocks_for(std::int64_t count) {
   constexpr std::int64_t per_block = threads * vector_width<float> * unroll;
-  return static_cast<int>(std::clamp<std::int64_t>(ceil_div(count, per_block), 1, most_blocks));
+  return static_cast<int>(std::clamp<std::int64_t>(ceil_div(count, per_block), 1, most_reduction_blocks));
 }
 
 // First stage: one number per block, of the elements that the size alone gives it. Everything is added in double: the conversions
@@ -157,7 +156,5 @@ void CudaOps::queue(const op::Normalize& args) {
   else
     launch_normalize<float>(partial, args.x, args.out, stream_);
 }
-
-std::size_t reduction_scratch_bytes() { return scratch_size(most_blocks, sizeof(double)); }
 
 }  // namespace temper::TEMPER_BACKEND

@@ -11,15 +11,8 @@ namespace {
 
 // ---- a bias's gradient
 
-constexpr int warps = 8;                    // of a block; each takes every eighth row of the block's part
-constexpr int rows_in_flight = 8;           // loads of a thread that are under way at once
-constexpr std::int64_t fewest_rows = 64;    // of a part
-constexpr std::int64_t most_blocks = 1056;  // of 256 columns each: eight for each of the 132 multiprocessors of an H100
-
-std::int64_t part_count(std::int64_t rows, std::int64_t columns) {
-  const std::int64_t slices = (columns + 255) / 256;
-  return std::clamp(ceil_div(rows, fewest_rows), std::int64_t{1}, std::max(most_blocks / slices, std::int64_t{1}));
-}
+constexpr int warps = 8;           // of a block; each takes every eighth row of the block's part
+constexpr int rows_in_flight = 8;  // loads of a thread that are under way at once
 
 // Block (x, y) sums part y of the rows over the columns that its warps' lanes cover side by side, into row y of `partials`.
 template <typename T, int width>
@@ -73,7 +66,7 @@ void launch_partials(ConstTensorView dy, std::int64_t parts, float* partials, St
 template <typename T>
 void gradient(ConstTensorView dy, TensorView dbias, Write write, Workspace& workspace, Stream& stream) {
   const std::int64_t rows = dy.shape.rows(), columns = dy.shape.back();
-  const std::int64_t parts = part_count(rows, columns);
+  const std::int64_t parts = bias_gradient_parts(rows, columns);
   auto* partials = static_cast<float*>(workspace.get(bias_gradient_scratch_bytes(rows, columns)));
   if (rows_of_vectors<T>(columns, {dy.data}))
     launch_partials<T, vector_width<T>>(dy, parts, partials, stream);
@@ -114,10 +107,6 @@ __global__ void __launch_bounds__(share_warps * 32)
 }
 
 }  // namespace
-
-std::size_t bias_gradient_scratch_bytes(std::int64_t rows, std::int64_t columns) {
-  return scratch_size(part_count(rows, columns) * columns, sizeof(float));
-}
 
 void bias_gradient(ConstTensorView dy, TensorView dbias, Write write, Workspace& workspace, Stream& stream) {
   if (dy.dtype == DType::bf16)

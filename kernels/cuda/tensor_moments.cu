@@ -19,7 +19,6 @@ constexpr int width = vector_width<float>;
 constexpr int vectors_per_lane = 4;
 constexpr std::int64_t warp_step = std::int64_t{32} * width;
 constexpr std::int64_t slice_unit = 8 * vectors_per_lane * warp_step;
-constexpr std::int64_t most_slices = 1024;
 
 struct Slices {
   std::int64_t size, count;  // elements of each but the last, which has what is left
@@ -94,11 +93,7 @@ __global__ void __launch_bounds__(threads)
   const std::int64_t count = slices_of(elements_of(segments[blockIdx.x])).count;
   partials += blockIdx.x * most_slices;
   TensorMoments sums;
-  for (std::int64_t slice = threadIdx.x; slice < count; slice += threads) {
-    sums.gradient_squares += partials[slice].gradient_squares;
-    sums.product += partials[slice].product;
-    sums.moment_squares += partials[slice].moment_squares;
-  }
+  for (std::int64_t slice = threadIdx.x; slice < count; slice += threads) sums.add(partials[slice]);
   double* free_scratch = scratch;
   sums = each_sum(sums, [&](double value) {
     double* own = free_scratch;
@@ -130,10 +125,6 @@ void CudaOps::queue(const op::TensorMoments& args) {
          {dim3(blocks), dim3(threads)}, stream_, args.gradient, args.moment, args.segments.first, args.segments.count, partials);
   launch("tensor_moments", finish_tensor_moments, {dim3(static_cast<unsigned>(args.segments.count)), dim3(threads)}, stream_,
          partials, args.segments.first, args.out);
-}
-
-std::size_t tensor_moments_scratch_bytes(std::int64_t segment_count) {
-  return scratch_size(segment_count * most_slices, sizeof(TensorMoments));
 }
 
 void CudaOps::queue(const op::TensorScales& args) {

@@ -18,6 +18,7 @@ constexpr int threads = warps * 32;
 constexpr int rounds = 8;  // pairs of a thread
 constexpr int tile = threads * rounds;
 static_assert(threads == digits, "a thread looks after one digit");
+static_assert(tile == token_sort_tile && digits == token_sort_digits);
 
 __device__ __forceinline__ int digit_of(std::int32_t token, int shift) { return (token >> shift) & (digits - 1); }
 
@@ -125,25 +126,17 @@ __global__ void __launch_bounds__(threads)
   }
 }
 
-int tile_count(std::int64_t count) { return static_cast<int>(ceil_div(count, tile)); }
-
-std::size_t list_bytes(std::int64_t count) { return scratch_size(count, sizeof(std::int32_t)); }
-
 }  // namespace
-
-std::size_t token_sort_scratch_bytes(std::int64_t count) {
-  return 4 * list_bytes(count) + scratch_size(static_cast<std::int64_t>(tile_count(count)) * digits, sizeof(int));
-}
 
 SortedTokens sort_tokens(const std::int32_t* tokens, std::int64_t count, std::int64_t vocab_size, void* scratch, Stream& stream) {
   auto* memory = static_cast<char*>(scratch);
   const auto list = [&](int i) {
-    return reinterpret_cast<std::int32_t*>(memory + static_cast<std::size_t>(i) * list_bytes(count));
+    return reinterpret_cast<std::int32_t*>(memory + static_cast<std::size_t>(i) * token_list_bytes(count));
   };
   int* counts = list(4);
 
   SortedTokens from = {tokens, nullptr};
-  const LaunchShape shape = {dim3(static_cast<unsigned>(tile_count(count))), dim3(threads)};
+  const LaunchShape shape = {dim3(static_cast<unsigned>(token_sort_tiles(count))), dim3(threads)};
   const auto bits = static_cast<int>(std::bit_width(static_cast<std::uint64_t>(vocab_size - 1)));
   for (int shift = 0, next = 0; shift == 0 || shift < bits; shift += digit_bits, next = 2 - next) {
     launch("count_digits", count_digits_kernel, shape, stream, from.tokens, count, shift, counts);

@@ -38,9 +38,4 @@ class Workspace {
   std::size_t taken_ = 0;  // of all
 };
 
-/// `count` elements of `size` bytes, rounded up so that what follows is on a 256-byte boundary too.
-constexpr std::size_t scratch_size(std::int64_t count, std::size_t size) {
-  return (static_cast<std::size_t>(count) * size + 255) / 256 * 256;
-}
-
 }  // namespace temper::TEMPER_BACKEND

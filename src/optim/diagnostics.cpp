@@ -27,14 +27,10 @@ struct Sums : TensorMoments, UpdateStatistics {
   double rows, elements;
 
   void add(const Sums& other) {
-    using Member = double Sums::*;
-    for (const Member member : std::initializer_list<Member>{
-             &TensorMoments::gradient_squares, &TensorMoments::product, &TensorMoments::moment_squares,
-             &UpdateStatistics::weight_squares, &UpdateStatistics::product, &UpdateStatistics::update_squares,
-             &UpdateStatistics::step_product, &UpdateStatistics::step_squares, &UpdateStatistics::row_angles,
-             &UpdateStatistics::step_row_angles, &UpdateStatistics::fourth_powers, &Sums::rows, &Sums::elements})
-      this->*member += other.*member;
-    largest = std::max(largest, other.largest);
+    TensorMoments::add(other);
+    UpdateStatistics::add(other);
+    rows += other.rows;
+    elements += other.elements;
   }
 };
 

@@ -55,7 +55,6 @@ class Product {
   void choose_again();
   /// What the library refused since the last call.
   std::vector<std::string> take_notes();
-  std::size_t workspace_bytes() const;
   std::string description() const;
 
  private:

@@ -45,7 +45,7 @@ std::vector<SchedulePoint> schedule_points(const RunConfig& config) {
   std::vector<SchedulePoint> points;
   const auto add = [&](std::int64_t k) {
     points.push_back({k, numbers.learning_rate(k), numbers.decay(k), numbers.momentum(k),
-                      micro_batches_at(config, k) * config.batch.micro_batch * config.model.n_ctx, context_at(config, k)});
+                      micro_batches_at(config, k) * tokens_of_micro_batch(config), context_at(config, k)});
   };
   for (std::int64_t k = 0; k < steps; k += stride) add(k);
   if (points.back().step != steps - 1) add(steps - 1);

@@ -4,19 +4,25 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
+#include <limits>
 
 #include "cli/commands.h"
+#include "cli/own_ranks.h"
 #include "config/parse.h"
 #include "config/resolved.h"
 #include "config/validate.h"
 #include "distributed/communicator.h"
 #include "io/file.h"
 #include "io/text.h"
+#include "kernels/gpu_plan.h"
 #include "sweep/metric.h"
 #include "train/agreement.h"
 #include "train/trainer.h"
 
 namespace temper {
+
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -27,6 +33,9 @@ struct TrainArguments {
   bool resume = false;
   bool start_over = false;
   bool dry_run = false;
+  std::string planned_gpu;
+  std::int64_t ranks = 0;
+  double planned_rate = 0.0;
   std::vector<std::string> allowed_changes;
   std::string profiled;
   std::string stop_when;
@@ -111,6 +120,28 @@ TrainSummary train_together(const TrainOptions& options, Ops& ops, Communicator&
   }
 }
 
+/// batch.micro_batch "auto": of a run that goes on what it began with, else the largest that fits, on the smallest GPU of all ranks.
+std::int64_t decided_micro_batch(const TrainOptions& options, const Ops& ops, Communicator& ranks) {
+  const fs::path saved = options.run_directory / "config.json";
+  if (options.resume && fs::exists(saved)) return load_config(saved).batch.micro_batch;
+  std::int64_t least = std::numeric_limits<std::int64_t>::max();
+  for (const std::string& each :
+       ranks.exchange(std::to_string(largest_micro_batch(options.config, ops, ranks)), "batch.micro_batch"))
+    least = std::min<std::int64_t>(least, std::stoll(each));
+  return std::max<std::int64_t>(least, 1);  // where not even one fits, check_machine says what would
+}
+
+/// --dry-run for a machine that this is not.
+std::string plan_elsewhere(RunConfig config, const TrainArguments& arguments) {
+  const std::unique_ptr<Ops> ops = arguments.planned_gpu.empty()
+                                       ? open_device(config.device, config.precision, DeviceUse::training, config.device_check)
+                                       : make_planned_gpu(gpu_model(arguments.planned_gpu));
+  const std::unique_ptr<Communicator> ranks = make_planned_communicator(std::max<std::int64_t>(1, arguments.ranks));
+  if (config.batch.micro_batch == 0)
+    config.batch.micro_batch = std::max<std::int64_t>(1, largest_micro_batch(config, *ops, *ranks));
+  return describe_run(config, *ops, describe_device(ops->device()), *ranks, arguments.planned_rate);
+}
+
 void run(const TrainArguments& arguments, ExitCode& exit_code) {
   TrainOptions options;
   std::vector<std::string> notes;
@@ -122,7 +153,18 @@ void run(const TrainArguments& arguments, ExitCode& exit_code) {
   options.program = version_and_build;
   options.profiled = parse_profiled(arguments.profiled, total_steps(resolved(options.config)));
 
+  if (!arguments.planned_gpu.empty() || (arguments.dry_run && arguments.ranks > 0))
+    return write_output(plan_elsewhere(options.config, arguments));
   const Launch launch = read_launch();
+  if (arguments.ranks > 1) {
+    if (launch.launcher != "none")
+      throw Error(ExitCode::usage, "--ranks {}: {} has started this process, and with it all ranks; leave one of the two out",
+                  arguments.ranks, launch.launcher);
+    const DeviceChoice device = options.config.device;
+    exit_code = static_cast<ExitCode>(run_own_ranks(
+        arguments.ranks, device == DeviceChoice::cuda || (device == DeviceChoice::automatic && cuda_available(nullptr))));
+    return;
+  }
   options.stop_when = read_stop_condition(arguments.stop_when, launch);
   const std::unique_ptr<Ops> ops =
       open_device(options.config.device, options.config.precision, DeviceUse::training, options.config.device_check, launch);
@@ -132,7 +174,8 @@ void run(const TrainArguments& arguments, ExitCode& exit_code) {
                     ": it is for NVIDIA's profilers and needs device=cuda, and this run is on device cpu; leave it "
                     "out, and look at a CPU with: perf record -g temper train ...");
   const std::unique_ptr<Communicator> ranks = join(launch, options, *ops);
-  std::string plan = describe_run(options.config, *ops, describe_device(ops->device()), *ranks);
+  if (options.config.batch.micro_batch == 0) options.config.batch.micro_batch = decided_micro_batch(options, *ops, *ranks);
+  std::string plan = describe_run(options.config, *ops, describe_device(ops->device()), *ranks, arguments.planned_rate);
   for (const std::string& note : notes) plan += "warning     " + shown_message(note) + "\n";
   if (arguments.dry_run) {
     if (launch.rank == 0) write_output(plan);
@@ -163,7 +206,20 @@ void add_train_command(CLI::App& app, ExitCode& exit_code) {
       ->excludes(resume);
   command->add_option("--allow-change", arguments->allowed_changes, "With --resume: a field that may differ from the saved run")
       ->allow_extra_args(false);
-  command->add_flag("--dry-run", arguments->dry_run, "Print sizes, memory and operations, and stop");
+  CLI::Option* dry_run = command->add_flag("--dry-run", arguments->dry_run, "Print sizes, memory and operations, and stop");
+  command
+      ->add_option("--gpu", arguments->planned_gpu, "With --dry-run: as on this GPU, which need not be here: " + gpu_model_names())
+      ->needs(dry_run);
+  command
+      ->add_option(
+          "--ranks", arguments->ranks,
+          "Train as so many ranks of this machine: GPUs over NCCL, CPUs under mpirun; with --dry-run: the plan of one of them")
+      ->check(CLI::Range(1, 65536));
+  command
+      ->add_option("--tokens-per-second", arguments->planned_rate,
+                   "With --dry-run: of all ranks together; says how long the run takes")
+      ->needs(dry_run)
+      ->check(CLI::PositiveNumber);
   command->add_option("--profile-steps", arguments->profiled,
                       "A:B, on a GPU: NVIDIA's profilers record from step A to step B (docs/profiling.md)");
   command->add_option(
@@ -172,7 +228,8 @@ void add_train_command(CLI::App& app, ExitCode& exit_code) {
   command->footer(
       "Examples:\n  temper train configs/quickstart.json\n"
       "  temper train configs/gpt2-124m.json optimizer.weight_decay=0.3 --out runs/decay-0.3\n"
-      "  mpirun --bind-to none -n 4 temper train configs/quickstart.json batch.micro_batch=4   (docs/distributed.md)\n"
+      "  temper train configs/gpt2-124m.json --dry-run --gpu h100-80 --ranks 16 batch.micro_batch=auto\n"
+      "  temper train configs/gpt2-124m.json --ranks 8   (the GPUs of one machine; of several: docs/distributed.md)\n"
       "Exit codes: 0 done, 2 configuration, 3 data, 4 checkpoint, 5 memory or threads, 6 loss not finite, 7 a rank is gone, 8 "
       "disk, 75 saved on a signal.");
   command->callback([arguments, &exit_code] { run(*arguments, exit_code); });

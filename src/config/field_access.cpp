@@ -25,6 +25,8 @@ bool is_folder_name(const std::string& text) {
 // The value as a member of the kind holds it (Field::write); none: it is not allowed.
 
 std::optional<Value> taken(const IntegerKind& kind, const Value& value) {
+  const auto* text = std::get_if<std::string>(&value.data);
+  if (text != nullptr && !kind.word.empty() && *text == kind.word) return value;
   const std::optional<std::int64_t> whole = as_integer(value);
   return whole && *whole >= kind.min && *whole <= kind.max ? std::optional(Value{*whole}) : std::nullopt;
 }
@@ -101,7 +103,8 @@ std::string bound(double number) {
 // What may stand there, as a phrase.
 
 std::string allowed(const IntegerKind& kind) {
-  return "an integer from " + std::to_string(kind.min) + " to " + std::to_string(kind.max);
+  return "an integer from " + std::to_string(kind.min) + " to " + std::to_string(kind.max) +
+         (kind.word.empty() ? "" : ", or \"" + std::string(kind.word) + '"');
 }
 
 std::string allowed(const SeedKind&) { return "an integer from 0 to " + std::to_string(UINT64_MAX); }

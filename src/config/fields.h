@@ -24,6 +24,7 @@ namespace temper {
 struct IntegerKind {
   static constexpr std::string_view type = "integer";
   std::int64_t min = 0, max = most_steps;
+  std::string_view word = {};  ///< stands for 0; empty: none does
 };
 struct SeedKind {
   static constexpr std::string_view type = "integer";
@@ -106,6 +107,7 @@ void say(Field& field, const row::Bound& bound);
 void say(Field& field, const row::OneOf& texts);
 inline void say(Field& field, const row::Each& each) { std::get<TextListKind>(field.kind).each = each.what; }
 inline void say(Field& field, const row::Instead& instead) { field.instead.push_back(instead); }
+inline void say(Field& field, const row::OrWord& zero) { std::get<IntegerKind>(field.kind).word = zero.word; }
 inline void say(Field& field, row::FolderName) { std::get<TextKind>(field.kind).is_folder_name = true; }
 inline void say(Field& field, row::GlobFactors) { std::get<TextListKind>(field.kind).is_glob_factor = true; }
 inline void say(Field& field, row::TimescaleText) { std::get<TextKind>(field.kind).is_timescale = true; }
@@ -119,12 +121,14 @@ using Names = std::vector<std::string_view>;
 /// "sgd, sgdw and muon"
 std::string listed(const Names& names);
 
-// Between a member and a Value of its type; `names` are an enum's.
+// Between a member and a Value of its type; `names` are an enum's, or the word for an integer's 0.
 template <class T>
 Value to_value(const T& held, const Names& names = {}) {
   if constexpr (std::is_enum_v<T>) {
     const auto index = static_cast<std::size_t>(held);
     return {index < names.size() ? std::string(names[index]) : std::to_string(index)};
+  } else if constexpr (std::is_same_v<T, std::int64_t>) {
+    return held == 0 && !names.empty() ? Value{std::string(names[0])} : Value{held};
   } else if constexpr (std::is_same_v<T, std::uint64_t>) {
     return held <= INT64_MAX ? Value{static_cast<std::int64_t>(held)} : Value{held};
   } else {
@@ -149,6 +153,8 @@ void from_value(const Value& value, T& held, const Names& names) {
   } else if constexpr (std::is_same_v<T, std::uint64_t>) {
     const auto* large = std::get_if<std::uint64_t>(&value.data);
     held = large != nullptr ? *large : static_cast<std::uint64_t>(std::get<std::int64_t>(value.data));
+  } else if constexpr (std::is_same_v<T, std::int64_t>) {
+    held = std::holds_alternative<std::string>(value.data) ? 0 : std::get<T>(value.data);
   } else {
     held = std::get<T>(value.data);
   }
@@ -176,7 +182,9 @@ class SectionRows {
   void operator()(std::string_view key, M Section::*member, const auto&... says) {
     Field& field = add(key, kind_of<decltype(value_type_of(std::declval<M>()))>(), says...);
     const auto* choice = std::get_if<ChoiceKind>(&field.kind);
-    const Names names = choice != nullptr ? choice->names : Names{};
+    const auto* integer = std::get_if<IntegerKind>(&field.kind);
+    Names names = choice != nullptr ? choice->names : Names{};
+    if (integer != nullptr && !integer->word.empty()) names = {integer->word};
     field.read = [at = at_, member, names](const std::any& root) {
       return to_value(at(*std::any_cast<const Root*>(root)).*member, names);
     };

@@ -49,6 +49,12 @@ struct Instead {
 };
 inline Instead instead(std::string_view value, std::string_view why) { return {value, why}; }
 
+/// A word that may stand for the integer 0, which is out of the range: the program finds a number itself.
+struct OrWord {
+  std::string_view word;
+};
+inline OrWord or_word(std::string_view word) { return {word}; }
+
 /// A text that can name a folder; a list of "GLOB=FACTOR".
 inline constexpr struct FolderName {
 } folder_name;

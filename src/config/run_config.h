@@ -88,7 +88,7 @@ struct DataConfig {
 
 struct BatchConfig {
   std::int64_t tokens_per_step = 524288;
-  std::int64_t micro_batch = 4;  ///< sequences of n_ctx tokens per forward pass
+  std::int64_t micro_batch = 4;  ///< sequences of n_ctx tokens per forward pass; 0: not decided yet (largest_micro_batch)
 
   static void declare(auto& rows) {
     using Self = BatchConfig;
@@ -96,8 +96,10 @@ struct BatchConfig {
     rows("tokens_per_step", &Self::tokens_per_step,
          also_called("batch_size total_batch_size gradient_accumulation_steps grad_accum"), from(1), to(most_tokens_per_step),
          "tokens of one optimizer step, a multiple of micro_batch x n_ctx; the gradient is their mean");
-    rows("micro_batch", &Self::micro_batch, also_called("batch_size micro_batch_size"), from(1), to(1 << 20), ResumeClass::topology,
-         "sequences of n_ctx tokens in one forward and backward pass; decides the memory, not the result");
+    rows("micro_batch", &Self::micro_batch, also_called("batch_size micro_batch_size"), from(1), to(1 << 20), or_word("auto"),
+         ResumeClass::topology,
+         "sequences of n_ctx tokens in one forward and backward pass; decides the memory, not the result; auto: the largest that "
+         "the GPU has memory for and all ranks share evenly, and 4 on a CPU, which config.json then names");
   }
 };
 

@@ -9,9 +9,11 @@ namespace temper {
 namespace {
 
 void add_type(const IntegerKind& kind, Json& property) {
-  property["type"] = "integer";
-  property["minimum"] = kind.min;
-  property["maximum"] = kind.max;
+  const Json integer = {{"type", "integer"}, {"minimum", kind.min}, {"maximum", kind.max}};
+  if (kind.word.empty())
+    property.update(integer);
+  else
+    property["anyOf"] = Json::array({integer, {{"const", kind.word}}});
 }
 
 void add_type(const SeedKind&, Json& property) {

@@ -65,11 +65,13 @@ void check_alternatives(const RunConfig& config, Problems& problems) {
 }
 
 void check_batch(const RunConfig& config, Problems& problems) {
-  const std::int64_t unit = config.batch.micro_batch * config.model.n_ctx;
+  const std::int64_t unit = tokens_of_micro_batch(config);
   if (config.batch.tokens_per_step % unit != 0) {
-    problems.push_back("batch.tokens_per_step is " + std::to_string(config.batch.tokens_per_step) +
-                       ", not a multiple of batch.micro_batch x model.n_ctx = " + std::to_string(config.batch.micro_batch) + " x " +
-                       std::to_string(config.model.n_ctx) + " = " + std::to_string(unit) +
+    const bool decided = config.batch.micro_batch > 0;
+    const std::string of_what =
+        decided ? std::to_string(config.batch.micro_batch) + " x " + std::to_string(config.model.n_ctx) + " = " : "";
+    problems.push_back("batch.tokens_per_step is " + std::to_string(config.batch.tokens_per_step) + ", not a multiple of " +
+                       (decided ? "batch.micro_batch x " : "") + "model.n_ctx = " + of_what + std::to_string(unit) +
                        "; nearest: " + nearest_multiples(config.batch.tokens_per_step, unit, std::int64_t{1} << 31));
   }
 }
@@ -156,9 +158,11 @@ void refuse_problems(const std::vector<std::string>& problems) {
   throw Error(ExitCode::usage, message);
 }
 
-namespace {
+std::int64_t tokens_of_micro_batch(const RunConfig& config) {
+  return std::max<std::int64_t>(config.batch.micro_batch, 1) * config.model.n_ctx;
+}
 
-std::int64_t tokens_of_micro_batch(const RunConfig& config) { return config.batch.micro_batch * config.model.n_ctx; }
+namespace {
 
 /// Nearest whole number to a / b, halves up; a and b positive.
 std::int64_t rounded(std::int64_t a, std::int64_t b) { return (2 * a + b) / (2 * b); }

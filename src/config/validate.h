@@ -41,6 +41,8 @@ std::int64_t warmup_steps(const RunConfig& config);
 
 /// Forward and backward passes of an optimizer step, over all ranks together, once the batch has grown.
 std::int64_t micro_batches_per_step(const RunConfig& config);
+/// Where batch.micro_batch is not decided yet, of one sequence.
+std::int64_t tokens_of_micro_batch(const RunConfig& config);
 /// The same of one step: while the batch grows, as many as come nearest to its tokens, and at least one.
 std::int64_t micro_batches_at(const RunConfig& config, std::int64_t step);
 /// The lengths into which windows of n_ctx tokens can be cut, rising to n_ctx: its divisors that are multiples of 8 or, where it is

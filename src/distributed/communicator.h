@@ -80,6 +80,8 @@ class Communicator {
 
 /// What a run by itself uses: collectives of one rank, which do nothing.
 std::unique_ptr<Communicator> make_self_communicator();
+/// Rank 0 of so many that are not there, for plans: its collectives do nothing.
+std::unique_ptr<Communicator> make_planned_communicator(std::int64_t ranks);
 
 struct CommunicatorSettings {
   /// How long a collective waits without anything coming in, and an exchange for all ranks to come.

@@ -9,9 +9,11 @@ namespace {
 
 class SelfCommunicator final : public Communicator {
  public:
+  explicit SelfCommunicator(std::int64_t planned = 1) : size_(planned) {}
+
   std::int64_t rank() const override { return 0; }
-  std::int64_t size() const override { return 1; }
-  std::string description() const override { return "one rank"; }
+  std::int64_t size() const override { return size_; }
+  std::string description() const override { return size_ == 1 ? "one rank" : std::to_string(size_) + " ranks, as planned"; }
 
   // The arguments are checked as for many ranks, so that a run by itself finds the same defects.
   void all_reduce(TensorView values, const std::string& /*what*/) override { check_sum(values); }
@@ -33,10 +35,15 @@ class SelfCommunicator final : public Communicator {
   std::vector<std::string> exchange(const std::string& mine, const std::string& /*what*/) override { return {mine}; }
   void meet(const std::string& /*what*/) override {}
   void fail(const std::string& /*reason*/) noexcept override {}
+
+ private:
+  std::int64_t size_;
 };
 
 }  // namespace
 
 std::unique_ptr<Communicator> make_self_communicator() { return std::make_unique<SelfCommunicator>(); }
+
+std::unique_ptr<Communicator> make_planned_communicator(std::int64_t ranks) { return std::make_unique<SelfCommunicator>(ranks); }
 
 }  // namespace temper

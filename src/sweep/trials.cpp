@@ -184,7 +184,12 @@ RunConfig full_config(const SweepFile& sweep, const Configuration& configuration
                       std::vector<std::string>* notes = nullptr) {
   RunConfig base = sweep.base;
   if (sweep.seeds_given) base.seed = seed;
-  return config_with(std::move(base), configuration.settings, describe(sweep, configuration), notes);
+  RunConfig config = config_with(std::move(base), configuration.settings, describe(sweep, configuration), notes);
+  if (config.batch.micro_batch == 0)
+    refuse(describe(sweep, configuration) +
+           ": batch.micro_batch is \"auto\", and trials are told apart and repeated by their configurations; name a number (temper "
+           "train FILE --dry-run says which is the largest)");
+  return config;
 }
 
 Trial make_trial(const SweepFile& sweep, const Configuration& configuration, std::uint64_t seed, double share) {

@@ -126,6 +126,24 @@ std::size_t planned_bytes(const RunConfig& config, const Ops& ops, Communicator&
   return plan.memory.total_bytes();
 }
 
+std::int64_t largest_micro_batch(const RunConfig& config, const Ops& ops, Communicator& ranks) {
+  constexpr std::size_t beside = std::size_t{1} << 30;
+  constexpr std::int64_t most_on_cpu = 4;
+  const DeviceInfo& info = ops.device();
+  const std::size_t room = info.asynchronous ? info.memory - std::min(info.memory, beside) : memory_limit();
+  const std::int64_t sequences = config.batch.tokens_per_step / config.model.n_ctx;
+  RunConfig changed = config;
+  for (const std::int64_t shares : {ranks.size(), std::int64_t{1}}) {
+    const std::int64_t most = std::min(sequences / shares, info.asynchronous ? std::int64_t{1} << 20 : most_on_cpu);
+    for (std::int64_t size = most; size > 0; --size) {
+      if (sequences % (size * shares) != 0) continue;
+      changed.batch.micro_batch = size;
+      if (config_problems(changed).empty() && planned_bytes(changed, ops, ranks) <= room) return size;
+    }
+  }
+  return 0;
+}
+
 void check_machine(const TrainOptions& options, const Ops& ops, Communicator& ranks) {
   check_memory(options.config, ops, ranks);
   if (ranks.rank() != 0) return;  // which writes no checkpoints

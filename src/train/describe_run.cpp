@@ -51,7 +51,7 @@ std::string idle_ranks(const RunConfig& config, std::int64_t ranks) {
                          " is enough for all");
 }
 
-std::string describe_run(const RunConfig& config, const Ops& ops, const std::string& device, Communicator& ranks) {
+std::string describe_run(const RunConfig& config, const Ops& ops, const std::string& device, Communicator& ranks, double rate) {
   Engine plan(config, nullptr, &ranks, &ops);
   plan.count_backend_memory(config, ops);
   const double tokens = static_cast<double>(config.batch.tokens_per_step);
@@ -70,6 +70,9 @@ std::string describe_run(const RunConfig& config, const Ops& ops, const std::str
   out += fmt::format("run         {} steps of {} tokens ({} micro-batches of {} x {}), {} tokens in all\n", format_count(steps),
                      format_count(tokens), micro_batches_at(config, total_steps(config) - 1), config.batch.micro_batch, model.n_ctx,
                      format_count(all_tokens));
+  if (ranks.size() > 1)
+    out += fmt::format("rounds      {} a step, of a micro-batch for each rank\n",
+                       ceil_div(micro_batches_at(config, total_steps(config) - 1), ranks.size()));
   if (const std::vector<ContextStage> stages = context_stages(config); stages.size() > 1) {
     out += "sequences   of";
     for (const ContextStage& stage : stages)
@@ -90,6 +93,16 @@ std::string describe_run(const RunConfig& config, const Ops& ops, const std::str
   const std::size_t program = ops.device().asynchronous ? 0 : program_bytes();  // beside a GPU's memory it does not count
   if (program > 0) out += group("the program itself", program);
   out += group("total", plan.memory.total_bytes() + program);
+  if (ops.device().asynchronous) {
+    const std::int64_t largest = largest_micro_batch(config, ops, ranks);
+    const bool even = largest > 0 && config.batch.tokens_per_step / model.n_ctx % (largest * ranks.size()) == 0;
+    out += fmt::format("fits        {} {}; ", planned_bytes(config, ops, ranks) <= ops.device().memory ? "into" : "NOT into",
+                       format_bytes(ops.device().memory));
+    out += largest == 0 ? "not even one sequence does\n"
+                        : fmt::format("batch.micro_batch {} is the largest that does{}\n", largest,
+                                      ranks.size() > 1 && even ? " and that all ranks share evenly" : "");
+  }
+  if (rate > 0.0) out += fmt::format("time        {:.3g} hours at {} tokens/s\n", all_tokens / rate / 3600.0, format_count(rate));
   const std::uint64_t checkpoint = checkpoint_bytes(plan.weights, plan.optimizer, plan.average.has_value()).all();
   return out + fmt::format("checkpoint  {} each, {} kept\n", format_bytes(checkpoint), config.checkpoint.keep);
 }

@@ -57,6 +57,9 @@ TrainSummary train(const TrainOptions& options, Ops& ops, Communicator& ranks);
 
 /// Bytes of device memory that a rank's part of a run takes; nothing is allocated.
 std::size_t planned_bytes(const RunConfig& config, const Ops& ops, Communicator& ranks);
+/// The largest batch.micro_batch with which all ranks have equally many in each step, or where none does that with which a step can
+/// be made at all, that a GPU has memory for, a GiB of it left to the driver and NCCL; of a CPU at most 4. 0: not even one sequence.
+std::int64_t largest_micro_batch(const RunConfig& config, const Ops& ops, Communicator& ranks);
 /// Bytes of host memory beside the plan: what the process has by now, and buffers that come and go while it works.
 std::size_t program_bytes();
 
@@ -67,8 +70,9 @@ void check_machine(const TrainOptions& options, const Ops& ops, Communicator& ra
 /// What of so many ranks' time a step leaves unused, and the batch.micro_batch that would not, in a sentence; empty: nothing.
 std::string idle_ranks(const RunConfig& config, std::int64_t ranks);
 
-/// Sizes, parameters, operations and memory of a rank's part of a run on `ops`, which is called `device`, as text; nothing is
-/// allocated, and of data nothing is read but the length of an epoch, where optimizer.decay_timescale counts in it.
-std::string describe_run(const RunConfig& config, const Ops& ops, const std::string& device, Communicator& ranks);
+/// Sizes, parameters, operations and memory of a rank's part of a run on `ops`, which is called `device`, as text, and the hours of the
+/// run where a rate in tokens per second is given. Nothing is allocated, and of data nothing is read but the length of an epoch, where optimizer.decay_timescale counts in it.
+std::string describe_run(const RunConfig& config, const Ops& ops, const std::string& device, Communicator& ranks,
+                         double rate = 0.0);
 
 }  // namespace temper

@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "kernels/check.h"
 #include "kernels/cpu/isa.h"
 #include "tests/train/tiny_run.h"
 #include "train/checkpoint.h"
@@ -66,6 +67,35 @@ TEST_F(TrainCommandTest, DryRunPrintsThePlanAndReadsNoData) {
   const std::string plan = dry_run({});
   for (const char* part : {"1 layers, 2 heads, 16 wide", "memory", "packed weights", "total", "checkpoint"})
     EXPECT_NE(plan.find(part), std::string::npos) << part << " in\n" << plan;
+}
+
+TEST_F(TrainCommandTest, PlansForAGpuThatIsNotHere) {
+  const std::string plan = dry_run({"--gpu", "h100-80", "--ranks", "2", "--tokens-per-second", "4", "batch.micro_batch=auto"});
+  for (const char* part :
+       {"NVIDIA H100 80GB", "compute capability 9.0", "2 ranks, as planned", "2 micro-batches of 2 x 8", "rounds      1 a step",
+        "into 79.10 GiB; batch.micro_batch 2 is the largest", "time        0.0133 hours at 4"})
+    EXPECT_NE(plan.find(part), std::string::npos) << part << " in\n" << plan;
+  EXPECT_EQ(plan.find("the program itself"), std::string::npos) << "it takes no memory of the GPU";
+  EXPECT_NE(dry_run({"--gpu", "4090", "model.n_embd=49152", "model.n_head=384"}).find("NOT into 23.60 GiB; not even one"),
+            std::string::npos);
+  EXPECT_THROW(dry_run({"--gpu", "h100"}), Unsupported);
+  EXPECT_THROW(dry_run({"--ranks", "0"}), CLI::ParseError);
+}
+
+TEST_F(TrainCommandTest, AMicroBatchMayBeLeftToThePlan) {
+  EXPECT_NE(dry_run({"batch.micro_batch=auto"}).find("1 micro-batches of 4 x 8"), std::string::npos);
+  EXPECT_NE(dry_run({"batch.micro_batch=\"auto\""}).find("1 micro-batches of 4 x 8"), std::string::npos);
+  expect_error(ExitCode::usage, {"batch.micro_batch is \"most\"", "or \"auto\""}, [&] { dry_run({"batch.micro_batch=most"}); });
+  expect_error(ExitCode::usage, {"batch.tokens_per_step is 33", "not a multiple of model.n_ctx = 8"}, [&] {
+    dry_run({"batch.micro_batch=auto", "batch.tokens_per_step=33"});
+  });
+  // A run that goes on has what it began with.
+  std::filesystem::create_directories(folder / "run");
+  RunConfig begun = tiny_config();
+  begun.batch.micro_batch = 1;
+  std::ofstream(folder / "run/config.json") << config_to_json(begun);
+  EXPECT_NE(dry_run({"batch.micro_batch=auto", "--resume", "--out", folder / "run"}).find("4 micro-batches of 1 x 8"),
+            std::string::npos);
 }
 
 TEST_F(TrainCommandTest, OverridesReachThePlan) {

@@ -27,16 +27,20 @@ class MpiLaunch:
     def __init__(self, work: Workspace, mpirun: str) -> None:
         self.work, self.mpirun = work, mpirun
 
-    def start(self, ranks: int, *arguments: str, options: list[str] = [], env: dict[str, str] = {}) -> subprocess.Popen:
+    @staticmethod
+    def environment() -> dict[str, str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHERS)}
         environment["OMP_NUM_THREADS"] = "1"
         environment["OMPI_MCA_pml"] = "ob1"  # else hosts may choose different layers, on which Open MPI then fails
         if os.geteuid() == 0:
             environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        return environment
+
+    def start(self, ranks: int, *arguments: str, options: list[str] = [], env: dict[str, str] = {}) -> subprocess.Popen:
         command = [self.mpirun, "-n", str(ranks), "--oversubscribe", "--bind-to", "none", *options, self.work.temper, *arguments]
         return subprocess.Popen(
             command, cwd=self.work.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env=environment | env,
+            env=self.environment() | env,
         )
 
     @staticmethod

@@ -118,6 +118,19 @@ def idle(work: Workspace, launch: MpiLaunch) -> None:
     print("ranks without a micro-batch: told by --dry-run", flush=True)
 
 
+def by_itself(work: Workspace, launch: MpiLaunch) -> None:
+    """--ranks starts them without a launcher, through the mpirun of the PATH."""
+    environment = launch.environment() | {"PATH": f"{Path(launch.mpirun).resolve().parent}:{Path(launch.mpirun).parent}:{os.environ['PATH']}"}
+    arguments = ("train", "adamw.json", "parallel.deterministic=true")
+    work.ok(*arguments, "--ranks", "2", "--out", "own-2", env=environment)
+    check((work.folder / "own-2" / "logs" / "rank-1.log").exists(), "--ranks 2 had no second rank")
+    check(final_bytes(work.folder / "own-2") == final_bytes(work.folder / "adamw-1"), "--ranks 2: other weights or states than by itself")
+    work.fails(2, *arguments, "--ranks=2", "--out", "own-none", env=environment | {"PATH": ""}, says=("there is no mpirun on the PATH",))
+    said = launch.run(2, *arguments, "--ranks", "2", "--out", "own-twice", code=2)
+    check("Open MPI has started this process" in said, f"--ranks under mpirun:\n{said}")
+    print("--ranks 2: mpirun's bits, refused under mpirun and without it", flush=True)
+
+
 def stopped(work: Workspace, launch: MpiLaunch) -> None:
     arguments = ("train", "adamw.json", "train.steps=40", "eval.every=0", "parallel.zero_stage=1", "--out", "stopped")
     hold = work.hold(at_line(20))
@@ -237,6 +250,7 @@ def main() -> None:
         halves(work, launch)
         averaged(work, launch)
         idle(work, launch)
+        by_itself(work, launch)
         stopped(work, launch)
         slow(work, launch)
         different(work, launch)

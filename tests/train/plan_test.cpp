@@ -3,6 +3,7 @@
 
 #include "config/parse.h"
 #include "io/file.h"
+#include "kernels/gpu_plan.h"
 #include "kernels/machine.h"
 #include "tiny_run.h"
 #include "train/trainer.h"
@@ -170,6 +171,53 @@ TEST(Plan, HasTheScratchOfTheShortestSequences) {
   first.positions = 8;
   EXPECT_GT(gpu->scratch_bytes(first), whole) << "the lengths make no difference, so this test shows nothing";
   EXPECT_EQ(planned(), gpu->scratch_bytes(first));
+}
+
+// The emulated backend is compiled from the CUDA backend's sources and takes what those ask for.
+TEST(Plan, OfAGpuElsewhereIsTheCudaBackends) {
+  const std::unique_ptr<Ops> emulated = make_emulated_ops(), planned = make_planned_gpu(gpu_model("h100-80"));
+  const std::unique_ptr<Communicator> ranks = make_planned_communicator(16);
+  RunConfig config = tiny_config();
+  config.diagnostics.every = 1;
+  EXPECT_EQ(planned_bytes(config, *planned, *make_self_communicator()),
+            planned_bytes(config, *emulated, *make_self_communicator()));
+  const std::size_t alone = planned_bytes(config, *planned, *ranks);
+  config.diagnostics.every = 0;
+  config.parallel.zero_stage = 1;
+  EXPECT_LT(planned_bytes(config, *planned, *ranks), alone) << "states of 16 ranks are shared";
+  EXPECT_THROW(planned->allocate(1), Unsupported);
+  EXPECT_THROW(gpu_model("h100"), Unsupported);
+}
+
+TEST(Plan, TheLargestMicroBatchFitsAndTheNextDoesNot) {
+  RunConfig config = tiny_config();
+  config.precision = Precision::bf16;
+  config.model = {};
+  config.batch = {.tokens_per_step = 512 * config.model.n_ctx, .micro_batch = 0};
+  const std::unique_ptr<Ops> gpu = make_planned_gpu(gpu_model("4090"));
+  const auto bytes = [&](std::int64_t size, Communicator& ranks) {
+    RunConfig changed = config;
+    changed.batch.micro_batch = size;
+    return planned_bytes(changed, *gpu, ranks) + (std::size_t{1} << 30);
+  };
+  for (const std::int64_t count : {1, 16}) {
+    const std::unique_ptr<Communicator> ranks = make_planned_communicator(count);
+    const std::int64_t largest = largest_micro_batch(config, *gpu, *ranks);
+    EXPECT_EQ(512 % (largest * count), 0);
+    EXPECT_LE(bytes(largest, *ranks), gpu->device().memory);
+    if (largest * count < 512) {
+      EXPECT_GT(bytes(2 * largest, *ranks), gpu->device().memory);
+    }
+  }
+  // 512 sequences are not 3 ranks' to share: then any number that a step is made of.
+  EXPECT_EQ(512 % largest_micro_batch(config, *gpu, *make_planned_communicator(3)), 0);
+  config.model.n_embd = 12288;
+  config.model.n_layer = 96;
+  EXPECT_EQ(largest_micro_batch(config, *gpu, *make_self_communicator()), 0);
+  const std::unique_ptr<Ops> cpu = make_cpu_ops();
+  config.model = tiny_config().model;
+  config.precision = Precision::fp32;
+  EXPECT_EQ(largest_micro_batch(config, *cpu, *make_self_communicator()), 4) << "more than a CPU gains from";
 }
 
 TEST(Plan, TellsHowSequencesGrow) {

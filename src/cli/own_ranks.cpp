@@ -83,9 +83,8 @@ std::string new_secret() {
   for (const std::string& word : own_words()) words.push_back(word);
   std::vector<std::string> variables = environment_of_ranks();
   const auto pointers = [](std::vector<std::string>& all) {
-    std::vector<char*> each;
-    for (std::string& one : all) each.push_back(one.data());
-    each.push_back(nullptr);
+    std::vector<char*> each(all.size() + 1);  // the last stays null
+    std::transform(all.begin(), all.end(), each.begin(), [](std::string& one) { return one.data(); });
     return each;
   };
   std::fflush(nullptr);
@@ -158,8 +157,8 @@ int run_own_ranks(std::int64_t ranks, bool on_gpus) {
       if (!ends[rank]) ends[rank] = process_end(processes[rank]);
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
-  std::vector<ProcessEnd> all;
-  for (const std::optional<ProcessEnd>& end : ends) all.push_back(end.value());
+  std::vector<ProcessEnd> all(ends.size());
+  std::transform(ends.begin(), ends.end(), all.begin(), [](const std::optional<ProcessEnd>& end) { return end.value(); });
   return exit_code_of(all);
 }
 

@@ -3,6 +3,7 @@
 
 #include "config/parse.h"
 #include "io/file.h"
+#include "kernels/check.h"
 #include "kernels/gpu_plan.h"
 #include "kernels/machine.h"
 #include "tiny_run.h"

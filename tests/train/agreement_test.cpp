@@ -3,6 +3,7 @@
 
 #include "scripted_ranks.h"
 #include "tiny_run.h"
+#include "train/signals.h"
 
 namespace temper {
 namespace {
@@ -10,6 +11,7 @@ namespace {
 using Strings = std::vector<std::string>;
 
 TEST(Agreement, OneRankIsEnoughToStopAll) {
+  const StopSignals forgets;  // what other tests raised
   ScriptedRanks nobody([](const std::string& mine) { return Strings{"", mine, ""}; });
   ScriptedRanks another([](const std::string& mine) { return Strings{"", mine, "stop"}; });
   EXPECT_FALSE(asked_to_stop(nobody));

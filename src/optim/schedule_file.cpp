@@ -29,11 +29,13 @@ class Reader {
 
   void take(const std::string& line) {
     ++line_;
-    if (line.empty() || line == "\r") return;
-    if (line.front() == '{')
-      take_json(line);
-    else
-      take_csv(line.back() == '\r' ? line.substr(0, line.size() - 1) : line);
+    std::string_view text = line;
+    if (line_ == 1 && text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);  // as spreadsheets begin a CSV
+    if (text.ends_with('\r')) text.remove_suffix(1);
+    if (text.starts_with('{'))
+      take_json(text);
+    else if (!text.empty())
+      take_csv(text);
   }
 
   std::vector<RatePoint> finish() {
@@ -60,7 +62,11 @@ class Reader {
     throw Error(ExitCode::data, "schedule.file {}, line {}: {}", file_, line_, what);
   }
 
-  void take_json(const std::string& text) {
+  [[noreturn]] void refuse_step(const std::string& step) const {
+    refuse("step " + step + " is not from 0 to " + std::to_string(most_steps));
+  }
+
+  void take_json(std::string_view text) {
     const Json line = parse_json_if_whole(text).value_or(nullptr);
     if (!line.is_object() || !line.contains("step") || !line["step"].is_number_integer())
       refuse("no JSON object with a whole number as \"step\"");
@@ -71,6 +77,7 @@ class Reader {
     if (rate == nullptr && line.contains("all")) rate = found(line["all"]);
     if (rate == nullptr) return;
     if (!rate->is_number()) refuse("\"" + column_ + "\" is no number");
+    if (line["step"].is_number_unsigned() && line["step"].get<std::uint64_t>() > most_steps) refuse_step(line["step"].dump());
     add(line["step"].get<std::int64_t>(), rate->get<double>());
   }
 
@@ -83,7 +90,7 @@ class Reader {
   }
 
   void add(std::int64_t step, double rate) {
-    if (step < 0 || step > most_steps) refuse("step " + std::to_string(step) + " is not from 0 to " + std::to_string(most_steps));
+    if (step < 0 || step > most_steps) refuse_step(std::to_string(step));
     if (!std::isfinite(rate) || rate < 0.0) refuse("the rate is not a finite number of at least 0");
     if (step <= last_) refuse("step " + std::to_string(step) + " follows step " + std::to_string(last_) + "; steps must rise");
     last_ = step;
@@ -101,9 +108,14 @@ class Reader {
 }  // namespace
 
 std::vector<RatePoint> read_rates(const std::filesystem::path& file, const std::string& column, std::int64_t total) {
-  if (!std::filesystem::is_regular_file(file))
-    throw Error(ExitCode::data, "schedule.file {}: there is no such file; name a run's metrics.jsonl, or a CSV of step,rate",
-                file.string());
+  std::error_code failed;
+  const std::filesystem::file_status found = std::filesystem::status(file, failed);
+  if (!std::filesystem::is_regular_file(found))
+    throw Error(ExitCode::data, "schedule.file {}: {}; name a run's metrics.jsonl, or a CSV of step,rate", file.string(),
+                std::filesystem::is_directory(found) ? "is a folder"
+                : std::filesystem::exists(found)     ? "is no regular file"
+                : failed                             ? failed.message()
+                                                     : "there is no such file");
   Reader reader(file, column, total);
   for_lines(file, [&](const std::string& line) { reader.take(line); });
   return reader.finish();

@@ -69,6 +69,16 @@ TEST_F(ScheduleFile, ATableMayHaveAHeaderAndGaps) {
   EXPECT_DOUBLE_EQ(made("1,1\n2,1\n3,4\n4,8\n", 2).multiplier(0), 0.125);
 }
 
+TEST_F(ScheduleFile, AByteOrderMarkIsNoHeader) {
+  for (const char* text : {"\xEF\xBB\xBF"
+                           "1,3\r\n4,6\r\n",
+                           "\xEF\xBB\xBF"
+                           "step,rate\n1,3\n4,6\n",
+                           "\xEF\xBB\xBF"
+                           "{\"step\":1,\"learning_rate\":3}\n4,6\n"})
+    EXPECT_DOUBLE_EQ(made(text, 4).multiplier(0), 0.5) << text;
+}
+
 TEST_F(ScheduleFile, WhatDoesNotHoldARunIsRefused) {
   expect_refused("", {"no line has a step from 1 and a rate (learning_rate)"});
   expect_refused("{\"step\":1,\"loss\":2}\n", {"schedule.file_column"});
@@ -81,6 +91,7 @@ TEST_F(ScheduleFile, WhatDoesNotHoldARunIsRefused) {
   expect_refused("1,1\n4,1e999\n", {"line 2"});
   expect_refused("1,1\n-4,1\n", {"step -4"});
   expect_refused("1,1\n4000000000,1\n", {"step 4000000000", "1000000000"});
+  expect_refused("{\"step\":9223372036854775809,\"learning_rate\":1}\n", {"line 1", "step 9223372036854775809"});
   expect_refused("1,1\n4,1,1\n", {"line 2", "neither"});
   expect_refused("1,1\nstep,rate\n", {"line 2", "neither"});
   expect_refused("1,one\n", {"line 1"});
@@ -89,8 +100,23 @@ TEST_F(ScheduleFile, WhatDoesNotHoldARunIsRefused) {
   expect_refused("{\"step\":1.5,\"learning_rate\":1}\n", {"line 1", "whole number as \"step\""});
   expect_refused("{\"step\":1,\"learning_rate\":1}\n{\"step\":2,\"lear\n", {"line 2", "JSON"});
   expect_refused(std::string(300, '{') + "\n", {"line 1", "JSON"});
-  EXPECT_THROW(read_rates(folder / "none", "learning_rate", 4), Error);
-  EXPECT_THROW(read_rates(folder / ".", "learning_rate", 4), Error);
+}
+
+TEST_F(ScheduleFile, WhatIsNoLogIsNamed) {
+  const auto refusal = [](const std::filesystem::path& file) -> std::string {
+    try {
+      read_rates(file, "learning_rate", 4);
+    } catch (const Error& error) {
+      return error.code() == ExitCode::data ? error.what() : "";
+    }
+    return "";
+  };
+  std::filesystem::create_symlink("loop", folder / "loop");
+  for (const auto& [name, why] : {std::pair{"none", "there is no such file"}, {".", "is a folder"}, {"loop", "Too many levels"}}) {
+    const std::string told = refusal(folder / name);
+    EXPECT_EQ(told.find("schedule.file " + (folder / name).string() + ": " + why), 0U) << told;
+  }
+  EXPECT_NE(refusal("/dev/zero").find("is no regular file"), std::string::npos);
 }
 
 }  // namespace

@@ -48,26 +48,23 @@ double cooldown_value(CooldownShape shape, double f, double x) {
   return 1.0;
 }
 
-struct Cycle {
-  std::int64_t begin;   ///< first update
-  std::int64_t length;  ///< in updates
-};
-
-/// The restart cycle that holds update k.
-Cycle cycle_at(const ScheduleConfig& config, std::int64_t warmup, std::int64_t k) {
-  Cycle cycle{warmup, *config.cycle_steps};
-  for (double length = real(*config.cycle_steps); k >= cycle.begin + cycle.length;) {
-    length *= config.cycle_growth;
-    cycle = {cycle.begin + cycle.length, std::llround(length)};
-  }
-  return cycle;
-}
-
 }  // namespace
 
 Schedule::Schedule(const ScheduleConfig& config, std::int64_t total, std::int64_t tokens_per_step)
     : config_(config), total_(total), warmup_(temper::warmup_steps(config, total, tokens_per_step)) {
   if (config.name == ScheduleName::file) rates_ = read_rates(config.file.value_or(""), config.file_column, total);
+  if (config.name != ScheduleName::restarts) return;
+  double length = real(*config.cycle_steps);
+  for (std::int64_t begin = warmup_; cycles_.empty() || begin < total; length *= config.cycle_growth) {
+    cycles_.push_back({begin, std::llround(length)});
+    begin += cycles_.back().length;
+  }
+}
+
+/// The restart cycle that holds update k; before them all, the first.
+const Schedule::Cycle& Schedule::cycle_at(std::int64_t k) const {
+  const auto after = std::ranges::upper_bound(cycles_, std::min(k, total_ - 1), {}, &Cycle::begin);
+  return after == cycles_.begin() ? *after : *(after - 1);
 }
 
 double Schedule::multiplier(std::int64_t k) const {
@@ -94,9 +91,8 @@ double Schedule::multiplier(std::int64_t k) const {
     case ScheduleName::inverse_sqrt:
       return std::sqrt(real(std::max<std::int64_t>(warmup_, 1)) / real(k + 1));
     case ScheduleName::restarts: {
-      k = std::min(k, total_ - 1);
-      const Cycle cycle = cycle_at(config_, warmup_, k);
-      return f + (1.0 - f) * half_wave(share_done(k, cycle.begin, cycle.begin + cycle.length));
+      const Cycle& cycle = cycle_at(k);
+      return f + (1.0 - f) * half_wave(share_done(std::min(k, total_ - 1), cycle.begin, cycle.begin + cycle.length));
     }
     case ScheduleName::power:
       return std::min(1.0, config_.power_scale * std::pow(real(total_ - k), config_.power));
@@ -132,8 +128,7 @@ double Schedule::momentum(double value, std::int64_t k) const {
 }
 
 std::int64_t Schedule::cycle_length(std::int64_t k) const {
-  if (config_.name != ScheduleName::restarts) return total_;
-  return cycle_at(config_, warmup_, std::min(k, total_ - 1)).length;
+  return config_.name == ScheduleName::restarts ? cycle_at(k).length : total_;
 }
 
 }  // namespace temper

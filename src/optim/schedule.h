@@ -46,10 +46,16 @@ class Schedule {
   std::int64_t warmup_steps() const { return warmup_; }
 
  private:
+  struct Cycle {
+    std::int64_t begin, length;  // in updates
+  };
+  const Cycle& cycle_at(std::int64_t k) const;
+
   ScheduleConfig config_;
   std::int64_t total_;
   std::int64_t warmup_;
   std::vector<RatePoint> rates_ = {};  // of schedule.name file
+  std::vector<Cycle> cycles_ = {};     // of schedule.name restarts
 };
 
 }  // namespace temper

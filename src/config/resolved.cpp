@@ -37,6 +37,11 @@ OptimizerConfig settled_optimizer(const RunConfig& config, double epoch) {
                 "optimizer.decay_timescale is \"{}\", which is {:.3g} steps: no update can take more than all of a weight; give at "
                 "least one step",
                 *settled.decay_timescale, steps);
+  if (!std::isfinite(steps))
+    throw Error(
+        ExitCode::usage,
+        "optimizer.decay_timescale is \"{}\", which is more steps than a number can say; give less, or optimizer.decay=none",
+        *settled.decay_timescale);
   settled.weight_decay = 1.0 / steps;
   if (decay_follows_rate(*settled.decay)) *settled.weight_decay /= *settled.learning_rate;
   if (settled.decay == DecayMode::normalized) *settled.weight_decay *= std::sqrt(run);

@@ -77,8 +77,11 @@ class Checks {
     if (decay == DecayMode::normalized && config_.schedule.name == ScheduleName::restarts)
       return refuse(what, "under schedule.name restarts it would change from cycle to cycle", "use independent decay");
     const Timescale given = *parse_timescale(*optimizer_.decay_timescale);
-    if (given.unit == Timescale::Unit::steps && given.number < 1.0)
-      refuse(what, "no update can take more than all of a weight", "give at least 1 step");
+    const std::int64_t run = total_steps(config_);  // 0: not given
+    const double steps = given.number * (given.unit == Timescale::Unit::runs ? static_cast<double>(run) : 1.0);
+    if (given.unit != Timescale::Unit::epochs && run > 0 && steps < 1.0)
+      refuse(what + (given.unit == Timescale::Unit::runs ? " in a run of " + std::to_string(run) + " steps" : ""),
+             "no update can take more than all of a weight", "give at least 1 step");
   }
 
   void schedule_free() {

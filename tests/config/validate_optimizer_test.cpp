@@ -253,6 +253,8 @@ TEST(ValidateOptimizer, ADecayTimescaleNeedsDecayBesideTheStep) {
   expect_refused(adamw, with(DecayMode::scale_adjusted), {"optimizer.decay is scale_adjusted", "its gradients"});
   expect_refused(adamw, with(DecayMode::none), {"optimizer.decay is none", "nothing decays", "remove it"});
   expect_refused(adamw, with(DecayMode::decoupled, "0.9 steps"), {"0.9 steps", "at least 1 step"});
+  expect_refused(adamw, with(DecayMode::decoupled, "0.0009 runs"), {"0.0009 runs", "in a run of 1000 steps", "at least 1 step"});
+  expect_accepted(adamw, with(DecayMode::decoupled, "0.001 runs"));
   RunConfig config = valid_config();
   config.schedule.name = ScheduleName::restarts;
   config.schedule.cycle_steps = 10;

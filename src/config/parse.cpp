@@ -145,7 +145,7 @@ void apply_entries(std::vector<Entry> entries, const fs::path& folder, std::vect
   add_layer(entries, layers);
 }
 
-/// An override as an entry. A field that takes text takes it bare; JSON strings and lists are understood there too.
+/// An override as an entry. A field that takes text takes it bare; JSON strings, lists and null are understood there too.
 Entry read_override(const std::string& text, std::vector<std::string>& problems) {
   const std::string where = "override " + text;
   const std::size_t equals = text.find('=');
@@ -158,7 +158,8 @@ Entry read_override(const std::string& text, std::vector<std::string>& problems)
   const Field* field = find_field(entry.path);
   const std::string_view type = field != nullptr ? type_name(*field) : std::string_view{};
   const bool is_json = read_value(value, entry.value);
-  const bool is_text = type.starts_with("string") && (!is_json || (value.front() != '"' && value.front() != '['));
+  const bool is_text =
+      type.starts_with("string") && (!is_json || (value.front() != '"' && value.front() != '[' && !entry.value.is_null()));
   if (is_text || !is_json) entry.value = {value};
   return entry;
 }

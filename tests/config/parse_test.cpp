@@ -88,7 +88,9 @@ TEST_F(Parse, WrongTypesAndRangesNameFilePositionValueAndWhatIsAllowed) {
 
 TEST_F(Parse, NullTakesBackWhatAnotherLayerGave) {
   const RunConfig config = load(",\n\"optimizer\": {\"beta1\": 0.8, \"eps\": 1e-6}, \"schedule\": {\"warmup_steps\": 3}",
-                                {"optimizer.beta1=null", "optimizer.eps=null", "schedule.warmup_fraction=null"});
+                                {"optimizer.beta1=null", "optimizer.eps=null", "schedule.warmup_fraction=null",
+                                 "optimizer.decay_timescale=2 steps", "optimizer.decay_timescale=null", "schedule.name=null"});
+  EXPECT_EQ(config.optimizer.decay_timescale, std::nullopt);  // text, too
   EXPECT_EQ(config.optimizer.beta1, 0.9);
   EXPECT_EQ(config.optimizer.eps, OptimizerConfig{}.eps);
   EXPECT_EQ(config.schedule.warmup_steps, 3);  // null gives nothing that would exclude it

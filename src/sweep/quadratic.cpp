@@ -62,15 +62,16 @@ std::vector<Row> inverse_of(const std::vector<Row>& triangle) {
   return inverse;
 }
 
-/// P of the F test of the quadratic's residual beside that of a mean for each place.
-std::optional<double> lack_of_fit_of(const std::vector<Observation>& observations, double squares, std::size_t degrees) {
+/// P of the F test of the quadratic's residual beside that of a mean for each place. `rounding`: what lies below it is no scatter.
+std::optional<double> lack_of_fit_of(const std::vector<Observation>& observations, double squares, std::size_t degrees,
+                                     double rounding) {
   std::map<Row, SeedMetrics> places;
   for (const Observation& one : observations) places[one.at][one.seed] = one.value;
   std::vector<SeedMetrics> rows;
   rows.reserve(places.size());
   for (const auto& [place, metrics] : places) rows.push_back(metrics);
   const std::optional<Noise> pure = pooled_noise(rows);
-  if (!pure || pure->degrees >= degrees || pure->sd == 0.0) return std::nullopt;
+  if (!pure || pure->degrees >= degrees || pure->sd <= rounding) return std::nullopt;
   const double pure_squares = pure->sd * pure->sd * static_cast<double>(pure->degrees);
   const auto more = static_cast<double>(degrees - pure->degrees);
   return f_exceeds(std::max(0.0, squares - pure_squares) / more / (pure->sd * pure->sd), degrees - pure->degrees, pure->degrees);
@@ -145,8 +146,13 @@ std::optional<Quadratic> Quadratic::fit(const std::vector<Observation>& observat
   for (const Row& row : fit.inverse_) fit.coefficients_.push_back(dot(row, shares));
   const double squares = dot(values, values);
   fit.sd_ = std::sqrt(squares / static_cast<double>(fit.degrees_));
-  fit.lack_of_fit_ = lack_of_fit_of(observations, squares, fit.degrees_);
-  fit.sd_ = std::max(fit.sd_, 4.0 * std::numeric_limits<double>::epsilon() * largest);  // no result is known better
+  if (!std::isfinite(fit.sd_)) {
+    why = "the results are too large to be squared";
+    return std::nullopt;
+  }
+  const double rounding = 4.0 * std::numeric_limits<double>::epsilon() * largest;  // no result is known better
+  fit.lack_of_fit_ = lack_of_fit_of(observations, squares, fit.degrees_, rounding);
+  fit.sd_ = std::max(fit.sd_, rounding);
   fit.t_ = student_t(0.975, fit.degrees_);
   return fit;
 }

@@ -103,6 +103,11 @@ TEST(Quadratic, WithoutNoiseItIsRecoveredToRounding) {
   EXPECT_NEAR(fit->optimum()[0].at, -2.9, 1e-11);
   EXPECT_NEAR(fit->optimum()[1].at, 0.2, 1e-11);
   EXPECT_NEAR(fit->tilt()->value, 5.0, 1e-10);
+  EXPECT_FALSE(fitted(one)->lack_of_fit() || fit->lack_of_fit()) << "rounding is no scatter";
+  for (Observation& observation : one) observation.value *= 1e300;
+  std::string why;
+  EXPECT_FALSE(Quadratic::fit(one, why)) << "its squares are not finite";
+  EXPECT_EQ(why, "the results are too large to be squared");
 }
 
 TEST(Quadratic, WhatHasNoOptimumInsideHasNone) {

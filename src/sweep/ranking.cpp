@@ -146,7 +146,7 @@ std::string verdict_text(const Sweep& sweep, const Ranking& ranking) {
   else if (tied > 0)
     text = fmt::format("No winner: {} configurations may be the best.", tied);
   else if (winner)
-    text = "The first is the best.";
+    text = results.back().metric ? "The first is the best." : "The first is the best of those with a result.";
   else
     text = "The first is not known to be the best.";
   if (tied > 0) text += " best.json is the first of them.";

@@ -278,9 +278,12 @@ TEST_F(ResultsTest, WhatIsNotSeenTiesForTheBest) {
 
 TEST_F(ResultsTest, AWinnerHasALeadThatIsSeen) {
   const Sweep sweep = make(four + R"(, "seeds": 3)");
-  for (std::size_t seed = 0; seed < 3; ++seed)
-    for (std::size_t i = 0; i < 4; ++i)
+  for (std::size_t i = 0; i < 4; ++i) {
+    if (i == 3)
+      EXPECT_EQ(RankingTable(sweep, read_plan(sweep)).verdict().find("The first is the best of those with a result. Its lead"), 0u);
+    for (std::size_t seed = 0; seed < 3; ++seed)
       finish(sweep, 0, i, seed, 3.0 + static_cast<double>(i + seed) + 0.01 * static_cast<double>((i + seed) % 2));
+  }
   const SweepPlan plan = read_plan(sweep);
   const RankingTable table(sweep, plan);
   EXPECT_EQ(table.verdict().find("The first is the best. Its lead over the second is 1.0"), 0u) << table.verdict();

@@ -380,7 +380,9 @@ void load_checkpoint(const fs::path& checkpoint, Weights& weights, Optimizer& op
   const SafetensorsFile file(checkpoint / optimizer_file);
   const std::size_t expected = optimizer.states().size();
   if (file.tensors().size() != expected)
-    throw Error(ExitCode::checkpoint, "{}: holds {} tensors where this run's optimizer has {}",
+    throw Error(ExitCode::checkpoint,
+                "{}: holds {} tensors where this run's optimizer has {}; give the optimizer that they are of (name, norm_control, "
+                "rotation_gains, rate_correction), or start from the weights alone with train.init_from",
                 (checkpoint / optimizer_file).string(), file.tensors().size(), expected);
   for (const Optimizer::State& state : optimizer.states()) {
     const std::vector<float> values = file.read_f32(state.name);

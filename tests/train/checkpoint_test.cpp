@@ -396,6 +396,11 @@ TEST_F(CheckpointTest, AnotherModelsCheckpointIsRefused) {
   TinyEngine other(wider);
   expect_error(ExitCode::checkpoint, {path.string()},
                [&] { load_checkpoint(path, other.engine.weights, other.engine.optimizer, *other.ops); });
+  RunConfig turned = tiny_config();
+  turned.optimizer.norm_control = NormControlChoice::rotational;
+  TinyEngine another(turned);
+  expect_error(ExitCode::checkpoint, {path.string(), "tensors", "norm_control", "train.init_from"},
+               [&] { load_checkpoint(path, another.engine.weights, another.engine.optimizer, *another.ops); });
 }
 
 TEST(Checkpoint, AFolderWithoutAStateIsNone) {

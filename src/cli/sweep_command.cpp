@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "cli/commands.h"
+#include "config/validate.h"
 #include "io/file.h"
 #include "io/text.h"
 #include "kernels/machine.h"
@@ -84,6 +85,12 @@ void check_data(const SweepPlan& plan) {
   }
 }
 
+/// Refuses trials whose file of rates does not hold their run, where nobody plans them (Needs).
+void check_rates(const Sweep& sweep) {
+  for (const Trial& trial : sweep.rungs.back())
+    Schedule(trial.config.schedule, total_steps(trial.config), trial.config.batch.tokens_per_step);
+}
+
 /// Trials that have the memory of a device to themselves together.
 std::int64_t sharing_a_device(const SweepResources& resources, const Ops& ops) {
   if (ops.device().backend == "cpu" || resources.gpus_per_trial == 0) return resources.trials_at_once;
@@ -126,8 +133,8 @@ void report_end(const Sweep& sweep, const SweepOutcome& outcome, ExitCode& exit_
   const SweepPlan plan = read_plan(sweep);
   write_tables(sweep, plan, sweep.folder);
   write_output(RankingTable(sweep, plan).markdown());
-  std::fprintf(stderr, "%s%stables and best.json in %s\n", status_text(sweep, plan).c_str(), timing_text(sweep, plan).c_str(),
-               shown(sweep.folder.string()).c_str());
+  std::fprintf(stderr, "%s%stables%s in %s\n", status_text(sweep, plan).c_str(), timing_text(sweep, plan).c_str(),
+               fs::exists(sweep.folder / "best.json") ? " and best.json" : "", shown(sweep.folder.string()).c_str());
   if (outcome.interrupted) {
     std::fputs("stopped by a signal, the trials have saved; run the same command to go on\n", stderr);
     exit_code = ExitCode::saved;
@@ -179,7 +186,7 @@ void run(const SweepArguments& arguments, ExitCode& exit_code) {
       return;
     }
     check_data(read_plan(sweep));
-    if (here) needs.check(sweep);
+    here ? needs.check(sweep) : check_rates(sweep);
   }
   const std::unique_ptr<Executor> executor = make_executor(arguments, sweep);
   if (fs::exists(out / "config.json") && !fs::exists(out / "sweep.json"))

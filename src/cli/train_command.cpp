@@ -77,13 +77,17 @@ std::optional<StepRange> parse_profiled(const std::string& text, std::int64_t st
   return range;
 }
 
-std::optional<StopCondition> read_stop_condition(const std::string& text, const Launch& launch) {
+std::optional<StopCondition> read_stop_condition(const std::string& text, const RunConfig& config, const Launch& launch) {
   if (text.empty()) return std::nullopt;
   if (launch.size > 1)
     throw Error(ExitCode::usage,
                 "--stop-when \"{}\": of {} ranks only one writes the lines that it is judged by; run with one, or without it", text,
                 launch.size);
-  const auto holds = [formula = stop_condition(text, "--stop-when")](const auto& latest) { return formula.holds_so_far(latest); };
+  const Formula formula = stop_condition(text, "--stop-when");
+  for (const std::string& key : formula.keys())
+    if (const std::string problem = metric_problem(find_metric(key), config, "in --stop-when"); !problem.empty())
+      throw Error(ExitCode::usage, problem);
+  const auto holds = [formula](const auto& latest) { return formula.holds_so_far(latest); };
   return StopCondition{text, holds};
 }
 
@@ -165,7 +169,7 @@ void run(const TrainArguments& arguments, ExitCode& exit_code) {
         arguments.ranks, device == DeviceChoice::cuda || (device == DeviceChoice::automatic && cuda_available(nullptr))));
     return;
   }
-  options.stop_when = read_stop_condition(arguments.stop_when, launch);
+  options.stop_when = read_stop_condition(arguments.stop_when, options.config, launch);
   const std::unique_ptr<Ops> ops =
       open_device(options.config.device, options.config.precision, DeviceUse::training, options.config.device_check, launch);
   if (options.profiled && ops->device().backend == "cpu")

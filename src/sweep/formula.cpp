@@ -179,7 +179,7 @@ class Evaluation {
     const auto& symbols = levels[comparisons];
     if (!so_far_ || std::find(symbols.begin(), symbols.end(), node.text) == symbols.end()) return computed(node);
     try {
-      return computed(node);
+      return Evaluation(formula_, value_of_).computed(node);  // one inside of it that cannot be made counts neither way
     } catch (const Error&) {
       return 0.0;
     }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "config/fields.h"
+#include "config/validate.h"
 #include "io/error.h"
 #include "io/file.h"
 #include "io/json.h"
@@ -40,11 +41,12 @@ std::vector<LoggedMetric> logged_metrics() {
                      : "",
          scored ? "eval.hellaswag_items" : "", true, text == "loss"});
   });
-  const auto add_table = [&](const auto& table, Place place) {
-    for (const auto& one : table) add({one.name, one.in_summary ? Place::line : place, "diagnostics.every", "", one.in_summary});
+  const auto add_table = [&](const auto& table, bool of_halves) {
+    for (const auto& one : table)
+      add({one.name, one.in_summary ? Place::line : Place::all, "diagnostics.every", "", one.in_summary, false, of_halves});
   };
-  add_table(update_measurements, Place::all);
-  add_table(noise_measurements, Place::all);
+  add_table(update_measurements, false);
+  add_table(noise_measurements, true);
   for (const auto& one : representation_measurements) add({one.name, Place::line, "diagnostics.representation_every"});
   return all;
 }
@@ -82,10 +84,15 @@ std::string metric_problem(const LoggedMetric& metric, const RunConfig& config, 
   const Value value = get_field(*find_field(metric.needs), config);
   const bool is_off = value == Value{std::string()} || value == Value{std::vector<Value>{}} || value == Value{std::int64_t{0}} ||
                       value == Value{0.0};
-  if (!is_off) return "";
-  const std::string needed(metric.needs);
-  return std::string(user) + " is " + std::string(metric.name) + ", which is never logged because " + needed + " is " +
-         (as_number(value) ? "0" : "empty") + "; set " + needed + " or choose another metric";
+  const std::string never = std::string(user) + " is " + std::string(metric.name) + ", which is never logged ",
+                    needed(metric.needs);
+  if (is_off)
+    return never + "because " + needed + " is " + (as_number(value) ? "0" : "empty") + "; set " + needed +
+           " or choose another metric";
+  if (metric.of_halves && micro_batches_per_step(config) == 1)
+    return never +
+           "of steps with one micro-batch; set batch.micro_batch to at most half the step's sequences or choose another metric";
+  return "";
 }
 
 std::optional<double> read_metric(const LoggedMetric& metric, const std::filesystem::path& run) {

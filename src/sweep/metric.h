@@ -21,8 +21,9 @@ struct LoggedMetric {
   std::string_view needs = {};  ///< the key without which it is never logged; empty: always logged
   /// Of what that key names, how much is measured; runs with different ones of both are not to be compared. Empty: does not matter.
   std::string_view share = {};
-  bool in_lines = true;  ///< stands in lines of metrics.jsonl
-  bool is_loss = false;  ///< less is better, and nobody has to say so
+  bool in_lines = true;    ///< stands in lines of metrics.jsonl
+  bool is_loss = false;    ///< less is better, and nobody has to say so
+  bool of_halves = false;  ///< told by the halves of a step's micro-batches
 };
 
 std::vector<std::string_view> metric_names();

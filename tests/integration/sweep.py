@@ -143,6 +143,15 @@ def main() -> None:
         check(len(stopped) == 1 and (stopped[0] / "checkpoints" / "step-00000007").is_dir(), f"stopped: {stopped}")
         check(len((stopped[0] / "metrics.jsonl").read_text().splitlines()) == 8, "lines of steps 0 to 7")
         work.fails(2, "train", "config.json", "--out", "no", "--stop-when", "losss > 9", says=("--stop-when", "losss", "val_loss_average, step"))
+        work.fails(2, "train", "config.json", "--out", "no", "--stop-when", "snr > 9", says=("in --stop-when is snr", "diagnostics.every is 0"))
+
+        # Rates out of a file that ends before the longest rung does, told before a cluster is asked for anything.
+        (work.folder / "rates.csv").write_text("1,1\n2,1\n")
+        rates = {"schedule.name": {"value": "file"}, "schedule.file": {"value": "rates.csv"}, "schedule.warmup_steps": {"value": 0}}
+        (work.folder / "rates.json").write_text(json.dumps({"base": "config.json", "parameters": rates, "seeds": 2}))
+        for executor in ("local", "slurm"):
+            says = ("rates.csv: ends at step 2", f"the run has {STEPS}")
+            work.fails(3, "sweep", "rates.json", "--out", "rates", "--executor", executor, says=says)
 
         missing = {**GRID, "parameters": {"data.train": {"values": ["nothing_*.bin"]}}}
         (work.folder / "missing.json").write_text(json.dumps(missing))

@@ -77,6 +77,9 @@ TEST(Formula, AComparisonThatCannotBeMadeYetDoesNotHold) {
   EXPECT_TRUE(holds("loss > 9 or val_loss - 1 > 6"));
   EXPECT_FALSE(holds("loss / (step - 600) > 1"));
   EXPECT_FALSE(holds("val_loss and loss > 9"));
+  EXPECT_FALSE(holds("(val_loss < 6) == 0")) << "nor does its opposite";
+  EXPECT_FALSE(holds("(val_loss < 6 or loss < 9) == 0"));
+  EXPECT_TRUE(holds("(loss < 9) == 0"));
   EXPECT_TRUE(Formula("a > 1 and b < 2 or c == 3", "here").is_condition());
   for (const char* text : {"a", "a - 9", "min(a > 1, b)", "-(a > 1)"}) EXPECT_FALSE(Formula(text, "here").is_condition()) << text;
 }

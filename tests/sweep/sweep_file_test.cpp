@@ -234,6 +234,11 @@ TEST_F(SweepTest, StopWhenIsAConditionOnALineOfTheLog) {
   refused(with("loss > 'nine'"), {"is no condition"});
   refused(with("loss >"), {"character 7"});
   refused(with("weight_norm > 100"), {"in stop_when is weight_norm", "diagnostics.every is 0"});
+  RunConfig whole = small_run();
+  whole.diagnostics.every = 1;
+  EXPECT_EQ(metric_problem(find_metric("weight_norm"), whole) + metric_problem(find_metric("snr"), whole), "");
+  whole.batch.micro_batch = whole.batch.tokens_per_step / whole.model.n_ctx;
+  refused(with("snr > 9"), {"in stop_when is snr", "one micro-batch"}, whole);
   RunConfig blind = small_run();
   blind.data.val = {};
   refused(with("loss > 9 or val_loss > 9") + R"(, "metric": {"name": "loss"})", {"in stop_when is val_loss", "data.val is empty"},

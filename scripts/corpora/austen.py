@@ -78,7 +78,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the text files go")
     arguments = parser.parse_args()
-    with unpacked(PACKAGE, "give quickstart.sh a text file instead") as files:
+    with unpacked([PACKAGE], "give quickstart.sh a text file instead") as files:
         (database,) = files.rglob("data/Rdata.rdb")
         found = {}
         for chunk in chunks(database.read_bytes()):

@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """Writes the Linux kernel's documentation (English prose with some code and tables, 21 MB) as train.jsonl and val.jsonl.
 
-The text comes from Debian's package linux-doc-6.1 (GPL-2), which is downloaded with apt and unpacked, not installed. A line is one
-document, its reStructuredText source. Translations are left out. Which documents validate, one in twenty, and the order follow from
-the documents' names, so the same package gives the same files.
+The text comes from Debian's package linux-doc-6.1 or, where there is none (Debian 13), linux-doc-6.12 (GPL-2), which is downloaded with apt and
+unpacked, not installed. A line is one document, its reStructuredText source. Translations are left out. Which documents validate, one in twenty,
+and the order follow from the documents' names, so the same package gives the same files.
+
+Debian replaces packages by newer versions, and each is another text: losses compare within one only. The version is printed;
+--package linux-doc-6.1=VERSION asks for it again (`apt-cache policy linux-doc-6.1` lists what there is; snapshot.debian.org keeps all).
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from pathlib import Path
 
 from debian_package import unpacked
 
-PACKAGE = "linux-doc-6.1"
+PACKAGES = ["linux-doc-6.1", "linux-doc-6.12"]
 HELD_OUT = 20  # one document in so many
 
 
@@ -34,8 +37,9 @@ def documents(root: Path) -> list[tuple[str, str]]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where train.jsonl and val.jsonl go")
+    parser.add_argument("--package", help="NAME or NAME=VERSION instead of the first that is there of " + ", ".join(PACKAGES))
     arguments = parser.parse_args()
-    with unpacked(PACKAGE, "any text of 20 MB serves as well") as files:
+    with unpacked([arguments.package] if arguments.package else PACKAGES, "any text of 20 MB serves as well") as files:
         (root,) = (files / "usr/share/doc").glob("*/Documentation")
         all_documents = documents(root)
     arguments.folder.mkdir(parents=True, exist_ok=True)

@@ -64,7 +64,7 @@ constexpr auto other_files = std::to_array<KnownPrefix>({
     {"\x93NUMPY"sv,
      "is a NumPy array file; write the bare uint16 tokens (array.astype('<u2').tofile(name)) and set data.format to raw_u16"},
     {"version https://git-lfs"sv, "is a pointer of Git LFS, not the file itself; run `git lfs pull`"},
-    {"PAR1"sv, "is a Parquet file; export its text as JSONL and run `temper data tokenize` on that"},
+    {"PAR1"sv, "is a Parquet file; scripts/corpora/parquet_to_jsonl.py hands its texts to `temper data tokenize` (docs/data.md)"},
     {"ARROW1\0\0"sv, "is an Arrow file; export its text as JSONL and run `temper data tokenize` on that"},
     {"SQLite format 3\0"sv, "is an SQLite database; export its text as JSONL and run `temper data tokenize` on that"},
     {"\x80\x04\x95"sv, "is a Python pickle, which temper never reads"},

@@ -40,13 +40,13 @@ const FieldTable& config_table() {
           .add("schedule", &Run::schedule, trajectory,
                "How rate, momentum and batch change over the run. A key that the schedule does not read is refused, unless it has "
                "its default. `temper config plot FILE` draws what comes out.")
-          .add("eval", &Run::eval, free, "What is measured on the way.")
+          .add("eval", &Run::eval, free, "What is measured along the way.")
           .add("checkpoint", &Run::checkpoint, free,
                "When the run is saved, and how many saves are kept. A run is saved at its end in any case.")
           .add("log", &Run::log, free, "What is written down, and how often.")
-          .add("diagnostics", &Run::diagnostics, free, "What is measured about the updates. Nothing of it changes the run.")
+          .add("diagnostics", &Run::diagnostics, free, "What is measured about the updates. None of it changes the run.")
           .add("parallel", &Run::parallel, free,
-               "How several ranks share a run (docs/distributed.md). A run by itself looks at `deterministic` only.");
+               "How several ranks share a run (docs/distributed.md). A single process only reads `deterministic`.");
   return table;
 }
 

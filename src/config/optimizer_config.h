@@ -249,12 +249,12 @@ struct OptimizerConfig {
          "whether the gradient is clipped with the decay in it (as a term of the loss) or without (as torch.optim does)");
     rows("decay_schedule", &Self::decay_schedule, one_of({"constant", "follow_rate", "linear", "cosine"}),
          read_by(with_decay, decays),
-         "what weight_decay is multiplied with over the run: 1, the rate's share of its peak, or a linear or cosine fall to 0");
+         "what weight_decay is multiplied by over the run: 1, the rate's share of its peak, or a linear or cosine fall to 0");
     rows("decay_on", &Self::decay_on, one_of(kinds), read_by(with_decay, decays), or_ignored, "kinds of parameters that decay");
     rows("decay_factors", &Self::decay_factors, glob_factors, read_by(with_decay, decays),
-         "what weight_decay is multiplied with for tensors whose names match; the last match counts");
+         "what weight_decay is multiplied by for tensors whose names match; the last match counts");
     rows("rate_factors", &Self::rate_factors, glob_factors,
-         "what the rate is multiplied with for tensors whose names match; the last match counts");
+         "what the rate is multiplied by for tensors whose names match; the last match counts");
     rows("depth_rate_factor", &Self::depth_rate_factor, also_called("layer_decay"), above(0), to(10),
          "the rate of block l, counted from 0, is multiplied by this to the power of n_layer-1-l");
 

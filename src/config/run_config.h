@@ -141,13 +141,13 @@ struct TrainConfig {
                    return c.train.on_nonfinite != OnNonfinite::stop ||
                           (c.train.spike_sigmas > 0 && c.train.on_spike == OnSpike::rollback);
                  }),
-         or_ignored, "so many steps of a run may be skipped or rolled back; one more ends it");
+         or_ignored, "how many steps of a run may be skipped or rolled back; one more ends it");
     rows("spike_sigmas", &Self::spike_sigmas, from(0), to(1000), as_before({6.0}), ResumeClass::free,
-         "a loss is a spike, and told, when it is so many standard deviations above the mean of the last 128 that were none; 0: "
+         "a loss is reported as a spike when it is this many standard deviations above the mean of the last 128 ordinary ones; 0: "
          "off");
     rows("on_spike", &Self::on_spike, one_of({"warn", "rollback"}), as_before({"warn"}), ResumeClass::free,
          read_by("train.spike_sigmas above 0", [](const auto& c) { return c.train.spike_sigmas > 0; }), or_ignored,
-         "what else is done about a spike: warn nothing, rollback as for on_nonfinite");
+         "what happens after a spike is reported: warn nothing more, rollback as for on_nonfinite");
   }
 };
 
@@ -280,7 +280,7 @@ struct RunConfig {
          "where to compute; auto takes a GPU where this build and machine have one");
     rows(
         "device_check", &Self::device_check, one_of({"auto", "always", "off"}), no_identity, ResumeClass::free,
-        "when a GPU's operations are held against a reference before the run (docs/reliability.md): auto once for each GPU, driver "
+        "when a GPU's operations are compared with a reference before the run (docs/reliability.md): auto once for each GPU, driver "
         "and version of temper, always before every run, or never");
     rows("precision", &Self::precision, also_called("dtype"), one_of({"fp32", "bf16", "tf32"}),
          "type of weights and activations in the matmuls; tf32 is fp32 whose matmuls a GPU computes from inputs rounded to 10 "

@@ -93,8 +93,8 @@ struct ScheduleConfig {
     rows("warmup_shape", &Self::warmup_shape, one_of({"linear", "exponential", "cosine"}), read_by("a warmup", warms_up),
          or_ignored, "how the rate rises: linear, exponential (by the same factor each step, from 0.01) or cosine (half a wave)");
     rows("warmup_first", &Self::warmup_first, one_of({"zero", "one_step", "percent"}), read_by("a warmup", warms_up), or_ignored,
-         "rate of the first of W warmup steps: zero as in nanoGPT, one_step 1/W of the way as in llm.c, percent 0.01 of the "
-         "peak");
+         "rate of the first of W warmup steps: zero as in nanoGPT before 2025, one_step 1/W of the way as in llm.c, percent 0.01 "
+         "of the peak");
     rows("min_ratio", &Self::min_ratio, also_called("min_lr final_lr_fraction"), from(0), to(1), read_by(schedules),
          "rate at the end, as a share of the peak");
     rows("horizon_steps", &Self::horizon_steps, also_called("lr_decay_iters"), from(0), read_by(schedules),
@@ -107,7 +107,7 @@ struct ScheduleConfig {
     rows("milestones", &Self::milestones, above(0), below(1), read_by(schedules),
          "shares of the run after which the rate drops, in rising order, each rounded to the nearest step");
     rows("step_factor", &Self::step_factor, also_called("gamma"), above(0), to(1), read_by(schedules),
-         "what the rate is multiplied with at each milestone");
+         "what the rate is multiplied by at each milestone");
     rows("cycle_steps", &Self::cycle_steps, also_called("T_0"), from(1), read_by(schedules),
          "length of the first cycle, which begins after the warmup");
     rows("cycle_growth", &Self::cycle_growth, also_called("T_mult"), from(1), to(100), read_by(schedules),

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds temper and runs its tests, from nothing: the README's second command, and what continuous integration runs.
+# Builds temper and runs its tests, from nothing; continuous integration runs this too.
 #   scripts/test.sh          everything but the soaks
 #   scripts/test.sh --soak   the soaks too: 1,000 kills, ten minutes of fuzzing a parser
 set -euo pipefail

@@ -200,7 +200,7 @@ std::vector<EndedTrial> SlurmExecutor::poll() {
 }
 
 std::optional<EndedTrial> SlurmExecutor::end_of(const std::string& trial, Task& task, const Queue* queue) const {
-  // A file system that nodes share may show the end of a task a minute late: twelve looks are one by default.
+  // A file system that nodes share may show the end of a task a minute late, which is twelve polls by default.
   constexpr int looks_before_lost = 12;
   const EndedTrial lost{trial, {0, SIGKILL}, {task.running_since, task.running_since > 0 ? seconds_since_1970() : 0.0}};
   const bool waited = task.state == "PENDING";

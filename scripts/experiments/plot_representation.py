@@ -100,7 +100,7 @@ def main() -> int:
             axis.axes.grid(alpha=0.3)
     if figure is not None:
         save(figure, arguments.out)
-    print(markdown_table(["optimizer", "matrices", "slope, median and range", "correlation", "foretold: first / last", "measured: first / last"], rows))
+    print(markdown_table(["optimizer", "matrices", "slope, median and range", "correlation", "predicted: first / last", "measured: first / last"], rows))
     return 0
 
 

@@ -10,6 +10,7 @@
 #include "bench/kernel_bench.h"
 #include "cli/commands.h"
 #include "cli/device_check.h"
+#include "cli/ranks_check.h"
 #include "distributed/communicator.h"
 #include "io/file.h"
 #include "io/text.h"
@@ -36,7 +37,9 @@ std::string peak_of_gpu(Ops& gpu) {
 }
 
 struct DoctorArguments {
-  bool gpu_checked = false, check = false;
+  bool gpu_checked = false, check = false, ranks = false;
+  std::string device = "auto";
+  std::int64_t mebibytes = 64;
   std::string precision;
   std::int64_t gpu = 0;
   std::vector<std::string> operations;
@@ -128,6 +131,13 @@ void add_doctor_command(CLI::App& app) {
   command->add_option("--gpu", arguments->gpu, "With --check: which of the GPUs")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
+  CLI::Option* ranks = command->add_flag("--ranks", arguments->ranks,
+                                         "Under mpirun, srun or torchrun: who the ranks are, and how fast they reach one another");
+  command->add_option("--device", arguments->device, "With --ranks: auto, cpu or cuda")->capture_default_str()->needs(ranks);
+  command->add_option("--mib", arguments->mebibytes, "With --ranks: size of the all-reduce")
+      ->capture_default_str()
+      ->needs(ranks)
+      ->check(CLI::Range(1, 4096));
   command->add_flag("--gpu-checked", arguments->gpu_checked)->group("");  // scripts/gpu_check.sh, where it found nothing wrong
   // What starts this program to check (cli/device_check.cpp).
   command->add_option("--operation", arguments->operations)->group("");
@@ -138,6 +148,7 @@ void add_doctor_command(CLI::App& app) {
       for (const std::size_t way : arguments->without) without.push_back(static_cast<Fast>(way));
       check_operations_here(arguments->operations, {parse_precision(arguments->precision), arguments->gpu}, without);
     }
+    if (arguments->ranks) return write_output(check_ranks(arguments->mebibytes, parse_device(arguments->device)));
     if (arguments->check) return check_each_precision(*arguments);
     if (!arguments->gpu_checked) return write_output(report());
     need_gpu("--gpu-checked");

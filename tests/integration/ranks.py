@@ -131,6 +131,16 @@ def by_itself(work: Workspace, launch: MpiLaunch) -> None:
     print("--ranks 2: mpirun's bits, refused under mpirun and without it", flush=True)
 
 
+def doctor(work: Workspace, launch: MpiLaunch) -> None:
+    """Every rank stands there with its host and device, and what was measured between them."""
+    said = launch.run(3, "doctor", "--ranks", "--mib", "2", "--device", "cpu")
+    for rank in range(3):
+        check(said.count(f"rank {rank} ") == 1, f"rank {rank} is not there once:\n{said}")
+    check("3 ranks on 1 host" in said and "all-reduce 2 MiB in " in said and ("pairs " in said or "warning    from rank" in said), said)
+    work.fails(2, "doctor", "--ranks", says=("this process is by itself", "mpirun"))
+    print("doctor --ranks: who they are and how fast", flush=True)
+
+
 def stopped(work: Workspace, launch: MpiLaunch) -> None:
     arguments = ("train", "adamw.json", "train.steps=40", "eval.every=0", "parallel.zero_stage=1", "--out", "stopped")
     hold = work.hold(at_line(20))
@@ -251,6 +261,7 @@ def main() -> None:
         averaged(work, launch)
         idle(work, launch)
         by_itself(work, launch)
+        doctor(work, launch)
         stopped(work, launch)
         slow(work, launch)
         different(work, launch)

@@ -3,18 +3,17 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <ifaddrs.h>
-#include <netdb.h>
+#include <net/if.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <map>
 #include <memory>
-#include <set>
+#include <sstream>
 
 #include "cli/commands.h"
 #include "distributed/communicator.h"
@@ -32,30 +31,40 @@ using Clock = std::chrono::steady_clock;
 constexpr int repetitions = 5;
 constexpr std::int64_t pair_mebibytes = 8;
 
-/// The interface whose address the system would send from; no packet is sent.
-std::string interface_towards(const std::string& host) {
-  addrinfo wanted{};
-  wanted.ai_socktype = SOCK_DGRAM;
-  addrinfo* found = nullptr;
-  if (::getaddrinfo(host.c_str(), "9", &wanted, &found) != 0) return "";
-  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> all(found, &::freeaddrinfo);
-  const Descriptor probe(::socket(found->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  sockaddr_storage own{};
-  socklen_t length = sizeof(own);
-  auto* const address = reinterpret_cast<sockaddr*>(&own);
-  if (!probe || ::connect(probe.get(), found->ai_addr, found->ai_addrlen) != 0 || ::getsockname(probe.get(), address, &length) != 0)
-    return "";
-  const auto bytes_of = [](const sockaddr* of) {
-    return of->sa_family == AF_INET
-               ? std::string(reinterpret_cast<const char*>(&reinterpret_cast<const sockaddr_in*>(of)->sin_addr), 4)
-               : std::string(reinterpret_cast<const char*>(&reinterpret_cast<const sockaddr_in6*>(of)->sin6_addr), 16);
-  };
-  ifaddrs* interfaces = nullptr;
-  if (::getifaddrs(&interfaces) != 0) return "";
-  const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owned(interfaces, &::freeifaddrs);
-  for (const ifaddrs* one = interfaces; one != nullptr; one = one->ifa_next)
-    if (one->ifa_addr != nullptr && one->ifa_addr->sa_family == address->sa_family && bytes_of(one->ifa_addr) == bytes_of(address))
-      return one->ifa_name;
+/// Addresses of this host's interfaces, by address; not the loopback's.
+std::map<std::string, std::string> interfaces_by_address() {
+  std::map<std::string, std::string> found;
+  ifaddrs* all = nullptr;
+  if (::getifaddrs(&all) != 0) return found;
+  const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owned(all, &::freeifaddrs);
+  for (const ifaddrs* one = all; one != nullptr; one = one->ifa_next) {
+    if (one->ifa_addr == nullptr || one->ifa_addr->sa_family != AF_INET || (one->ifa_flags & IFF_LOOPBACK) != 0) continue;
+    char text[INET_ADDRSTRLEN] = "";
+    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(one->ifa_addr)->sin_addr, text, sizeof(text));
+    found.emplace(text, one->ifa_name);
+  }
+  return found;
+}
+
+/// The interface from which the system would send to the first of these addresses that it has a way to; no packet is sent. What
+/// both hosts call their own, as Docker's bridge, leads nowhere.
+std::string interface_towards(const std::string& addresses) {
+  const std::map<std::string, std::string> own = interfaces_by_address();
+  std::istringstream each(addresses);
+  for (std::string address; each >> address;) {
+    sockaddr_in to{}, from{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(9);
+    if (own.contains(address) || ::inet_pton(AF_INET, address.c_str(), &to.sin_addr) != 1) continue;
+    const Descriptor probe(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    socklen_t length = sizeof(from);
+    if (!probe || ::connect(probe.get(), reinterpret_cast<sockaddr*>(&to), sizeof(to)) != 0 ||
+        ::getsockname(probe.get(), reinterpret_cast<sockaddr*>(&from), &length) != 0)
+      continue;
+    char text[INET_ADDRSTRLEN] = "";
+    ::inet_ntop(AF_INET, &from.sin_addr, text, sizeof(text));
+    if (const auto found = own.find(text); found != own.end()) return found->second;
+  }
   return "";
 }
 
@@ -122,7 +131,7 @@ std::string report(const std::vector<RankPlace>& places, const std::string& libr
   for (std::size_t rank = 0; rank < places.size(); ++rank) {
     const RankPlace& place = places[rank];
     text += fmt::format("rank {:<5} {}, {}", rank, place.host, place.device);
-    if (!place.interface.empty()) text += ", " + place.interface + " towards rank 0";
+    if (!place.interface.empty()) text += ", by " + place.interface;
     if (place.link_gbits > 0.0) text += fmt::format(" ({:g} Gbit/s)", place.link_gbits);
     text += "\n";
   }
@@ -204,11 +213,14 @@ std::string check_ranks(std::int64_t mebibytes, DeviceChoice choice) {
   const std::unique_ptr<Communicator> all =
       on_gpus ? make_nccl_communicator(launch, key, {}, *ops) : make_mpi_communicator(launch, key, {});
   RankPlace own{host_name(), describe_device(ops->device()), "", 0.0};
+  std::string addresses;
+  for (const auto& [address, interface] : interfaces_by_address()) addresses += " " + address;
   const std::vector<std::string> hosts = all->exchange(own.host, "the hosts");
-  if (std::set<std::string>(hosts.begin(), hosts.end()).size() > 1) {
-    own.interface = interface_towards(own.host != hosts[0] ? hosts[0] : hosts.back());
-    own.link_gbits = gbits_of(own.interface);
-  }
+  const std::vector<std::string> places_of = all->exchange(addresses, "the hosts' addresses");
+  // Rank 0's own way is that to the first rank elsewhere.
+  for (std::size_t rank = 0; rank < hosts.size() && own.interface.empty(); ++rank)
+    if (hosts[rank] != own.host && (rank == 0 || hosts[0] == own.host)) own.interface = interface_towards(places_of[rank]);
+  own.link_gbits = own.interface.empty() ? 0.0 : gbits_of(own.interface);
   Ranks ranks{*ops, *all};
   const TensorView values = ranks.memory.add("sum", DType::f32, {mebibytes << 18});
   ops->zero(values.data, values.bytes());

@@ -111,6 +111,12 @@ def main() -> None:
             check(final_bytes(work.folder / "two") == tensors, "two hosts: other weights than one process")
             print("4 ranks on 2 hosts: the bits of one process", flush=True)
 
+            said = launch.run(4, "doctor", "--ranks", "--mib", "2", "--device", "cpu")
+            for rank, host in enumerate("aabb"):
+                check(re.search(rf"rank {rank} +temper-{host}, .*, by link-{host}", said), f"rank {rank}, host and interface:\n{said}")
+            check("link       " in said, f"nothing of the link:\n{said}")
+            print("doctor --ranks: hosts and interfaces", flush=True)
+
             hold = work.hold(at_line(10))
             process = launch.start(4, "train", "config.json", "--out", "cut", env=hold.environment)
             hold.wait(process)

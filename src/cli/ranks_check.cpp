@@ -104,8 +104,8 @@ struct Ranks {
   template <typename Queue>
   std::vector<double> repeated(const Queue& queue) {
     seconds(queue);  // connections are made at the first use
-    std::vector<double> times;
-    for (int i = 0; i < repetitions; ++i) times.push_back(seconds(queue));
+    std::vector<double> times(repetitions);
+    for (double& time : times) time = seconds(queue);
     std::sort(times.begin(), times.end());
     return times;
   }

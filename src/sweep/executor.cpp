@@ -49,7 +49,15 @@ void check(const LocalMachine& machine, const SweepResources& resources) {
 
 }  // namespace
 
-LocalExecutor::LocalExecutor(LocalMachine machine, const SweepResources& resources) : program_(std::move(machine.program)) {
+std::vector<std::string> trial_options(const SweepResources& resources, const std::string& stop_when) {
+  std::vector<std::string> words;
+  if (resources.ranks() > 1) words = {"--ranks", std::to_string(resources.ranks())};
+  if (!stop_when.empty()) words.insert(words.end(), {"--stop-when", stop_when});
+  return words;
+}
+
+LocalExecutor::LocalExecutor(LocalMachine machine, const SweepResources& resources)
+    : program_(std::move(machine.program)), resources_(resources) {
   check(machine, resources);
   const std::int64_t threads = resources.threads_per_trial > 0 ? resources.threads_per_trial
                                                                : std::clamp<std::int64_t>(machine.cores / resources.trials_at_once,
@@ -86,7 +94,7 @@ void LocalExecutor::start(const TrialLaunch& launch) {
                   .own_group = true,  // Ctrl-C at the terminal reaches the sweep, which passes it on once
                   .called = "temper",
                   .ends_with_us = true};
-  if (!launch.stop_when.empty()) command.words.insert(command.words.end(), {"--stop-when", launch.stop_when});
+  for (const std::string& word : trial_options(resources_, launch.stop_when)) command.words.push_back(word);
   slot.process = start_program(command);
   slot.trial = launch.id;
   slot.started = seconds_since_1970();

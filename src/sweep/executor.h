@@ -36,6 +36,9 @@ struct EndedTrial {
   ProcessTimes times;  ///< started 0: nobody saw it run
 };
 
+/// What a trial's command line has after its configuration and folder.
+std::vector<std::string> trial_options(const SweepResources& resources, const std::string& stop_when);
+
 class Executor {
  public:
   virtual ~Executor() = default;
@@ -86,6 +89,7 @@ class LocalExecutor : public Executor {
   };
 
   std::filesystem::path program_;
+  SweepResources resources_;
   std::vector<Slot> slots_;
 };
 

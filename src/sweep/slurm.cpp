@@ -293,7 +293,9 @@ std::string batch_script(const ArrayJob& job) {
   text += "sweep=" + shell_word(job.sweep.string()) + "\n";
   text += "temper=" + shell_word(job.program.string()) + "\n";
   text += "work=" + shell_word(job.working_folder.string()) + "\n";
-  text += "options=(" + (job.stop_when.empty() ? "" : "--stop-when " + shell_word(job.stop_when)) + ")\n";
+  text += "options=(";
+  for (const std::string& word : job.options) text += (text.back() == '(' ? "" : " ") + shell_word(word);
+  text += ")\n";
   text += "export OMP_NUM_THREADS=" + (job.threads > 0 ? std::to_string(job.threads) : std::string("$SLURM_CPUS_ON_NODE")) + "\n";
   text += "trials=(\n";
   for (const std::string& trial : job.trials) text += "  " + trial + "\n";

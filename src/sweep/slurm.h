@@ -83,13 +83,13 @@ class SlurmRecord {
 
 struct ArrayJob {
   std::string name;
-  std::vector<std::string> trials;       ///< ids; the place of each is the index of its task
-  std::string command;                   ///< that submits it, for readers of the script
-  std::filesystem::path sweep;           ///< the sweep's folder; absolute, as the nodes see it
-  std::filesystem::path program;         ///< temper; absolute
-  std::filesystem::path working_folder;  ///< that configurations' paths are relative to; absolute
-  std::int64_t threads = 0;              ///< of each trial; 0: the processors that Slurm gives it
-  std::string stop_when = {};            ///< the sweep's
+  std::vector<std::string> trials;        ///< ids; the place of each is the index of its task
+  std::string command;                    ///< that submits it, for readers of the script
+  std::filesystem::path sweep;            ///< the sweep's folder; absolute, as the nodes see it
+  std::filesystem::path program;          ///< temper; absolute
+  std::filesystem::path working_folder;   ///< that configurations' paths are relative to; absolute
+  std::int64_t threads = 0;               ///< of each trial; 0: the processors that Slurm gives it
+  std::vector<std::string> options = {};  ///< of each trial (trial_options)
 };
 
 /// The script of all tasks of this job.

@@ -143,7 +143,7 @@ void SlurmExecutor::submit() {
   job.program = program_;
   job.working_folder = working_folder_;
   job.threads = resources_.threads_per_trial;
-  job.stop_when = started_.front().stop_when;
+  job.options = trial_options(resources_, started_.front().stop_when);
   std::vector<std::string> arguments = {
       "--job-name=" + job.name,
       "--array=0-" + std::to_string(job.trials.size() - 1) + "%" + std::to_string(resources_.trials_at_once),

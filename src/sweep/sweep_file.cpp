@@ -126,6 +126,9 @@ void check_values(const std::vector<Entry>& entries, SweepFile& sweep, Problems&
   }
   if (!find_metric(sweep.metric.name).is_loss && std::ranges::count(entries, "metric.goal", &Entry::path) == 0)
     refuse("metric.name", "is " + sweep.metric.name + ", which is no loss; say with metric.goal which end of it is the good one");
+  if (!sweep.stop_when.empty() && sweep.resources.ranks() > 1)
+    refuse("stop_when", "is given, and resources.gpus_per_trial is " + to_text({gpus}) +
+                            ": of several ranks only one writes the lines that it is judged by; leave one of the two out");
   if (!sweep.stop_when.empty()) {
     try {
       sweep.stop_condition = stop_condition(sweep.stop_when, where_of(entries, "stop_when"));

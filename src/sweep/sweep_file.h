@@ -105,9 +105,12 @@ struct SweepResources {
     rows("threads_per_trial", &Self::threads_per_trial, from(0),
          "threads of each (OMP_NUM_THREADS); 0: the machine's processors divided by the trials");
     rows("gpus_per_trial", &Self::gpus_per_trial, from(0), to(1024),
-         "GPUs of each (CUDA_VISIBLE_DEVICES): a whole number, or 0.5, 0.25 and so on for trials that share one; a trial computes "
-         "on one GPU, and more stay idle; 0: every trial sees all");
+         "GPUs of each (CUDA_VISIBLE_DEVICES): a whole number, of which each trains as a rank of the trial, or 0.5, 0.25 and so on "
+         "for trials that share one; 0: every trial sees all");
   }
+
+  /// Of a trial.
+  std::int64_t ranks() const { return gpus_per_trial > 1.0 ? static_cast<std::int64_t>(gpus_per_trial) : 1; }
 };
 
 /// What only a sweep through Slurm looks at.

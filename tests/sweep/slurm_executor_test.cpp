@@ -161,6 +161,19 @@ class SlurmTest : public SweepTest {
   std::string path_;
 };
 
+// A task starts the ranks of its GPUs itself.
+TEST_F(SlurmTest, ATrialOfSeveralGpusHasARankForEach) {
+  SweepResources resources;
+  EXPECT_EQ(trial_options(resources, ""), std::vector<std::string>());
+  resources.gpus_per_trial = 0.5;
+  EXPECT_EQ(trial_options(resources, "loss > 4"), (std::vector<std::string>{"--stop-when", "loss > 4"}));
+  const Sweep sweep = quick(R"(, "resources": {"gpus_per_trial": 4})");
+  SlurmExecutor slurm = executor(sweep);
+  submit_all(slurm, sweep);
+  EXPECT_NE(calls().find(" --gpus-per-task=4 "), std::string::npos) << calls();
+  EXPECT_NE(read_file(sweep.folder / "slurm.sh").find("\noptions=(--ranks 4)\n"), std::string::npos);
+}
+
 TEST_F(SlurmTest, WhatIsStartedTogetherIsOneArrayJob) {
   const Sweep sweep = quick(R"(, "resources": {"trials_at_once": 2, "threads_per_trial": 4, "gpus_per_trial": 1})");
   SlurmExecutor slurm = executor(sweep);

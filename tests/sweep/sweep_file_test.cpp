@@ -135,6 +135,8 @@ TEST_F(SweepTest, WrongValuesAreRefusedWithTheirPlaceAndWhatIsAllowed) {
   refused(std::string(decay) + R"(, "seeds": [1, 1])", {"seeds is [1, 1]", "different"});
   refused(std::string(decay) + R"(, "seeds": 0)", {"seeds is 0"});
   refused(std::string(decay) + R"(, "resources": {"gpus_per_trial": 0.3})", {"0.3", "0.25"});
+  refused(std::string(decay) + R"(, "resources": {"gpus_per_trial": 2}, "stop_when": "loss > 9")",
+          {"gpus_per_trial is 2", "only one"});
   refused(std::string(decay) + R"(, "ties": {"optimizer.grad_clip": "1 +"})", {"\"1 +\"", "expected a number"});
   refused(std::string(decay) + R"(, "ties": {"optimizer.grad_clip": "1 / optimizer.lr"})",
           {"optimizer.lr", "optimizer.learning_rate"});

@@ -188,6 +188,13 @@ def from_the_command_line(space: Workspace, temper: str) -> None:
         check(done.returncode == 2 and "--check: " in done.stderr, f"without a GPU: {done.returncode}, {done.stderr}")
 
 
+def own_ranks(space: Workspace) -> None:
+    """--ranks starts a process for each GPU, which ends with the reason of one. The emulated GPU is no other process's to sum with."""
+    done = Rehearsal(space, "ranks").ended(space.start("train", "gpu.json", "device_check=off", "--ranks", "2", "--out", "runs/ranks"), 2)
+    check(done.count("NCCL moves the memory of GPUs, and this run is on device emulated") == 2, f"not both ranks spoke:\n{done}")
+    print("--ranks 2 on a GPU: two processes, one exit code", flush=True)
+
+
 def main() -> None:
     temper, rehearsal = sys.argv[1:3]
     with Workspace(rehearsal) as space:
@@ -215,6 +222,7 @@ def main() -> None:
         when_it_is_made(space)
         ended_from_outside(space)
         from_the_command_line(space, temper)
+        own_ranks(space)
         print(f"{time.monotonic() - begin:.1f} s")
 
 

@@ -47,21 +47,21 @@ def opened(paths: list[str], column: str) -> list[str]:
     return paths
 
 
-def lines(paths: list[str], column: str, counts: dict[str, int]) -> Iterator[bytes]:
+def texts(paths: list[str], column: str) -> Iterator[str | None]:
     for path in paths:
         with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=ROWS, columns=[column]):
-                for text in batch.column(0).to_pylist():
-                    counts["documents" if text is not None else "empty"] += 1
-                    if text is not None:
-                        yield json.dumps({"text": text}, ensure_ascii=False).encode() + b"\n"
+            for group in range(file.num_row_groups):  # one by one: asked for all, pyarrow reads far ahead
+                for batch in file.iter_batches(ROWS, row_groups=[group], columns=[column]):
+                    yield from batch.column(0).to_pylist()
 
 
 def hand(paths: list[str], column: str, out: BinaryIO, counts: dict[str, int]) -> str | None:
     """Returns what went wrong."""
     try:
-        for line in lines(opened(paths, column), column, counts):
-            out.write(line)
+        for text in texts(opened(paths, column), column):
+            counts["documents" if text is not None else "empty"] += 1
+            if text is not None:
+                out.write(json.dumps({"text": text}, ensure_ascii=False).encode() + b"\n")
         out.flush()
     except BrokenPipeError:
         return "what reads the lines has ended"

@@ -112,10 +112,10 @@ std::vector<RatePoint> read_rates(const std::filesystem::path& file, const std::
   const std::filesystem::file_status found = std::filesystem::status(file, failed);
   if (!std::filesystem::is_regular_file(found))
     throw Error(ExitCode::data, "schedule.file {}: {}; name a run's metrics.jsonl, or a CSV of step,rate", file.string(),
-                std::filesystem::is_directory(found) ? "is a folder"
-                : std::filesystem::exists(found)     ? "is no regular file"
-                : failed                             ? failed.message()
-                                                     : "there is no such file");
+                found.type() == std::filesystem::file_type::not_found   ? "there is no such file"
+                : found.type() == std::filesystem::file_type::none      ? failed.message()
+                : found.type() == std::filesystem::file_type::directory ? "is a folder"
+                                                                        : "is no regular file");
   Reader reader(file, column, total);
   for_lines(file, [&](const std::string& line) { reader.take(line); });
   return reader.finish();

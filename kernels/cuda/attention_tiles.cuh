@@ -82,12 +82,19 @@ __device__ __forceinline__ void load_tile(int tile, const bfloat16* from, int st
 
 // ---- operands and sums of a warp, laid out as device/tensor_core.cuh says ---------------------------------------------
 
+/// M x N arrays of four. Not an alias of the array, which nvcc 12.4 cannot have as a parameter's type.
+template <typename Element, int M, int N>
+struct Tiles {
+  Element of[M][N][4];
+  __device__ __forceinline__ Element (&operator[](int m))[N][4] { return of[m]; }
+  __device__ __forceinline__ const Element (&operator[](int m) const)[N][4] { return of[m]; }
+};
 /// Rows of M tiles of 16 rows, K steps of 16 columns.
 template <int M, int K>
-using Operand = std::uint32_t[M][K][4];
+using Operand = Tiles<std::uint32_t, M, K>;
 /// M tiles of 16 rows, N tiles of 8 columns. Thread: rows lane / 4 and + 8 (elements 0, 1 and 2, 3), columns 2 (lane % 4) and + 1.
 template <int M, int N>
-using Sums = float[M][N][4];
+using Sums = Tiles<float, M, N>;
 
 __device__ __forceinline__ int lane_id() { return static_cast<int>(threadIdx.x) % 32; }
 

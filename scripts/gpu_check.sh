@@ -18,7 +18,7 @@
 # Where nothing failed and every operation was checked, `temper doctor` says from then on that this build was checked on this GPU.
 # To publish, copy the JSON files to docs/benchmarks/ and run scripts/benchmarks_page.py.
 #
-# What it needs: nvcc 12.8 or newer, CMake 3.25 or newer, ninja, g++ and python3 on the PATH (or in /usr/local/cuda/bin, or beside
+# What it needs: nvcc 12.4 or newer, CMake 3.25 or newer, ninja, g++ and python3 on the PATH (or in /usr/local/cuda/bin, or beside
 # PYTHON), and what scripts/setup.sh --tests installs. Where that cannot be installed, DIR of --carried holds
 #   * what --pack makes on a Debian 12 machine (it says how large it is; at most 64 MiB): Debian's packages, to build from, and programs
 #     that are built already. Those are used where they run and are of this commit, and then nothing need be built; or

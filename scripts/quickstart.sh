@@ -15,7 +15,7 @@ if [ -n "$text" ] && [ ! -r "$text" ]; then
 fi
 
 say "dependencies and build"
-scripts/setup.sh
+scripts/setup.sh || say "going on with what there is; CMake says what is missing"
 cmake --preset release -DTEMPER_TESTS=OFF >/dev/null
 cmake --build --preset release >/dev/null
 temper=build/release/temper

@@ -10,11 +10,11 @@ cmake --preset release -B build/tidy -DTEMPER_TESTS=OFF -DCMAKE_UNITY_BUILD=OFF 
 cmake --build build/tidy --target temper_commit >/dev/null
 files=("$@")
 if [ ${#files[@]} -eq 0 ]; then
-  # Left out: kernels/cpu/isa, compiled for several instruction sets with flags of g++; kernels/cuda and kernels/emulated, which need
-  # an include folder or std::source_location; and a few files whose C++20 (deduction for aggregates, parenthesised aggregates, newer
-  # processor names) clang 14 does not know.
+  # Left out: kernels/cpu/isa, compiled for several instruction sets with flags of g++; kernels/no_cuda, where it is not built;
+  # kernels/cuda and kernels/emulated, which need an include folder or std::source_location; and a few files whose C++20 (deduction for
+  # aggregates, parenthesised aggregates, newer processor names) clang 14 does not know.
   mapfile -t files < <(git ls-files 'kernels/*.cpp' 'src/*.cpp' |
-    grep -vE '^kernels/cpu/isa/|^kernels/(cuda|emulated)/|^kernels/cpu/isa\.cpp$|^src/config/field_access\.cpp$|^src/io/tfevents\.cpp$')
+    grep -vE '^kernels/cpu/isa/|^kernels/(cuda|no_cuda|emulated)/|^kernels/cpu/isa\.cpp$|^src/config/field_access\.cpp$|^src/io/tfevents\.cpp$')
 fi
 # asio and libstdc++ ask for g++'s macro before they offer coroutines; clang 14 reads them all the same.
 coroutines=(--extra-arg=-D__cpp_impl_coroutine=201902L --extra-arg=-DASIO_HAS_CO_AWAIT)

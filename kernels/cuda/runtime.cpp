@@ -63,20 +63,39 @@ void Event::synchronize() const { check(cudaEventSynchronize(event_), "cudaEvent
 
 // ---- Device ----------------------------------------------------------------------------------------------------------
 
+namespace {
+// 13000 is "13.0".
+std::string cuda_version(int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); }
+}  // namespace
+
+std::string why_no_gpu(cudaError_t status, int driver, int runtime) {
+  if (driver == 0)
+    return "no NVIDIA driver is loaded here: install it until nvidia-smi lists the GPU; a container gets it with --gpus all";
+  if (status == cudaErrorInsufficientDriver)
+    return "the NVIDIA driver is for CUDA " + cuda_version(driver) + " and this build for CUDA " + cuda_version(runtime) +
+           ": install a newer driver, or build with the toolkit of CUDA " + std::to_string(driver / 1000);
+  if (status == cudaSuccess || status == cudaErrorNoDevice)
+    return "the NVIDIA driver shows this process no GPU: look at nvidia-smi, at CUDA_VISIBLE_DEVICES, and at what Slurm or the "
+           "container gives (--gpus)";
+  if (status == cudaErrorSystemNotReady)
+    return "the GPUs are not ready: machines with NVSwitch need the service nvidia-fabricmanager, of the driver's version";
+  return std::string("CUDA cannot use a GPU here: ") + cudaGetErrorString(status) + " (" + cudaGetErrorName(status) +
+         " of cudaGetDeviceCount)";
+}
+
 bool gpu_is_there(std::string* reason) {
   const auto no = [&](const std::string& why) {
     if (reason != nullptr) *reason = why;
     return false;
   };
-  int driver = 0;
-  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) return no("no NVIDIA driver is loaded on this machine");
-  int devices = 0;
+  int driver = 0, runtime = 0, devices = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
+  cudaRuntimeGetVersion(&runtime);
   const cudaError_t status = cudaGetDeviceCount(&devices);
-  if (status != cudaSuccess) {
+  if (status != cudaSuccess || devices == 0) {
     cudaGetLastError();
-    return no(std::string("the CUDA runtime cannot use a GPU: ") + cudaGetErrorString(status));
+    return no(why_no_gpu(status, driver, runtime));
   }
-  if (devices == 0) return no("the NVIDIA driver sees no GPU");
   cudaDeviceProp properties{};
   if (cudaGetDeviceProperties(&properties, 0) != cudaSuccess) return no("the GPU does not tell its properties");
   if (properties.major < 8)
@@ -109,11 +128,10 @@ DeviceInfo gpu_info(const CudaOptions& options) {
   int runtime = 0, driver = 0;
   check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
   check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
-  const auto version = [](int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); };
   info.backend = backend_name;
   info.name = properties.name;
   info.features = "compute capability " + std::to_string(properties.major) + "." + std::to_string(properties.minor) + ", CUDA " +
-                  version(runtime) + ", driver for CUDA " + version(driver);
+                  cuda_version(runtime) + ", driver for CUDA " + cuda_version(driver);
   info.threads = properties.multiProcessorCount;
   info.bf16 = info.fast_bf16 = properties.major >= 8;
   info.tf32 = options.tf32;

@@ -1,11 +1,12 @@
-// Stands in for kernels/cuda in builds without a CUDA backend.
+// Stands in for kernels/cuda in builds without a CUDA backend. TEMPER_NO_CUDA is what cmake/cuda.cmake found missing.
 #include "kernels/check.h"
 #include "kernels/ops.h"
 
 namespace temper {
 
 namespace {
-constexpr const char* why = "this build of temper has no CUDA backend; use device=cpu";
+constexpr const char* why =
+    "this build of temper has no CUDA backend: when it was configured, " TEMPER_NO_CUDA "; docs/install.md says how to get one";
 }
 
 bool cuda_available(std::string* reason) {

@@ -89,6 +89,7 @@ std::string report() {
                 : "            scripts/gpu_check.sh, which looks closer, has not been run with this build here\n";
   } else {
     text += "cuda        not available: " + reason + "\n";
+    if (const std::string driver = nvidia_driver(); !driver.empty()) text += "            the driver: " + driver + "\n";
   }
   text += fmt::format("ranks       on CPUs over MPI: {}; on GPUs over NCCL: {}\n", mpi_is_built() ? "yes" : "no, built without MPI",
                       nccl_is_built() ? "yes" : "no, built without NCCL");

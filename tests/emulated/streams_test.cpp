@@ -306,5 +306,19 @@ TEST(Devices, EachIsUsedThoughAnotherWasChosenLast) {
   EXPECT_EQ(list.size(), 2u);
 }
 
+TEST(Devices, WhereThereIsNoneTheReasonNamesARemedy) {
+  const auto says = [](cudaError_t status, int driver, const char* text) {
+    const std::string why = why_no_gpu(status, driver, 13000);
+    EXPECT_NE(why.find(text), std::string::npos) << why;
+  };
+  says(cudaErrorInsufficientDriver, 0, "no NVIDIA driver is loaded");
+  says(cudaErrorInsufficientDriver, 12040, "for CUDA 12.4 and this build for CUDA 13.0");
+  says(cudaErrorInsufficientDriver, 12040, "the toolkit of CUDA 12");
+  says(cudaErrorNoDevice, 13000, "CUDA_VISIBLE_DEVICES");
+  says(cudaSuccess, 13000, "CUDA_VISIBLE_DEVICES");
+  says(cudaErrorSystemNotReady, 13000, "nvidia-fabricmanager");
+  says(cudaErrorLaunchFailure, 13000, "cudaErrorLaunchFailure of cudaGetDeviceCount");
+}
+
 }  // namespace
 }  // namespace temper::emulated

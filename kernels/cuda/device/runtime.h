@@ -81,6 +81,9 @@ class Event {
 
 /// Whether there is a GPU that can run these kernels; otherwise `reason` says what is missing.
 bool gpu_is_there(std::string* reason);
+/// What to tell and to do where cudaGetDeviceCount answers `status` or finds none; versions as CUDA counts them (13000 is 13.0), of the
+/// driver 0 where there is none.
+std::string why_no_gpu(cudaError_t status, int driver, int runtime);
 /// The GPU that `options` name, of which nothing is taken. Throws Unsupported with the reason when there is none, or it cannot do
 /// what they ask for.
 DeviceInfo gpu_info(const CudaOptions& options);

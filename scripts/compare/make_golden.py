@@ -9,6 +9,8 @@ Each folder tests/golden/NAME holds
   trajectory.json                  AdamW from the same weights: settings and, for each step, inputs, targets, the loss and the
                                    gradient norm before clipping
   curriculum.json                  the first of those steps once more, on windows cut into sequences whose length grows
+  mup.json                         the same steps at BASE_RATIO times a base width, for AdamW and SGD: muP as its paper has it, with
+                                   logits and attention scores multiplied in the model; the weights are the unmultiplied ones
 
 Weights are drawn wider than GPT-2's own initialisation, gains and biases too, so that no gradient is close to zero and an
 error anywhere shows. `--check` makes everything again and says whether the committed files still hold. Needs `safetensors`.
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 from fractions import Fraction
@@ -39,6 +42,8 @@ BATCH = 3
 STEPS = 50
 CURRICULUM_STEPS, GROWTH = 12, 10  # steps, and in how many of them sequences are shorter than the context
 ADAMW = {"learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "weight_decay": 0.1, "grad_clip": 1.0}
+BASE_RATIO = 2
+SGD = {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 1e-3}
 WEIGHT_STD = 0.08
 
 
@@ -99,6 +104,55 @@ def trajectory(model: Gpt2, batches: list[tuple[Tensor, Tensor]]) -> list[dict]:
     return steps
 
 
+class MupGpt2(Gpt2):
+    """Logits over m; scores over the head's width instead of its root, as large as those at the base width are at that."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        head = config.n_embd // config.n_head
+        scale = math.sqrt(head / BASE_RATIO) / head
+
+        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            later = torch.ones(q.shape[-2], q.shape[-2], dtype=torch.bool).triu(1)
+            return torch.softmax((q @ k.transpose(-2, -1) * scale).masked_fill(later, -math.inf), dim=-1) @ v
+
+        for block in self.transformer["h"]:
+            block.attn.attend = attend
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return super().forward(tokens) / BASE_RATIO
+
+
+def mup_losses(folder: Path, batches: list[tuple[Tensor, Tensor]], adam: bool) -> list[float]:
+    """Before each step. Rates by table 8 of arXiv 2203.03466, decays such that rate x decay is that at the base width.
+
+    temper trains multiples of these weights, and holds Adam's eps against the gradients of those.
+    """
+    plain = load_folder(folder)[0]
+    model = MupGpt2(plain.config).double()
+    model.load_state_dict(plain.state_dict())
+    groups = []
+    for name, parameter in model.named_parameters():
+        matrix = parameter.dim() == 2 and ".h." in name
+        multiple = 1 / BASE_RATIO if "ln_f" in name else BASE_RATIO**-0.25 if "c_attn" in name else 1
+        if name.endswith("attn.c_proj.weight"):
+            multiple = BASE_RATIO**0.25
+        rate = (1 / BASE_RATIO if matrix else 1) if adam else (1 if matrix else BASE_RATIO)
+        settings = ADAMW if adam else SGD
+        decay = settings["weight_decay"] / rate if parameter.dim() == 2 else 0.0
+        group = {"params": [parameter], "lr": settings["learning_rate"] * rate, "weight_decay": decay}
+        groups.append(group | ({"eps": ADAMW["eps"] * multiple} if adam else {}))
+    optimizer = torch.optim.AdamW(groups, betas=(ADAMW["beta1"], ADAMW["beta2"])) if adam else torch.optim.SGD(groups, lr=1.0, momentum=SGD["momentum"])
+    losses = []
+    for inputs, targets in batches:
+        optimizer.zero_grad(set_to_none=True)
+        loss = mean_loss(model(inputs), targets)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
 def lengths_that_grow(n_ctx: int) -> list[int]:
     """Of each step's sequences: the largest that a line from the shortest to n_ctx has reached, of those that divide n_ctx and are, where it is one
     itself, multiples of 8."""
@@ -132,6 +186,8 @@ def make(folder: Path, config: Config, seed: int) -> None:
     lines = ",\n".join(json.dumps(step) for step in steps)
     (folder / "trajectory.json").write_text(f'{{"optimizer": {json.dumps(ADAMW)}, "steps": [\n{lines}\n]}}\n')
     (folder / "curriculum.json").write_text(json.dumps(curriculum(load_folder(folder)[0], batches), indent=1) + "\n")
+    mup = {"ratio": BASE_RATIO, "sgd": SGD, "losses": {"adamw": mup_losses(folder, batches, True), "sgd": mup_losses(folder, batches, False)}}
+    (folder / "mup.json").write_text(json.dumps(mup, indent=1) + "\n")
 
 
 def differences(committed: Path, fresh: Path) -> list[str]:
@@ -161,6 +217,10 @@ def differences(committed: Path, fresh: Path) -> list[str]:
     for index, (one, other) in enumerate(zip(ours["steps"], theirs["steps"], strict=True)):
         if any(not abs(one[key] - other[key]) <= 1e-9 for key in one):
             found.append(f"curriculum.json: step {index + 1}")
+    ours, theirs = (json.loads((folder / "mup.json").read_text()) for folder in (committed, fresh))
+    if any(ours[key] != theirs[key] for key in ("ratio", "sgd")) or ours["losses"].keys() != theirs["losses"].keys():
+        return [*found, "mup.json: other settings"]
+    found += [f"mup.json: {name}" for name, losses in ours["losses"].items() if any(not abs(a - b) <= 1e-9 for a, b in zip(losses, theirs["losses"][name], strict=True))]
     return found
 
 

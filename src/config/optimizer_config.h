@@ -68,6 +68,13 @@ enum class MuonScale {
   match_rms,  ///< 0.2 sqrt(max(rows, columns)): updates as large as AdamW's
 };
 
+/// What the size of an update's elements follows: by it rates change with the width under model.mup_base_width (optim/pipeline.h).
+enum class UpdateSize {
+  rate,        ///< the rate alone, as Adam's and those of signs
+  gradient,    ///< the gradient
+  orthogonal,  ///< of block matrices their shape, as Muon's, of the rest the rate alone
+};
+
 /// What an optimizer's name means before any key says otherwise.
 struct OptimizerTraits {
   OptimizerName name;
@@ -80,6 +87,7 @@ struct OptimizerTraits {
   DecaySchedule decay_schedule = DecaySchedule::constant;
   bool embeddings_decay = true;
   NormControlChoice norm_control = NormControlChoice::none;
+  UpdateSize update_size = UpdateSize::rate;
 };
 
 /// In the enumerators' order. Rates and decays are those of GPT-2 with 124M parameters; under decoupled decay a weight loses 6e-5
@@ -90,13 +98,15 @@ inline constexpr OptimizerTraits optimizers[] = {
      .reads = "momentum nesterov dampening",
      .learning_rate = {},
      .decoupled_decay = {},
-     .decay = DecayMode::l2},
+     .decay = DecayMode::l2,
+     .update_size = UpdateSize::gradient},
     {.name = OptimizerName::sgdw,
      .text = "sgdw",
      .reads = "momentum nesterov momentum_includes_rate",
      .learning_rate = {},
      .decoupled_decay = {},
-     .decay = DecayMode::independent},
+     .decay = DecayMode::independent,
+     .update_size = UpdateSize::gradient},
     {.name = OptimizerName::adam, .text = "adam", .reads = "beta1 beta2 eps eps_placement bias_correction", .decay = DecayMode::l2},
     {.name = OptimizerName::adamw, .text = "adamw", .reads = "beta1 beta2 eps eps_placement bias_correction"},
     // Defazio, arXiv 2506.02285: weights that a normalization follows lose rate^2 / peak rate x weight_decay. The paper's other
@@ -133,7 +143,8 @@ inline constexpr OptimizerTraits optimizers[] = {
     {.name = OptimizerName::muon,
      .text = "muon",
      .reads = "other_learning_rate momentum beta1 beta2 eps muon_iterations muon_scale",
-     .momentum = 0.95},
+     .momentum = 0.95,
+     .update_size = UpdateSize::orthogonal},
     {.name = OptimizerName::ademamix,
      .text = "ademamix",
      .reads = "beta1 beta2 beta3 eps ademamix_alpha ademamix_warmup_steps",

@@ -40,6 +40,10 @@ struct ModelConfig {
   double init_std = 0.02;
   Initialization init = Initialization::gpt2;
   bool residual_scaling = true;
+  std::optional<std::int64_t> mup_base_width;
+
+  /// n_embd over the base's width, by whose powers initial weights and rates change under muP; 1 without.
+  double width_ratio() const { return static_cast<double>(n_embd) / static_cast<double>(mup_base_width.value_or(n_embd)); }
 
   static void declare(auto& rows) {
     using Self = ModelConfig;
@@ -61,6 +65,9 @@ struct ModelConfig {
          "inputs)");
     rows("residual_scaling", &Self::residual_scaling,
          "initial projections into the residual stream are divided by sqrt(2 n_layer)");
+    rows("mup_base_width", &Self::mup_base_width, also_called("mup base_width d_model_base"), from(2), to(65536),
+         "muP: initial weights and rates change with n_embd so that what was tuned at this width, with as many heads, holds at "
+         "every other (docs/optimizers.md); not given: they do not change");
   }
 };
 

@@ -26,6 +26,7 @@ class Checks {
     norm_control();
     momentum();
     rate_correction();
+    if (config_.model.mup_base_width) width();
   }
 
  private:
@@ -162,6 +163,21 @@ class Checks {
     if (optimizer_.dampening > 0.0)
       refuse(what + " and optimizer.dampening " + text_of("optimizer.dampening", config_),
              "the first gradient counts more than it does in an average", "set dampening to 0");
+  }
+
+  /// Settings whose effect changes with the width in a way for which no power of it makes up.
+  void width() {
+    const bool follows_gradient = traits_of(optimizer_.name).update_size == UpdateSize::gradient;
+    const std::string base = " with model.mup_base_width " + text_of("model.mup_base_width", config_);
+    if (optimizer_.decay == DecayMode::l2 && !follows_gradient)
+      refuse(here("optimizer.decay") + base, "an update does not grow with the gradient, so what L2 takes from a weight has no law",
+             "use adamw, or another decay");
+    if (follows_gradient && optimizer_.grad_clip > 0.0)
+      refuse(here("optimizer.grad_clip") + base, "gradients shrink as the width grows, and what is cut off updates with them",
+             "set optimizer.grad_clip=0");
+    if (optimizer_.rotation_gains && optimizer_.norm_control == NormControlChoice::rotational)
+      refuse("optimizer.rotation_gains is true" + base,
+             "norms of rows of different kinds grow differently, and one rate trains all", "set it to false");
   }
 
   const RunConfig config_;

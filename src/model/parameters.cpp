@@ -1,5 +1,7 @@
 #include "model/parameters.h"
 
+#include <cmath>
+
 #include "io/error.h"
 #include "kernels/host_device.h"
 
@@ -27,6 +29,14 @@ constexpr SizeLimit size_limits[] = {
 
 constexpr std::int64_t largest_head = 256;
 
+/// Parameter::fold at ratio m.
+double fold_of(const std::string& name, double m) {
+  if (name.starts_with("transformer.ln_f.")) return 1.0 / m;
+  if (name.find(".attn.c_attn.") != std::string::npos) return std::pow(m, -0.25);
+  if (name.ends_with(".attn.c_proj.weight")) return std::pow(m, 0.25);
+  return 1.0;
+}
+
 }  // namespace
 
 std::int64_t padded_vocab_size(const ModelConfig& config) { return round_up(config.vocab_size, 128); }
@@ -35,7 +45,8 @@ ParameterLayout::ParameterLayout(const ModelConfig& config) {
   const std::int64_t C = config.n_embd;
 
   auto add = [&](std::string name, ParameterKind kind, Shape shape, std::int64_t layer) {
-    parameters_.push_back({std::move(name), kind, shape, flat_size_, layer});
+    const double fold = fold_of(name, config.width_ratio());
+    parameters_.push_back({std::move(name), kind, shape, flat_size_, layer, fold});
     flat_size_ += round_up(shape.numel(), alignment);
     parameter_count_ += shape.numel();
   };

@@ -17,6 +17,10 @@ struct Parameter {
   Shape shape;          ///< ours: matrices are [out, in], embeddings are padded
   std::int64_t offset;  ///< elements from the start of the flat buffer, a multiple of 64
   std::int64_t layer;   ///< 0 .. n_layer-1; -1 outside the blocks
+  /// Under model.mup_base_width the tensor holds that many times muP's own weights: with m = width_ratio(), the m-th part in the last
+  /// norm stands for logits over m, and what c_attn has for scores over sqrt(m), with values that c_proj makes up for. So the model
+  /// is a plain GPT-2. Multiplied, a tensor learns the same at a rate multiplied alike (Yang et al., arXiv 2203.03466, lemma J.1).
+  double fold;
 
   std::int64_t numel() const { return shape.numel(); }
   /// Matrices that lie one above the other in it: queries, keys and values are matrices of their own.

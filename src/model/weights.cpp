@@ -35,12 +35,12 @@ void fill_normal(std::span<float> values, double standard_deviation, std::uint64
   }
 }
 
-/// Standard deviation of a matrix's or embedding's initial weights.
+/// Standard deviation of a matrix's or embedding's initial weights, before its fold.
 double initial_deviation(const ModelConfig& config, const Parameter& parameter) {
   if (parameter.kind == ParameterKind::embedding) return config.init_std;
   const double fan_in = static_cast<double>(parameter.shape[1]);
   const double fan_out = static_cast<double>(parameter.shape[0]) / static_cast<double>(parameter.stacked());
-  double deviation = config.init_std;
+  double deviation = config.init_std / std::sqrt(config.width_ratio());
   if (config.init == Initialization::xavier) deviation = std::sqrt(2.0 / (fan_in + fan_out));
   if (config.init == Initialization::he) deviation = std::sqrt(2.0 / fan_in);
   const bool into_residual = config.residual_scaling && parameter.name.ends_with(".c_proj.weight");
@@ -97,13 +97,13 @@ void Weights::initialize(std::uint64_t seed) {
       case ParameterKind::bias:
         break;
       case ParameterKind::layernorm:
-        for (float& value : values) value = parameter.name.ends_with(".weight") ? 1.0f : 0.0f;
+        for (float& value : values) value = parameter.name.ends_with(".weight") ? static_cast<float>(parameter.fold) : 0.0f;
         break;
       case ParameterKind::embedding:
       case ParameterKind::matrix: {
         const std::int64_t rows = parameter.name == "transformer.wte.weight" ? config_.vocab_size : parameter.shape[0];
-        fill_normal(values.first(static_cast<std::size_t>(rows * parameter.shape[1])), initial_deviation(config_, parameter), seed,
-                    index);
+        fill_normal(values.first(static_cast<std::size_t>(rows * parameter.shape[1])),
+                    parameter.fold * initial_deviation(config_, parameter), seed, index);
         break;
       }
     }

@@ -51,7 +51,8 @@ class Weights {
   /// Embeddings N(0, init_std), biases 0, layer norm gains 1, padded vocabulary rows 0. Matrices by model.init: N(0, init_std) as
   /// GPT-2 has it, sqrt(2/(fan-in + fan-out)) (Xavier; Glorot & Bengio 2010) or sqrt(2/fan-in) (He et al., arXiv 1502.01852) in
   /// place of init_std; with model.residual_scaling projections into the residual stream get that divided by sqrt(2 n_layer)
-  /// (Radford et al. 2019, section 2.3).
+  /// (Radford et al. 2019, section 2.3). With model.mup_base_width GPT-2's init_std of matrices is divided by the root of
+  /// width_ratio(), as the other two go by themselves, and every tensor is multiplied by its fold.
   void initialize(std::uint64_t seed);
 
   /// Sets every master from the host, parameter by parameter (`fill` writes numel() values), and the low-precision copy. Where not

@@ -142,6 +142,25 @@ UpdateSettings make_settings(const OptimizerConfig& config) {
   return settings;
 }
 
+/// What multiplies a tensor's rate, but for steps that keep a norm or turn by an angle, under model.mup_base_width: with m =
+/// width_ratio, f = fold and a "matrix" one of a block,
+///   update follows       matrix     else
+///   the rate alone       f/m        f     Yang et al., arXiv 2203.03466, table 8: Adam
+///   the gradient         f^2        f^2 m the same: SGD
+///   shape, by `shape`    f          -     spectral norms stay, as by `shape` here: Yang, Simon & Bernstein, arXiv 2310.17813
+///   shape, match_rms     f/sqrt(m)  -     which grow as the root of the width by match_rms
+/// What a weight loses by decay is that at the base width (Kosson et al., arXiv 2510.19093), so angles, which follow from that, do
+/// not change either.
+double width_factor(const OptimizerConfig& config, const OptimizedTensor& tensor) {
+  const double m = tensor.width_ratio, fold = tensor.fold;
+  const bool matrix = tensor.kind == ParameterKind::matrix;
+  const UpdateSize size = traits_of(config.name).update_size;
+  if (size == UpdateSize::gradient) return fold * fold * (matrix ? 1.0 : m);
+  if (!matrix) return fold;
+  if (size == UpdateSize::rate) return fold / m;
+  return config.muon_scale == MuonScale::shape ? fold : fold / std::sqrt(m);
+}
+
 class PipelineMaker {
  public:
   PipelineMaker(const OptimizerConfig& config, const std::vector<OptimizedTensor>& tensors)
@@ -194,6 +213,9 @@ class PipelineMaker {
     return (config_.name == OptimizerName::muon || config_.name == OptimizerName::adamh) && tensor.kind != ParameterKind::matrix;
   }
 
+  /// Of steps that neither keep a norm nor turn by an angle.
+  double rate_of(std::size_t i) const { return rates_[i] * width_factor(config_, tensors_[i]); }
+
   bool decays(const OptimizedTensor& tensor) const {
     const std::string kind(parameter_kind_names[static_cast<std::size_t>(tensor.kind)]);
     return std::find(config_.decay_on->begin(), config_.decay_on->end(), kind) != config_.decay_on->end();
@@ -209,11 +231,13 @@ class PipelineMaker {
     return NormControl::none;
   }
 
-  /// StepScalars::decay times this is lost. A tensor that learns at rate 0 is frozen: it does not decay either.
+  /// StepScalars::decay times this is lost, at every width the same. A tensor that learns at rate 0 is frozen: it does not decay
+  /// either.
   double decay_of(std::size_t i) const {
     if (rates_[i] == 0.0) return 0.0;
     if (decay_follows_rate(*config_.decay)) return decays_[i] * rates_[i];
-    if (config_.decay == DecayMode::scale_adjusted) return decays_[i] / rates_[i];
+    if (config_.decay == DecayMode::scale_adjusted) return decays_[i] / rate_of(i);
+    if (config_.decay == DecayMode::l2) return decays_[i] / width_factor(config_, tensors_[i]);
     return decays_[i];
   }
 
@@ -250,7 +274,7 @@ class PipelineMaker {
     const NormControl how = control(i);
     const bool split = config_.rate_correction != RateCorrectionChoice::none ||  // each matrix has its own
                        (how != NormControl::none && config_.norm_granularity == Granularity::matrix);
-    if (how == NormControl::none) return add(i, how, split, rates_[i], decay_of(i));
+    if (how == NormControl::none) return add(i, how, split, rate_of(i), decay_of(i));
     add(i, how, split, how == NormControl::rotational ? angle_of(i) : rates_[i], 0.0);
   }
 
@@ -264,12 +288,12 @@ class PipelineMaker {
     const double rows = static_cast<double>(rows_of_one), columns = static_cast<double>(shape.back());
     const double size = config_.muon_scale == MuonScale::shape ? std::sqrt(std::max(1.0, rows / columns))
                                                                : 0.2 * std::sqrt(std::max(rows, columns));
-    add(i, NormControl::none, true, rates_[i] * size, config_.decay == DecayMode::l2 ? 0.0 : decay_of(i));
+    add(i, NormControl::none, true, rate_of(i) * size, config_.decay == DecayMode::l2 ? 0.0 : decay_of(i));
   }
 
   const OptimizerConfig& config_;
   const std::vector<OptimizedTensor>& tensors_;
-  std::vector<double> rates_;   // of each tensor, as a share of learning_rate
+  std::vector<double> rates_;   // of each tensor at the base width, as a share of learning_rate
   std::vector<double> decays_;  // weight decay of each tensor before its rate is looked at
   Pipeline made_;
 };

@@ -23,6 +23,8 @@ struct OptimizedTensor {
   ParameterKind kind = ParameterKind::matrix;
   std::int64_t layer = -1;   ///< 0, 1, ...; -1 outside the blocks
   std::int64_t stacked = 1;  ///< matrices that lie one above the other in it: 3 in a qkv weight
+  double width_ratio = 1.0;  ///< of the model, ModelConfig::width_ratio()
+  double fold = 1.0;         ///< Parameter::fold
 };
 
 /// Segments that one rule updates together.

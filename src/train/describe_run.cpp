@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <map>
 
 #include "config/validate.h"
 #include "io/text.h"
@@ -51,6 +53,32 @@ std::string idle_ranks(const RunConfig& config, std::int64_t ranks) {
                          " is enough for all");
 }
 
+namespace {
+
+/// Under model.mup_base_width: what tensors learn at, beside a model of that width. Those of all blocks are alike.
+std::string describe_width(const ModelConfig& model, const Optimizer& optimizer) {
+  std::vector<OptimizedTensor> tensors = optimizer.tensors();
+  const Pipeline here = make_pipeline(optimizer.config(), tensors);
+  for (OptimizedTensor& tensor : tensors) tensor.width_ratio = tensor.fold = 1.0;
+  const Pipeline base = make_pipeline(optimizer.config(), tensors);
+  std::map<std::string, std::string> names;  // by factor
+  std::string last;
+  for (std::size_t i = 0; i < here.segments.size(); ++i) {
+    const OptimizedTensor& tensor = tensors[here.tensor_of[i]];
+    const float factor = here.segments[i].learning_rate_scale / base.segments[i].learning_rate_scale;
+    if (tensor.layer > 0 || tensor.name == last || factor == 1.0f || std::isnan(factor)) continue;
+    last = tensor.name;
+    names[fmt::format("{:.3g}", factor)] +=
+        " " + tensor.name.substr(std::string(tensor.layer == 0 ? "transformer.h.0." : "transformer.").size());
+  }
+  std::string out = fmt::format("muP         {:.4g} times the base width {}, with heads {:.4g} times as wide; rates",
+                                model.width_ratio(), *model.mup_base_width, model.width_ratio());
+  for (const auto& [factor, of] : names) out += fmt::format("{} x {}{}", out.ends_with("rates") ? "" : ",", factor, of);
+  return out + (names.empty() ? " as there" : "; the others, and decay, as there") + "\n";
+}
+
+}  // namespace
+
 std::string describe_run(const RunConfig& config, const Ops& ops, const std::string& device, Communicator& ranks, double rate) {
   Engine plan(config, nullptr, &ranks, &ops);
   plan.count_backend_memory(config, ops);
@@ -82,6 +110,7 @@ std::string describe_run(const RunConfig& config, const Ops& ops, const std::str
   }
   out += fmt::format("operations  {:.1f} MFLOP per token, {:.3g} FLOP in all (6 N + 6 L C T)\n",
                      training_flops_per_token(model, model.n_ctx) / 1e6, training_flops(config));
+  if (model.mup_base_width) out += describe_width(model, plan.optimizer);
   if (const std::optional<DecaySummary> decay = plan.optimizer.decay_summary()) {
     out += fmt::format("decay       timescale {:.4g} steps, {:.3g} of the run; sum of rate x decay {:.4g}", decay->timescale,
                        decay->share, decay->sum);

@@ -22,7 +22,8 @@ std::vector<OptimizedTensor> optimized_tensors(const ModelConfig& config, const 
     Shape shape = parameter.shape;
     // The vocabulary's padding is no parameter: its rows stay 0, also where a rule takes out a matrix's mean.
     if (parameter.name == "transformer.wte.weight") shape = {config.vocab_size, shape[1]};
-    tensors.push_back({parameter.name, shape, parameter.offset, parameter.kind, parameter.layer, parameter.stacked()});
+    tensors.push_back({parameter.name, shape, parameter.offset, parameter.kind, parameter.layer, parameter.stacked(),
+                       config.width_ratio(), parameter.fold});
   }
   return tensors;
 }

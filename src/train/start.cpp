@@ -66,11 +66,18 @@ void initialize_weights(const RunConfig& config, Weights& weights) {
 }
 
 /// Takes weights, moments and place in the data from another run's checkpoint; this run's schedule begins at its own step 0.
-void branch(const fs::path& from, TrainerState& state, Engine& engine) {
+void branch(const fs::path& from, const ModelConfig& model, TrainerState& state, Engine& engine) {
   const TrainerState saved = verify_checkpoint(from);
   if (saved.data_fingerprint != state.data_fingerprint)
     throw Error(ExitCode::data,
                 "train.branch_from: " + from.string() + " was trained on other data than data.train names; name the same shards");
+  const double ratio = config_from_json(saved.config_json, (from / state_file_name).string()).model.width_ratio();
+  if (ratio != model.width_ratio())
+    throw Error(
+        ExitCode::usage,
+        "train.branch_from: {} was trained at {:.4g} times its base width (model.mup_base_width; 1 without), this run would be at "
+        "{:.4g}: its weights and moments are of other sizes. Give the same base",
+        from.string(), ratio, model.width_ratio());
   load_checkpoint(from, engine.weights, engine.optimizer, *engine.device);
   state.next_window = saved.next_window;
   state.earlier_updates = saved.earlier_updates + saved.step;
@@ -337,7 +344,7 @@ StartedRun start_run(const TrainOptions& options, const RunData& data, const Che
   } else {
     if (options.resume) progress.note("no checkpoint yet in " + options.run_directory.string() + ": starting at step 0");
     initialize_weights(config, engine.weights);
-    if (config.train.branch_from) branch(*config.train.branch_from, state, engine);
+    if (config.train.branch_from) branch(*config.train.branch_from, config.model, state, engine);
     engine.optimizer.center_rows();
     engine.gradient_sum.gather_weights();
     if (engine.average) engine.average->take();

@@ -425,5 +425,32 @@ TEST(ValidateOptimizer, IsPartOfValidation) {
   expect_parts(usage_error([&] { validate(config); }), {"optimizer.nesterov is true with optimizer.name adamw"});
 }
 
+TEST(OptimizerCombinations, WhatHasNoLawOfTheWidthIsRefused) {
+  const auto at_a_base = [](
+                             OptimizerName name, const Change& change = [](auto&) {}) {
+    RunConfig config = valid_config();
+    config.model.mup_base_width = config.model.n_embd;
+    config.optimizer.name = name;
+    config.optimizer.learning_rate = 6e-4;
+    config.optimizer.weight_decay = 0.1;
+    config.optimizer.grad_clip = 0.0;
+    change(config.optimizer);
+    return problems(config);
+  };
+  for (const OptimizerName name : all_names)
+    if (name != adam) EXPECT_EQ(at_a_base(name), std::vector<std::string>()) << static_cast<int>(name);
+  EXPECT_EQ(at_a_base(adamw, [](auto& c) { c.grad_clip = 1.0; }), std::vector<std::string>());
+  const auto expect_one = [](const std::vector<std::string>& found, const std::vector<std::string>& parts) {
+    ASSERT_EQ(found.size(), 1u);
+    expect_parts(found[0], parts);
+  };
+  expect_one(at_a_base(adam), {"optimizer.decay is l2 with optimizer.name adam", "model.mup_base_width", "use adamw"});
+  for (const OptimizerName name : {sgd, sgdw})
+    expect_one(at_a_base(name, [](auto& c) { c.grad_clip = 1.0; }),
+               {"optimizer.grad_clip is 1", "model.mup_base_width", "grad_clip=0"});
+  expect_one(at_a_base(lionar, [](auto& c) { c.rotation_gains = true; }),
+             {"optimizer.rotation_gains", "model.mup_base_width", "false"});
+}
+
 }  // namespace
 }  // namespace temper

@@ -98,6 +98,38 @@ TEST(Initialization, XavierAndHeGoByFans) {
   }
 }
 
+// At m = 4: block matrices are half as large whatever the rule, by their fans or by the root of m, and c_attn, c_proj of the attention and the
+// last norm hold m^(-1/4), m^(1/4) and 1/m of that.
+TEST(Initialization, UnderMupFollowsTheWidth) {
+  ModelConfig config = wide_config();
+  for (const Initialization init : {Initialization::gpt2, Initialization::xavier, Initialization::he}) {
+    config.init = init;
+    config.n_embd = 32;
+    HeldWeights base(config, Precision::fp32);
+    base.weights.initialize(7);
+    config.n_embd = 128;
+    config.mup_base_width = 32;
+    HeldWeights wide(config, Precision::fp32);
+    wide.weights.initialize(7);
+    config.mup_base_width.reset();
+    const double root = std::sqrt(2.0);
+    for (const auto& [name, factor] : {std::pair{"transformer.wpe.weight", 1.0},
+                                       {"transformer.h.3.attn.c_attn.weight", 0.5 / root},
+                                       {"transformer.h.3.attn.c_proj.weight", 0.5 * root},
+                                       {"transformer.h.3.mlp.c_fc.weight", 0.5},
+                                       {"transformer.h.3.mlp.c_proj.weight", 0.5}}) {
+      const std::vector<float> narrow = base.get(name), values = wide.get(name);
+      const double deviation = moments(narrow, narrow.size()).deviation;
+      // Five standard errors of the smaller sample, beside those of expect_normal.
+      EXPECT_NEAR(moments(values, values.size()).deviation / deviation, factor,
+                  6.0 * factor / std::sqrt(2.0 * static_cast<double>(narrow.size())))
+          << name;
+    }
+    EXPECT_EQ(wide.get("transformer.ln_f.weight"), std::vector<float>(128, 0.25f));
+    EXPECT_EQ(wide.get("transformer.h.3.ln_1.weight"), std::vector<float>(128, 1.0f));
+  }
+}
+
 TEST(Initialization, PaddedVocabularyRowsAreZero) {
   HeldWeights held(wide_config(), Precision::fp32);
   held.weights.initialize(7);

@@ -119,6 +119,47 @@ TEST(Pipeline, RatesByPatternAndDepth) {
   EXPECT_EQ(segment_of(made(config), "transformer.wte.weight").weight_decay, 2.0f);
 }
 
+/// At four times the base width, a matrix that holds half of muP's weights and a vector that holds all.
+std::vector<OptimizedTensor> wide_tensors() {
+  return {{"matrix", {16, 8}, 0, ParameterKind::matrix, 0, 1, 4.0, 0.5},
+          {"vector", {8}, 128, ParameterKind::layernorm, 0, 1, 4.0, 0.5}};
+}
+
+TEST(Pipeline, RatesFollowTheWidth) {
+  struct Case {
+    OptimizerName name;
+    double matrix, vector;
+    void (*change)(OptimizerConfig&) = [](OptimizerConfig&) {};
+  };
+  const auto match_rms = [](OptimizerConfig& c) { c.muon_scale = MuonScale::match_rms; };
+  const double other = 6e-4 / 0.02;  // other_learning_rate beside learning_rate
+  for (const Case& one : {Case{adamw, 0.125, 0.5}, Case{adam, 0.125, 0.5, [](OptimizerConfig& c) { c.decay = DecayMode::none; }},
+                          Case{adamc, 0.125, 0.5}, Case{lion, 0.125, 0.5}, Case{nesterov_lion, 0.125, 0.5}, Case{liona, 0.125, 0.5},
+                          Case{ademamix, 0.125, 0.5}, Case{schedule_free_adamw, 0.125, 0.5}, Case{sgd, 0.25, 1.0},
+                          Case{sgdw, 0.25, 1.0}, Case{muon, 0.5 * std::sqrt(2.0), 0.5 * other},
+                          Case{muon, 0.25 * 0.2 * std::sqrt(16.0), 0.5, match_rms}, Case{adamh, 1.0, 0.5 * other}}) {
+    OptimizerConfig config = of(one.name);
+    one.change(config);
+    const Pipeline pipeline = make_pipeline(resolved_optimizer(config), wide_tensors());
+    const std::size_t last = pipeline.segments.size() - 1;
+    const ParameterSegment &matrix = pipeline.segments[one.name == muon ? last : 0], &vector = pipeline.segments[1];
+    EXPECT_FLOAT_EQ(matrix.learning_rate_scale, static_cast<float>(one.matrix)) << static_cast<int>(one.name);
+    EXPECT_FLOAT_EQ(vector.learning_rate_scale, static_cast<float>(one.vector)) << static_cast<int>(one.name);
+    // What a weight loses is that of the base width; of L2 it is multiplied by the rate.
+    if (*resolved_optimizer(config).decay == DecayMode::l2)
+      EXPECT_FLOAT_EQ(matrix.weight_decay * matrix.learning_rate_scale, 0.5f);
+    else if (one.name != adam && one.name != adamh)
+      EXPECT_FLOAT_EQ(matrix.weight_decay, 0.5f) << static_cast<int>(one.name);
+  }
+  // An angle follows from rate x decay, which does not change.
+  const ParameterSegment turned = make_pipeline(resolved_optimizer(of(lionar)), wide_tensors()).segments[0];
+  EXPECT_EQ(turned.control, NormControl::rotational);
+  EXPECT_FLOAT_EQ(turned.learning_rate_scale, std::sqrt(0.5f));
+  OptimizerConfig scaled = of(adamw);
+  scaled.decay = DecayMode::scale_adjusted;
+  EXPECT_FLOAT_EQ(make_pipeline(resolved_optimizer(scaled), wide_tensors()).segments[0].weight_decay, 0.5f / 0.125f);
+}
+
 TEST(Pipeline, ARateOfZeroFreezes) {
   OptimizerConfig config = of(lionar);
   config.decay = DecayMode::independent;

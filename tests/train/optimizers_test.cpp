@@ -152,6 +152,31 @@ TEST_P(EveryOptimizer, TrainsAndResumesWhileSequencesGrow) {
   expect_equal_runs(folder / "whole", folder / "resumed");
 }
 
+// model.mup_base_width: at the base itself a run is the one without, twice as wide it is another, and a resume goes on with it.
+TEST_P(EveryOptimizer, WidthTransferStartsAtTheBaseAndResumes) {
+  config.diagnostics = {};
+  if (config.optimizer.name == OptimizerName::sgd || config.optimizer.name == OptimizerName::sgdw) config.optimizer.grad_clip = 0.0;
+  const std::unique_ptr<Ops> ops = make_cpu_ops();
+  train_tiny(*ops, folder / "without");
+  config.model.mup_base_width = 16;
+  if (!config_problems(config).empty()) GTEST_SKIP() << GetParam().name << ", for which there is no law of the width";
+  train_tiny(*ops, folder / "base");
+  const std::string saved = "checkpoints/step-00000009/model.safetensors";
+  EXPECT_EQ(hash_file(folder / "without" / saved), hash_file(folder / "base" / saved));
+
+  config.model.mup_base_width = 8;
+  train_tiny(*ops, folder / "whole");
+  EXPECT_NE(hash_file(folder / "without" / saved), hash_file(folder / "whole" / saved));
+  std::filesystem::copy(folder / "whole", folder / "resumed", std::filesystem::copy_options::recursive);
+  std::filesystem::remove_all(folder / "resumed/checkpoints/step-00000009");
+  train_tiny(*ops, folder / "resumed", true);
+  EXPECT_EQ(hash_file(folder / "whole" / saved), hash_file(folder / "resumed" / saved));
+
+  config.train.branch_from = (folder / "without/checkpoints/step-00000008").string();
+  EXPECT_THROW(train_tiny(*ops, folder / "branch"), Error) << "moments and weights are of other sizes";
+  testing::internal::GetCapturedStderr();
+}
+
 // The update runs as kernels there; losses differ from the CPU's by rounding alone, which nine steps at this rate keep small. The
 // sign of a direction near 0 may differ, which moves one weight by a whole step, so that sign rules get more room.
 TEST_P(EveryOptimizer, AgreesOnTheEmulatedGpu) {

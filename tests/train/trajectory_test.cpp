@@ -1,6 +1,9 @@
 // AdamW steps against PyTorch's in float64, from the same weights on the same tokens: fifty, and some while sequences grow.
 #include <gtest/gtest.h>
 
+#include <map>
+#include <span>
+
 #include "config/resolved.h"
 #include "config/validate.h"
 #include "kernels/emulated/emulated_ops.h"
@@ -94,6 +97,56 @@ TEST_P(Trajectory, LossesFollowPyTorchsWhileSequencesGrow) {
       ASSERT_NEAR(scalars.loss, steps[k].at("loss").get<double>(), 1e-4);
       const double norm = steps[k].at("grad_norm");
       ASSERT_NEAR(scalars.gradient_norm, norm, 1e-4 * norm);
+    }
+  }
+}
+
+// The reference multiplies logits and scores and has rates and decays of muP's; temper trains a plain GPT-2 whose tensors are multiples of
+// those. Weights are brought to them by Parameter::fold, so that a wrong fold shows in the first loss and a wrong rate soon after.
+TEST_P(Trajectory, LossesFollowPyTorchsUnderMup) {
+  const std::filesystem::path folder = golden_folder(GetParam());
+  const nlohmann::json windows = read_json(folder / "trajectory.json"), golden = read_json(folder / "mup.json");
+  const nlohmann::json& steps = windows.at("steps");
+
+  RunConfig config;
+  config.model = read_hf_config(folder);
+  config.model.mup_base_width = config.model.n_embd / golden.at("ratio").get<std::int64_t>();
+  config.data.train = {"of the golden file"};
+  config.batch = {.tokens_per_step = 3 * config.model.n_ctx, .micro_batch = 3};
+  config.train.steps = 50;
+  config.schedule.name = ScheduleName::constant;
+  for (const std::string rule : {"adamw", "sgd"}) {
+    const nlohmann::json& losses = golden.at("losses").at(rule);
+    ASSERT_EQ(losses.size(), 50u);
+    config.optimizer = optimizer_config(windows.at("optimizer"));
+    config.optimizer.grad_clip = 0.0;  // of multiples the norm is another
+    if (rule == "sgd") {
+      config.optimizer = {.name = OptimizerName::sgd,
+                          .learning_rate = golden.at("sgd").at("learning_rate").get<double>(),
+                          .momentum = golden.at("sgd").at("momentum").get<double>(),
+                          .weight_decay = golden.at("sgd").at("weight_decay").get<double>(),
+                          .grad_clip = 0.0};
+    }
+    validate(config);
+    for (const bool emulated : {false, true}) {
+      const std::unique_ptr<Ops> ops = emulated ? make_emulated_ops() : make_cpu_ops();
+      Engine engine(resolved(config), ops.get());
+      load_hf_model(folder, engine.weights);
+      std::map<std::string, std::vector<float>> loaded;
+      for (const Parameter& parameter : engine.weights.layout().parameters())
+        loaded[parameter.name] = engine.weights.download(parameter);
+      engine.weights.upload([&](const Parameter& parameter, std::span<float> values) {
+        for (std::size_t i = 0; i < values.size(); ++i)
+          values[i] = static_cast<float>(parameter.fold * static_cast<double>(loaded.at(parameter.name)[i]));
+      });
+      for (std::size_t k = 0; k < (emulated ? 5 : steps.size()); ++k) {
+        const GoldenTokens tokens(steps[k]);
+        const StepScalars scalars = engine.finish_step(engine.start_step(static_cast<std::int64_t>(k), 1, [&](std::int64_t) {
+          engine.batch.upload({tokens.inputs, tokens.targets}, 3, config.model.n_ctx);
+        }));
+        ASSERT_EQ(scalars.finite, 1);
+        ASSERT_NEAR(scalars.loss, losses[k].get<double>(), 1e-4) << rule << (emulated ? ", emulated" : "") << ", step " << k + 1;
+      }
     }
   }
 }

@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <optional>
@@ -11,6 +12,7 @@
 #include "data/tokenizer.h"
 #include "io/json.h"
 #include "io/text.h"
+#include "model/coordinates.h"
 #include "train/checkpoint.h"
 #include "train/evaluation.h"
 #include "train/progress.h"
@@ -30,6 +32,7 @@ struct EvalArguments {
   std::int64_t batch = 4;
   std::string device = "auto";
   std::string precision = "fp32";
+  std::string against;
   bool average = false;
 };
 
@@ -53,6 +56,8 @@ void require_finite(double number, const char* what) {
 }
 
 void run(EvalArguments arguments) {
+  if (!arguments.against.empty() && parse_precision(arguments.precision) != Precision::fp32)
+    throw Error(ExitCode::usage, "--against compares activations in fp32; leave out --precision {}", arguments.precision);
   const std::unique_ptr<Ops> ops =
       open_device(parse_device(arguments.device), parse_precision(arguments.precision), DeviceUse::inference);
   const std::filesystem::path folder = find_model_folder(arguments.checkpoint);
@@ -60,6 +65,8 @@ void run(EvalArguments arguments) {
   if (arguments.data.empty() && arguments.hellaswag.empty())
     throw Error(ExitCode::usage,
                 folder.string() + " names no validation data: give --data with validation shards, or --hellaswag with its file");
+  if (!arguments.against.empty() && arguments.data.empty())
+    throw Error(ExitCode::usage, "--against looks at activations on validation data: give --data with shards");
   DeviceMemory memory(ops.get());
   Weights weights = open_weights(folder, parse_precision(arguments.precision), *ops, memory, arguments.average);
   const ModelConfig& config = weights.config();
@@ -95,6 +102,19 @@ void run(EvalArguments arguments) {
     result["perplexity"] = std::exp(*loss);
     if (const std::optional<double> bytes = source.origins().bytes_per_token())
       result["bits_per_byte"] = *loss / std::numbers::ln2 / *bytes;
+    if (!arguments.against.empty()) {
+      const std::filesystem::path other = find_model_folder(arguments.against);
+      Weights others = open_weights(other, Precision::fp32, *ops, memory);
+      check_same_model(others.config(), config, other.string());
+      Gpt2 before(others, Weights::Use::inference, Recompute::none, arguments.batch, config.n_ctx, ops.get(), memory);
+      Batch batch;
+      const std::int64_t sequences = std::min(arguments.batch, source.windows_per_epoch());
+      source.read(0, sequences, batch);
+      device_batch.upload(batch, sequences, config.n_ctx);
+      result["against"] = other.string();
+      for (const CoordinateSize& one : coordinate_sizes(config, model, before, device_batch.tokens(), *ops))
+        result["activations"][one.name] = {{"size", one.size}, {"change", one.change}};
+    }
   }
   if (!arguments.hellaswag.empty()) {
     const Tokenizer tokenizer = open_tokenizer(arguments.tokenizer, folder, config);
@@ -134,6 +154,9 @@ void add_eval_command(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   command->add_option("--tokenizer", arguments->tokenizer, "Tokenizer folder or file (default: the checkpoint's own)");
+  command->add_option(
+      "--against", arguments->against,
+      "Another model of these sizes: also how large activations are, and how far from its, on the first --batch sequences");
   add_average_option(*command, arguments->average);
   command->add_option("--device", arguments->device, "auto, cpu or cuda")->capture_default_str();
   command->add_option("--precision", arguments->precision, "fp32 or bf16")->capture_default_str();

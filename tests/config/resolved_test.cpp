@@ -136,6 +136,7 @@ std::vector<RunConfig> changed_everywhere() {
     c.optimizer.rotation_gains = true;
   });
   with([](RunConfig& c) {
+    c.model.mup_base_width = 64;
     c.optimizer.decay_timescale = "0.3 runs";
     c.schedule.name = ScheduleName::file;
     c.schedule.file = "runs/a/metrics.jsonl";

@@ -232,6 +232,22 @@ TEST(Plan, TellsHowSequencesGrow) {
   EXPECT_NE(described().find("\nsequences   of 8 tokens from step 1, 16 from step 4\n"), std::string::npos) << described();
 }
 
+TEST(Plan, TellsWhatTheWidthChanges) {
+  RunConfig config = tiny_config();
+  const std::unique_ptr<Ops> ops = make_cpu_ops();
+  const auto described = [&] { return describe_run(config, *ops, "a device", *make_self_communicator()); };
+  EXPECT_EQ(described().find("\nmuP"), std::string::npos);
+  config.model.mup_base_width = 16;
+  EXPECT_NE(described().find("times the base width 16, with heads 1 times as wide; rates as there\n"), std::string::npos);
+  config.model.mup_base_width = 4;
+  config.optimizer.name = OptimizerName::muon;
+  EXPECT_NE(described().find(
+                "; rates x 0.25 ln_f.weight ln_f.bias, x 0.707 attn.c_attn.bias attn.c_attn.weight, x 1.41 attn.c_proj.weight; "
+                "the others, and decay, as there\n"),
+            std::string::npos)
+      << described();
+}
+
 TEST_P(PlanTest, IsWhatDescribeRunPrints) {
   RunConfig config = tiny_config();
   config.precision = GetParam();

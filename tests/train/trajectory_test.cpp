@@ -121,11 +121,13 @@ TEST_P(Trajectory, LossesFollowPyTorchsUnderMup) {
     config.optimizer = optimizer_config(windows.at("optimizer"));
     config.optimizer.grad_clip = 0.0;  // of multiples the norm is another
     if (rule == "sgd") {
-      config.optimizer = {.name = OptimizerName::sgd,
-                          .learning_rate = golden.at("sgd").at("learning_rate").get<double>(),
-                          .momentum = golden.at("sgd").at("momentum").get<double>(),
-                          .weight_decay = golden.at("sgd").at("weight_decay").get<double>(),
-                          .grad_clip = 0.0};
+      const nlohmann::json& settings = golden.at("sgd");
+      config.optimizer.name = OptimizerName::sgd;
+      config.optimizer.learning_rate = settings.at("learning_rate");
+      config.optimizer.momentum = settings.at("momentum");
+      config.optimizer.weight_decay = settings.at("weight_decay");
+      config.optimizer.beta1.reset();
+      config.optimizer.beta2.reset();
     }
     validate(config);
     for (const bool emulated : {false, true}) {

@@ -71,10 +71,11 @@ def measure(temper: Path, data: Path, parametrization: str, optimizer: str, widt
     sizes = {}
     for step in STEPS:
         told = run([temper, "eval", folder / f"run/checkpoints/step-{step:08d}", "--against", folder / "before", "--batch", 8])
-        sizes[step] = {layer: json.loads(told)["activations"][layer] for layer in LAYERS}
+        found = json.loads(told)["activations"]
+        sizes[step] = {layer: {key: float(f"{value:.4g}") for key, value in found[layer].items()} for layer in LAYERS}
         if parametrization == "muP":  # values are kept m^(-1/4) of what they are (docs/optimizers.md)
             attention = sizes[step]["h.1.attn.c_proj.weight"]
-            sizes[step]["h.1.attn.c_proj.weight"] = {key: value * (width / BASE) ** 0.25 for key, value in attention.items()}
+            sizes[step]["h.1.attn.c_proj.weight"] = {key: float(f"{value * (width / BASE) ** 0.25:.4g}") for key, value in attention.items()}
     return sizes
 
 

@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <iterator>
-#include <utility>
 
 #include "kernels/check.h"
 #include "kernels/device_memory.h"
@@ -18,10 +17,10 @@ struct Coordinates {
 
 std::vector<Coordinates> coordinates_of(const ModelConfig& config, Gpt2& model, ConstTensorView tokens, Ops& ops) {
   std::vector<Coordinates> all;
-  const auto keep = [&](std::string name, ConstTensorView x) {
+  const auto keep = [&](const std::string& name, ConstTensorView x) {
     require(x.dtype == DType::f32, "coordinate_sizes: a model in f32");
-    std::vector<float>& values = all.emplace_back(std::move(name), std::vector<float>(static_cast<std::size_t>(x.numel()))).values;
-    ops.copy_to_host(values.data(), x.data, x.bytes());
+    all.push_back({name, std::vector<float>(static_cast<std::size_t>(x.numel()))});
+    ops.copy_to_host(all.back().values.data(), x.data, x.bytes());
   };
   const std::string prefix = "transformer.";
   model.forward_observed(tokens, [&](const Parameter& weight, ConstTensorView x) { keep(weight.name.substr(prefix.size()), x); });

@@ -437,8 +437,10 @@ TEST(OptimizerCombinations, WhatHasNoLawOfTheWidthIsRefused) {
     change(config.optimizer);
     return problems(config);
   };
-  for (const OptimizerName name : all_names)
-    if (name != adam) EXPECT_EQ(at_a_base(name), std::vector<std::string>()) << static_cast<int>(name);
+  for (const OptimizerName name : all_names) {
+    if (name == adam) continue;
+    EXPECT_EQ(at_a_base(name), std::vector<std::string>()) << static_cast<int>(name);
+  }
   EXPECT_EQ(at_a_base(adamw, [](auto& c) { c.grad_clip = 1.0; }), std::vector<std::string>());
   const auto expect_one = [](const std::vector<std::string>& found, const std::vector<std::string>& parts) {
     ASSERT_EQ(found.size(), 1u);

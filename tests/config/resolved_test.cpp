@@ -17,7 +17,7 @@ std::vector<RunConfig> changed_everywhere() {
   first.seed = UINT64_MAX;
   first.device = DeviceChoice::cpu;
   first.precision = Precision::bf16;
-  first.model = {2, 2, 32, 64, 300, false, 1.0 / 3.0, Initialization::he, false, 16};
+  first.model = {2, 2, 32, 64, 300, false, 1.0 / 3.0, Initialization::he, false, {}};
   first.data = {{"a \"quoted\" \xc3\xa9.bin", "b*.bin"}, {"v.bin"}, "tok", true, "raw_u16"};
   first.batch = {1280, 5};
   first.train.tokens = 12'345'678'901;
@@ -136,6 +136,7 @@ std::vector<RunConfig> changed_everywhere() {
     c.optimizer.rotation_gains = true;
   });
   with([](RunConfig& c) {
+    c.model.mup_base_width = 64;
     c.optimizer.decay_timescale = "0.3 runs";
     c.schedule.name = ScheduleName::file;
     c.schedule.file = "runs/a/metrics.jsonl";

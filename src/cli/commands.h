@@ -2,6 +2,7 @@
 // a callback throws Error (or a kernel's exception) on failure and main turns that into a message and an exit code.
 #pragma once
 
+#include <exception>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -44,6 +45,9 @@ extern const char* const version_and_build;
 void write_output(const std::string& text);
 /// The same where the work is done and lies on the disk: what cannot be written is a warning on stderr.
 void tell_result(const std::string& text);
+
+/// What the program ends with when a command has thrown that.
+ExitCode exit_code_of(const std::exception& error);
 
 /// This process's, as NAME=VALUE.
 std::vector<std::string> environment();

@@ -6,12 +6,15 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <new>
+#include <system_error>
 
 #include "cli/commands.h"
 #include "cli/device_check.h"
 #include "data/shard_sidecar.h"
 #include "data/tokenizer.h"
 #include "io/text.h"
+#include "kernels/check.h"
 #include "kernels/machine.h"
 #include "model/hf_format.h"
 #include "model/weights.h"
@@ -32,6 +35,17 @@ void tell_result(const std::string& text) {
   } catch (const Error& error) {
     std::fprintf(stderr, "warning: %s; the work is done and lies on the disk:\n%s", error.what(), text.c_str());
   }
+}
+
+ExitCode exit_code_of(const std::exception& error) {
+  if (const auto* own = dynamic_cast<const Error*>(&error)) return own->code();
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr || dynamic_cast<const OutOfMemory*>(&error) != nullptr)
+    return ExitCode::memory;
+  if (dynamic_cast<const Unsupported*>(&error) != nullptr) return ExitCode::usage;
+  if (dynamic_cast<const fs::filesystem_error*>(&error) != nullptr) return ExitCode::io;
+  const auto* system = dynamic_cast<const std::system_error*>(&error);
+  const bool no_thread = system != nullptr && system->code() == std::errc::resource_unavailable_try_again;
+  return no_thread ? ExitCode::memory : ExitCode::unexpected;
 }
 
 std::vector<std::string> environment() {
@@ -113,7 +127,7 @@ std::string describe_device(const DeviceInfo& info) {
 
 fs::path find_model_folder(const fs::path& path) {
   if (fs::is_directory(path / "checkpoints")) {
-    const std::optional<fs::path> newest = CheckpointFolder(path / "checkpoints", 1).newest_good();
+    const std::optional<fs::path> newest = CheckpointFolder(path / "checkpoints", {}).newest_good();
     if (!newest) throw Error(ExitCode::checkpoint, path.string() + ": this run has no checkpoint yet");
     return *newest;
   }

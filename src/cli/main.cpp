@@ -70,6 +70,16 @@ void settle_threads(char** argv) {
   if (changed && !unknown) ::execv(program.c_str(), argv);
 }
 
+std::string explained(const std::exception& error) {
+  const temper::ExitCode code = temper::exit_code_of(error);
+  if (code == temper::ExitCode::unexpected) return std::string("unexpected error, please report it: ") + error.what();
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr)
+    return "out of memory: lower batch.micro_batch or model.n_ctx; --dry-run prints the plan";
+  if (code == temper::ExitCode::memory && dynamic_cast<const std::system_error*>(&error) != nullptr)
+    return "cannot start a thread: " + temper::thread_limits();
+  return error.what();
+}
+
 /// Of several ranks, none waits at its end for libraries that still wait for others.
 int leave(int code) {
   if (const auto place = launch(); !place || place->size == 1) return code;
@@ -106,21 +116,8 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version come this way too
     return fail(temper::ExitCode::usage, error.what() + std::string("\n  --help says what there is"));
-  } catch (const temper::Error& error) {
-    return fail(error.code(), error.what());
-  } catch (const temper::OutOfMemory& error) {
-    return fail(temper::ExitCode::memory, error.what());
-  } catch (const std::bad_alloc&) {
-    return fail(temper::ExitCode::memory, "out of memory: lower batch.micro_batch or model.n_ctx; --dry-run prints the plan");
-  } catch (const temper::Unsupported& error) {
-    return fail(temper::ExitCode::usage, error.what());
-  } catch (const std::filesystem::filesystem_error& error) {
-    return fail(temper::ExitCode::io, error.what());
   } catch (const std::exception& error) {
-    const auto* system = dynamic_cast<const std::system_error*>(&error);
-    if (system != nullptr && system->code() == std::errc::resource_unavailable_try_again)  // of std::thread
-      return fail(temper::ExitCode::memory, "cannot start a thread: " + temper::thread_limits());
-    return fail(temper::ExitCode::unexpected, std::string("unexpected error, please report it: ") + error.what());
+    return fail(temper::exit_code_of(error), explained(error));
   }
 }
 

@@ -18,6 +18,7 @@
 #include "kernels/gpu_plan.h"
 #include "sweep/metric.h"
 #include "train/agreement.h"
+#include "train/hook.h"
 #include "train/trainer.h"
 
 namespace temper {
@@ -39,6 +40,7 @@ struct TrainArguments {
   std::vector<std::string> allowed_changes;
   std::string profiled;
   std::string stop_when;
+  std::string hook;
 };
 
 std::string result_line(const TrainSummary& summary) {
@@ -112,14 +114,15 @@ std::unique_ptr<Communicator> join(const Launch& launch, const TrainOptions& opt
 /// Trains with the others, who are told when this rank alone has a reason to end.
 TrainSummary train_together(const TrainOptions& options, Ops& ops, Communicator& ranks) {
   try {
-    return train(options, ops, ranks);
-  } catch (const SharedError&) {
-    throw;  // which each rank says itself
-  } catch (const Error& error) {
-    if (error.code() != ExitCode::distributed) ranks.fail(error.what());
-    throw;
+    const TrainSummary summary = train(options, ops, ranks);
+    if (options.hook != nullptr) options.hook->finish("end", summary.interrupted ? ExitCode::saved : ExitCode::ok);
+    ranks.meet("the command at the end (--hook)");
+    return summary;
   } catch (const std::exception& error) {
-    ranks.fail(error.what());
+    const bool of_all = dynamic_cast<const SharedError*>(&error) != nullptr;  // which each rank says itself
+    const ExitCode code = exit_code_of(error);
+    if (!of_all && code != ExitCode::distributed) ranks.fail(error.what());
+    if (options.hook != nullptr) options.hook->finish("failure", code);
     throw;
   }
 }
@@ -187,6 +190,8 @@ void run(const TrainArguments& arguments, ExitCode& exit_code) {
   }
   if (launch.rank == 0) std::fputs(plan.c_str(), stderr);
   check_machine(options, *ops, *ranks);
+  std::optional<Hook> hook;
+  if (launch.rank == 0 && !arguments.hook.empty()) options.hook = &hook.emplace(arguments.hook, environment());
   const TrainSummary summary = train_together(options, *ops, *ranks);
   if (summary.interrupted) {
     exit_code = ExitCode::saved;
@@ -229,6 +234,8 @@ void add_train_command(CLI::App& app, ExitCode& exit_code) {
   command->add_option(
       "--stop-when", arguments->stop_when,
       "A condition on a line of metrics.jsonl, such as \"loss > 9\": the run saves and ends where it holds (docs/sweeps.md)");
+  command->add_option("--hook", arguments->hook,
+                      "A shell command that is told of each checkpoint, of the end and of a failure (docs/reliability.md)");
   command->footer(
       "Examples:\n  temper train configs/quickstart.json\n"
       "  temper train configs/gpt2-124m.json optimizer.weight_decay=0.3 --out runs/decay-0.3\n"

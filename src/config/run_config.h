@@ -186,12 +186,15 @@ struct EvalConfig {
 struct CheckpointConfig {
   std::int64_t every = 1000;
   std::int64_t keep = 2;
+  std::int64_t keep_every = 0;
 
   static void declare(auto& rows) {
     using Self = CheckpointConfig;
     using namespace row;
     rows("every", &Self::every, also_called("save_every save_interval"), from(0), "steps between checkpoints; 0: only at the end");
     rows("keep", &Self::keep, from(1), to(1'000'000), "newest checkpoints that stay on disk");
+    rows("keep_every", &Self::keep_every, from(0), as_before({std::int64_t{0}}),
+         "beside them, checkpoints of steps that are a multiple of this stay for good; 0: none");
   }
 };
 

@@ -22,6 +22,7 @@
 #include "io/safetensors.h"
 #include "io/staging.h"
 #include "io/text.h"
+#include "kernels/check.h"
 #include "model/hf_config.h"
 #include "model/parameters.h"
 #include "model/weights.h"
@@ -271,9 +272,10 @@ std::vector<float> HfTensors::read(const std::string& name) const {
 // --- Whole folders ---
 
 /// to[c][r] = from[r][c], in tiles so that both sides stay in cache.
-void transpose(std::span<const float> from, std::int64_t rows, std::int64_t columns, std::span<float> to) {
+/// Not `parallel`: where training goes on meanwhile, whose threads the processors are for.
+void transpose(std::span<const float> from, std::int64_t rows, std::int64_t columns, std::span<float> to, bool parallel) {
   constexpr std::int64_t tile = 32;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (parallel)
   for (std::int64_t r0 = 0; r0 < rows; r0 += tile)
     for (std::int64_t c0 = 0; c0 < columns; c0 += tile)
       for (std::int64_t c = c0; c < std::min(c0 + tile, columns); ++c)
@@ -303,41 +305,57 @@ std::vector<TensorEntry> file_entries(const ModelConfig& config) {
 }
 
 /// One parameter as the file has it.
-std::vector<float> to_file(const Weights& weights, ConstTensorView masters, const Parameter& file_parameter) {
-  const Parameter* parameter = weights.layout().find(file_parameter.name);
+std::vector<float> to_file(const ModelConfig& model, const ParameterLayout& layout, const ReadValues& masters,
+                           const Parameter& file_parameter) {
+  const Parameter* parameter = layout.find(file_parameter.name);
   if (parameter == nullptr) return std::vector<float>(static_cast<std::size_t>(file_parameter.numel()), 0.0f);
-  std::vector<float> values = weights.download(*parameter, masters);
+  std::vector<float> values(static_cast<std::size_t>(parameter->numel()));
+  masters(parameter->offset, values);
   if (is_conv1d(*parameter)) {
     std::vector<float> transposed(values.size());
-    transpose(values, parameter->shape[0], parameter->shape[1], transposed);
+    transpose(values, parameter->shape[0], parameter->shape[1], transposed, false);
     return transposed;
   }
-  if (is_token_embedding(*parameter)) values.resize(static_cast<std::size_t>(weights.config().vocab_size * parameter->shape[1]));
+  if (is_token_embedding(*parameter)) values.resize(static_cast<std::size_t>(model.vocab_size * parameter->shape[1]));
   return values;
 }
 
 }  // namespace
 
-std::string save_hf_weights(const std::filesystem::path& path, const Weights& weights, ConstTensorView masters) {
-  SafetensorsWriter writer(path, file_entries(weights.config()), {{"format", "pt"}});
-  for (const Parameter& parameter : hf_parameters(weights.config())) {
-    const std::vector<float> values = to_file(weights, masters, parameter);
+ReadValues read_from(Ops& ops, ConstTensorView values) {
+  return [&ops, values](std::int64_t first, std::span<float> to) {
+    require(values.dtype == DType::f32 && first + static_cast<std::int64_t>(to.size()) <= values.numel(),
+            "read_from: the buffer has not so many values");
+    ops.copy_to_host(to.data(), values.as<float>() + first, to.size_bytes());
+  };
+}
+
+std::string save_hf_weights(const std::filesystem::path& path, const ModelConfig& model, const ReadValues& masters) {
+  const ParameterLayout layout(model);
+  SafetensorsWriter writer(path, file_entries(model), {{"format", "pt"}});
+  for (const Parameter& parameter : hf_parameters(model)) {
+    const std::vector<float> values = to_file(model, layout, masters, parameter);
     refuse_to_save_nonfinite(values, parameter.name);
     writer.write(values.data(), values.size() * sizeof(float));
   }
   return writer.close();
 }
 
-std::map<std::string, std::string> save_hf_model(const std::filesystem::path& folder, const Weights& weights,
-                                                 std::uint32_t end_of_text, ConstTensorView masters) {
-  std::map<std::string, std::string> hashes = {{hf_weights_file, save_hf_weights(folder / hf_weights_file, weights, masters)}};
+std::map<std::string, std::string> save_hf_model(const std::filesystem::path& folder, const ModelConfig& model,
+                                                 std::uint32_t end_of_text, const ReadValues& masters) {
+  std::map<std::string, std::string> hashes = {{hf_weights_file, save_hf_weights(folder / hf_weights_file, model, masters)}};
   const auto write = [&](const std::string& name, const std::string& contents) {
     write_file_atomically(folder / name, contents);
     hashes[name] = hash_bytes(contents);
   };
-  write("config.json", hf_config_json(weights.config(), end_of_text));
+  write("config.json", hf_config_json(model, end_of_text));
   write("generation_config.json", hf_generation_config_json(end_of_text));
   return hashes;
+}
+
+std::map<std::string, std::string> save_hf_model(const std::filesystem::path& folder, const Weights& weights,
+                                                 std::uint32_t end_of_text) {
+  return save_hf_model(folder, weights.config(), end_of_text, read_from(weights.ops(), weights.master()));
 }
 
 ModelConfig read_hf_config(const std::filesystem::path& folder) {
@@ -357,7 +375,7 @@ void load_hf_model(const std::filesystem::path& folder, Weights& weights, const 
   weights.upload([&](const Parameter& parameter, std::span<float> values) {
     const std::vector<float> read = tensors.read(parameter.name);
     if (is_conv1d(parameter))
-      transpose(read, parameter.shape[1], parameter.shape[0], values);
+      transpose(read, parameter.shape[1], parameter.shape[0], values, true);
     else
       std::copy(read.begin(), read.end(), values.begin());  // padded vocabulary rows stay zero
   });

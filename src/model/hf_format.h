@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
+#include <span>
 #include <string>
 
 #include "config/run_config.h"
@@ -12,18 +14,26 @@
 
 namespace temper {
 
+/// Gives elements [first, first + to.size()) of a flat f32 buffer, on the host.
+using ReadValues = std::function<void(std::int64_t first, std::span<float> to)>;
+/// That of a buffer in device memory.
+ReadValues read_from(Ops& ops, ConstTensorView values);
+
 /// Writes model.safetensors (F32 masters, tensor by tensor), config.json and generation_config.json into an existing folder
 /// and returns each file's hash (FileWriter's) by name. The four matrices of a block are transposed to [in, out] (HF's
 /// Conv1D), padded vocabulary rows are cut, the head is left out since it is the token embedding. A model without biases
 /// gets zero biases, which compute the same, because GPT2LMHeadModel has no other form; its config.json says "bias": false.
-/// `end_of_text` becomes bos and eos id. `masters` as in Weights::download.
+/// `end_of_text` becomes bos and eos id. `masters` gives all of them. Works on one thread.
+std::map<std::string, std::string> save_hf_model(const std::filesystem::path& folder, const ModelConfig& model,
+                                                 std::uint32_t end_of_text, const ReadValues& masters);
+/// Of weights that keep all masters.
 std::map<std::string, std::string> save_hf_model(const std::filesystem::path& folder, const Weights& weights,
-                                                 std::uint32_t end_of_text, ConstTensorView masters = {});
+                                                 std::uint32_t end_of_text);
 
 /// The file of the weights in such a folder.
 constexpr const char* hf_weights_file = "model.safetensors";
-/// Writes such a file alone, as `path`, of f32 [flat_size] in place of the masters where `masters` is given; returns its hash.
-std::string save_hf_weights(const std::filesystem::path& path, const Weights& weights, ConstTensorView masters = {});
+/// Writes such a file alone, as `path`; returns its hash.
+std::string save_hf_weights(const std::filesystem::path& path, const ModelConfig& model, const ReadValues& masters);
 
 /// The sizes of the model in `folder`. The headers of its weight files are checked against config.json, so memory taken for
 /// this configuration is about what the files hold.

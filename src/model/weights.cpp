@@ -135,11 +135,10 @@ void Weights::upload(const Parameter& parameter, const std::vector<float>& value
   ops_->cast({.from = staged, .to = low});
 }
 
-std::vector<float> Weights::download(const Parameter& parameter, ConstTensorView masters) const {
-  if (!masters.present()) masters = master_;
-  require(masters.numel() == layout_.flat_size(), "Weights: a download wants all masters");
+std::vector<float> Weights::download(const Parameter& parameter) const {
+  require(has_all_masters(), "Weights: a download wants all masters");
   std::vector<float> values(static_cast<std::size_t>(parameter.numel()));
-  ops_->copy_to_host(values.data(), masters.as<float>() + parameter.offset, values.size() * sizeof(float));
+  ops_->copy_to_host(values.data(), master_.as<float>() + parameter.offset, values.size() * sizeof(float));
   return values;
 }
 

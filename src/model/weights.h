@@ -42,7 +42,8 @@ class Weights {
   bool has_all_masters() const { return master_.numel() == layout_.flat_size(); }
   /// What the model multiplies with, flat.
   TensorView read_by_model() const { return low_precision_.present() ? low_precision_ : master_; }
-  TensorView gradients() const { return gradients_; }          ///< f32 [flat_size]; absent in inference
+  TensorView gradients() const { return gradients_; }  ///< f32 [flat_size]; absent in inference
+  Ops& ops() const { return *ops_; }
   TensorView low_precision() const { return low_precision_; }  ///< bf16 [flat_size]; absent in fp32
 
   /// Counts what `ops` takes by itself to train these weights on such micro-batches: packed copies, scratch.
@@ -58,8 +59,8 @@ class Weights {
   /// Sets every master from the host, parameter by parameter (`fill` writes numel() values), and the low-precision copy. Where not
   /// all masters are kept it uses the gradients' memory.
   void upload(const std::function<void(const Parameter&, std::span<float>)>& fill);
-  /// One parameter's masters, on the host. `masters`: all of them, f32 [flat_size], where not all are kept here.
-  std::vector<float> download(const Parameter& parameter, ConstTensorView masters = {}) const;
+  /// One parameter's masters, on the host; all of them must be kept here.
+  std::vector<float> download(const Parameter& parameter) const;
 
  private:
   void upload(const Parameter& parameter, const std::vector<float>& values);

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <numeric>
 
 #include "config/validate.h"
 #include "io/error.h"
@@ -100,8 +101,13 @@ void check_disk(const TrainOptions& options, std::uint64_t checkpoint, std::uint
                 "a checkpoint of this model has a file of about {}, and files of this process may have {} (ulimit -f); raise it",
                 format_bytes(largest), format_bytes(file_size_limit()));
   // One more than are kept: the new one is whole before an old one goes.
-  const std::int64_t saves = wanted.every > 0 ? ceil_div(total_steps(options.config), wanted.every) : 1;
-  const std::int64_t at_once = std::min(saves, wanted.keep + 1);
+  const std::int64_t steps = total_steps(options.config), saves = wanted.every > 0 ? ceil_div(steps, wanted.every) : 1;
+  std::int64_t for_good = 0;  // of steps that are multiples of both intervals
+  if (wanted.every > 0 && wanted.keep_every > 0) {
+    const std::int64_t factor = wanted.every / std::gcd(wanted.every, wanted.keep_every);
+    for_good = steps / wanted.keep_every / factor;
+  }
+  const std::int64_t at_once = std::min(saves, wanted.keep + 1 + for_good);
   const std::uint64_t all = checkpoint * static_cast<std::uint64_t>(at_once);
   fs::path folder = fs::absolute(options.run_directory);
   const std::uint64_t there = bytes_in(folder / "checkpoints");
@@ -109,11 +115,10 @@ void check_disk(const TrainOptions& options, std::uint64_t checkpoint, std::uint
   while (!fs::exists(folder, missing) && folder.has_relative_path()) folder = folder.parent_path();
   const std::uint64_t free = free_bytes(folder);
   if (all <= there + free) return;
-  throw Error(
-      ExitCode::io,
-      "{}: {} checkpoints of {} are there at once (checkpoint.keep={}, and one that is being written), and {} are free; make "
-      "room, lower checkpoint.keep, or name another folder with --out",
-      options.run_directory.string(), at_once, format_bytes(checkpoint), wanted.keep, format_bytes(free));
+  throw Error(ExitCode::io,
+              "{}: {} checkpoints of {} are there at once (checkpoint.keep={}, {} by checkpoint.keep_every, and one that is being "
+              "written), and {} are free; make room, lower checkpoint.keep, or name another folder with --out",
+              options.run_directory.string(), at_once, format_bytes(checkpoint), wanted.keep, for_good, format_bytes(free));
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <map>
+#include <memory>
+#include <span>
 #include <system_error>
 
 #include "config/resolved.h"
@@ -136,20 +138,22 @@ std::vector<TensorEntry> entries_of(const std::vector<Optimizer::State>& states)
   return entries;
 }
 
-/// All of a checkpoint that lies in device memory, in the order in which it is written: write_weights(masters), absent where
-/// `weights` has them all, then write_state(number, values) for each buffer of states. Every rank goes this way, those that write
-/// nothing as well, since it may take all of them to collect a buffer.
-template <typename WriteWeights, typename WriteState>
-void walk(const Weights& weights, const Optimizer& optimizer, const WholeState& whole, WriteWeights write_weights,
-          WriteState write_state) {
-  write_weights(weights.has_all_masters() ? ConstTensorView{}
-                                          : whole({"master weights", weights.master(), optimizer.place().begins}));
-  for (std::size_t number = 0; number < optimizer.state_buffers().size(); ++number) {
-    const Optimizer::StateBuffer& buffer = optimizer.state_buffers()[number];
-    const ConstTensorView all = whole(buffer);
+/// All of a checkpoint that lies in device memory, in the order in which it is written: visit(number, f32 values) of the master
+/// weights, of each buffer of states, and of the average where there is one. Every rank goes this way, those that write nothing as
+/// well, since it may take all of them to collect a buffer, which is there until the next is.
+template <typename Visit>
+void walk(const SavedParts& parts, Visit visit) {
+  const Weights& weights = parts.weights;
+  parts.optimizer.average().show();
+  visit(0, weights.has_all_masters() ? ConstTensorView(weights.master())
+                                     : parts.whole({"master weights", weights.master(), parts.optimizer.place().begins}));
+  std::size_t number = 0;
+  for (const Optimizer::StateBuffer& buffer : parts.optimizer.state_buffers()) {
+    const ConstTensorView all = parts.whole(buffer);
     require(all.dtype == DType::f32 && all.numel() == buffer.shards.back(), "CheckpointFolder: a buffer of states is not whole");
-    write_state(number, all);
+    visit(++number, all);
   }
+  if (parts.average != nullptr) visit(number + 1, ConstTensorView(parts.average->values()));
 }
 
 /// Sets what of a state lies in this rank's part of its buffer.
@@ -164,41 +168,61 @@ void load_state(const Optimizer& optimizer, const Optimizer::State& state, const
   ops.synchronize();
 }
 
-void write_files(const fs::path& folder, const TrainerState& state, const Weights& weights, const Optimizer& optimizer, Ops& ops,
-                 const Tokenizer* tokenizer, const WholeState& whole, const MovingAverage* average) {
-  const ModelConfig& model = weights.config();
-  const std::uint32_t end_of_text =
-      tokenizer != nullptr ? tokenizer->end_of_text() : static_cast<std::uint32_t>(model.vocab_size - 1);
-  std::map<std::string, std::string> hashes;
-  SafetensorsWriter states(folder / optimizer_file, entries_of(optimizer.states()), {{"format", "pt"}});
-  std::vector<float> values;
-  walk(
-      weights, optimizer, whole, [&](ConstTensorView masters) { hashes = save_hf_model(folder, weights, end_of_text, masters); },
-      [&](std::size_t number, ConstTensorView all) {
-        for (const Optimizer::State& one : optimizer.states()) {  // buffer by buffer
-          if (one.buffer != number) continue;
-          values.resize(static_cast<std::size_t>(one.shape.numel()));
-          ops.copy_to_host(values.data(), all.as<float>() + one.offset, bytes_of(one));
-          refuse_to_save_nonfinite(values, one.name);
-          states.write(values.data(), bytes_of(one));
-        }
-      });
-  hashes[optimizer_file] = states.close();
-  if (average != nullptr) hashes[average_file_name] = save_hf_weights(folder / average_file_name, weights, average->values());
-  if (tokenizer != nullptr) tokenizer->save(folder, model.n_ctx);
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    if (!hashes.contains(name)) hashes[name] = hash_file(entry.path());
+/// The files of a checkpoint, written as their buffers come.
+class CheckpointFiles {
+ public:
+  CheckpointFiles(const fs::path& folder, const SavedParts& parts)
+      : folder_(folder), parts_(parts), states_(folder / optimizer_file, entries_of(parts.optimizer.states()), {{"format", "pt"}}) {
+    const ModelConfig& model = parts.weights.config();
+    end_of_text_ = parts.tokenizer != nullptr ? parts.tokenizer->end_of_text() : static_cast<std::uint32_t>(model.vocab_size - 1);
   }
-  Json json = to_json(state, hashes);
-  json["hash"] = hash_bytes(json_text(json));
-  write_file_atomically(folder / state_file_name, json_text(json, 2) + "\n");
-  sync_folder(folder);
-}
+
+  /// By their numbers as walk() has them, in its order.
+  void write(std::size_t number, const ReadValues& read) {
+    const ModelConfig& model = parts_.weights.config();
+    if (number == 0)
+      hashes_ = save_hf_model(folder_, model, end_of_text_, read);
+    else if (number <= parts_.optimizer.state_buffers().size())
+      write_states(number - 1, read);
+    else
+      hashes_[average_file_name] = save_hf_weights(folder_ / average_file_name, model, read);
+  }
+
+  void finish(const TrainerState& state) {
+    hashes_[optimizer_file] = states_.close();
+    if (parts_.tokenizer != nullptr) parts_.tokenizer->save(folder_, parts_.weights.config().n_ctx);
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder_)) {
+      const std::string name = entry.path().filename().string();
+      if (!hashes_.contains(name)) hashes_[name] = hash_file(entry.path());
+    }
+    Json json = to_json(state, hashes_);
+    json["hash"] = hash_bytes(json_text(json));
+    write_file_atomically(folder_ / state_file_name, json_text(json, 2) + "\n");
+    sync_folder(folder_);
+  }
+
+ private:
+  void write_states(std::size_t buffer, const ReadValues& read) {
+    for (const Optimizer::State& one : parts_.optimizer.states()) {  // buffer by buffer
+      if (one.buffer != buffer) continue;
+      values_.resize(static_cast<std::size_t>(one.shape.numel()));
+      read(one.offset, values_);
+      refuse_to_save_nonfinite(values_, one.name);
+      states_.write(values_.data(), bytes_of(one));
+    }
+  }
+
+  const fs::path& folder_;
+  const SavedParts& parts_;
+  std::uint32_t end_of_text_ = 0;
+  SafetensorsWriter states_;
+  std::vector<float> values_;
+  std::map<std::string, std::string> hashes_;
+};
 
 /// Gives the finished folder its name. When a checkpoint of that step exists (an evaluation interrupted twice, or a damaged one
 /// passed over), the two are exchanged in one atomic step, so that at no moment there is none.
-void commit(const fs::path& temporary, const fs::path& target) {
+void give_name(const fs::path& temporary, const fs::path& target) {
   if (!fs::exists(target)) {
     fs::rename(temporary, target);
     return;
@@ -215,29 +239,60 @@ void remove_all_or_throw(const fs::path& path) {
 
 }  // namespace
 
-CheckpointFolder::CheckpointFolder(fs::path folder, std::int64_t keep, bool writes)
-    : folder_(std::move(folder)), keep_(keep), writes_(writes) {
+CheckpointFolder::CheckpointFolder(fs::path folder, const CheckpointConfig& config, bool writes)
+    : folder_(std::move(folder)), keep_(config.keep), keep_every_(config.keep_every), writes_(writes) {
   make_inner_folder(folder_);
 }
 
 CheckpointBytes checkpoint_bytes(const Weights& weights, const Optimizer& optimizer, bool with_average) {
-  CheckpointBytes bytes{static_cast<std::uint64_t>(weights.layout().flat_size()) * sizeof(float), 0, 0};
+  CheckpointBytes bytes{static_cast<std::uint64_t>(weights.layout().flat_size()) * sizeof(float), 0, 0, 0};
   if (with_average) bytes.average = bytes.weights;
+  bytes.copy = bytes.weights + bytes.average;
   for (const Optimizer::State& state : optimizer.states()) bytes.states += bytes_of(state);
+  for (const Optimizer::StateBuffer& buffer : optimizer.state_buffers())
+    bytes.copy += static_cast<std::uint64_t>(buffer.shards.back()) * sizeof(float);
   return bytes;
 }
 
-fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weights, Optimizer& optimizer, Ops& ops,
-                                const Tokenizer* tokenizer, const WholeState& whole, const MovingAverage* average) {
-  optimizer.average().show();
-  fs::path target = folder_ / checkpoint_name(state.step);
-  if (!writes_) {
-    walk(
-        weights, optimizer, whole, [](ConstTensorView) {}, [](std::size_t, ConstTensorView) {});
-    return target;
-  }
+fs::path CheckpointFolder::place_of(std::int64_t step) const { return folder_ / checkpoint_name(step); }
+
+fs::path CheckpointFolder::save(const TrainerState& state, const SavedParts& parts) {
+  if (writes_)
+    return commit(state, parts, [&](CheckpointFiles& files) {
+      walk(parts, [&](std::size_t number, ConstTensorView values) { files.write(number, read_from(parts.ops, values)); });
+    });
+  walk(parts, [](std::size_t, ConstTensorView) {});
+  return place_of(state.step);
+}
+
+void CheckpointFolder::copy(const TrainerState& state, const SavedParts& parts, CheckpointCopy& copy) const {
+  if (!writes_) return walk(parts, [](std::size_t, ConstTensorView) {});
+  copy.state = state;
+  if (!copy.values)
+    copy.values = std::make_unique_for_overwrite<float[]>(
+        checkpoint_bytes(parts.weights, parts.optimizer, parts.average != nullptr).copy / sizeof(float));
+  copy.begins = {0};
+  walk(parts, [&](std::size_t, ConstTensorView values) {
+    parts.ops.copy_to_host(copy.values.get() + copy.begins.back(), values.data, values.bytes());
+    copy.begins.push_back(copy.begins.back() + values.numel());
+  });
+}
+
+fs::path CheckpointFolder::write(const CheckpointCopy& copy, const SavedParts& parts) {
+  return commit(copy.state, parts, [&](CheckpointFiles& files) {
+    for (std::size_t number = 0; number + 1 < copy.begins.size(); ++number)
+      files.write(number, [&](std::int64_t first, std::span<float> to) {
+        std::copy_n(copy.values.get() + copy.begins[number] + first, to.size(), to.data());
+      });
+  });
+}
+
+/// The way of a checkpoint onto the disk; fill(files) writes its tensors.
+template <typename Fill>
+fs::path CheckpointFolder::commit(const TrainerState& state, const SavedParts& parts, Fill fill) const {
+  fs::path target = place_of(state.step);
   remove_leftovers();
-  const std::uint64_t needed = checkpoint_bytes(weights, optimizer, average != nullptr).all();
+  const std::uint64_t needed = checkpoint_bytes(parts.weights, parts.optimizer, parts.average != nullptr).all();
   const std::uint64_t available = free_bytes(folder_);
   if (available < needed + needed / 10)
     throw Error(ExitCode::io,
@@ -253,10 +308,12 @@ fs::path CheckpointFolder::save(const TrainerState& state, const Weights& weight
   };
   try {
     make_inner_folder(temporary);
-    write_files(temporary, state, weights, optimizer, ops, tokenizer, whole, average);
-    commit(temporary, target);
+    CheckpointFiles files(temporary, parts);
+    fill(files);
+    files.finish(state);
+    give_name(temporary, target);
     sync_folder(folder_);
-    remove_all_or_throw(temporary);  // what commit() exchanged the new checkpoint for, if anything
+    remove_all_or_throw(temporary);  // what give_name() exchanged the new checkpoint for, if anything
   } catch (const fs::filesystem_error& error) {
     throw failed(ExitCode::io, error);
   } catch (const Error& error) {
@@ -311,7 +368,9 @@ void CheckpointFolder::remove_leftovers() const {
 void CheckpointFolder::remove_old(const fs::path& newest) const {
   // Later ones are damaged ones that a resumed run passed over: the newest must not have to make room for them.
   std::vector<fs::path> found = list();
-  std::erase_if(found, [&](const fs::path& path) { return older(newest, path); });
+  std::erase_if(found, [&](const fs::path& path) {
+    return older(newest, path) || (keep_every_ > 0 && std::stoll(path.filename().string().substr(5)) % keep_every_ == 0);
+  });
   const auto surplus = static_cast<std::int64_t>(found.size()) - keep_;
   for (std::int64_t i = 0; i < surplus; ++i) {
     // The name goes first, so that a half-removed checkpoint is never taken for one.

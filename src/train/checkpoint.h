@@ -7,10 +7,12 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "config/run_config.h"
 #include "data/tokenizer.h"
 #include "model/weights.h"
 #include "optim/diagnostics.h"
@@ -59,27 +61,52 @@ using WholeState = std::function<ConstTensorView(const Optimizer::StateBuffer&)>
 /// For one rank, whose part is the whole.
 inline ConstTensorView own_state(const Optimizer::StateBuffer& buffer) { return buffer.values; }
 
-/// What the files of a checkpoint will take.
+/// What of a run is saved beside its TrainerState. The model saved is the one that Optimizer::average() shows, and stays shown.
+struct SavedParts {
+  const Weights& weights;
+  Optimizer& optimizer;
+  Ops& ops;
+  const Tokenizer* tokenizer;
+  WholeState whole = own_state;
+  const MovingAverage* average = nullptr;  ///< saved beside the model, as average_file_name; null: there is none
+};
+
+/// All that a checkpoint is written from, on the host. Made again it uses the memory that it has.
+struct CheckpointCopy {
+  TrainerState state;
+  std::unique_ptr<float[]> values;   ///< the buffers one after the other
+  std::vector<std::int64_t> begins;  ///< of each among the values, and the end of the last; empty on ranks that write nothing
+};
+
+/// What the files of a checkpoint will take, and its CheckpointCopy.
 struct CheckpointBytes {
-  std::uint64_t weights, states, average;
-  std::uint64_t all() const { return weights + states + average + (std::uint64_t{8} << 20); }  ///< with tokenizer and headers
+  std::uint64_t weights, states, average, copy;
+  std::uint64_t tensors() const { return weights + states + average; }
+  std::uint64_t all() const { return tensors() + (std::uint64_t{8} << 20); }  ///< with tokenizer and headers
 };
 CheckpointBytes checkpoint_bytes(const Weights& weights, const Optimizer& optimizer, bool with_average);
 
 class CheckpointFolder {
  public:
-  /// `folder` is the run's checkpoints/ folder; `keep` newest ones stay. Of several ranks one `writes`.
-  CheckpointFolder(std::filesystem::path folder, std::int64_t keep, bool writes = true);
+  /// `folder` is the run's checkpoints/ folder. The `keep` newest ones stay and, if `keep_every` is not 0, those whose step is a
+  /// multiple of it, which do not count among them. Of several ranks one `writes`.
+  CheckpointFolder(std::filesystem::path folder, const CheckpointConfig& config, bool writes = true);
 
-  /// Writes step-NNNNNNNN.tmp, makes it durable, renames it, then removes the oldest beyond `keep`. Any failure leaves every
+  /// Writes step-NNNNNNNN.tmp, makes it durable, renames it, then removes the oldest that is not to stay. Any failure leaves every
   /// committed checkpoint as it was and throws Error(ExitCode::io), a value that is not finite Error(ExitCode::numeric). Checks
   /// free space first, and clears away what a killed save left behind, so only one process may save into a folder. Returns the
-  /// checkpoint's folder. The model saved is the one that Optimizer::average() shows, and stays shown. All ranks call it together:
-  /// each calls `whole` for the same buffers in the same order, and what is saved does not tell how many there were. `average`:
-  /// saved beside the model, as average_file_name; null: there is none.
-  std::filesystem::path save(const TrainerState& state, const Weights& weights, Optimizer& optimizer, Ops& ops,
-                             const Tokenizer* tokenizer, const WholeState& whole = own_state,
-                             const MovingAverage* average = nullptr);
+  /// checkpoint's folder. All ranks call it together: each calls `whole` for the same buffers in the same order, and what is saved
+  /// does not tell how many there were.
+  std::filesystem::path save(const TrainerState& state, const SavedParts& parts);
+
+  // The same bits in two steps, of which only the first needs the run to stand still.
+
+  /// All ranks call it together.
+  void copy(const TrainerState& state, const SavedParts& parts, CheckpointCopy& copy) const;
+  /// On the rank that writes, on any thread: of `parts` it reads only what no step changes.
+  std::filesystem::path write(const CheckpointCopy& copy, const SavedParts& parts);
+  /// The folder of a step's checkpoint.
+  std::filesystem::path place_of(std::int64_t step) const;
 
   /// Committed checkpoints, oldest first.
   std::vector<std::filesystem::path> list() const;
@@ -92,10 +119,12 @@ class CheckpointFolder {
   void remove_leftovers() const;
 
  private:
+  template <typename Fill>
+  std::filesystem::path commit(const TrainerState& state, const SavedParts& parts, Fill fill) const;
   void remove_old(const std::filesystem::path& newest) const;
 
   std::filesystem::path folder_;
-  std::int64_t keep_;
+  std::int64_t keep_, keep_every_;
   bool writes_;
 };
 

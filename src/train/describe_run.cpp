@@ -132,8 +132,12 @@ std::string describe_run(const RunConfig& config, const Ops& ops, const std::str
                                       ranks.size() > 1 && even ? " and that all ranks share evenly" : "");
   }
   if (rate > 0.0) out += fmt::format("time        {:.3g} hours at {} tokens/s\n", all_tokens / rate / 3600.0, format_count(rate));
-  const std::uint64_t checkpoint = checkpoint_bytes(plan.weights, plan.optimizer, plan.average.has_value()).all();
-  return out + fmt::format("checkpoint  {} each, {} kept\n", format_bytes(checkpoint), config.checkpoint.keep);
+  const CheckpointBytes checkpoint = checkpoint_bytes(plan.weights, plan.optimizer, plan.average.has_value());
+  out += fmt::format("checkpoint  {} each, {} kept", format_bytes(checkpoint.all()), config.checkpoint.keep);
+  if (config.checkpoint.every > 0 && config.checkpoint.every < total_steps(config))
+    out +=
+        fmt::format("; written beside training from a copy of {} in host memory, if that is free", format_bytes(checkpoint.copy));
+  return out + "\n";
 }
 
 }  // namespace temper

@@ -141,8 +141,8 @@ constexpr const char* saved_mark = "has_checkpoints";
 
 /// What a run leaves in its folder, in the order in which it is moved aside. Whatever a kill leaves of that, nobody takes for a run or
 /// for a free folder: first goes config.json, without which nothing resumes, and last metrics.jsonl, beside which nothing starts.
-constexpr std::array run_files = {"config.json", "summary.json", saved_mark,          "checkpoints",
-                                  "logs",        "tensorboard",  "diagnostics.jsonl", "metrics.jsonl"};
+constexpr std::array run_files = {"config.json", "summary.json", saved_mark,          "checkpoints",  "logs",
+                                  "tensorboard", "hook.log",     "diagnostics.jsonl", "metrics.jsonl"};
 
 fs::path aside(const fs::path& path, std::int64_t number) { return path.string() + "." + std::to_string(number); }
 

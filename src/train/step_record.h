@@ -37,6 +37,7 @@ struct StepRecord {
   std::optional<double> hellaswag_acc = {}, hellaswag_acc_norm = {};
   std::optional<std::int64_t> hellaswag_items = {};
   std::optional<double> tokens_per_second = {}, mfu = {};
+  std::optional<double> checkpoint_pause = {}, checkpoint_seconds = {}, checkpoint_gib_per_second = {};
   double seconds = 0.0;
   std::optional<double> spike = {};
   std::optional<std::int64_t> incidents = {};
@@ -73,6 +74,11 @@ void for_each_metric(Visit visit) {
         "steps and validations so far that were skipped or rolled back; absent while there are none");
   visit("tokens_per_second", &StepRecord::tokens_per_second, Absent::null, "of all ranks together");
   visit("mfu", &StepRecord::mfu, Absent::null, "model FLOPs utilisation, 0 to 1; null where the device's peak is not known");
+  visit("checkpoint_pause", &StepRecord::checkpoint_pause, Absent::nothing,
+        "seconds that training stood still for checkpoints since the line before");
+  visit("checkpoint_seconds", &StepRecord::checkpoint_seconds, Absent::nothing,
+        "that writing one took, beside training, which was finished since the line before");
+  visit("checkpoint_gib_per_second", &StepRecord::checkpoint_gib_per_second, Absent::nothing, "its tensors by these seconds");
   visit("seconds", &StepRecord::seconds, Absent::null, "time in steps since the run began");
 }
 

@@ -15,10 +15,16 @@
 #include "io/json.h"
 #include "kernels/host_device.h"
 #include "train/agreement.h"
+#include "train/checkpoint_writer.h"
 #include "train/device_peak.h"
+#include "train/hook.h"
+#include "train/incidents.h"
 #include "train/metrics.h"
+#include "train/run_summary.h"
 #include "train/signals.h"
 #include "train/start.h"
+#include "train/stop_judge.h"
+#include "train/validation.h"
 
 namespace temper {
 
@@ -63,25 +69,16 @@ class Trainer {
   void start_training_step();
   void stop_profiler();
   [[nodiscard]] Ending finish_training_step();
-  [[nodiscard]] bool survive_nonfinite(const StepRecord& record, const std::string& what, const char* skipped);
-  [[nodiscard]] bool pass_spike(StepRecord& record);
-  void count_incident(const StepRecord& record, const std::string& what, const char* then);
   void roll_back(const StepRecord& bad);
   void open_metrics();
-  void judge(const Json& line);
   void diagnose(StepRecord& record, DueDiagnostics due);
   [[nodiscard]] Ending record_step(StepRecord record);
-  [[nodiscard]] Ending evaluate(StepRecord& record);
-  void note_validation(const StepRecord& record);
-  void save();
+  [[nodiscard]] bool evaluate(StepRecord& record);
+  void save(bool goes_on);
   TrainSummary finish(Ending ending);
-  void write_summary(const TrainSummary& summary) const;
 
   bool first() const { return ranks_.rank() == 0; }
   MovingAverage* average() { return engine_.average ? &*engine_.average : nullptr; }
-  std::string standing() const {
-    return last_checkpoint_.empty() ? "no checkpoint was saved yet" : "the last checkpoint is " + last_checkpoint_.string();
-  }
   bool comparison_due(std::int64_t step) const {
     return ranks_.size() > 1 && config_.parallel.check_every > 0 && step % config_.parallel.check_every == 0;
   }
@@ -109,17 +106,14 @@ class Trainer {
   Progress progress_;
   RunData data_;
   Engine engine_;
-  CheckpointFolder checkpoints_;
   std::optional<Metrics> metrics_;  // rank 0's
+  CheckpointWriter checkpoints_;
+  Incidents incidents_;
 
   std::optional<StepRange> profiled_;  // until these steps are done
-
-  std::optional<StopCondition> stop_when_;
-  std::map<std::string, double> latest_;    // what it is asked with
-  std::optional<std::int64_t> stopped_at_;  // where it held
+  StopJudge stop_;                     // of its lines
 
   TrainerState state_;
-  fs::path last_checkpoint_;
   std::int64_t saved_step_ = -1;     // at which nothing is left to save
   std::vector<Batch> host_batches_;  // this rank's of the step to come
   std::string lost_data_;            // why there are none
@@ -147,13 +141,22 @@ Trainer::Trainer(const TrainOptions& options, Ops& ops, Communicator& ranks)
       progress_(steps_, config_.log.every, first(), log_of(path_, ranks)),
       data_(config_),
       engine_(config_, &ops, &ranks),
-      checkpoints_(path_ / "checkpoints", config_.checkpoint.keep, first()),
+      checkpoints_(path_, config_.checkpoint,
+                   {.weights = engine_.weights,
+                    .optimizer = engine_.optimizer,
+                    .ops = ops_,
+                    .tokenizer = data_.tokenizer ? &*data_.tokenizer : nullptr,
+                    .whole = [this](const Optimizer::StateBuffer& buffer) { return engine_.whole(buffer); },
+                    .average = average()},
+                   ranks_, progress_, options.hook),
+      incidents_(config_.train, steps_, ranks_, progress_, checkpoints_),
       profiled_(options.profiled),
-      stop_when_(options.stop_when) {
-  StartedRun begun = start_run(options, data_, checkpoints_, engine_, progress_);
+      stop_(options.stop_when, steps_) {
+  if (options.hook != nullptr) options.hook->begin(path_);
+  StartedRun begun = start_run(options, data_, checkpoints_.folder(), engine_, progress_);
   state_ = std::move(begun.state);
-  last_checkpoint_ = begun.checkpoint;
-  if (!last_checkpoint_.empty() && !state_.pending) saved_step_ = state_.step;
+  checkpoints_.set_last(begun.checkpoint);
+  if (!begun.checkpoint.empty() && !state_.pending) saved_step_ = state_.step;
   if (profiled_ && state_.step >= profiled_->first)
     fail_together(ranks_, ExitCode::usage,
                   fmt::format("--profile-steps {}:{}: the run goes on behind step {}; give steps from {} to {}", profiled_->first,
@@ -165,32 +168,22 @@ Trainer::Trainer(const TrainOptions& options, Ops& ops, Communicator& ranks)
 
 /// Cut to what the state has recorded.
 void Trainer::open_metrics() {
-  const bool has_line = !last_checkpoint_.empty() && !state_.pending;
+  const bool has_line = !checkpoints_.last().empty() && !state_.pending;
   metrics_.emplace(path_, state_.log_bytes, has_line ? state_.step + 1 : state_.step, config_.log.tensorboard);
-  latest_.clear();
-  stopped_at_.reset();
-  if (stop_when_) for_json_lines(path_ / "metrics.jsonl", [this](const Json& line) { judge(line); });
-}
-
-/// A line of the log. What holds at the last step ends nothing.
-void Trainer::judge(const Json& line) {
-  if (!stop_when_ || stopped_at_ || !line.is_object()) return;
-  for (const auto& [key, value] : line.items())
-    if (value.is_number() && std::isfinite(value.get<double>())) latest_[key] = value.get<double>();
-  const std::int64_t step = line.value("step", std::int64_t{0});
-  if (step < steps_ && stop_when_->holds(latest_)) stopped_at_ = step;
+  stop_.read(path_ / "metrics.jsonl");
 }
 
 Ending Trainer::take_steps() {
   const std::size_t ahead = ops_.device().asynchronous ? 2 : 0;
   while (true) {
+    checkpoints_.poll(state_.step);
     if (state_.pending) {
       if (record_step(*std::exchange(state_.pending, std::nullopt)) == Ending::interrupted) return Ending::interrupted;
       continue;  // rolled back, it may be due once more
     }
-    while (stopped_at_ && !started_.empty())
+    while (stop_.stopped_at() && !started_.empty())
       if (finish_training_step() == Ending::interrupted) return Ending::interrupted;
-    if (stopped_at_) return Ending::stopped;
+    if (stop_.stopped_at()) return Ending::stopped;
     if (state_.step >= steps_) return Ending::regular;
     const std::int64_t begun = state_.step;
     fetch_batches();
@@ -201,7 +194,7 @@ Ending Trainer::take_steps() {
     if (state_.step < begun) continue;  // rolled back
     if (stop) return Ending::interrupted;
     if (comparison_due(state_.step)) compare_weights(ranks_, engine_.weights, ops_, state_.step);
-    if (checkpoint_due(state_.step)) save();
+    if (checkpoint_due(state_.step)) save(state_.step < steps_);
   }
 }
 
@@ -275,9 +268,10 @@ Ending Trainer::finish_training_step() {
   // All ranks have the same numbers, and decide the same.
   const bool goes_on =
       scalars.finite == 1
-          ? pass_spike(record)
-          : survive_nonfinite(record, fmt::format("loss {:f}, gradient norm {:f}: not finite", scalars.loss, scalars.gradient_norm),
-                              "no update was made");
+          ? incidents_.pass_spike(state_, record)
+          : incidents_.survive_nonfinite(
+                state_, record, fmt::format("loss {:f}, gradient norm {:f}: not finite", scalars.loss, scalars.gradient_norm),
+                "no update was made");
   if (!goes_on) {
     roll_back(record);
     return Ending::regular;
@@ -296,58 +290,16 @@ Ending Trainer::finish_training_step() {
   return record_step(record);
 }
 
-/// One more of what the run may have only so many of.
-void Trainer::count_incident(const StepRecord& record, const std::string& what, const char* then) {
-  const std::int64_t limit = config_.train.nonfinite_limit;
-  if (++state_.incidents > limit)
-    fail_together(
-        ranks_, ExitCode::numeric,
-        fmt::format("step {}: {}. {} steps were skipped or rolled back before, and train.nonfinite_limit is {}; {}. Try a "
-                    "lower optimizer.learning_rate, a longer warmup or optimizer.grad_clip, or look at the data.",
-                    record.step, what, state_.incidents - 1, limit, standing()));
-  progress_.note(fmt::format("warning: step {}: {}; {}: {} of at most {} (train.nonfinite_limit)", record.step, what, then,
-                             state_.incidents, limit));
-}
-
-/// What the configuration says of a loss that is not finite; `skipped`: what it means to go on. Returns whether to go on from
-/// here; else back to the checkpoint.
-bool Trainer::survive_nonfinite(const StepRecord& record, const std::string& what, const char* skipped) {
-  const OnNonfinite policy = config_.train.on_nonfinite;
-  const bool result = record.val_loss && record.step == steps_;  // by which the run is judged
-  if (policy == OnNonfinite::stop || (policy == OnNonfinite::rollback && last_checkpoint_.empty()) ||
-      (policy == OnNonfinite::skip && result))
-    fail_together(
-        ranks_, ExitCode::numeric,
-        fmt::format("step {}: {}. {}; {}. Try a lower optimizer.learning_rate, a longer warmup or "
-                    "optimizer.grad_clip{}.",
-                    record.step, what, record.val_loss ? "Nothing was saved" : "The update was not made and nothing was saved",
-                    standing(), result ? "" : "; train.on_nonfinite=skip goes on without it"));
-  count_incident(record, what, policy == OnNonfinite::skip ? skipped : "going back");
-  return policy == OnNonfinite::skip;
-}
-
-/// Notes where the loss is a spike. Returns whether to go on from here; else back to the checkpoint.
-bool Trainer::pass_spike(StepRecord& record) {
-  record.spike = state_.recent_losses.judge(*record.loss, config_.train.spike_sigmas);
-  if (!record.spike) return true;
-  const std::string what = fmt::format("loss {:.4f}, {:.1f} standard deviations above those before (train.spike_sigmas is {:g})",
-                                       *record.loss, *record.spike, config_.train.spike_sigmas);
-  if (config_.train.on_spike == OnSpike::rollback && !last_checkpoint_.empty()) {
-    count_incident(record, what, "going back");
-    return false;
-  }
-  if (state_.recent_losses.spikes_in_row == 1) progress_.note(fmt::format("warning: step {}: {}", record.step, what));
-  return true;
-}
-
 /// To the last checkpoint, and on from there with the batch behind the bad step's. Steps that were started meanwhile are dropped.
 void Trainer::roll_back(const StepRecord& bad) {
   for (; !started_.empty(); started_.pop_front()) engine_.finish_step(started_.front().read);
+  checkpoints_.settle();
+  const fs::path& last = checkpoints_.last();
   const std::int64_t incidents = state_.incidents;
   const double seconds = state_.train_seconds;
   std::string config = std::move(state_.config_json);
-  state_ = verify_checkpoint(last_checkpoint_);
-  load_checkpoint(last_checkpoint_, engine_.weights, engine_.optimizer, ops_, average());
+  state_ = verify_checkpoint(last);
+  load_checkpoint(last, engine_.weights, engine_.optimizer, ops_, average());
   state_.next_window = bad.tokens / config_.model.n_ctx;
   state_.incidents = incidents;
   state_.train_seconds = seconds;
@@ -355,8 +307,8 @@ void Trainer::roll_back(const StepRecord& bad) {
   saved_step_ = -1;
   ranks_.meet("the way back to a checkpoint");  // nobody saves into what another still reads
   if (first()) open_metrics();
-  progress_.note(fmt::format("back at step {} of {}, {}; the data goes on behind step {}'s", state_.step, steps_,
-                             last_checkpoint_.string(), bad.step));
+  progress_.note(
+      fmt::format("back at step {} of {}, {}; the data goes on behind step {}'s", state_.step, steps_, last.string(), bad.step));
 }
 
 /// Measures what is due of the update just made and writes it; its summary goes into the record, whose line is written later.
@@ -376,9 +328,19 @@ void Trainer::diagnose(StepRecord& record, DueDiagnostics due) {
   if (metrics_) metrics_->write_diagnostics(record, diagnosed);
 }
 
+/// False where that was interrupted.
+bool Trainer::evaluate(StepRecord& record) {
+  try {
+    return validate(record, config_, data_, engine_, progress_);
+  } catch (const Error& error) {
+    lose_data(error);
+    return false;
+  }
+}
+
 /// Evaluates where due and writes the step's line. Where that was interrupted, the record waits in state_.pending.
 Ending Trainer::record_step(StepRecord record) {
-  if (evaluation_due(record.step) && evaluate(record) == Ending::interrupted) {
+  if (evaluation_due(record.step) && !evaluate(record)) {
     state_.pending = std::move(record);
     return Ending::interrupted;
   }
@@ -393,9 +355,13 @@ Ending Trainer::record_step(StepRecord record) {
                       std::isfinite(record.hellaswag_acc.value_or(0.0));
   if (!finite || state_.incidents > 0) record.incidents = state_.incidents + (finite ? 0 : 1);
   const bool written = record.step % config_.log.every == 0 || record.step == steps_ || record.val_loss;
-  if (metrics_ && written) judge(metrics_->write(record));
-  if (finite && record.val_loss) note_validation(record);
-  if (!finite && !survive_nonfinite(record,
+  if (metrics_ && written) {
+    checkpoints_.take_times(record);
+    stop_.look(metrics_->write(record));
+  }
+  if (finite && record.val_loss) note_validation(record, steps_, data_, state_, progress_);
+  if (!finite &&
+      !incidents_.survive_nonfinite(state_, record,
                                     fmt::format("validation loss {:f}, HellaSwag {}: not finite", *record.val_loss,
                                                 record.hellaswag_acc ? fmt::format("{:f}", *record.hellaswag_acc) : "not scored"),
                                     "it counts for nothing"))
@@ -403,93 +369,39 @@ Ending Trainer::record_step(StepRecord record) {
   return Ending::regular;
 }
 
-Ending Trainer::evaluate(StepRecord& record) {
-  engine_.optimizer.average().show();
-  const auto showing = [&](const char* what) {
-    return [this, what](double share) {
-      progress_.activity(what, share);
-      return !StopSignals::requested();
-    };
-  };
-  const auto loss_of = [&](const char* what) -> std::optional<double> {
-    try {
-      return validation_loss(engine_.model, *data_.val, config_.batch.micro_batch, config_.model.n_ctx, data_.sample, engine_.batch,
-                             ops_, ranks_, showing(what));
-    } catch (const Error& error) {
-      lose_data(error);
-      return std::nullopt;
-    }
-  };
-  record.val_loss = loss_of("validating");
-  if (!record.val_loss) return Ending::interrupted;
-  if (average() != nullptr && record.step > 0) {
-    average()->show();
-    record.val_loss_average = loss_of("validating the average");
-    average()->hide();
-    if (!record.val_loss_average) return Ending::interrupted;
-  }
-  record.val_tokens = data_.sample.tokens;
-  if (data_.hellaswag.empty()) return Ending::regular;
-  const std::optional<MultipleChoiceScore> score =
-      multiple_choice_score(engine_.model, data_.hellaswag, config_.eval.hellaswag_items, *data_.tokenizer, config_.model.n_ctx,
-                            config_.batch.micro_batch, engine_.batch, ops_, ranks_, showing("scoring HellaSwag"));
-  if (!score) return Ending::interrupted;
-  record.hellaswag_acc = score->accuracy;
-  record.hellaswag_acc_norm = score->accuracy_normalized;
-  record.hellaswag_items = score->items;
-  return Ending::regular;
-}
-
-void Trainer::note_validation(const StepRecord& record) {
-  if (state_.val_sample != data_.sample) state_.first_val_loss = state_.best_val_loss = std::nullopt;
-  state_.val_sample = data_.sample;
-  for (const auto& [key, fingerprint] : data_.inputs) state_.inputs[key] = fingerprint;
-  state_.last_val_loss = record.val_loss;
-  state_.last_val_loss_average = record.val_loss_average;
-  if (!state_.first_val_loss) state_.first_val_loss = record.val_loss;
-  if (!state_.best_val_loss || *record.val_loss < *state_.best_val_loss) state_.best_val_loss = record.val_loss;
-  std::string line = fmt::format("step {}/{}  validation loss {:.4f} nats per token", record.step, steps_, *record.val_loss);
-  if (record.val_loss_average) line += fmt::format(", {:.4f} with averaged weights", *record.val_loss_average);
-  if (record.hellaswag_items)
-    line += fmt::format("  HellaSwag acc_norm {:.4f} (acc {:.4f}, {} items)", *record.hellaswag_acc_norm, *record.hellaswag_acc,
-                        *record.hellaswag_items);
-  progress_.note(line);
-}
-
 /// All ranks do, together.
-void Trainer::save() {
+void Trainer::save(bool goes_on) {
+  checkpoints_.wait();
   if (lock_) lock_->check();
   if (metrics_) {
     metrics_->sync();
     state_.log_bytes = metrics_->bytes();
   }
-  last_checkpoint_ = checkpoints_.save(
-      state_, engine_.weights, engine_.optimizer, ops_, data_.tokenizer ? &*data_.tokenizer : nullptr,
-      [this](const Optimizer::StateBuffer& buffer) { return engine_.whole(buffer); }, average());
-  if (first()) note_saved(path_);
-  ranks_.meet("a checkpoint to be saved");
+  checkpoints_.save(state_, goes_on);
   saved_step_ = state_.pending ? -1 : state_.step;
 }
 
 TrainSummary Trainer::finish(Ending ending) {
   stop_profiler();
-  if (saved_step_ != state_.step || state_.pending) save();
+  if (saved_step_ != state_.step || state_.pending) save(false);
+  checkpoints_.settle();
+  const fs::path& saved = checkpoints_.last();
   TrainSummary summary;
   summary.interrupted = ending == Ending::interrupted;
   summary.steps = state_.step;
-  if (ending == Ending::stopped) summary.stopped_at = stopped_at_;
+  if (ending == Ending::stopped) summary.stopped_at = stop_.stopped_at();
   summary.first_val_loss = state_.first_val_loss;
   if (data_.val) summary.val_loss = state_.last_val_loss;
-  summary.checkpoint = last_checkpoint_;
+  summary.checkpoint = saved;
   if (summary.interrupted) {
     for (const std::string& lost : ranks_.exchange(lost_data_, "the reason to stop")) {
       if (lost.empty()) continue;
-      fail_together(ranks_, ExitCode::data,
-                    lost + ". Saved " + last_checkpoint_.string() +
-                        "; when the data is as it was, run the same command with --resume to go on");
+      fail_together(
+          ranks_, ExitCode::data,
+          lost + ". Saved " + saved.string() + "; when the data is as it was, run the same command with --resume to go on");
     }
     const std::string signal = StopSignals::name();
-    progress_.note((signal.empty() ? "another rank was asked to stop" : signal) + ": saved " + last_checkpoint_.string() +
+    progress_.note((signal.empty() ? "another rank was asked to stop" : signal) + ": saved " + saved.string() +
                    "; run the same command with --resume to go on");
     return summary;
   }
@@ -499,35 +411,9 @@ TrainSummary Trainer::finish(Ending ending) {
   }
   if (!first()) return summary;
   lock_->check();
-  write_summary(summary);
+  write_summary(path_, config_, state_, engine_, summary, stop_.text());
   progress_.print(draw_chart(read_loss_curves(path_ / "metrics.jsonl"), 72, 16, "steps"));
   return summary;
-}
-
-void Trainer::write_summary(const TrainSummary& summary) const {
-  const std::optional<DecaySummary> decay = engine_.optimizer.decay_summary();
-  const auto of_decay = [&](auto member) { return decay ? std::optional<double>((*decay).*member) : std::nullopt; };
-  nlohmann::ordered_json json = {
-      {"name", config_.name},
-      {"config_id", config_identity(config_)},
-      {"steps", state_.step},
-      {"tokens", state_.next_window * config_.model.n_ctx},
-      {"parameters", engine_.weights.layout().parameter_count()},
-      {"first_val_loss", summary.first_val_loss},
-      {"best_val_loss", state_.best_val_loss},
-      {"val_loss", summary.val_loss},
-      {"val_loss_average", summary.val_loss ? state_.last_val_loss_average : std::nullopt},
-      {"val_tokens", summary.val_loss ? nlohmann::ordered_json(state_.val_sample.tokens) : nullptr},
-      {"val_fingerprint", summary.val_loss ? nlohmann::ordered_json(state_.val_sample.fingerprint) : nullptr},
-      {"bits_per_byte", summary.bits_per_byte},
-      {"train_seconds", state_.train_seconds},
-      {"decay_timescale", of_decay(&DecaySummary::timescale)},
-      {"rate_decay_sum", of_decay(&DecaySummary::sum)},
-      {"equilibrium_rms", decay ? decay->equilibrium_rms : std::nullopt},
-      {"inputs", state_.inputs},
-      {"checkpoint", fs::relative(last_checkpoint_, path_).string()}};
-  if (summary.stopped_at) json["stopped"] = {{"step", *summary.stopped_at}, {"when", stop_when_->text}};
-  write_file_atomically(path_ / "summary.json", json_text(json, 2) + "\n");
 }
 
 }  // namespace

@@ -27,6 +27,8 @@ struct StopCondition {
   std::function<bool(const std::map<std::string, double>& latest)> holds;
 };
 
+class Hook;
+
 struct TrainOptions {
   RunConfig config;
   std::filesystem::path run_directory;
@@ -36,6 +38,7 @@ struct TrainOptions {
   bool start_over = false;                        ///< a run that the directory holds is moved aside first
   std::optional<StepRange> profiled = {};         ///< NVIDIA's profilers record these steps, which have the same bits
   std::optional<StopCondition> stop_when = {};    ///< of a single rank
+  Hook* hook = nullptr;                           ///< rank 0's; its end is the caller's to tell
 };
 
 struct TrainSummary {

@@ -123,10 +123,10 @@ class OpenModelTest : public testing::Test {
   OpenModelTest() : tiny(tiny_config()) {
     TrainerState state;
     state.config_json = config_to_json(tiny_config());
-    CheckpointFolder checkpoints(run() / "checkpoints", 5);
+    CheckpointFolder checkpoints(run() / "checkpoints", {});
     for (const std::int64_t step : {1, 2}) {
       state.step = step;
-      checkpoints.save(state, tiny.engine.weights, tiny.engine.optimizer, *tiny.ops, nullptr);
+      checkpoints.save(state, {tiny.engine.weights, tiny.engine.optimizer, *tiny.ops, nullptr});
     }
   }
   fs::path run() const { return folder / "run"; }

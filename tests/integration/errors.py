@@ -286,6 +286,29 @@ def output_and_locks(work: Workspace) -> None:
     check([line["step"] for line in metrics(work.folder / "closed")] == list(range(11)), "closed descriptors: metrics.jsonl has other lines")
 
 
+def hook(work: Workspace) -> None:
+    """The command of --hook is told of each event, and whatever it does changes no run."""
+    told = 'echo "$TEMPER_EVENT $TEMPER_STEP ${TEMPER_CHECKPOINT##*/} $TEMPER_EXIT_CODE" >> "$TEMPER_RUN_DIR/told"; echo said; exit 1'
+    run = ("train", "config.json", "checkpoint.every=4", "--hook", told, "--out", "hooked")
+    hold = work.hold(at_line(8))
+    process = work.start(*run, "train.steps=12", env=hold.environment)
+    hold.wait(process)
+    process.terminate()
+    hold.release()
+    done = work.end(process)
+    check(done.returncode == 75 and "--hook, for end at step 8: ended with exit code 1" in done.stderr, f"a hook that fails: exit {done.returncode}\n{done.stderr}")
+    work.ok(*run, "train.steps=12", "--resume")
+    explodes = ("optimizer.learning_rate=1e30", "--allow-change", "optimizer.learning_rate", "--allow-change", "train.steps")
+    work.fails(6, *run, "train.steps=40", *explodes, "--resume", says=("not finite",))
+    events = [line.split() for line in (work.folder / "hooked" / "told").read_text().splitlines()]
+    ends = [event for event in events if event[0] != "checkpoint"]
+    check(ends[:2] == [["end", "8", "step-00000008", "75"], ["end", "12", "step-00000012", "0"]], f"told of ends: {ends}")
+    check(len(ends) == 3 and ends[2][0] == "failure" and ends[2][-1] == "6", f"told of a failure: {ends}")
+    saved = [event[1] for event in events if event[0] == "checkpoint"]
+    check("8" in saved and "12" in saved and all(event[2] == f"step-{int(event[1]):08}" for event in events[:-1]), f"told of checkpoints: {events}")
+    check((work.folder / "hooked" / "hook.log").read_text() == "said\n" * len(events), "hook.log lacks what the command said")
+
+
 def links(work: Workspace) -> None:
     """Nothing is written through a symbolic link in a run directory or a sweep; the folder of --out may be one."""
     (work.folder / "disk").mkdir()
@@ -427,7 +450,7 @@ def disk(work: Workspace) -> None:
 
 
 def main() -> None:
-    cases = (configuration, data, identity, texts, checkpoints, numeric, output_and_locks, links, what_exists, memory, threads, disk)
+    cases = (configuration, data, identity, texts, checkpoints, numeric, output_and_locks, hook, links, what_exists, memory, threads, disk)
     chosen = sys.argv[2:] or [case.__name__ for case in cases]
     with Workspace(sys.argv[1]) as work:
         for case in cases:

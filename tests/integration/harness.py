@@ -19,7 +19,7 @@ from pathlib import Path
 
 SKIPPED = 77  # the exit code that CTest calls a skipped test
 PATIENCE = 600.0  # seconds after which what a test waits for is taken never to happen; on an idle machine nothing takes a tenth of it
-TIMING_FIELDS = ("tokens_per_second", "seconds", "mfu")
+TIMING_FIELDS = ("tokens_per_second", "seconds", "mfu", "checkpoint_pause", "checkpoint_seconds", "checkpoint_gib_per_second")
 WORDS = "the a old young king queen river mountain said walked saw found and but then never always slowly gold silver".split()
 
 

@@ -1,6 +1,7 @@
 // Checkpoints: what goes in comes out, what was damaged is found, what is old goes, and nothing else is touched.
 #include "train/checkpoint.h"
 
+#include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -71,11 +72,11 @@ void expect_equal(const TrainerState& a, const TrainerState& b) {
 
 class CheckpointTest : public testing::Test {
  protected:
-  CheckpointTest() : tiny(tiny_config(), 2), checkpoints(folder / "checkpoints", 2) {}
+  CheckpointTest() : tiny(tiny_config(), 2), checkpoints(folder / "checkpoints", {}) {}
 
   fs::path save(std::int64_t step) { return save(checkpoints, step); }
   fs::path save(CheckpointFolder& to, std::int64_t step) {
-    return to.save(tiny_state(step), tiny.engine.weights, tiny.engine.optimizer, *tiny.ops, nullptr);
+    return to.save(tiny_state(step), {tiny.engine.weights, tiny.engine.optimizer, *tiny.ops, nullptr});
   }
   std::vector<std::string> names() const {
     std::vector<std::string> found;
@@ -124,15 +125,15 @@ TEST_F(CheckpointTest, InterruptedEvaluationComesBack) {
   state.pending->spike = 6.5;
   state.pending->incidents = 1;
   auto& optimizer = tiny.engine.optimizer;
-  expect_equal(verify_checkpoint(checkpoints.save(state, tiny.engine.weights, optimizer, *tiny.ops, nullptr)), state);
+  expect_equal(verify_checkpoint(checkpoints.save(state, {tiny.engine.weights, optimizer, *tiny.ops, nullptr})), state);
 
   state.pending = StepRecord{0, 0, std::nullopt, std::nullopt, 0.0, {}};  // of the untrained model
-  expect_equal(verify_checkpoint(checkpoints.save(state, tiny.engine.weights, optimizer, *tiny.ops, nullptr)), state);
+  expect_equal(verify_checkpoint(checkpoints.save(state, {tiny.engine.weights, optimizer, *tiny.ops, nullptr})), state);
 }
 
 TEST_F(CheckpointTest, TokenizerTravelsAlong) {
   const Tokenizer tokenizer = Tokenizer::train("the cat sat on the mat, the cat sat", tiny_vocab, {});
-  const fs::path path = checkpoints.save(tiny_state(1), tiny.engine.weights, tiny.engine.optimizer, *tiny.ops, &tokenizer);
+  const fs::path path = checkpoints.save(tiny_state(1), {tiny.engine.weights, tiny.engine.optimizer, *tiny.ops, &tokenizer});
   EXPECT_EQ(Tokenizer::load(path).hash(), tokenizer.hash());
   verify_checkpoint(path);
   overwrite(path / "tokenizer.json", "{}");
@@ -142,12 +143,12 @@ TEST_F(CheckpointTest, TokenizerTravelsAlong) {
 TEST_F(CheckpointTest, RanksThatWriteNothingAskForTheSameInTheSameOrder) {
   const auto asked_for = [&](bool writes) {
     std::vector<std::string> asked;
-    CheckpointFolder(folder / "checkpoints", 2, writes)
-        .save(tiny_state(1), tiny.engine.weights, tiny.engine.optimizer, *tiny.ops, nullptr,
-              [&](const Optimizer::StateBuffer& buffer) {
-                asked.push_back(buffer.name);
-                return own_state(buffer);
-              });
+    CheckpointFolder(folder / "checkpoints", {}, writes)
+        .save(tiny_state(1),
+              {tiny.engine.weights, tiny.engine.optimizer, *tiny.ops, nullptr, [&](const Optimizer::StateBuffer& buffer) {
+                 asked.push_back(buffer.name);
+                 return own_state(buffer);
+               }});
     return asked;
   };
   const std::vector<std::string> of_others = asked_for(false);
@@ -161,9 +162,57 @@ TEST_F(CheckpointTest, KeepsTheNewest) {
   EXPECT_EQ(names(), (std::vector<std::string>{"step-00000005", "step-00000010"}));
   EXPECT_EQ(entries(), 2u) << "nothing half-removed stays";
 
-  CheckpointFolder one(folder / "checkpoints", 1);
+  CheckpointFolder one(folder / "checkpoints", {.keep = 1});
   save(one, 11);
   EXPECT_EQ(names(), std::vector<std::string>{"step-00000011"});
+}
+
+// Whatever is saved when: what is kept for good stays, beside the newest of the others.
+TEST_F(CheckpointTest, WhatIsKeptForGoodDoesNotCount) {
+  std::uint32_t state = 5;
+  const auto draw = [&](std::uint32_t below) { return (state = state * 1664525u + 1013904223u) / 65536u % below; };
+  for (const std::int64_t keep_every : {0, 3, 4}) {
+    fs::remove_all(folder / "checkpoints");
+    std::vector<std::int64_t> for_good, others;
+    for (std::int64_t step = draw(3); step < 24; step += 1 + draw(3)) {
+      const std::int64_t keep = 1 + draw(3);  // as a run that is resumed may say otherwise
+      CheckpointFolder kept(folder / "checkpoints", {.keep = keep, .keep_every = keep_every});
+      save(kept, step);
+      (keep_every > 0 && step % keep_every == 0 ? for_good : others).push_back(step);
+      if (static_cast<std::int64_t>(others.size()) > keep) others.erase(others.begin(), others.end() - keep);
+      std::vector<std::int64_t> expected = for_good, found;
+      expected.insert(expected.end(), others.begin(), others.end());
+      std::sort(expected.begin(), expected.end());
+      for (const fs::path& path : kept.list()) found.push_back(verify_checkpoint(path).step);
+      EXPECT_EQ(found, expected) << "keep " << keep << ", keep_every " << keep_every << ", after step " << step;
+      EXPECT_EQ(entries(), expected.size());
+    }
+  }
+}
+
+TEST_F(CheckpointTest, ACopyIsOfItsMoment) {
+  RunConfig config = tiny_config();
+  config.eval.weight_average = 0.5;
+  TinyEngine run(config, 2);
+  run.engine.average->take();
+  const SavedParts parts{.weights = run.engine.weights,
+                         .optimizer = run.engine.optimizer,
+                         .ops = *run.ops,
+                         .tokenizer = nullptr,
+                         .average = &*run.engine.average};
+  const fs::path at_once = CheckpointFolder(folder / "at-once", {}).save(tiny_state(2), parts);
+  CheckpointCopy copy;
+  copy.values = std::make_unique<float[]>(checkpoint_bytes(parts.weights, parts.optimizer, true).copy / sizeof(float));
+  checkpoints.copy(tiny_state(2), parts, copy);
+  // All of it changes before it is written.
+  for (const TensorView& values : {run.engine.weights.master(), run.engine.optimizer.state_buffers()[0].values,
+                                   run.engine.optimizer.state_buffers()[1].values})
+    run.ops->zero(values.data, values.bytes());
+  run.engine.average->follow(3);
+  const fs::path later = checkpoints.write(copy, parts);
+  for (const fs::directory_entry& entry : fs::directory_iterator(at_once))
+    EXPECT_EQ(read_file(later / entry.path().filename()), read_file(entry.path())) << entry.path();
+  EXPECT_EQ(std::distance(fs::directory_iterator(later), {}), std::distance(fs::directory_iterator(at_once), {}));
 }
 
 TEST_F(CheckpointTest, WhatWasRenamedIsPassedOver) {
@@ -261,7 +310,7 @@ TEST_F(CheckpointTest, SavingAStepAgainReplacesIt) {
   const fs::path path = save(4);
   const auto before = tiny.contents();
   TinyEngine other(tiny_config(), 3);
-  checkpoints.save(tiny_state(4), other.engine.weights, other.engine.optimizer, *other.ops, nullptr);
+  checkpoints.save(tiny_state(4), {other.engine.weights, other.engine.optimizer, *other.ops, nullptr});
   EXPECT_EQ(entries(), 1u);
   verify_checkpoint(path);
   load_checkpoint(path, tiny.engine.weights, tiny.engine.optimizer, *tiny.ops);
@@ -377,7 +426,7 @@ TEST_F(CheckpointTest, ADamagedNewestFallsBackToTheOneBefore) {
 
 // A run that fell back saves steps below the damaged one: they must not be removed in its favour.
 TEST_F(CheckpointTest, ADamagedLaterCheckpointDoesNotPushOutANewOne) {
-  CheckpointFolder one(folder / "checkpoints", 1);
+  CheckpointFolder one(folder / "checkpoints", {.keep = 1});
   overwrite(save(one, 20) / "model.safetensors", "damaged");
   const fs::path saved = save(one, 12);
   EXPECT_TRUE(fs::exists(saved));

@@ -86,7 +86,10 @@ class EveryOptimizer : public testing::TestWithParam<Named> {
   static std::vector<Json> lines(const std::filesystem::path& path) {
     std::vector<Json> found;
     std::ifstream file(path);
-    for (std::string line; std::getline(file, line);) found.push_back(Json::parse(line));
+    for (std::string line; std::getline(file, line);) {
+      found.push_back(Json::parse(line));
+      for (const char* timing : timing_fields) found.back().erase(timing);
+    }
     return found;
   }
   static void expect_equal_runs(const std::filesystem::path& run, const std::filesystem::path& other) {
@@ -94,13 +97,7 @@ class EveryOptimizer : public testing::TestWithParam<Named> {
     for (const char* file : {"model.safetensors", "optimizer.safetensors"})
       EXPECT_EQ(hash_file(run / last / file), hash_file(other / last / file)) << file;
     EXPECT_EQ(read_file(run / "diagnostics.jsonl"), read_file(other / "diagnostics.jsonl"));
-    const std::vector<Json> a = lines(run / "metrics.jsonl"), b = lines(other / "metrics.jsonl");
-    ASSERT_EQ(a.size(), b.size());
-    for (std::size_t i = 0; i < a.size(); ++i)
-      for (const auto& [key, value] : a[i].items()) {
-        if (key == "seconds" || key == "tokens_per_second") continue;
-        EXPECT_EQ(b[i].value(key, Json()), value) << i << " " << key;
-      }
+    EXPECT_EQ(lines(run / "metrics.jsonl"), lines(other / "metrics.jsonl"));
   }
 
   TemporaryFolder folder;
@@ -246,8 +243,14 @@ struct RankedRun {
   std::filesystem::path save(const std::filesystem::path& into) {
     TrainerState state;
     state.config_json = config_to_json(tiny_config());
-    return CheckpointFolder(into, 1).save(state, weights(), *optimizers.optimizers[0], *tiny.ops, nullptr,
-                                          [this](const Optimizer::StateBuffer& buffer) { return optimizers.whole(buffer); });
+    const SavedParts parts{weights(), *optimizers.optimizers[0], *tiny.ops, nullptr,
+                           [this](const Optimizer::StateBuffer& buffer) { return optimizers.whole(buffer); }};
+    CheckpointFolder folder(into, {});
+    if (optimizers.optimizers.size() == 1) return folder.save(state, parts);
+    CheckpointCopy copy;  // nor does it tell that it was written beside training
+    copy.values = std::make_unique<float[]>(checkpoint_bytes(weights(), parts.optimizer, false).copy / sizeof(float));
+    folder.copy(state, parts, copy);
+    return folder.write(copy, parts);
   }
   void load(const std::filesystem::path& checkpoint) {
     for (const auto& optimizer : optimizers.optimizers) load_checkpoint(checkpoint, weights(), *optimizer, *tiny.ops);

@@ -26,7 +26,7 @@ class ProfiledSteps : public TrainerTest {
     std::ifstream lines(folder / name / "metrics.jsonl");
     for (std::string line; std::getline(lines, line);) {
       Json json = Json::parse(line);
-      for (const char* timing : {"tokens_per_second", "seconds", "mfu"}) json.erase(timing);
+      for (const char* timing : timing_fields) json.erase(timing);
       all.push_back(json.dump());
     }
     return all;

@@ -21,6 +21,10 @@ namespace temper {
 
 constexpr std::int64_t tiny_vocab = 260;
 
+/// Of a line of metrics.jsonl, what no two runs have alike.
+inline constexpr const char* timing_fields[] = {
+    "tokens_per_second", "seconds", "mfu", "checkpoint_pause", "checkpoint_seconds", "checkpoint_gib_per_second"};
+
 /// An llm.c shard of `count` tokens below `tiny_vocab`.
 inline std::string put_tiny_shard(const std::filesystem::path& path, std::size_t count, std::uint32_t seed) {
   std::vector<std::uint16_t> tokens(count);

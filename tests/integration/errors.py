@@ -298,7 +298,8 @@ def hook(work: Workspace) -> None:
     done = work.end(process)
     check(done.returncode == 75 and "--hook, for end at step 8: ended with exit code 1" in done.stderr, f"a hook that fails: exit {done.returncode}\n{done.stderr}")
     work.ok(*run, "train.steps=12", "--resume")
-    explodes = ("optimizer.learning_rate=1e30", "--allow-change", "optimizer.learning_rate", "--allow-change", "train.steps")
+    explodes = ("optimizer.learning_rate=1000", "optimizer.weight_decay=1000", "optimizer.grad_clip=0", "--allow-change", "optimizer.learning_rate",
+                "--allow-change", "optimizer.weight_decay", "--allow-change", "optimizer.grad_clip", "--allow-change", "train.steps")
     work.fails(6, *run, "train.steps=40", *explodes, "--resume", says=("not finite",))
     events = [line.split() for line in (work.folder / "hooked" / "told").read_text().splitlines()]
     ends = [event for event in events if event[0] != "checkpoint"]

@@ -10,7 +10,7 @@ import sys
 
 from harness import Workspace, at_call, at_line, check, final_bytes, heed_signals, metrics, seed_of
 
-STEPS, EVALUATE, SAVE = 48, 6, 8
+STEPS, EVALUATE, SAVE = 72, 6, 8
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 
 
@@ -19,14 +19,14 @@ def places(draw) -> list[tuple[str, dict[str, str], int, bool]]:
     checkpoint is written the run trains, and comes however far it does, but no further than to the next."""
     set_up = at_call("rename", "stopped/config.json")  # after which it evaluates, if that is still to be done
     found = [("sets up", set_up, 0, True), ("evaluates again", set_up, 0, True)]
-    training = draw.sample([step for step in range(1, STEPS) if step % EVALUATE and step % SAVE], 4)
+    training = draw.sample([step for step in range(1, STEPS) if step % EVALUATE and step % SAVE], 8)
     for step in range(1, STEPS):
         if step % EVALUATE == 0:
             # Diagnostics are written before the evaluation that is due, and their summary waits for its line.
             found.append(("evaluates", at_line(step, "diagnostics.jsonl"), step, True))
             if draw.random() < 0.5:
                 found.append(("evaluates again", set_up, step, True))
-        elif step % SAVE == 0:
+        elif step % SAVE == 0 and step + SAVE < STEPS:
             found.append(("saves", at_call(draw.choice(["mkdir", "write", "fsync", "rename"]), f"step-{step:08}"), step, False))
         elif step in training:
             found.append(("trains", at_line(step), step, False))
@@ -47,7 +47,7 @@ def main() -> None:
         saved, left = -1, False  # the newest checkpoint, and whether its evaluation is still to be done
         stopped = 0
         for number, (place, point, step, pending) in enumerate(stops):
-            if step < saved or (step == saved and left != ("again" in place)):
+            if step < saved or (step == saved and not (left and "again" in place)):
                 continue
             hold = work.hold(point)
             resume = ["--resume"] if number > 0 else []

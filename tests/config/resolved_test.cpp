@@ -24,7 +24,7 @@ std::vector<RunConfig> changed_everywhere() {
   first.train.branch_from = "runs/a checkpoint";
   first.train.recompute = Recompute::block;
   first.eval = {3, 0, "h.bin", 17, 0.875};
-  first.checkpoint = {5, 9};
+  first.checkpoint = {5, 9, 20};
   first.log = {2, false};
   first.diagnostics = {1, 2, 3, 4, 50};
 

@@ -5,8 +5,8 @@ A GPT-2 of two blocks and four heads makes ten steps at widths 64 to 512, three 
 model.mup_base_width 64; `temper eval --against` says how far activations then lie from those of the same model before its first step.
 
   scripts/experiments/prepare.sh
-  scripts/experiments/coordinate_check.py build/release/temper --optimizers adamw --out adamw.json
-  scripts/experiments/coordinate_check.py --from adamw.json -o docs/images/coordinate_check.png
+  scripts/experiments/coordinate_check.py build/release/temper --out docs/experiments/coordinate-check.json
+  scripts/experiments/coordinate_check.py --from docs/experiments/coordinate-check.json -o docs/images/coordinate_check.png
 
 Prints slopes of log size over log width, by least squares over widths and seeds, with 95 % intervals corrected for their number: 0 is flat.
 Drawing needs matplotlib, the rest nothing but Python.
@@ -94,11 +94,10 @@ def measure_all(temper: Path, data: Path, optimizers: list[str]) -> dict:
     return json.loads(json.dumps(report))  # steps as a file has them
 
 
-def joined(files: list[Path]) -> dict:
-    """Of different optimizers."""
-    reports = [json.loads(path.read_text()) for path in files]
-    optimizers = {name: settings for report in reports for name, settings in report["optimizers"].items()}
-    return {"optimizers": optimizers, "runs": [one for report in reports for one in report["runs"]]}
+def text_of(report: dict) -> str:
+    """As JSON with a run in each line."""
+    runs = ",\n  ".join(json.dumps(one) for one in report["runs"])
+    return json.dumps(report | {"runs": []}, indent=1).replace('"runs": []', f'"runs": [\n  {runs}\n ]') + "\n"
 
 
 def changes(report: dict, optimizer: str, parametrization: str, layer: str, step: int) -> list[tuple[int, float]]:
@@ -157,14 +156,14 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("data/linux_doc"), help="shards of a vocabulary of 2048 (default %(default)s)")
     parser.add_argument("--optimizers", nargs="+", choices=list(OPTIMIZERS), default=list(OPTIMIZERS), help="(default all: %(default)s)")
     parser.add_argument("--out", type=Path, help="where the measurements go, as JSON")
-    parser.add_argument("--from", type=Path, nargs="+", dest="measured", metavar="OUT", help="such files, in place of measuring")
+    parser.add_argument("--from", type=Path, dest="measured", metavar="OUT", help="such a file, in place of measuring")
     parser.add_argument("-o", "--picture", type=Path, help="draw them")
     arguments = parser.parse_args()
     if bool(arguments.temper) == bool(arguments.measured):
         parser.error("give the program, to measure, or --from with what was measured")
-    report = joined(arguments.measured) if arguments.measured else measure_all(arguments.temper.resolve(), arguments.data, arguments.optimizers)
+    report = json.loads(arguments.measured.read_text()) if arguments.measured else measure_all(arguments.temper.resolve(), arguments.data, arguments.optimizers)
     if arguments.out:
-        provenance.write(arguments.out, report)
+        arguments.out.write_text(text_of(report))
     if arguments.picture:
         draw(report, arguments.picture)
     print(table(report))

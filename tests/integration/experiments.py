@@ -21,7 +21,7 @@ COMMANDS = [
      "--constant-branches", "decay-constant-small-branches.csv"],
     ["plot_rate_decay.py", "rate-decay-small.csv"],
     ["plot_warmup.py", "warmup-small.csv"],
-    ["coordinate_check.py", "--from", "coordinate-check.json", "coordinate-check-lionar-muon.json", "coordinate-check-sgd-lion.json"],
+    ["coordinate_check.py", "--from", "coordinate-check.json"],
 ]
 
 

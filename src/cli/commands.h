@@ -36,7 +36,7 @@ void add_report_command(CLI::App& app);
 void add_config_command(CLI::App& app);
 void add_doctor_command(CLI::App& app);
 
-/// "0.1.0"; "1a2b3c4d5e6f-dirty", of the sources that were built, or "unknown"; "0.1.0, commit 1a2b3c4d5e6f, GNU 12.2.0, Release".
+/// "0.2.0"; "1a2b3c4d5e6f-dirty", of the sources that were built, or "unknown"; "0.2.0, commit 1a2b3c4d5e6f, GNU 12.2.0, Release".
 extern const char* const version;
 extern const char* const commit;
 extern const char* const version_and_build;

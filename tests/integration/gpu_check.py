@@ -24,9 +24,9 @@ TEMPER = """#!/bin/bash
 json=''
 for ((i = 1; i <= $#; ++i)); do [ "${!i}" != --json ] || { j=$((i + 1)); json=${!j}; }; done
 case "$1 $2" in
-  '--version '*) echo 'temper 0.1.0, fake' ;;
+  '--version '*) echo 'temper 0.2.0, fake' ;;
   'doctor --gpu-checked') touch "$FAKE/checked" ;;
-  'doctor '*) printf 'temper 0.1.0\\ncuda        NVIDIA Fake, 1 multiprocessors\\n' ;;
+  'doctor '*) printf 'temper 0.2.0\\ncuda        NVIDIA Fake, 1 multiprocessors\\n' ;;
   'bench '*)
     [ -z "$json" ] || echo '{"context": {"device": "fake"}, "benchmarks": [{"run_name": "made/up"}]}' >"$json.new"
     [ -z "$json" ] || mv "$json.new" "$json"

@@ -101,7 +101,7 @@ def draw_all(report: Report, axes, by: Parameter | None, measure: Measure, chose
 
 
 def draw_mean(report: Report, axes, measure: Measure, one: Configuration, colour: str) -> list:
-    """The mean over the seeds; returns the line where it counts for the limits of the axis."""
+    """The mean over the seeds; returns what is drawn where it counts for the limits of the axis."""
     alone = len(report.configurations) == 1
     thick = one is report.best and not alone
     points = one.mean_curve(measure.part, measure.column)
@@ -111,8 +111,8 @@ def draw_mean(report: Report, axes, measure: Measure, one: Configuration, colour
     drawn = axes.plot(*zip(*points), color=colour, **look)
     validation = one.mean_curve("validation", "val_loss") if measure is LOSS and (thick or alone) else []
     if validation:
-        axes.plot(*zip(*validation), color=colour, linestyle="none", marker="o", markersize=5, markeredgecolor="white",
-                  markeredgewidth=0.8, zorder=6)
+        drawn += axes.plot(*zip(*validation), color=colour, linestyle="none", marker="o", markersize=5, markeredgecolor="white",
+                           markeredgewidth=0.8, zorder=6)
     return [] if report.is_far_off(one) else drawn
 
 

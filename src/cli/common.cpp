@@ -83,8 +83,11 @@ std::unique_ptr<Ops> open_device(DeviceChoice choice, Precision precision, Devic
   std::string reason;
   const bool on_gpu = choice == DeviceChoice::cuda || (choice == DeviceChoice::automatic && cuda_available(&reason));
   if (choice == DeviceChoice::cuda && !cuda_available(&reason))
-    throw Error(ExitCode::usage,
-                "device=cuda: " + reason + "; use device=cpu, or device=auto to take a GPU only where there is one");
+    throw Error(
+        ExitCode::usage,
+        "device=cuda: " + reason +
+            "; use device=cpu, or device=auto to take a GPU only where there is one (temper train FILE --dry-run --gpu h100-80 plans for "
+            "one that is elsewhere)");
   if (choice == DeviceChoice::automatic && !on_gpu) std::fprintf(stderr, "device=auto: using the CPU (%s)\n", reason.c_str());
   std::unique_ptr<Ops> ops = on_gpu ? make_cuda_ops({.choices_file = launch.rank == 0 ? choices_file() : "",
                                                      .without = bad_ways({precision, launch.local_rank}, use, check),

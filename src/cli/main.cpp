@@ -96,7 +96,7 @@ int run(int argc, char** argv) {
   CLI::App app("Trains GPT-2: from a text to a model that writes, on CPU and GPU.", "temper");
   app.require_subcommand(1);
   app.set_version_flag("--version", temper::version);
-  app.footer("Start with: temper train configs/quickstart.json   More: README.md, docs/");
+  app.footer("Start with: scripts/quickstart.sh   More: README.md, docs/");
   temper::ExitCode exit_code = temper::ExitCode::ok;
   temper::add_train_command(app, exit_code);
   temper::add_eval_command(app);
@@ -115,7 +115,11 @@ int run(int argc, char** argv) {
     return static_cast<int>(exit_code);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version come this way too
-    return fail(temper::ExitCode::usage, error.what() + std::string("\n  --help says what there is"));
+    std::string hint = "\n  --help says what there is";
+    for (int i = 2; command == "train" && i < argc; ++i)
+      if (std::string_view(argv[i]).starts_with("--") && std::string_view(argv[i]).find('=') != std::string_view::npos)
+        hint = "\n  settings are written without dashes, as optimizer.learning_rate=3e-4; --help says what options there are";
+    return fail(temper::ExitCode::usage, error.what() + hint);
   } catch (const std::exception& error) {
     return fail(temper::exit_code_of(error), explained(error));
   }

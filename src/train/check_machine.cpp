@@ -58,6 +58,7 @@ std::string what_would_fit(const RunConfig& config, const Ops& ops, Communicator
   changed = config;
   changed.batch.micro_batch = 1;
   changed.train.recompute = Recompute::block;
+  if (fits(changed)) return fmt::format("batch.micro_batch=1 train.recompute=block ({})", format_bytes(bytes(changed)));
   return fmt::format(
       "batch.micro_batch=1 train.recompute=block still takes {}: a smaller model, or more ranks with parallel.zero_stage=1",
       format_bytes(bytes(changed)));

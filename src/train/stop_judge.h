@@ -28,10 +28,12 @@ class StopJudge {
   /// A line more. What holds at the last step ends nothing.
   void look(const Json& line) {
     if (!condition_ || stopped_at_ || !line.is_object()) return;
+    const auto step = line.find("step");
+    if (step == line.end() || !step->is_number_integer()) return;  // a damaged line, which others will refuse
     for (const auto& [key, value] : line.items())
       if (value.is_number() && std::isfinite(value.get<double>())) latest_[key] = value.get<double>();
-    const std::int64_t step = line.value("step", std::int64_t{0});
-    if (step < steps_ && condition_->holds(latest_)) stopped_at_ = step;
+    const auto number = step->get<std::int64_t>();
+    if (number < steps_ && condition_->holds(latest_)) stopped_at_ = number;
   }
   /// The step whose line it held for.
   std::optional<std::int64_t> stopped_at() const { return stopped_at_; }

@@ -13,8 +13,8 @@ namespace temper {
 /// A rank as it describes itself to rank 0.
 struct RankPlace {
   std::string host, device;
-  std::string interface;          ///< by which this host's routes lead to the others; empty: not known, or all ranks are on one host
-  double link_gbits = 0.0;        ///< what the interface says of itself; 0: it says nothing
+  std::string interface;    ///< by which this host's routes lead to the others; empty: not known, or all ranks are on one host
+  double link_gbits = 0.0;  ///< what the interface says of itself; 0: it says nothing
   std::vector<double> seconds{};  ///< until data from each rank were here, by rank; its own: 0
 
   std::string text() const;  ///< of one line

@@ -114,7 +114,7 @@ std::unique_ptr<Communicator> join(const Launch& launch, const TrainOptions& opt
 /// Trains with the others, who are told when this rank alone has a reason to end.
 TrainSummary train_together(const TrainOptions& options, Ops& ops, Communicator& ranks) {
   try {
-    const TrainSummary summary = train(options, ops, ranks);
+    TrainSummary summary = train(options, ops, ranks);
     if (options.hook != nullptr) options.hook->finish("end", summary.interrupted ? ExitCode::saved : ExitCode::ok);
     ranks.meet("the command at the end (--hook)");
     return summary;

@@ -179,7 +179,7 @@ def check_section(result: Result) -> Section:
 def summary_section(result: Result) -> Section:
     if not isinstance(result.data.content, dict):
         raise ResultError(f"{result.data.place}is no object")
-    rows = [[key, result.data[key].word()] for key in result.data.content]
+    rows = [[key, result.data[key].word()] for key in result.data.content if key not in ("date", "commit", "machine")]
     return Section(
         f"The run `{result.data['name'].text()}`", f"scripts/{result.data['name'].text()}.sh", "", table(["key", "value"], rows, 1)
     )

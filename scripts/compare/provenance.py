@@ -65,7 +65,7 @@ def commit() -> str:
     head = output_of("git", "-C", str(ROOT), "rev-parse", "HEAD")
     if stated or not head:
         return stated or "unknown"
-    return head + ("-dirty" if output_of("git", "-C", str(ROOT), "status", "--porcelain", "--", ".", ":!docs/benchmarks*") else "")
+    return head + ("-dirty" if output_of("git", "-C", str(ROOT), "status", "--porcelain", "--", ".", ":!docs/benchmarks*", ":!docs/experiments*") else "")
 
 
 def date() -> str:

@@ -22,7 +22,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from trials import COLOURS, logarithmic, markdown_table, new_figure, save, student_t95
+from judging import student_t95
+from trials import COLOURS, logarithmic, markdown_table, new_figure, save
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "compare"))
 import provenance  # noqa: E402
@@ -153,7 +154,7 @@ def draw(report: dict, out: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("temper", type=Path, nargs="?", help="the program")
-    parser.add_argument("--data", type=Path, default=Path("data/linux_doc"), help="shards of a vocabulary of 2048 (default %(default)s)")
+    parser.add_argument("--data", type=Path, default=Path("data/botocore_doc"), help="shards of a vocabulary of 2048 (default %(default)s)")
     parser.add_argument("--optimizers", nargs="+", choices=list(OPTIMIZERS), default=list(OPTIMIZERS), help="(default all: %(default)s)")
     parser.add_argument("--out", type=Path, help="where the measurements go, as JSON")
     parser.add_argument("--from", type=Path, dest="measured", metavar="OUT", help="such a file, in place of measuring")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import fnmatch
+import gzip
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+import zipfile
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from harness import PATIENCE, check, wait_until
 REPOSITORY = Path(sys.argv[1])
 SCRIPTS = REPOSITORY / "scripts" / "corpora"
 sys.path.insert(0, str(SCRIPTS))
+from botocore_doc import WHEEL, services  # noqa: E402
 from download import Refused, _Redirects  # noqa: E402
 from sources import HELLASWAG_PATH, SOURCES  # noqa: E402
 
@@ -328,10 +331,28 @@ def stopped(bench: Bench) -> None:
         check(len(bench.server.asked(VAL)) == 0, "what was whole was fetched again")
 
 
+def a_pinned_text(bench: Bench) -> None:
+    """botocore_doc.py: of each service the newest description, without markup, each sentence once; and no other wheel than the one that is pinned."""
+    wheel = bench.folder / WHEEL
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in {
+            "s3/2006-03-01": {"documentation": "old"},
+            "s3/2016-03-01": {"operations": {"Put": {"documentation": "<p>Puts &amp;\n keeps.</p>", "shape": {"documentation": "<b>Shared</b>"}}}, "documentation": ""},
+            "ec2/2016-11-15": {"shapes": [{"documentation": "Shared"}, {"documentation": "<p>Runs</p>"}]},
+        }.items():
+            archive.writestr(f"botocore/data/{name}/service-2.json.gz", gzip.compress(json.dumps(text).encode()))
+        archive.writestr("botocore/data/s3/2016-03-01/waiters-2.json", "{}")
+    texts = [text for _, text in services(wheel)]
+    check(texts == ["Puts & keeps.\nShared", "Runs"], f"{texts}")
+    folder = bench.folder / "text"
+    done = subprocess.run([sys.executable, "-B", SCRIPTS / "botocore_doc.py", folder, "--wheel", wheel], capture_output=True, text=True)
+    check(done.returncode == 3 and f"{wheel} has the SHA-256" in done.stderr and not folder.exists(), done.stderr)
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="temper-test-") as folder:
         bench = Bench(Path(folder))
-        for test in (names_of_presets, as_it_should_be, what_another_try_mends, what_it_does_not, interfaces, what_is_here, stopped):
+        for test in (names_of_presets, as_it_should_be, what_another_try_mends, what_it_does_not, interfaces, what_is_here, stopped, a_pinned_text):
             test(bench)
             print(f"{test.__name__}: ok", flush=True)
         bench.server.held.set()

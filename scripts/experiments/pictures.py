@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+"""Draws docs/experiments.md's pictures from docs/experiments: all effects at a glance, and the curves behind them.
+
+  scripts/experiments/pictures.py -o docs/images
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from effects import CONSTANT, COSINE, DECAY, DECAYS, EFFECTS, RATE, RATES, WARMUP, Results, end_loss
+from judging import Estimate
+from page import LEVEL, RESULTS, judge
+from trials import COLOURS, INK, new_figure, save
+
+VERDICT_COLOURS = {"seen": COLOURS[2], "not seen": "#8c959f", "reversed": COLOURS[1]}
+# D'Angelo et al., GPT-2 124M, cosine: training losses at 10k to 50k of 50k steps, read off their figure to 0.01.
+PAPER_DECAY = {0.1: [0.02, 0.03, 0.03, 0.0, -0.02], 0.3: [0.08, 0.105, 0.085, 0.025, -0.01]}
+
+
+def estimates(by_seed: list[dict[int, float]]) -> list[Estimate]:
+    return [Estimate(tuple(values.values())) for values in by_seed]
+
+
+def band(axis, x: list[float], points: list[Estimate], colour: str, label: str) -> None:
+    """Means with their 95 % intervals."""
+    axis.plot(x, [one.mean for one in points], color=colour, linewidth=1.4, marker="o", markersize=3, label=label)
+    if all(one.n > 1 for one in points):
+        axis.fill_between(x, [one.mean - one.interval for one in points], [one.mean + one.interval for one in points], color=colour, alpha=0.2, linewidth=0)
+
+
+def at_a_glance(results: Results, out: Path) -> None:
+    """Every effect with its 95 % interval, in units of the difference that could be seen; grey bars are margins within which things count as equal."""
+    judged = [one for one in judge(results) if one.estimate is not None]
+    figure, axes = new_figure(1, 1, 10.0, 0.2 * len(judged) + 0.9)
+    axis = axes[0][0]
+    for place, one in enumerate(reversed(judged)):
+        colour = VERDICT_COLOURS[one.verdict.strip("*")]
+        scale = one.estimate.visible(LEVEL / len(EFFECTS))
+        centre, half = one.estimate.mean / scale, one.estimate.interval / scale
+        if one.effect.margin is not None:
+            axis.plot([-one.effect.margin / scale, one.effect.margin / scale], [place, place], color="#d0d7de", linewidth=7, solid_capstyle="butt")
+        axis.plot([centre - half, centre + half], [place, place], color=colour, linewidth=1.4)
+        axis.plot([centre], [place], color=colour, marker="o", markersize=4.5)
+    axis.axvline(0, color=INK, linewidth=0.8)
+    axis.set_xscale("symlog", linthresh=1, linscale=1.5)
+    ticks = [-30, -10, -3, -1, 0, 1, 3, 10, 30]
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.minorticks_off()
+    reach = max(3.0, *(abs(one.estimate.mean) / one.estimate.visible(LEVEL / len(EFFECTS)) for one in judged))
+    axis.set_xlim(-1.3 * reach, 1.3 * reach)
+    axis.set_yticks(range(len(judged)), [f"{one.effect.claim} {one.effect.name}" for one in reversed(judged)], fontsize=7.5)
+    for label, one in zip(axis.get_yticklabels(), reversed(judged)):
+        label.set_color(VERDICT_COLOURS[one.verdict.strip("*")] if one.verdict != "not seen" else INK)
+    axis.set_ylim(-0.7, len(judged) - 0.3)
+    axis.set_xlabel("against the paper     |     for the paper\nin units of the difference that could be seen", fontsize=8)
+    axis.grid(axis="x", alpha=0.3)
+    for verdict, colour in VERDICT_COLOURS.items():
+        axis.plot([], [], color=colour, marker="o", markersize=4.5, label=verdict)
+    axis.legend(frameon=False, loc="lower left")
+    save(figure, out / "experiments.png")
+
+
+def difference_curves(axis, results: Results, experiment: str, decays: list[float]) -> None:
+    """Validation losses in the course of a run, minus those without decay."""
+    base = results.cell(experiment, {DECAY: 0})
+    for colour, value in zip(COLOURS, decays):
+        cell = results.cell(experiment, {DECAY: value})
+        seeds = sorted(base.keys() & cell.keys())
+        curves = {seed: (cell[seed].series("val_loss"), base[seed].series("val_loss")) for seed in seeds}
+        steps = curves[seeds[0]][0][0][1:]
+        points = [Estimate(tuple(a[1][i + 1] - b[1][i + 1] for a, b in curves.values())) for i in range(len(steps))]
+        band(axis, [100 * step / steps[-1] for step in steps], points, colour, f"decay {value:g}")
+
+
+def decay(results: Results, out: Path) -> None:
+    figure, axes = new_figure(1, 3, 3.6, 3.2)
+    axis = axes[0][0]
+    for colour, (value, losses) in zip(COLOURS[1:], PAPER_DECAY.items()):
+        axis.plot([20, 40, 60, 80, 100], losses, color=colour, linewidth=1.4, marker="o", markersize=3, label=f"decay {value:g}")
+    axis.set_title("D'Angelo et al., 124 M, cosine")
+    for axis, name, title in ((axes[0][1], COSINE, "0.23 M, cosine"), (axes[0][2], CONSTANT, "0.23 M, constant rate")):
+        difference_curves(axis, results, name, [0.108, 0.444, 1.333])
+        axis.set_title(title)
+    for axis in axes[0]:
+        axis.axhline(0, color=INK, linewidth=0.8)
+        axis.set_xlabel("% of the run")
+        axis.grid(alpha=0.3)
+        axis.legend(frameon=False, fontsize=8)
+    axes[0][0].set_ylabel("loss minus that without decay")
+    save(figure, out / "decay.png")
+
+
+OPTIMIZERS = ["adamw", "adamw without first correction", "liona", "lionar", "lionar 0.98"]
+
+
+def warmup(results: Results, out: Path) -> None:
+    """What warmup gains over the rate, and the losses behind it."""
+    figure, axes = new_figure(2, len(OPTIMIZERS), 2.5, 2.5)
+    rates = sorted({trial.values[RATE] for trial in results.trials("warmup")})
+    for column, name in enumerate(OPTIMIZERS):
+        cells = {(rate, share): results.cell("warmup", {"optimizer": name, RATE: rate, WARMUP: share}) for rate in rates for share in (0, 0.05)}
+        for colour, share in zip(COLOURS, (0, 0.05)):
+            points = estimates([{seed: end_loss(trial) for seed, trial in cells[rate, share].items()} for rate in rates])
+            band(axes[0][column], rates, points, colour, f"warmup {100 * share:g} %")
+        gains = estimates([{seed: end_loss(trial) - end_loss(cells[rate, 0.05][seed]) for seed, trial in cells[rate, 0].items()} for rate in rates])
+        band(axes[1][column], rates, gains, COLOURS[2], "gain")
+        axes[0][column].set_title(name, fontsize=9)
+        axes[1][column].axhline(0, color=INK, linewidth=0.8)
+        axes[1][column].set_xlabel("peak rate")
+        for axis in (axes[0][column], axes[1][column]):
+            axis.set_xscale("log")
+            axis.grid(alpha=0.3)
+    axes[0][0].set_ylabel("validation loss")
+    axes[1][0].set_ylabel("gain of 5 % warmup")
+    axes[0][0].legend(frameon=False, fontsize=8)
+    for row in axes:
+        low, high = min(axis.get_ylim()[0] for axis in row), max(axis.get_ylim()[1] for axis in row)
+        for axis in row:
+            axis.set_ylim(low, high)
+    save(figure, out / "warmup.png")
+
+
+WATCHED = [("relative_update", "update / norm of the weights"), ("step_row_angle", "angle of a step by row, radians"), ("step_representation_change", "representation change by a step"),
+           ("critical_batch", "critical batch, sequences")]
+
+
+def updates(results: Results, out: Path) -> None:
+    figure, axes = new_figure(1, len(WATCHED), 3.0, 2.9)
+    for axis, (key, title) in zip(axes[0], WATCHED):
+        for colour, name in zip(COLOURS, ["adamw", "adamw without first correction", "liona", "lionar"]):
+            curves = [trial.series(key) for trial in results.cell("updates", {"optimizer": name}).values()]
+            band(axis, curves[0][0], [Estimate(column) for column in zip(*(values for _, values in curves))], colour, name)
+        axis.set(xlabel="step", title=title, xscale="log", yscale="log")
+        axis.grid(alpha=0.3)
+    axes[0][0].legend(frameon=False, fontsize=7)
+    save(figure, out / "updates.png")
+
+
+def rate_decay(results: Results, out: Path) -> None:
+    """Mean losses over rate and decay, each kind of decay with its own values."""
+    figure, axes = new_figure(1, len(DECAYS), 3.3, 3.0)
+    for axis, (kind, decays) in zip(axes[0], DECAYS.items()):
+        names = ["none", *(f"{kind}, {value}" for value in decays)]
+        grid = [[Estimate(tuple(map(end_loss, results.cell("rate-decay", {"decay": name, RATE: rate}).values()))).mean for rate in RATES] for name in names]
+        axis.imshow(grid, origin="lower", aspect="auto", cmap="viridis_r")
+        low, high = min(map(min, grid)), max(map(max, grid))
+        for i, line in enumerate(grid):
+            for j, value in enumerate(line):
+                axis.text(j, i, f"{value:.3f}", ha="center", va="center", fontsize=7.5, color="white" if value > (low + high) / 2 else "black")
+        axis.set_xticks(range(len(RATES)), [f"{rate:g}" for rate in RATES])
+        axis.set_yticks(range(len(names)), ["0", *decays])
+        axis.set(title=f"{kind}", xlabel="peak rate")
+    axes[0][0].set_ylabel("decay")
+    save(figure, out / "rate-decay.png")
+
+
+def width(results: Results, out: Path) -> None:
+    figure, axes = new_figure(1, 3, 3.3, 3.0)
+    for axis, title, models in ((axes[0][0], "standard", ["64", "128", "256"]), (axes[0][1], "muP", ["64", "128, muP", "256, muP"])):
+        for colour, model in zip(COLOURS, models):
+            rates = sorted({trial.values[RATE] for trial in results.trials("width-rate")})
+            band(axis, rates, [Estimate(tuple(map(end_loss, results.cell("width-rate", {"model": model, RATE: rate}).values()))) for rate in rates], colour, f"width {model.split(',')[0]}")
+        axis.set(title=title, xlabel="peak rate", xscale="log")
+    axes[0][1].set_ylim(axes[0][0].get_ylim())
+    for colour, wide in zip(COLOURS, (64, 128, 256)):
+        cells = [results.cell("width-timescale", {"model.n_embd": wide, "optimizer.decay_timescale": f"{share:g} runs"}) for share in (0.1, 0.3, 1, 3)]
+        best = {seed: min(end_loss(cell[seed]) for cell in cells) for seed in cells[0]}
+        band(axes[0][2], [0.1, 0.3, 1, 3], [Estimate(tuple(end_loss(trial) - best[seed] for seed, trial in cell.items())) for cell in cells], colour, f"width {wide}")
+    axes[0][2].set(title="decay", xlabel="timescale, shares of the run", xscale="log", ylabel="loss above the best")
+    axes[0][0].set_ylabel("validation loss")
+    for axis in axes[0]:
+        axis.grid(alpha=0.3)
+        axis.legend(frameon=False, fontsize=8)
+    save(figure, out / "width.png")
+
+
+PICTURES: list[tuple[Callable[[Results, Path], None], tuple[str, ...]]] = [
+    (at_a_glance, ()), (decay, (COSINE, CONSTANT)), (warmup, ("warmup",)), (updates, ("updates",)), (rate_decay, ("rate-decay",)), (width, ("width-rate", "width-timescale"))]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("-o", "--out", type=Path, required=True, help="the pictures' folder")
+    arguments = parser.parse_args()
+    results = Results(arguments.results)
+    for draw, experiments in PICTURES:
+        if all(results.trials(name) for name in experiments):
+            draw(results, arguments.out)
+        else:
+            print(f"{draw.__name__}: its experiments were not run yet")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

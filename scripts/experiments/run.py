@@ -191,6 +191,7 @@ EXPERIMENTS: dict[str, Callable[[Lab, str], None]] = {
     "width-rate": plain,
     "width-timescale": plain,
     "decay-long": plain,
+    "decay-larger": plain,
 }
 
 

@@ -7,7 +7,6 @@
 
 #include "io/text.h"
 #include "kernels/check.h"
-#include "kernels/machine.h"
 #include "train/start.h"
 
 namespace temper {
@@ -23,14 +22,15 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 }  // namespace
 
 CheckpointWriter::CheckpointWriter(const fs::path& run_directory, const CheckpointConfig& config, SavedParts parts,
-                                   Communicator& ranks, Progress& progress, Hook* hook)
+                                   Communicator& ranks, Progress& progress, Hook* hook, std::size_t (*free_memory)())
     : run_directory_(run_directory),
       folder_(run_directory / "checkpoints", config, ranks.rank() == 0),
       parts_(std::move(parts)),
       bytes_(checkpoint_bytes(parts_.weights, parts_.optimizer, parts_.average != nullptr)),
       ranks_(ranks),
       progress_(progress),
-      hook_(hook) {}
+      hook_(hook),
+      free_memory_(free_memory) {}
 
 CheckpointWriter::~CheckpointWriter() {
   try {
@@ -73,7 +73,7 @@ void CheckpointWriter::save(const TrainerState& state, bool goes_on) {
 /// The copy's memory is taken at the first save, when the run has all of its own.
 bool CheckpointWriter::has_room() {
   if (copy_.values) return true;
-  const std::size_t free = memory_available();
+  const std::size_t free = free_memory_();
   try {
     if (bytes_.copy + bytes_.copy / 8 < free) copy_.values = std::make_unique_for_overwrite<float[]>(bytes_.copy / sizeof(float));
   } catch (const std::bad_alloc&) {

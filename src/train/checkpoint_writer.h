@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -12,6 +13,7 @@
 #include <utility>
 
 #include "distributed/communicator.h"
+#include "kernels/machine.h"
 #include "train/checkpoint.h"
 #include "train/hook.h"
 #include "train/progress.h"
@@ -23,7 +25,7 @@ class CheckpointWriter {
  public:
   /// In `run_directory`/checkpoints. `hook`: rank 0's, is told of each; null: none.
   CheckpointWriter(const std::filesystem::path& run_directory, const CheckpointConfig& config, SavedParts parts,
-                   Communicator& ranks, Progress& progress, Hook* hook);
+                   Communicator& ranks, Progress& progress, Hook* hook, std::size_t (*free_memory)() = memory_available);
   /// Waits for the one that is being written; what became of it is told.
   ~CheckpointWriter();
   CheckpointWriter(const CheckpointWriter&) = delete;
@@ -63,6 +65,7 @@ class CheckpointWriter {
   Communicator& ranks_;
   Progress& progress_;
   Hook* hook_;
+  std::size_t (*free_memory_)();
 
   std::filesystem::path last_;
   std::int64_t step_ = 0;  // of the last save

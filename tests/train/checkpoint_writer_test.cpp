@@ -128,6 +128,32 @@ TEST_F(CheckpointWriterTest, LinesHaveTheTimesOnce) {
   EXPECT_FALSE(last.checkpoint_seconds);
 }
 
+TEST_F(CheckpointWriterTest, WithoutMemoryForACopyTrainingWaits) {
+  const std::string note = "note: training waits while checkpoints are written";
+  testing::internal::CaptureStderr();
+  {
+    CheckpointWriter writer(
+        folder.path(), {}, parts(), *ranks, progress, nullptr, +[] { return std::size_t{1}; });
+    writer.wait();
+    writer.save(state(3), true);
+    EXPECT_EQ(verify_checkpoint(writer.last()).step, 3) << "it is written before training goes on, not beside it";
+    save(writer, 4);
+  }
+  const std::string without = testing::internal::GetCapturedStderr();
+  EXPECT_NE(without.find(note), std::string::npos) << without;
+  EXPECT_EQ(without.find(note), without.rfind(note)) << "said once: " << without;
+  EXPECT_NE(without.find("saved " + (folder / "checkpoints/step-00000003").string()), std::string::npos) << without;
+  EXPECT_EQ(entries(), (std::vector<std::string>{"step-00000003", "step-00000004"}));
+  EXPECT_EQ(verify_checkpoint(folder / "checkpoints/step-00000004").step, 4);
+
+  testing::internal::CaptureStderr();
+  {
+    CheckpointWriter writer(folder.path(), {}, parts(), *ranks, progress, nullptr);
+    save(writer, 5);
+  }
+  EXPECT_EQ(testing::internal::GetCapturedStderr().find(note), std::string::npos) << "where there is memory nothing is said";
+}
+
 TEST_F(CheckpointWriterTest, OtherRanksWriteNothing) {
   ScriptedRanks other([](const std::string& mine) { return std::vector<std::string>{mine}; });
   CheckpointWriter writer(folder.path(), {}, parts(), other, progress, nullptr);

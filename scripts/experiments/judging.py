@@ -1,4 +1,4 @@
-"""What a few seeds say of an effect: Student's t over seeds, Holm's correction over effects.
+"""What a few seeds say of an effect: Student's t or chi-squared over seeds, Holm's correction over effects.
 
 An effect is one number a seed. A seed is an initialisation and an order of the data, which all runs of that seed share and which accounts for most of
 what sets two runs apart: differences are taken within it, and their mean over the seeds is what is judged.
@@ -31,6 +31,28 @@ def student_t(inside: float, degrees: int) -> float:
     for _ in range(80):
         middle = (low + high) / 2
         low, high = (middle, high) if central_probability(middle, degrees) < inside else (low, middle)
+    return high
+
+
+def chi_squared_above(x: float, degrees: int) -> float:
+    """The probability that chi-squared is above x; the finite series for whole degrees of freedom (Abramowitz & Stegun, 26.4.4 and 26.4.5)."""
+    odd = degrees % 2 == 1
+    total = math.erfc(math.sqrt(x / 2)) if odd else math.exp(-x / 2)
+    term = math.sqrt(2 * x / math.pi) * math.exp(-x / 2) if odd else math.exp(-x / 2) * x / 2
+    for k in range(3 if odd else 4, degrees + 1, 2):
+        total += term
+        term *= x / k
+    return total
+
+
+def chi_squared(above: float, degrees: int) -> float:
+    """The value above which chi-squared lies with this probability: 0.025 gives 12.833 for five degrees of freedom."""
+    low, high = 0.0, 1.0
+    while chi_squared_above(high, degrees) > above:
+        high *= 2
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if chi_squared_above(middle, degrees) > above else (low, middle)
     return high
 
 
@@ -86,14 +108,30 @@ class Estimate:
         return (student_t(1 - level, self.n - 1) + student_t(0.6, self.n - 1)) * self.error
 
 
-def p_value(estimate: Estimate, margin: float | None) -> tuple[float, bool]:
-    """(p, whether it speaks for the paper). Without a margin the paper has the number above 0. With one it has it within ±margin (two one-sided tests,
-    Schuirmann 1987), and a number significantly outside speaks against it. Below 0.05 the 95 % interval is on one side of the bounds."""
-    if margin is None:
-        return 2 * min(estimate.p_above(0), estimate.p_below(0)), estimate.mean > 0
+def p_above_zero(estimate: Estimate) -> tuple[float, bool]:
+    """(p, whether it speaks for the paper), which has the number above 0: two-sided."""
+    return 2 * min(estimate.p_above(0), estimate.p_below(0)), estimate.mean > 0
+
+
+def p_within(estimate: Estimate, margin: float) -> tuple[float, bool]:
+    """(p, whether it speaks for the paper), which has the number within ±margin (two one-sided tests, Schuirmann 1987); a number that is significantly outside
+    speaks against it. Below 0.05 the 95 % interval is on one side of the bounds."""
     within = 2 * max(estimate.p_above(-margin), estimate.p_below(margin))
     outside = 2 * min(estimate.p_above(margin), estimate.p_below(-margin))
     return (within, True) if within <= outside else (outside, False)
+
+
+def p_deviation(estimate: Estimate, bound: float) -> tuple[float, bool]:
+    """(p, whether it speaks for the paper), which has the standard deviation over seeds at most at the bound; of normal values, two-sided."""
+    above = chi_squared_above((estimate.n - 1) * (estimate.sd / bound) ** 2, estimate.n - 1)
+    return 2 * min(above, 1 - above), estimate.sd < bound
+
+
+def deviation_interval(estimate: Estimate) -> tuple[float, float]:
+    """The 95 % interval of the standard deviation over seeds; of normal values."""
+    degrees = estimate.n - 1
+    low, high = (estimate.sd * math.sqrt(degrees / chi_squared(p, degrees)) for p in (0.025, 0.975))
+    return low, high
 
 
 def holm(p_values: list[float]) -> list[float]:

@@ -11,9 +11,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from effects import CONSTANT, COSINE, DECAY, DECAYS, EFFECTS, RATE, RATES, WARMUP, Results, end_loss
+from effects import CONSTANT, COSINE, DECAY, DECAYS, RATE, RATES, WARMUP, Results, end_loss
 from judging import Estimate
-from page import LEVEL, RESULTS, judge
+from page import RESULTS, judge, visible
+from run import planned_seeds
 from trials import COLOURS, INK, new_figure, save
 
 VERDICT_COLOURS = {"seen": COLOURS[2], "not seen": "#8c959f", "reversed": COLOURS[1]}
@@ -33,16 +34,14 @@ def band(axis, x: list[float], points: list[Estimate], colour: str, label: str) 
 
 
 def at_a_glance(results: Results, out: Path) -> None:
-    """Every effect with its 95 % interval, in units of the difference that could be seen; grey bars are margins within which things count as equal."""
-    judged = [one for one in judge(results) if one.estimate is not None]
+    """Every effect that is a difference with its 95 % interval, in units of what could be seen."""
+    judged = [one for one in judge(results, planned_seeds) if visible(one)]
     figure, axes = new_figure(1, 1, 10.0, 0.2 * len(judged) + 0.9)
     axis = axes[0][0]
     for place, one in enumerate(reversed(judged)):
         colour = VERDICT_COLOURS[one.verdict.strip("*")]
-        scale = one.estimate.visible(LEVEL / len(EFFECTS))
+        scale = visible(one)
         centre, half = one.estimate.mean / scale, one.estimate.interval / scale
-        if one.effect.margin is not None:
-            axis.plot([-one.effect.margin / scale, one.effect.margin / scale], [place, place], color="#d0d7de", linewidth=7, solid_capstyle="butt")
         axis.plot([centre - half, centre + half], [place, place], color=colour, linewidth=1.4)
         axis.plot([centre], [place], color=colour, marker="o", markersize=4.5)
     axis.axvline(0, color=INK, linewidth=0.8)
@@ -50,7 +49,7 @@ def at_a_glance(results: Results, out: Path) -> None:
     ticks = [-30, -10, -3, -1, 0, 1, 3, 10, 30]
     axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.minorticks_off()
-    reach = max(3.0, *(abs(one.estimate.mean) / one.estimate.visible(LEVEL / len(EFFECTS)) for one in judged))
+    reach = max(3.0, *(abs(one.estimate.mean) / visible(one) for one in judged))
     axis.set_xlim(-1.3 * reach, 1.3 * reach)
     axis.set_yticks(range(len(judged)), [f"{one.effect.claim} {one.effect.name}" for one in reversed(judged)], fontsize=7.5)
     for label, one in zip(axis.get_yticklabels(), reversed(judged)):
@@ -124,7 +123,7 @@ def warmup(results: Results, out: Path) -> None:
     save(figure, out / "warmup.png")
 
 
-WATCHED = [("relative_update", "update / norm of the weights"), ("step_row_angle", "angle of a step by row, radians"), ("step_representation_change", "representation change by a step"),
+WATCHED = [("step_norm", "norm of a step"), ("block_row_angle", "angle of a step, blocks' matrices, radians"), ("step_representation_change", "representation change by a step"),
            ("critical_batch", "critical batch, sequences")]
 
 
@@ -167,9 +166,9 @@ def width(results: Results, out: Path) -> None:
         axis.set(title=title, xlabel="peak rate", xscale="log")
     axes[0][1].set_ylim(axes[0][0].get_ylim())
     for colour, wide in zip(COLOURS, (64, 128, 256)):
-        cells = [results.cell("width-timescale", {"model.n_embd": wide, "optimizer.decay_timescale": f"{share:g} runs"}) for share in (0.1, 0.3, 1, 3)]
+        cells = [results.cell("width-timescale", {"model.n_embd": wide, "optimizer.decay_timescale": f"{share:g} runs"}) for share in (0.3, 1, 3, 10)]
         best = {seed: min(end_loss(cell[seed]) for cell in cells) for seed in cells[0]}
-        band(axes[0][2], [0.1, 0.3, 1, 3], [Estimate(tuple(end_loss(trial) - best[seed] for seed, trial in cell.items())) for cell in cells], colour, f"width {wide}")
+        band(axes[0][2], [0.3, 1, 3, 10], [Estimate(tuple(end_loss(trial) - best[seed] for seed, trial in cell.items())) for cell in cells], colour, f"width {wide}")
     axes[0][2].set(title="decay", xlabel="timescale, shares of the run", xscale="log", ylabel="loss above the best")
     axes[0][0].set_ylabel("validation loss")
     for axis in axes[0]:

@@ -2,7 +2,7 @@
 """Runs reduced experiments of docs/experiments.md and keeps what they gave: a sweep's configurations and seeds, and a line for each trial in docs/experiments/NAME.jsonl.
 
   scripts/experiments/run.py decay-cosine                   # one
-  scripts/experiments/run.py                                # all, in the order of --list: about six hours on two cores
+  scripts/experiments/run.py                                # all, in the order of --list: six to seven hours on two cores
   scripts/experiments/run.py warmup --seeds 11 12 13 --results /tmp/again      # with seeds not used before, elsewhere
 
 Stopped in any way, the same command goes on where it was. Trials that the results already hold are not run again, so seeds can be run one after the other,
@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,10 +30,11 @@ sys.path.append(str(ROOT / "scripts/compare"))
 import provenance  # noqa: E402
 
 CONFIGS = ROOT / "configs/experiments"
+RESULTS = ROOT / "docs/experiments"
 LOSS_POINTS = 40  # of a training curve that are kept, each the mean of the steps since the one before
 MEASURED_POINTS = 16  # of each measurement, evenly by the logarithm of the step
-MEASURED = ["weight_norm", "relative_update", "step_row_angle", "effective_rate", "critical_batch", "snr", "representation_change", "step_representation_change",
-            "batch_step_representation_change"]
+MEASURED = ["weight_norm", "relative_update", "effective_rate", "critical_batch", "snr", "step_representation_change"]
+DIVERGED = 6  # temper's exit code where numbers are not finite
 
 
 def read_sweep(name: str) -> dict:
@@ -41,6 +44,15 @@ def read_sweep(name: str) -> dict:
     sweep["base"]["extends"] = str(CONFIGS / sweep["base"]["extends"])
     sweep.pop("$schema")
     return sweep
+
+
+def trunk_of(name: str) -> str:
+    """The experiment whose file says the seeds."""
+    return "decay-cosine" if name == "decay-replay" else name.removesuffix("-branches")
+
+
+def planned_seeds(name: str) -> list[int]:
+    return read_sweep(trunk_of(name))["seeds"]
 
 
 class Lab:
@@ -59,24 +71,40 @@ class Lab:
             raise SystemExit(f"run.py: temper sweep {file} ended with {ended}")
         return out
 
-    def keep(self, name: str, folder: Path, wanted: Callable[[Trial], bool] = lambda _: True) -> None:
-        """Adds a sweep's trials to the results; one that is there already stays."""
-        path = self.results / f"{name}.jsonl"
-        kept = {key_of(line): line for line in json_lines(path)} if path.is_file() else {}
+    def keep(self, name: str, folder: Path, seeds: list[int]) -> None:
+        """Adds trials of these seeds to the results; one that is there already stays."""
+        kept = {key_of(line): line for line in self.kept(name)}
         origin = {"processor": provenance.cpu_machine()["processor"], "commit": provenance.commit(), "date": provenance.date()[:10]}
         for trial in read_trials(folder):
             line = summary(trial)
-            if wanted(trial) and key_of(line) not in kept:
+            if trial.seed in seeds and key_of(line) not in kept:
                 kept[key_of(line)] = line | origin
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(json.dumps(kept[key], separators=(",", ":")) + "\n" for key in sorted(kept)))
-        print(f"{path}: {len(kept)} trials")
-
-    def missing(self, name: str, seeds: list[int]) -> list[int]:
-        """Seeds of which the results hold no trial: a seed's are kept together."""
         path = self.results / f"{name}.jsonl"
-        held = {line["seed"] for line in json_lines(path)} if path.is_file() else set()
-        return [seed for seed in seeds if seed not in held]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(".part")
+        beside.write_text("".join(json.dumps(kept[key], separators=(",", ":")) + "\n" for key in sorted(kept)))
+        beside.replace(path)
+        print(f"{path}: {len(kept)} trials", flush=True)
+
+    def kept(self, name: str) -> list[dict]:
+        path = self.results / f"{name}.jsonl"
+        return list(json_lines(path)) if path.is_file() else []
+
+    def missing(self, name: str, cells: int) -> list[int]:
+        """Seeds of which the results lack any of so many configurations."""
+        held = Counter(line["seed"] for line in self.kept(name))
+        return [seed for seed in self.seeds or planned_seeds(name) if held[seed] < cells]
+
+    def configurations(self, name: str, content: dict) -> int:
+        """How many a sweep has."""
+        file = self.sweeps / f"{name}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content, indent=1) + "\n")
+        said = subprocess.run([self.temper, "sweep", file, "--dry-run"], cwd=ROOT, capture_output=True, text=True)
+        found = re.search(r"^(\d+) configurations", said.stdout, flags=re.MULTILINE)
+        if said.returncode != 0 or not found:
+            raise SystemExit(f"run.py: temper sweep {file} --dry-run ended with {said.returncode}: {said.stderr}")
+        return int(found[1])
 
 
 def key_of(line: dict) -> str:
@@ -96,8 +124,27 @@ def logarithmic_choice(steps: list[float]) -> list[int]:
     return sorted({min(range(len(steps)), key=lambda j: abs(steps[j] - aim)) for aim in aims})
 
 
+def of_tensors(trial: Trial) -> dict[str, tuple[list[float], list[float]]]:
+    """What diagnostics.jsonl has and metrics.jsonl has not: the norm of steps, the norm of matrices and embeddings, and angles of steps in the blocks' matrices, which layer
+    norms would hide in one and embeddings in the other."""
+    path = trial.folder / "diagnostics.jsonl"
+    curves: dict[str, tuple[list[float], list[float]]] = {key: ([], []) for key in ("step_norm", "matrix_norm", "block_row_angle")}
+    for line in json_lines(path) if path.is_file() else []:
+        matrices = {name: values for name, values in line["tensors"].items() if ".ln_" not in name and not name.startswith("ln_")}
+        angles = [values["step_row_angle"] for name, values in matrices.items() if name.startswith("h.")]
+        for key, value in (("step_norm", line["all"]["step_norm"]), ("matrix_norm", math.hypot(*(values["weight_norm"] for values in matrices.values()))),
+                           ("block_row_angle", math.hypot(*angles) / math.sqrt(len(angles)))):
+            curves[key][0].append(line["step"])
+            curves[key][1].append(value)
+    return curves
+
+
 def summary(trial: Trial) -> dict:
     """What is kept of a trial: its end and its curves, thinned."""
+    if not trial.finished:
+        failure = json.loads((trial.folder / "failure.json").read_text()) if (trial.folder / "failure.json").is_file() else {}
+        if failure.get("exit_code") != DIVERGED:
+            raise SystemExit(f"run.py: {trial.folder} did not finish, and not because its numbers were not finite; see its trial.log")
     curves = {}
     steps, losses = trial.series("loss")
     if losses:
@@ -106,10 +153,8 @@ def summary(trial: Trial) -> dict:
         curves["loss"] = [[steps[end - 1] for end in ends], rounded([sum(losses[end - width : end]) / width for end in ends])]
     steps, losses = trial.series("val_loss")
     curves["val_loss"] = [steps, [round(loss, 6) for loss in losses]]
-    for key in MEASURED:
-        steps, values = trial.series(key)
-        places = logarithmic_choice(steps) if steps else []
-        if places:
+    for key, (steps, values) in {**{key: trial.series(key) for key in MEASURED}, **of_tensors(trial)}.items():
+        if places := logarithmic_choice(steps) if steps else []:
             curves[key] = [[steps[i] for i in places], rounded([values[i] for i in places])]
     values = {key: re.sub(r", seed \d+$", "", value) if isinstance(value, str) else value for key, value in trial.values.items()}  # those of `derived`
     return {"values": values, "seed": trial.seed, "finished": trial.finished, "curves": curves}
@@ -118,11 +163,8 @@ def summary(trial: Trial) -> dict:
 def plain(lab: Lab, name: str) -> None:
     """A sweep as its file has it, seed by seed, so that what is finished is kept."""
     content = read_sweep(name)
-    for seed in lab.missing(name, lab.seeds or content["seeds"]):
-        lab.keep(name, lab.sweep(name, content | {"seeds": [seed]}), lambda trial: trial.seed == seed)
-
-
-DECAY = "optimizer.weight_decay"
+    for seed in lab.missing(name, lab.configurations(name, content)):
+        lab.keep(name, lab.sweep(name, content | {"seeds": [seed]}), [seed])
 
 
 def derived(sweep: dict, changed: dict, name: str, values: list[dict]) -> dict:
@@ -130,49 +172,60 @@ def derived(sweep: dict, changed: dict, name: str, values: list[dict]) -> dict:
     return {"base": sweep["base"] | changed, "parameters": {name: {"values": values}}, "metric": sweep["metric"], "resources": sweep["resources"]}
 
 
+DECAY = "optimizer.weight_decay"
 BRANCH_RATE, BRANCH_STEPS, BRANCH_FROM, BRANCH_DECAYS = 5e-5, 450, [450, 1800], [0, 0.444, 1.333]  # a sixtieth of the peak and a fifth of the run, as the paper has it
+
+
+def branch_sweep(trunk_sweep: dict, trials: list[Trial]) -> dict:
+    changed = {"train": {"steps": BRANCH_STEPS}, "schedule": {"name": "constant"}, "checkpoint": {"every": 0, "keep": 1}, "eval": {"every": 0},
+               "diagnostics": {"every": 0}, "optimizer": {"learning_rate": BRANCH_RATE, "weight_decay": 0}}
+    values = [{"label": f"{trial.values[DECAY]:g} from {step}, seed {trial.seed}", "seed": trial.seed, "train.branch_from": str(trial.folder / f"checkpoints/step-{step:08d}")}
+              for trial in trials if trial.values[DECAY] in BRANCH_DECAYS for step in BRANCH_FROM]
+    return derived(trunk_sweep, changed, "branch", values)
 
 
 def branches(lab: Lab, name: str) -> None:
     """From checkpoints of the sweep that NAME is called after, with a tiny constant rate, no warmup and no decay; moments and place in the data are kept."""
-    trunk = name.removesuffix("-branches")
+    trunk = trunk_of(name)
     trunk_sweep = read_sweep(trunk)
-    seeds = lab.missing(name, lab.seeds or trunk_sweep["seeds"])
-    if not seeds:
-        return
-    folder = lab.sweep(trunk, trunk_sweep | {"seeds": seeds})
-    changed = {"train": {"steps": BRANCH_STEPS}, "schedule": {"name": "constant"}, "checkpoint": {"every": 0, "keep": 1}, "eval": {"every": 0},
-               "diagnostics": {"every": 0}, "optimizer": {"learning_rate": BRANCH_RATE, "weight_decay": 0}}
-    values = [{"label": f"{trial.values[DECAY]:g} from {step}, seed {trial.seed}", "seed": trial.seed, "train.branch_from": str(trial.folder / f"checkpoints/step-{step:08d}")}
-              for trial in read_trials(folder) if trial.seed in seeds and trial.values[DECAY] in BRANCH_DECAYS for step in BRANCH_FROM]
-    lab.keep(name, lab.sweep(name, derived(trunk_sweep, changed, "branch", values)))
+    if seeds := lab.missing(name, len(BRANCH_DECAYS) * len(BRANCH_FROM)):
+        folder = lab.sweep(trunk, trunk_sweep | {"seeds": seeds})
+        trials = [trial for trial in read_trials(folder) if trial.seed in seeds]
+        lab.keep(name, lab.sweep(name, branch_sweep(trunk_sweep, trials)), seeds)
 
 
-REPLAYED_DECAY, REPLAY_ROUNDS = 1.333, 3
+REPLAYED_DECAY = 0.444
+
+
+def replayed_rates(lab: Lab, sweep: dict) -> list[tuple[int, float]]:
+    """(step, rate). Decoupled decay takes the share rate x decay from every weight. Without it, weights that are updated in the same directions are longer by the product of all
+    1 / (1 - share) so far, and a rate that is larger by as much gives the effective rate (rate / norm) of the run with decay."""
+    config = lab.sweeps / "decay-replay-schedule.json"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(json.dumps(sweep["base"] | {"optimizer": sweep["base"]["optimizer"] | {"weight_decay": REPLAYED_DECAY}}))
+    said = subprocess.run([lab.temper, "config", "plot", config, "--json"], cwd=ROOT, capture_output=True, text=True, check=True)
+    rates, longer, before = [], 0.0, 0
+    for line in map(json.loads, said.stdout.splitlines()):  # every so many steps, counted from 0
+        longer -= (line["step"] - before) * math.log1p(-line["decay"])
+        rates.append((line["step"] + 1, line["learning_rate"] * math.exp(longer)))
+        before = line["step"]
+    return rates
+
+
+def replay_sweep(lab: Lab, sweep: dict, seeds: list[int]) -> dict:
+    rates = replayed_rates(lab, sweep)
+    file = lab.sweeps / "decay-replay.csv"
+    file.write_text("step,rate\n" + "".join(f"{step},{rate!r}\n" for step, rate in rates))
+    changed = {"schedule": {}, "optimizer": {"weight_decay": 0}, "checkpoint": {"every": 0, "keep": 1}}
+    return derived(sweep, changed, "replayed", [
+        {"label": f"{REPLAYED_DECAY:g}, seed {seed}", "seed": seed, "schedule.name": "file", "schedule.file": str(file), "optimizer.learning_rate": max(rate for _, rate in rates)}
+        for seed in seeds])
 
 
 def replay(lab: Lab, name: str) -> None:
-    """No decay, at rates that give each step the effective rate (rate / weight norm) of the run with decay. The norms that this takes are those of the replay
-    itself, and known once it has run: the first round takes those of the run without decay, each later one those of the round before."""
-    trunk_sweep = read_sweep("decay-cosine")
-    seeds = lab.missing(name, lab.seeds or trunk_sweep["seeds"])
-    if not seeds:
-        return
-    folder = lab.sweep("decay-cosine", trunk_sweep | {"seeds": seeds})
-    trunk = {(trial.values[DECAY], trial.seed): trial for trial in read_trials(folder)}
-    norms = {seed: trunk[0, seed].series("weight_norm")[1] for seed in seeds}
-    for round_ in range(1, REPLAY_ROUNDS + 1):
-        values = []
-        for seed in seeds:
-            steps, effective = trunk[REPLAYED_DECAY, seed].series("effective_rate")
-            rates = [rate * norm for rate, norm in zip(effective, norms[seed])]
-            file = lab.sweeps / f"{name}-{round_}-{seed}.csv"
-            file.write_text("step,rate\n" + "".join(f"{step},{rate!r}\n" for step, rate in zip(steps, rates)))
-            values.append({"label": f"{round_}, seed {seed}", "seed": seed, "schedule.file": str(file), "optimizer.learning_rate": max(rates)})
-        changed = {"schedule": {"name": "file"}, "optimizer": {"weight_decay": 0}, "checkpoint": {"every": 0, "keep": 1}}
-        out = lab.sweep(f"{name}-{round_}", derived(trunk_sweep, changed, "round", values))
-        norms = {trial.seed: trial.series("weight_norm")[1] for trial in read_trials(out)}
-        lab.keep(f"{name}-rounds" if round_ < REPLAY_ROUNDS else name, out)
+    """No decay, at the effective rates of the run with decay."""
+    if seeds := lab.missing(name, 1):
+        lab.keep(name, lab.sweep(name, replay_sweep(lab, read_sweep("decay-cosine"), seeds)), seeds)
 
 
 EXPERIMENTS: dict[str, Callable[[Lab, str], None]] = {
@@ -191,6 +244,7 @@ EXPERIMENTS: dict[str, Callable[[Lab, str], None]] = {
     "width-rate": plain,
     "width-timescale": plain,
     "decay-long": plain,
+    "decay-others": plain,
     "decay-larger": plain,
 }
 
@@ -202,13 +256,16 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", help="instead of those of the sweep's file")
     parser.add_argument("--temper", type=Path, default=ROOT / "build/release/temper")
     parser.add_argument("--sweeps", type=Path, default=ROOT / "sweeps", help="where runs are kept (default: sweeps)")
-    parser.add_argument("--results", type=Path, default=ROOT / "docs/experiments", help="where results go (default: docs/experiments)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where results go (default: docs/experiments)")
     arguments = parser.parse_args()
     if arguments.list:
         print("\n".join(EXPERIMENTS))
         return 0
     if unknown := [name for name in arguments.names if name not in EXPERIMENTS]:
         print(f"run.py: there is no experiment {unknown[0]!r}; --list has their names", file=sys.stderr)
+        return 2
+    if arguments.seeds and arguments.results.resolve() == RESULTS:
+        print(f"run.py: {RESULTS} is for the seeds of the plan; name another folder for others with --results", file=sys.stderr)
         return 2
     lab = Lab(arguments.temper.resolve(), arguments.sweeps.resolve(), arguments.results.resolve(), arguments.seeds)
     if not (ROOT / "data/botocore_doc").is_dir():

@@ -25,7 +25,7 @@ from harness import PATIENCE, check, wait_until
 REPOSITORY = Path(sys.argv[1])
 SCRIPTS = REPOSITORY / "scripts" / "corpora"
 sys.path.insert(0, str(SCRIPTS))
-from botocore_doc import WHEEL, services  # noqa: E402
+from botocore_doc import WHEEL, parts_of, services  # noqa: E402
 from download import Refused, _Redirects  # noqa: E402
 from sources import HELLASWAG_PATH, SOURCES  # noqa: E402
 
@@ -342,8 +342,11 @@ def a_pinned_text(bench: Bench) -> None:
         }.items():
             archive.writestr(f"botocore/data/{name}/service-2.json.gz", gzip.compress(json.dumps(text).encode()))
         archive.writestr("botocore/data/s3/2016-03-01/waiters-2.json", "{}")
-    texts = [text for _, text in services(wheel)]
-    check(texts == ["Puts & keeps.\nShared", "Runs"], f"{texts}")
+    check(services(wheel) == [["Puts & keeps.", "Shared"], ["Runs"]], f"{services(wheel)}")
+    many = [[f"text {i} of {j}" for i in range(100)] for j in range(3)]
+    parts = {name: [json.loads(line)["text"].split("\n") for line in data.splitlines()] for name, data in parts_of(many).items()}
+    check(len(parts["train.jsonl"]) == len(parts["val.jsonl"]) == 3 and 3 <= sum(map(len, parts["val.jsonl"])) <= 40, f"{parts['val.jsonl']}")
+    check(all(sorted(a + b) == sorted(texts) for a, b, texts in zip(parts["train.jsonl"], parts["val.jsonl"], many)), "each text in one of the files")
     folder = bench.folder / "text"
     done = subprocess.run([sys.executable, "-B", SCRIPTS / "botocore_doc.py", folder, "--wheel", wheel], capture_output=True, text=True)
     check(done.returncode == 3 and f"{wheel} has the SHA-256" in done.stderr and not folder.exists(), done.stderr)

@@ -171,10 +171,6 @@ class Effect:
     margin: float | None = None  # the paper's side is within ± this
     deviation: float | None = None  # it is a standard deviation over seeds of at most this; without either it is above 0
 
-    @property
-    def paper(self) -> str:
-        return PAPERS[self.name[0]]
-
 
 def decay(experiment: str, value: float) -> Number:
     return loss(experiment, {DECAY: value})

@@ -89,8 +89,8 @@ class Estimate:
         """Half of the 95 % interval of this mean alone; none of a single seed."""
         return None if self.n < 2 else student_t95(self.n - 1) * self.error
 
-    def text(self, sign: str = "+", digits: int = 4) -> str:
-        return f"{self.mean:{sign}.{digits}f}" + (f" ± {self.interval:.{digits}f}" if self.interval is not None else "")
+    def text(self) -> str:
+        return f"{self.mean:+.4f}" + (f" ± {self.interval:.4f}" if self.interval is not None else "")
 
     def p_above(self, bound: float) -> float:
         """One-sided: how often chance alone puts the mean so far above the bound, if the true one lies on it."""

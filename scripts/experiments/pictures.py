@@ -14,12 +14,13 @@ from pathlib import Path
 from effects import CONSTANT, COSINE, DECAY, DECAYS, RATE, RATES, WARMUP, Results, end_loss
 from judging import Estimate
 from page import RESULTS, judge, visible
-from run import planned_seeds
-from trials import COLOURS, INK, new_figure, save
+from run import BRANCH_FROM, planned_seeds
+from trials import COLOURS, INK, Trial, new_figure, save
 
 VERDICT_COLOURS = {"seen": COLOURS[2], "not seen": "#8c959f", "reversed": COLOURS[1]}
-# D'Angelo et al., GPT-2 124M, cosine: training losses at 10k to 50k of 50k steps, read off their figure to 0.01.
+# D'Angelo et al., GPT-2 124M, cosine: training losses above those without decay at 20 to 100 % of 50k steps, and those of branches from there; read off their figure to 0.01.
 PAPER_DECAY = {0.1: [0.02, 0.03, 0.03, 0.0, -0.02], 0.3: [0.08, 0.105, 0.085, 0.025, -0.01]}
+PAPER_BRANCHES = {0.1: [0.0, 0.0, 0.0, -0.015, -0.03], 0.3: [0.0, 0.02, 0.0, -0.02, -0.045]}
 
 
 def estimates(by_seed: list[dict[int, float]]) -> list[Estimate]:
@@ -63,33 +64,51 @@ def at_a_glance(results: Results, out: Path) -> None:
     save(figure, out / "experiments.png")
 
 
-def difference_curves(axis, results: Results, experiment: str, decays: list[float]) -> None:
-    """Validation losses in the course of a run, minus those without decay."""
-    base = results.cell(experiment, {DECAY: 0})
-    for colour, value in zip(COLOURS, decays):
-        cell = results.cell(experiment, {DECAY: value})
-        seeds = sorted(base.keys() & cell.keys())
-        curves = {seed: (cell[seed].series("val_loss"), base[seed].series("val_loss")) for seed in seeds}
-        steps = curves[seeds[0]][0][0][1:]
-        points = [Estimate(tuple(a[1][i + 1] - b[1][i + 1] for a, b in curves.values())) for i in range(len(steps))]
-        band(axis, [100 * step / steps[-1] for step in steps], points, colour, f"decay {value:g}")
+def difference_curves(axis, base: dict[int, Trial], cell: dict[int, Trial], colour: str, label: str) -> None:
+    """Validation losses in the course of a run, minus those of the same seeds without decay."""
+    seeds = sorted(base.keys() & cell.keys())
+    curves = [(cell[seed].series("val_loss")[1][1:], base[seed].series("val_loss")[1][1:]) for seed in seeds]
+    steps = cell[seeds[0]].series("val_loss")[0][1:]
+    points = [Estimate(tuple(ours[i] - without[i] for ours, without in curves)) for i in range(len(steps))]
+    band(axis, [100 * step / steps[-1] for step in steps], points, colour, label)
+
+
+def branch_differences(axis, results: Results, experiment: str, shift: float, value: float, colour: str) -> None:
+    """Where branches from 20 and 80 % of the run end, minus those from runs without decay."""
+    for place, step in zip((20, 80), BRANCH_FROM):
+        base, cell = ({seed: end_loss(trial) for seed, trial in results.cell(f"{experiment}-branches", {"branch": f"{decay:g} from {step}"}).items()} for decay in (0, value))
+        one = Estimate(tuple(cell[seed] - base[seed] for seed in sorted(base.keys() & cell.keys())))
+        axis.errorbar([place + shift], [one.mean], yerr=[one.interval], color=colour, marker="o", markersize=3.5, capsize=3, label=f"decay {value:g}" if place == 20 else None)
 
 
 def decay(results: Results, out: Path) -> None:
-    figure, axes = new_figure(1, 3, 3.6, 3.2)
-    axis = axes[0][0]
-    for colour, (value, losses) in zip(COLOURS[1:], PAPER_DECAY.items()):
-        axis.plot([20, 40, 60, 80, 100], losses, color=colour, linewidth=1.4, marker="o", markersize=3, label=f"decay {value:g}")
-    axis.set_title("D'Angelo et al., 124 M, cosine")
-    for axis, name, title in ((axes[0][1], COSINE, "0.23 M, cosine"), (axes[0][2], CONSTANT, "0.23 M, constant rate")):
-        difference_curves(axis, results, name, [0.108, 0.444, 1.333])
-        axis.set_title(title)
-    for axis in axes[0]:
+    """Above, losses in the course of runs; below, where branches with a tiny rate end."""
+    figure, axes = new_figure(2, 3, 3.6, 2.9)
+    for row, paper in ((0, PAPER_DECAY), (1, PAPER_BRANCHES)):
+        for colour, (value, losses) in zip(COLOURS[1:], paper.items()):
+            axes[row][0].plot([20, 40, 60, 80, 100], losses, color=colour, linewidth=1.4, marker="o", markersize=3, label=f"decay {value:g}")
+    axes[0][0].set_title("D'Angelo et al., 124 M, cosine")
+    for column, name, title in ((1, COSINE, "0.23 M, cosine"), (2, CONSTANT, "0.23 M, constant rate")):
+        for colour, value in zip(COLOURS, (0.108, 0.444, 1.333)):
+            difference_curves(axes[0][column], results.cell(name, {DECAY: 0}), results.cell(name, {DECAY: value}), colour, f"decay {value:g}")
+        for colour, value, shift in zip(COLOURS[1:], (0.444, 1.333), (-1, 1)):
+            branch_differences(axes[1][column], results, name, shift, value, colour)
+        axes[0][column].set_title(title)
+    difference_curves(axes[0][1], results.cell(COSINE, {DECAY: 0}), results.cell("decay-replay", {}), INK, "no decay, rates of 0.444")
+    for axis in (*axes[0], *axes[1]):
         axis.axhline(0, color=INK, linewidth=0.8)
-        axis.set_xlabel("% of the run")
+        axis.set_xlim(0, 104)
         axis.grid(alpha=0.3)
-        axis.legend(frameon=False, fontsize=8)
+    for axis in axes[0]:
+        axis.legend(frameon=False, fontsize=7)
+    for axis in axes[1]:
+        axis.set_xlabel("% of the run")
+    for row in axes:
+        low, high = min(axis.get_ylim()[0] for axis in row[1:]), max(axis.get_ylim()[1] for axis in row[1:])
+        for axis in row[1:]:
+            axis.set_ylim(low, high)
     axes[0][0].set_ylabel("loss minus that without decay")
+    axes[1][0].set_ylabel("the same, of branches from there")
     save(figure, out / "decay.png")
 
 
@@ -178,7 +197,7 @@ def width(results: Results, out: Path) -> None:
 
 
 PICTURES: list[tuple[Callable[[Results, Path], None], tuple[str, ...]]] = [
-    (at_a_glance, ()), (decay, (COSINE, CONSTANT)), (warmup, ("warmup",)), (updates, ("updates",)), (rate_decay, ("rate-decay",)), (width, ("width-rate", "width-timescale"))]
+    (at_a_glance, ()), (decay, (COSINE, CONSTANT, f"{COSINE}-branches", f"{CONSTANT}-branches", "decay-replay")), (warmup, ("warmup",)), (updates, ("updates",)), (rate_decay, ("rate-decay",)), (width, ("width-rate", "width-timescale"))]
 
 
 def main() -> int:

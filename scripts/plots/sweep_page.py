@@ -38,6 +38,8 @@ def page(report: Report, drawn: list[Picture] | None) -> str:
         sections.append(section("map", "Two parameters", chooser(("pair", "parameters", pairs, pairs)) + figures(of_kind["heat"])))
     if of_kind["factor"]:
         sections.append(section("factor", "One parameter", figures(of_kind["factor"], "grid")))
+    if report.effects:
+        sections.append(section("effects", "Each key by itself", effects(report)))
     if report.fits:
         sections.append(section("fit", "Fitted optimum", fits(report) + (figures(of_kind["fit"], "grid") if of_kind["fit"] else "")))
     if of_kind["curve"]:
@@ -190,6 +192,33 @@ def ranking(report: Report) -> str:
     return f'{table}<p class="note">{noise}</p>'
 
 
+def plain_table(head: list[str], rows: list[list[str]], note: str) -> str:
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    body = "\n".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows)
+    return f'<div class="scroll"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div><p class="note">{note}</p>'
+
+
+def effects(report: Report) -> str:
+    """A row for each value of each key."""
+    rows, crossed = [], []
+    for effect in report.effects:
+        for value in effect["values"]:
+            name = effect["key"] if value is effect["values"][0] else ""
+            if value["value"] == effect["best"]:
+                rows.append([name, value["value"], report.figure(value["mean"], 4), "", "", "", "its best"])
+                continue
+            interval = value["interval"]
+            behind = f"{value['behind']:+.4f}" + (f" ± {report.figure(interval, 4)}" if interval is not None else "")
+            unseen = interval is not None and abs(value["behind"]) <= interval
+            rows.append([name, value["value"], report.figure(value["mean"], 4), behind, f"{value['least']:+.4f}", f"{value['most']:+.4f}", "not seen" if unseen else ""])
+        p = effect["interaction_p"]
+        if p is not None and p * len(report.effects) < 0.05:
+            crossed.append(f" What <code>{escape(effect['key'])}</code> does depends on the other keys (p {p:.2g}): the average hides it.")
+    return plain_table(["averaged over the others", "value", report.metric, "behind", "least", "most", ""], rows,
+                       "Each value against the best of its key, at the same values of the other keys and averaged over them; least and most: at single ones. "
+                       "95 % intervals hold together for the values of a key." + "".join(crossed))
+
+
 def fits(report: Report) -> str:
     """A row for each axis of each quadratic."""
     others = list(report.fits[0]["values"])
@@ -202,13 +231,10 @@ def fits(report: Report) -> str:
         for axis in fit["axes"]:
             where = [axis_text(axis["optimum"]), f"{axis_text(axis['low'])} to {axis_text(axis['high'])}"] if axis["optimum"] is not None else ["–", ""]
             name = axis["name"] + (", log10" if axis["scale"] == "logarithmic" else "")
-            cells = [*(fit["values"][other] for other in others), name, *where, *of_fit]
-            rows.append("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in cells) + "</tr>")
-    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    return (f'<div class="scroll"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{chr(10).join(rows)}\n</tbody></table></div>'
-            '<p class="note">A quadratic by least squares over all finished trials, with an offset for each seed; the intervals are Fieller\'s, by '
-            "Student's t of the residual. Tilt: the coefficient of the product of both. Lack of fit: below 0.05 a quadratic does not describe the results, "
-            "and the intervals do not hold.</p>")
+            rows.append([*(fit["values"][other] for other in others), name, *where, *of_fit])
+    return plain_table(head, rows, "A quadratic by least squares over all finished trials, with an offset for each seed; the intervals are Fieller's, by "
+                       "Student's t of the residual. Tilt: the coefficient of the product of both. Lack of fit: below 0.05 a quadratic does not describe the results, "
+                       "and the intervals do not hold.")
 
 
 def behind(report: Report, one: Configuration) -> str:

@@ -9,7 +9,7 @@
 #include "io/descriptor.h"
 #include "io/file.h"
 #include "io/process.h"
-#include "sweep/ranking.h"
+#include "sweep/ranking_table.h"
 #include "sweep/report.h"
 #include "sweep/tables.h"
 

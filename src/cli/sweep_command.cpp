@@ -16,7 +16,7 @@
 #include "io/text.h"
 #include "kernels/machine.h"
 #include "sweep/executor.h"
-#include "sweep/ranking.h"
+#include "sweep/ranking_table.h"
 #include "sweep/scheduler.h"
 #include "sweep/slurm_executor.h"
 #include "sweep/tables.h"

@@ -1,6 +1,9 @@
 #include "io/json.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <stdexcept>
 #include <vector>
@@ -92,6 +95,11 @@ void for_json_lines(const std::filesystem::path& path, const std::function<void(
     if (line.find(mentioning) == std::string::npos) return;
     if (const std::optional<Json> json = parse_json_if_whole(line)) look(*json);
   });
+}
+
+Json nine_digits(double value) {
+  if (!std::isfinite(value)) return {};
+  return std::stod(fmt::format("{:.9g}", value));
 }
 
 std::string json_text(const Json& json, int indent) { return json.dump(indent, ' ', false, Json::error_handler_t::replace); }

@@ -42,4 +42,7 @@ void for_json_lines(const std::filesystem::path& path, const std::function<void(
 /// One line, or with `indent` many. Text that is not UTF-8 (a path, for instance) is written with U+FFFD in place of what is wrong.
 std::string json_text(const Json& json, int indent = -1);
 
+/// A number without the last digits, in which libraries differ; null where it is not finite.
+Json nine_digits(double value);
+
 }  // namespace temper

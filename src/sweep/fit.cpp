@@ -15,12 +15,6 @@ namespace {
 
 std::string axis_text(double value) { return fmt::format("{:.4g}", value); }
 
-/// No library's last bit in a table.
-Json nine_digits(double value) {
-  if (!std::isfinite(value)) return {};
-  return std::stod(fmt::format("{:.9g}", value));
-}
-
 /// The axis of a parameter, where it has three numbers or more.
 std::optional<FitAxis> axis_of(const Sweep& sweep, std::size_t column, std::vector<std::string>& notes) {
   std::set<double> values;

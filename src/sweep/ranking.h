@@ -1,15 +1,12 @@
-// The ranking of a sweep's configurations: means over seeds, differences from the best and which of them are seen; and the one table that results.csv, results.md, results.json, reports and the terminal print, each in its form.
+// The ranking of a sweep's configurations: means over seeds, differences from the best and which of them are seen.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "io/text_table.h"
-#include "sweep/fit.h"
 #include "sweep/statistics.h"
 #include "sweep/sweep.h"
 
@@ -64,43 +61,7 @@ std::string verdict_text(const Sweep& sweep, const Ranking& ranking);
 /// Four decimals, or powers of ten of what diverged.
 std::string number_text(const std::optional<double>& number, bool sign = false);
 
-/// A row for each configuration, best first.
-class RankingTable {
- public:
-  RankingTable(const Sweep& sweep, const SweepPlan& plan);
-
-  const std::vector<SweepResult>& results() const { return ranking_.results; }
-  const std::string& verdict() const { return verdict_; }
-  const SweepFits& fits() const { return fits_; }
-  /// The numbers of the verdict; those that are not known are null.
-  nlohmann::ordered_json statistics() const;
-
-  std::string csv() const;
-  /// The table, the verdict and the fits.
-  std::string markdown() const;
-  /// The same for a terminal; at most `most` of the rows.
-  std::string text(std::size_t most) const;
-  /// One row as an object: all numbers, and the swept keys under "values".
-  nlohmann::ordered_json json(std::size_t row) const;
-
- private:
-  struct Cell {
-    nlohmann::ordered_json exact;  ///< for programs; null: empty
-    std::string text;              ///< for people
-  };
-  /// A column, by its name in each form; without one it is left out there. Swept keys have no name in JSON.
-  struct Column {
-    std::optional<std::string> json, csv, heading;
-    std::vector<Cell> cells = {};  ///< one for each of results()
-  };
-
-  static Cell number(const std::optional<double>& value);
-  TextRows rows_for_people(std::size_t most) const;
-
-  Ranking ranking_;
-  std::string verdict_, metric_;
-  SweepFits fits_;
-  std::vector<Column> columns_;
-};
+/// With its interval.
+std::string difference_text(const Difference& difference, bool sign);
 
 }  // namespace temper

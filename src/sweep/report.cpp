@@ -13,7 +13,7 @@
 #include "io/text.h"
 #include "io/text_table.h"
 #include "sweep/metric.h"
-#include "sweep/ranking.h"
+#include "sweep/ranking_table.h"
 #include "sweep/report_curves.h"
 
 namespace temper {
@@ -315,6 +315,7 @@ std::string report_json(const ReportSource& source) {
   json["commands"]["report"] = "temper report " + folder;
   json["verdict"] = ranking.verdict();
   json["statistics"] = ranking.statistics();
+  json["effects"] = effects_json(ranking.effects());
   json["fits"] = ranking.fits().json(true);
   json["parameters"] = parameters_json(sweep);
   json["configurations"] = Json::array();

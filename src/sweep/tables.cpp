@@ -9,7 +9,7 @@
 #include "io/json.h"
 #include "io/text.h"
 #include "io/text_table.h"
-#include "sweep/ranking.h"
+#include "sweep/ranking_table.h"
 #include "sweep/scheduler.h"
 #include "train/progress.h"
 
@@ -23,6 +23,7 @@ std::string results_json(const Sweep& sweep, const RankingTable& ranking) {
   json["goal"] = sweep.file.metric.maximize() ? "maximize" : "minimize";
   json["verdict"] = ranking.verdict();
   json["statistics"] = ranking.statistics();
+  json["effects"] = effects_json(ranking.effects());
   json["fits"] = ranking.fits().json(false);
   json["configurations"] = Json::array();
   for (std::size_t i = 0; i < ranking.results().size(); ++i) {

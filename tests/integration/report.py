@@ -80,6 +80,12 @@ def check_text_and_tables(work: Workspace, plots: str) -> None:
                  f"could see a difference of {report['statistics']['visible_difference']:.4f}", "\nWarning: fewer than three seeds", "trials: 18 finished",
                  "best.json: temper train grid/best.json\n"):
         check(part in done.stdout, f"no {part!r} in\n{done.stdout}")
+    of_key = [(one["key"], one["settings"], len(one["values"])) for one in report["effects"]]
+    check(of_key == [("optimizer.weight_decay", 3, 3), ("schedule.warmup_steps", 3, 3)], f"what each key does: {of_key}")
+    for one in report["effects"]:  # the mean over a key's value is that of its six trials
+        for value in one["values"]:
+            means = [each["mean"] for each in report["configurations"] if float(each["values"][one["key"]]) == float(value["value"])]
+            check(len(means) == 3 and abs(sum(means) / 3 - value["mean"]) < 1e-8, f"{one['key']} {value['value']}: {means} and not {value['mean']}")
     check("\033" not in done.stdout, "colours where nobody looks")
 
     data = work.ok("report", "grid", "--json").stdout
@@ -200,7 +206,8 @@ def check_pictures(work: Workspace, plots: str) -> None:
     head = (work.folder / "grid" / "results.csv").read_text().splitlines()[0].split(",")
     columns = re.findall(r'<th scope="col">(.*?)</th>', (folder / "report.html").read_text())
     wanted = [shown.get(name, name) for name in head if name != "behind_best_ci95"]  # stands with the difference on the page
-    fit = columns[len(wanted) :]
+    effect, fit = columns[len(wanted) :][:7], columns[len(wanted) + 7 :]
+    check(effect == ["averaged over the others", "value", "val_loss", "behind", "least", "most", ""], f"what each key does: {effect}")
     check(fit[:3] == ["over", "best at", "95 % interval"] and len(page.figures("fit")) == 1, f"the fit: {fit}")
     columns = columns[: len(wanted)]
     check(columns == wanted, f"the page's columns are {columns}, not those of results.csv: {wanted}")

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "sweep/ranking.h"
+#include "sweep/ranking_table.h"
 #include "sweep_support.h"
 
 namespace temper {

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "config/parse.h"
-#include "sweep/ranking.h"
+#include "sweep/ranking_table.h"
 #include "sweep/report.h"
 #include "sweep/tables.h"
 #include "sweep_support.h"
@@ -279,8 +279,9 @@ TEST_F(ResultsTest, WhatIsNotSeenTiesForTheBest) {
 TEST_F(ResultsTest, AWinnerHasALeadThatIsSeen) {
   const Sweep sweep = make(four + R"(, "seeds": 3)");
   for (std::size_t i = 0; i < 4; ++i) {
-    if (i == 3)
+    if (i == 3) {
       EXPECT_EQ(RankingTable(sweep, read_plan(sweep)).verdict().find("The first is the best of those with a result. Its lead"), 0u);
+    }
     for (std::size_t seed = 0; seed < 3; ++seed)
       finish(sweep, 0, i, seed, 3.0 + static_cast<double>(i + seed) + 0.01 * static_cast<double>((i + seed) % 2));
   }

@@ -246,6 +246,7 @@ EXPERIMENTS: dict[str, Callable[[Lab, str], None]] = {
     "decay-long": plain,
     "decay-others": plain,
     "decay-larger": plain,
+    "decay-parts": plain,
 }
 
 

@@ -37,7 +37,7 @@ def band(axis, x: list[float], points: list[Estimate], colour: str, label: str) 
 def at_a_glance(results: Results, out: Path) -> None:
     """Every effect that is a difference with its 95 % interval, in units of what could be seen."""
     judged = [one for one in judge(results, planned_seeds) if visible(one)]
-    figure, axes = new_figure(1, 1, 10.0, 0.2 * len(judged) + 0.9)
+    figure, axes = new_figure(1, 1, 10.0, 0.2 * len(judged) + 1.1)
     axis = axes[0][0]
     for place, one in enumerate(reversed(judged)):
         colour = VERDICT_COLOURS[one.verdict.strip("*")]
@@ -52,7 +52,8 @@ def at_a_glance(results: Results, out: Path) -> None:
     axis.minorticks_off()
     reach = max(3.0, *(abs(one.estimate.mean) / visible(one) for one in judged))
     axis.set_xlim(-1.3 * reach, 1.3 * reach)
-    axis.set_yticks(range(len(judged)), [f"{one.effect.claim} {one.effect.name}" for one in reversed(judged)], fontsize=7.5)
+    claims = [one.effect.claim.split(":")[0].removesuffix(".") for one in reversed(judged)]
+    axis.set_yticks(range(len(judged)), [f"{claim}  {one.effect.name}" for claim, one in zip(claims, reversed(judged))], fontsize=7.5)
     for label, one in zip(axis.get_yticklabels(), reversed(judged)):
         label.set_color(VERDICT_COLOURS[one.verdict.strip("*")] if one.verdict != "not seen" else INK)
     axis.set_ylim(-0.7, len(judged) - 0.3)
@@ -60,7 +61,7 @@ def at_a_glance(results: Results, out: Path) -> None:
     axis.grid(axis="x", alpha=0.3)
     for verdict, colour in VERDICT_COLOURS.items():
         axis.plot([], [], color=colour, marker="o", markersize=4.5, label=verdict)
-    axis.legend(frameon=False, loc="lower left")
+    axis.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, fontsize=8)
     save(figure, out / "experiments.png")
 
 

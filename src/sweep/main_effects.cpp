@@ -97,8 +97,10 @@ std::optional<MainEffect> effect_of(const Sweep& sweep, const Ranking& ranking, 
 
 std::vector<MainEffect> main_effects(const Sweep& sweep, const Ranking& ranking) {
   std::vector<MainEffect> effects;
-  for (std::size_t column = 0; column < sweep.file.parameters.size(); ++column)
+  for (std::size_t column = 0; column < sweep.file.parameters.size(); ++column) {
+    if (sweep.file.parameters[column].distribution) continue;  // as many values as trials
     if (std::optional<MainEffect> effect = effect_of(sweep, ranking, column)) effects.push_back(std::move(*effect));
+  }
   return effects;
 }
 

@@ -30,8 +30,8 @@ struct MainEffect {
   std::optional<double> interaction_p;
 };
 
-/// Of the keys that vary beside others, in the rung of the best; ties follow their keys. Intervals are by the noise that the ranking
-/// pools, and hold together for all pairs of one key's values (Tukey's studentized range).
+/// Of the keys with listed values that vary beside others, in the rung of the best; ties follow their keys. Intervals are by the
+/// noise that the ranking pools, and hold together for all pairs of one key's values (Tukey's studentized range).
 std::vector<MainEffect> main_effects(const Sweep& sweep, const Ranking& ranking);
 
 /// A row for each value, and what stands below that table, a line each; both empty where there are none.

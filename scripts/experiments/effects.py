@@ -264,6 +264,9 @@ def best_timescale(width: int) -> Number:
 
 
 ADAMW = ["adamw 2e-3", "adamw 4e-3", "adamw 8e-3"]
+LION = ["lion 2.5e-4", "lion 5e-4", "lion 1e-3"]
+ADAMH = ["adamh 8e-3", "adamh 1.6e-2", "adamh 3.2e-2"]
+MUON = ["muon 1e-2", "muon 2e-2", "muon 4e-2"]
 HIGH = 9e-3
 COSINE, CONSTANT = "decay-cosine", "decay-constant"
 
@@ -317,9 +320,9 @@ EFFECTS = [
     Effect("M1", "Seeds differ by a standard deviation of at most 0.003.", "standard deviation of the loss over seeds, AdamW", run("adamw 4e-3"), ("optimizers",), deviation=0.003),
     Effect("M2", "Tuning rate and decay saves AdamW a tenth of the steps.", "loss at 0.004 and decay 0.1 - at the best of three rates and two decays with a tenth fewer steps",
            minus(run("adamw 4e-3, decay 0.1"), best_run(*(f"{name}{more}, 540 steps" for name in ADAMW for more in ("", ", decay 0.1")))), ("optimizers",)),
-    Effect("M3", "Lion needs more steps than AdamW.", "loss after equal steps: Lion - AdamW", minus(best_run("lion 2.5e-4", "lion 5e-4", "lion 1e-3"), best_run(*ADAMW)), ("optimizers",)),
-    Effect("M4", "AdamH needs fewer.", "loss after equal steps: AdamW - AdamH", minus(best_run(*ADAMW), best_run("adamh 8e-3", "adamh 1.6e-2", "adamh 3.2e-2")), ("optimizers",)),
-    Effect("M5", "Muon needs fewer.", "loss after equal steps: AdamW - Muon", minus(best_run(*ADAMW), best_run("muon 1e-2", "muon 2e-2", "muon 4e-2")), ("optimizers",)),
+    Effect("M3", "Lion needs more steps than AdamW.", "loss after equal steps: Lion - AdamW", minus(best_run(*LION), best_run(*ADAMW)), ("optimizers",)),
+    Effect("M4", "AdamH needs fewer.", "loss after equal steps: AdamW - AdamH", minus(best_run(*ADAMW), best_run(*ADAMH)), ("optimizers",)),
+    Effect("M5", "Muon needs fewer.", "loss after equal steps: AdamW - Muon", minus(best_run(*ADAMW), best_run(*MUON)), ("optimizers",)),
     Effect("S1", "In short runs, decay 0.5 is better than 0.1.", "loss with 0.108 - with 0.444", minus(decay(COSINE, 0.108), decay(COSINE, 0.444)), (COSINE,)),
     Effect("S2", "Muon prefers 0.1 to 0.5.", "loss at 0.02: with 0.5 - with 0.1", minus(run("muon 2e-2, decay 0.5"), run("muon 2e-2")), ("optimizers",)),
     Effect("S3", "At one rate, a larger decay moves Lion ahead of AdamW.", "loss of AdamW - of Lion at 0.001: with decay 10 - with 2",

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from effects import CONSTANT, COSINE, DECAY, DECAYS, RATE, RATES, WARMUP, Results, end_loss
+from effects import ADAMH, ADAMW, CONSTANT, COSINE, DECAY, DECAYS, LION, MUON, RATE, RATES, WARMUP, Results, end_loss
 from judging import Estimate
 from page import RESULTS, judge, visible
 from run import BRANCH_FROM, planned_seeds
@@ -32,6 +32,14 @@ def band(axis, x: list[float], points: list[Estimate], colour: str, label: str) 
     axis.plot(x, [one.mean for one in points], color=colour, linewidth=1.4, marker="o", markersize=3, label=label)
     if all(one.n > 1 for one in points):
         axis.fill_between(x, [one.mean - one.interval for one in points], [one.mean + one.interval for one in points], color=colour, alpha=0.2, linewidth=0)
+
+
+def over_rates(axis, rates: list[float]) -> None:
+    axis.set_xscale("log")
+    axis.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    axis.minorticks_off()
+    axis.set_xlabel("peak rate")
+    axis.grid(alpha=0.3)
 
 
 def at_a_glance(results: Results, out: Path) -> None:
@@ -129,10 +137,9 @@ def warmup(results: Results, out: Path) -> None:
         band(axes[1][column], rates, gains, COLOURS[2], "gain")
         axes[0][column].set_title(name, fontsize=9)
         axes[1][column].axhline(0, color=INK, linewidth=0.8)
-        axes[1][column].set_xlabel("peak rate")
         for axis in (axes[0][column], axes[1][column]):
-            axis.set_xscale("log")
-            axis.grid(alpha=0.3)
+            over_rates(axis, rates)
+        axes[0][column].set_xlabel("")
     axes[0][0].set_ylabel("validation loss")
     axes[1][0].set_ylabel("gain of 5 % warmup")
     axes[0][0].legend(frameon=False, fontsize=8)
@@ -160,8 +167,8 @@ def updates(results: Results, out: Path) -> None:
 
 
 def rate_decay(results: Results, out: Path) -> None:
-    """Mean losses over rate and decay, each kind of decay with its own values."""
-    figure, axes = new_figure(1, len(DECAYS), 3.3, 3.0)
+    """Mean losses over rate and decay, each kind of decay with its own values; and over the rate with three schedules."""
+    figure, axes = new_figure(1, len(DECAYS) + 1, 3.3, 3.0)
     for axis, (kind, decays) in zip(axes[0], DECAYS.items()):
         names = ["none", *(f"{kind}, {value}" for value in decays)]
         grid = [[Estimate(tuple(map(end_loss, results.cell("rate-decay", {"decay": name, RATE: rate}).values()))).mean for rate in RATES] for name in names]
@@ -174,16 +181,46 @@ def rate_decay(results: Results, out: Path) -> None:
         axis.set_yticks(range(len(names)), ["0", *decays])
         axis.set(title=f"{kind}", xlabel="peak rate")
     axes[0][0].set_ylabel("decay")
+    axis = axes[0][-1]
+    rates = sorted({trial.values[RATE] for trial in results.trials("schedules")})
+    for colour, name in zip(COLOURS, ("constant", "step", "cosine")):
+        band(axis, rates, [Estimate(tuple(map(end_loss, results.cell("schedules", {"schedule.name": name, RATE: rate}).values()))) for rate in rates], colour, name)
+    axis.set(title="schedules", ylabel="validation loss")
+    over_rates(axis, rates)
+    axis.legend(frameon=False, fontsize=8)
     save(figure, out / "rate-decay.png")
+
+
+# modded-nanogpt, track 3: steps to a loss of 3.28.
+PAPER_STEPS = {"AdamW": 4950, "AdamH": 4875, "Muon": 3250, "Lion": 12250}
+RUNS = {"AdamW": ADAMW, "AdamH": ADAMH, "Muon": MUON, "Lion": LION}
+
+
+def optimizers(results: Results, out: Path) -> None:
+    """The steps that they need there, and our losses after equal steps over each one's rates."""
+    figure, axes = new_figure(1, 2, 4.0, 2.8)
+    for place, (colour, (name, steps)) in enumerate(zip(COLOURS, PAPER_STEPS.items())):
+        axes[0][0].barh([-place], [steps], color=colour, height=0.6)
+        axes[0][0].text(steps, -place, f" {steps:,}", va="center", fontsize=8)
+        band(axes[0][1], [0.5, 1, 2], [Estimate(tuple(map(end_loss, results.cell("optimizers", {"run": label}).values()))) for label in RUNS[name]], colour, name)
+    axes[0][0].set_yticks([-place for place in range(len(PAPER_STEPS))], list(PAPER_STEPS))
+    axes[0][0].set(title="track 3: steps to 3.28", xlim=(0, 14500))
+    axes[0][1].set(title="0.23 M, 600 steps", xlabel="rate, as a multiple of the middle one", ylabel="validation loss", xscale="log")
+    axes[0][1].set_xticks([0.5, 1, 2], ["0.5", "1", "2"])
+    axes[0][1].minorticks_off()
+    axes[0][1].grid(alpha=0.3)
+    axes[0][1].legend(frameon=False, fontsize=8)
+    save(figure, out / "optimizers.png")
 
 
 def width(results: Results, out: Path) -> None:
     figure, axes = new_figure(1, 3, 3.3, 3.0)
+    rates = sorted({trial.values[RATE] for trial in results.trials("width-rate")})
     for axis, title, models in ((axes[0][0], "standard", ["64", "128", "256"]), (axes[0][1], "muP", ["64", "128, muP", "256, muP"])):
         for colour, model in zip(COLOURS, models):
-            rates = sorted({trial.values[RATE] for trial in results.trials("width-rate")})
             band(axis, rates, [Estimate(tuple(map(end_loss, results.cell("width-rate", {"model": model, RATE: rate}).values()))) for rate in rates], colour, f"width {model.split(',')[0]}")
-        axis.set(title=title, xlabel="peak rate", xscale="log")
+        axis.set_title(title)
+        over_rates(axis, rates)
     axes[0][1].set_ylim(axes[0][0].get_ylim())
     for colour, wide in zip(COLOURS, (64, 128, 256)):
         cells = [results.cell("width-timescale", {"model.n_embd": wide, "optimizer.decay_timescale": f"{share:g} runs"}) for share in (0.3, 1, 3, 10)]
@@ -191,14 +228,15 @@ def width(results: Results, out: Path) -> None:
         band(axes[0][2], [0.3, 1, 3, 10], [Estimate(tuple(end_loss(trial) - best[seed] for seed, trial in cell.items())) for cell in cells], colour, f"width {wide}")
     axes[0][2].set(title="decay", xlabel="timescale, shares of the run", xscale="log", ylabel="loss above the best")
     axes[0][0].set_ylabel("validation loss")
+    axes[0][2].grid(alpha=0.3)
     for axis in axes[0]:
-        axis.grid(alpha=0.3)
         axis.legend(frameon=False, fontsize=8)
     save(figure, out / "width.png")
 
 
 PICTURES: list[tuple[Callable[[Results, Path], None], tuple[str, ...]]] = [
-    (at_a_glance, ()), (decay, (COSINE, CONSTANT, f"{COSINE}-branches", f"{CONSTANT}-branches", "decay-replay")), (warmup, ("warmup",)), (updates, ("updates",)), (rate_decay, ("rate-decay",)), (width, ("width-rate", "width-timescale"))]
+    (at_a_glance, ()), (decay, (COSINE, CONSTANT, f"{COSINE}-branches", f"{CONSTANT}-branches", "decay-replay")), (warmup, ("warmup",)), (updates, ("updates",)), (rate_decay, ("rate-decay", "schedules")),
+    (optimizers, ("optimizers",)), (width, ("width-rate", "width-timescale"))]
 
 
 def main() -> int:

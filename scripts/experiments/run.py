@@ -247,6 +247,7 @@ EXPERIMENTS: dict[str, Callable[[Lab, str], None]] = {
     "decay-others": plain,
     "decay-larger": plain,
     "decay-parts": plain,
+    "warmup-higher": plain,
 }
 
 

@@ -90,9 +90,24 @@ def branch_differences(axis, results: Results, experiment: str, shift: float, va
         axis.errorbar([place + shift], [one.mean], yerr=[one.interval], color=colour, marker="o", markersize=3.5, capsize=3, label=f"decay {value:g}" if place == 20 else None)
 
 
+def decay_parts(above, below, results: Results) -> None:
+    """What the same rate x decay does at three rates: in the course of the run; and at its end, by what decays."""
+    rates = sorted({trial.values[RATE] for trial in results.trials("decay-parts")})
+    for colour, rate in zip(COLOURS, rates):
+        difference_curves(above, *(results.cell("decay-parts", {"decayed": what, RATE: rate}) for what in ("nothing", "both")), colour, f"rate {rate:g}")
+    for place, (colour, what) in enumerate(zip(COLOURS[3:], ("matrices", "embeddings", "both"))):
+        for rate in rates:
+            base, cell = ({seed: end_loss(trial) for seed, trial in results.cell("decay-parts", {"decayed": one, RATE: rate}).items()} for one in ("nothing", what))
+            difference = Estimate(tuple(cell[seed] - base[seed] for seed in sorted(base.keys() & cell.keys())))
+            below.errorbar([rate * 1.06 ** (place - 1)], [difference.mean], yerr=[difference.interval], color=colour, marker="o", markersize=3.5, capsize=3, label=what if rate == rates[0] else None)
+    over_rates(below, rates)
+    below.set_ylabel("at the end, by what decays")
+    above.set_title("0.23 M, cosine, three rates")
+
+
 def decay(results: Results, out: Path) -> None:
     """Above, losses in the course of runs; below, where branches with a tiny rate end."""
-    figure, axes = new_figure(2, 3, 3.6, 2.9)
+    figure, axes = new_figure(2, 4, 3.3, 2.9)
     for row, paper in ((0, PAPER_DECAY), (1, PAPER_BRANCHES)):
         for colour, (value, losses) in zip(COLOURS[1:], paper.items()):
             axes[row][0].plot([20, 40, 60, 80, 100], losses, color=colour, linewidth=1.4, marker="o", markersize=3, label=f"decay {value:g}")
@@ -104,17 +119,19 @@ def decay(results: Results, out: Path) -> None:
             branch_differences(axes[1][column], results, name, shift, value, colour)
         axes[0][column].set_title(title)
     difference_curves(axes[0][1], results.cell(COSINE, {DECAY: 0}), results.cell("decay-replay", {}), INK, "no decay, rates of 0.444")
+    decay_parts(axes[0][3], axes[1][3], results)
     for axis in (*axes[0], *axes[1]):
         axis.axhline(0, color=INK, linewidth=0.8)
-        axis.set_xlim(0, 104)
         axis.grid(alpha=0.3)
-    for axis in axes[0]:
+    for axis in (*axes[0], axes[1][3]):
         axis.legend(frameon=False, fontsize=7)
-    for axis in axes[1]:
+    for axis in (*axes[0], *axes[1][:3]):
+        axis.set_xlim(0, 104)
+    for axis in axes[1][:3]:
         axis.set_xlabel("% of the run")
     for row in axes:
-        low, high = min(axis.get_ylim()[0] for axis in row[1:]), max(axis.get_ylim()[1] for axis in row[1:])
-        for axis in row[1:]:
+        low, high = min(axis.get_ylim()[0] for axis in row[1:3]), max(axis.get_ylim()[1] for axis in row[1:3])
+        for axis in row[1:3]:
             axis.set_ylim(low, high)
     axes[0][0].set_ylabel("loss minus that without decay")
     axes[1][0].set_ylabel("the same, of branches from there")
@@ -235,7 +252,7 @@ def width(results: Results, out: Path) -> None:
 
 
 PICTURES: list[tuple[Callable[[Results, Path], None], tuple[str, ...]]] = [
-    (at_a_glance, ()), (decay, (COSINE, CONSTANT, f"{COSINE}-branches", f"{CONSTANT}-branches", "decay-replay")), (warmup, ("warmup",)), (updates, ("updates",)), (rate_decay, ("rate-decay", "schedules")),
+    (at_a_glance, ()), (decay, (COSINE, CONSTANT, f"{COSINE}-branches", f"{CONSTANT}-branches", "decay-replay", "decay-parts")), (warmup, ("warmup",)), (updates, ("updates",)), (rate_decay, ("rate-decay", "schedules")),
     (optimizers, ("optimizers",)), (width, ("width-rate", "width-timescale"))]
 
 

@@ -128,7 +128,7 @@ class Report:
     commands: dict[str, str]
     verdict: str
     statistics: dict  # the verdict's numbers
-    effects: list[dict]  # of each key by itself, as docs/reports.md has them
+    effects: dict  # of each key by itself, as docs/reports.md has them
     fits: list[dict]  # of quadratics, as docs/reports.md has them
     columns: list[str]  # keys of a configuration, in the order of results.csv
     parameters: list[Parameter]

@@ -38,7 +38,7 @@ def page(report: Report, drawn: list[Picture] | None) -> str:
         sections.append(section("map", "Two parameters", chooser(("pair", "parameters", pairs, pairs)) + figures(of_kind["heat"])))
     if of_kind["factor"]:
         sections.append(section("factor", "One parameter", figures(of_kind["factor"], "grid")))
-    if report.effects:
+    if report.effects["keys"]:
         sections.append(section("effects", "Each key by itself", effects(report)))
     if report.fits:
         sections.append(section("fit", "Fitted optimum", fits(report) + (figures(of_kind["fit"], "grid") if of_kind["fit"] else "")))
@@ -200,23 +200,21 @@ def plain_table(head: list[str], rows: list[list[str]], note: str) -> str:
 
 def effects(report: Report) -> str:
     """A row for each value of each key."""
-    rows, crossed = [], []
-    for effect in report.effects:
-        for value in effect["values"]:
-            name = effect["key"] if value is effect["values"][0] else ""
-            if value["value"] == effect["best"]:
-                rows.append([name, value["value"], report.figure(value["mean"], 4), "", "", "", "its best"])
+
+    def signed(number: float) -> str:
+        return ("+" if number >= 0 else "−") + report.figure(abs(number), 4)
+
+    rows = []
+    for effect in report.effects["keys"]:
+        for place, value in enumerate(effect["values"]):
+            row = [effect["key"] if place == 0 else "", value["value"], report.figure(value["mean"], 4)]
+            if place == effect["best"]:
+                rows.append([*row, "", "", "", "best" if effect["best_is_seen"] else ""])
                 continue
             interval = value["interval"]
-            behind = f"{value['behind']:+.4f}" + (f" ± {report.figure(interval, 4)}" if interval is not None else "")
-            unseen = interval is not None and abs(value["behind"]) <= interval
-            rows.append([name, value["value"], report.figure(value["mean"], 4), behind, f"{value['least']:+.4f}", f"{value['most']:+.4f}", "not seen" if unseen else ""])
-        p = effect["interaction_p"]
-        if p is not None and p * len(report.effects) < 0.05:
-            crossed.append(f" What <code>{escape(effect['key'])}</code> does depends on the other keys (p {p:.2g}): the average hides it.")
-    return plain_table(["averaged over the others", "value", report.metric, "behind", "least", "most", ""], rows,
-                       "Each value against the best of its key, at the same values of the other keys and averaged over them; least and most: at single ones. "
-                       "95 % intervals hold together for the values of a key." + "".join(crossed))
+            behind = signed(value["behind"]) + (f" ± {report.figure(interval, 4)}" if interval is not None else "")
+            rows.append([*row, behind, signed(value["least"]), signed(value["most"]), "" if value["seen"] or interval is None else "not seen"])
+    return plain_table(["averaged over the others", "value", report.metric, "behind", "least", "most", ""], rows, "<br>".join(map(escape, report.effects["remarks"].splitlines())))
 
 
 def fits(report: Report) -> str:

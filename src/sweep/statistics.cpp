@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
-#include <tuple>
 
 namespace temper {
 namespace {
@@ -145,8 +144,8 @@ double f_exceeds(double ratio, std::size_t top_degrees, std::size_t bottom_degre
 
 double studentized_range95(std::size_t count, std::size_t degrees) {
   // Some milliseconds, and each view of a table asks for the same.
-  thread_local std::tuple<std::size_t, std::size_t, double> last;
-  if (std::get<0>(last) == count && std::get<1>(last) == degrees) return std::get<2>(last);
+  thread_local std::map<std::pair<std::size_t, std::size_t>, double> known;
+  if (const auto before = known.find({count, degrees}); before != known.end()) return before->second;
   const auto n = static_cast<double>(count);
   // Between one pair and Bonferroni's bound for all of them; the secant of a bracket, an end that stays counting half (Illinois).
   double low = std::log(std::numbers::sqrt2 * student_t(0.975, degrees));
@@ -169,8 +168,7 @@ double studentized_range95(std::size_t count, std::size_t degrees) {
     high = next;
     at_high = at_next;
   }
-  last = {count, degrees, rounded(std::exp(found), 1e6)};
-  return std::get<2>(last);
+  return known[{count, degrees}] = rounded(std::exp(found), 1e6);
 }
 
 Estimate estimate(const std::vector<double>& values) {

@@ -80,9 +80,9 @@ def check_text_and_tables(work: Workspace, plots: str) -> None:
                  f"could see a difference of {report['statistics']['visible_difference']:.4f}", "\nWarning: fewer than three seeds", "trials: 18 finished",
                  "best.json: temper train grid/best.json\n"):
         check(part in done.stdout, f"no {part!r} in\n{done.stdout}")
-    of_key = [(one["key"], one["settings"], len(one["values"])) for one in report["effects"]]
+    of_key = [(one["key"], one["settings"], len(one["values"])) for one in report["effects"]["keys"]]
     check(of_key == [("optimizer.weight_decay", 3, 3), ("schedule.warmup_steps", 3, 3)], f"what each key does: {of_key}")
-    for one in report["effects"]:  # the mean over a key's value is that of its six trials
+    for one in report["effects"]["keys"]:  # the mean over a key's value is that of its six trials
         for value in one["values"]:
             means = [each["mean"] for each in report["configurations"] if float(each["values"][one["key"]]) == float(value["value"])]
             check(len(means) == 3 and abs(sum(means) / 3 - value["mean"]) < 1e-8, f"{one['key']} {value['value']}: {means} and not {value['mean']}")

@@ -1,6 +1,7 @@
 // What keys do by themselves, in sweeps whose results the tests make up.
 #include "sweep/main_effects.h"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -34,10 +35,13 @@ class MainEffectsTest : public SweepTest {
 
   const std::string three_by_two =  // configuration i: decay i / 2, warmup i % 2
       R"("parameters": {"optimizer.weight_decay": {"values": [0, 0.1, 1]}, "schedule.warmup_steps": {"values": [0, 5]}}, "seeds": 3)";
-  /// Adds to nothing over configurations or over seeds, so that averages are exact.
+  /// What seed k does to decays, to warmup, and to both together; each adds to nothing over whatever it is summed over.
   static double residual(std::size_t i, std::size_t k) {
-    constexpr double table[2][3] = {{0.01, -0.02, 0.01}, {-0.01, 0.02, -0.01}};
-    return table[(i / 2 + i % 2) % 2][k] * (i / 2 == 2 ? 0.0 : 1.0);
+    constexpr double decay[3][3] = {{0.01, -0.02, 0.01}, {-0.01, 0.02, -0.01}, {0.0, 0.0, 0.0}};
+    constexpr double warmup[3] = {0.003, 0.0, -0.003};
+    constexpr double both[3][3] = {{0.005, -0.005, 0.0}, {-0.005, 0.005, 0.0}, {0.0, 0.0, 0.0}};
+    const double sign = i % 2 == 0 ? 1.0 : -1.0;
+    return decay[i / 2][k] + sign * (warmup[k] + both[i / 2][k]);
   }
 };
 
@@ -61,24 +65,22 @@ TEST_F(MainEffectsTest, AValueIsComparedAtTheSameValuesOfTheOthers) {
   EXPECT_NEAR(decay.values[0].most, 0.3, 1e-12);
   EXPECT_EQ(decay.values[1].behind.mean, 0.0);
   EXPECT_FALSE(decay.values[1].behind.interval);
-  EXPECT_EQ(decay.values[2].behind.n, 6u);
-  // 8 trials with residuals 0.01 or 0.02, (6 - 1)(3 - 1) degrees of freedom; a mean of six against a mean of six.
-  const double sd = std::sqrt((8 * 1e-4 + 4 * 4e-4) / 10.0);
-  EXPECT_NEAR(ranking.noise->sd, sd, 1e-9);
-  EXPECT_NEAR(*decay.values[2].behind.interval, 3.876777 * sd / std::sqrt(6.0),
-              1e-6);  // scipy.stats.studentized_range.ppf(0.95, 3, 10)
-  EXPECT_NEAR(*effects[1].values[0].behind.interval, 2.2281389 * sd * std::sqrt(2.0 / 9.0), 1e-6);  // of a pair: Student's t
+  EXPECT_EQ(decay.values[2].behind.n, 3u);
+  // Each key by what seeds do to it: of decay squares of 12e-4 in all with (3 - 1)(3 - 1) degrees of freedom, of warmup 3.6e-5 with 2.
+  EXPECT_NEAR(*decay.values[2].behind.interval, 5.0402413 * std::sqrt(12e-4 / 4.0 / 3.0),
+              1e-6);  // scipy.stats.studentized_range.ppf(0.95, 3, 4)
+  EXPECT_NEAR(*effects[1].values[0].behind.interval, 4.3026527 * std::sqrt(2.0 * 1.8e-5 / 3.0), 1e-6);  // of a pair: Student's t
   EXPECT_TRUE(seen(decay.values[2].behind));
   EXPECT_NEAR(*decay.interaction_p, 1.0, 1e-9);
   const TextRows rows = effect_rows(effects, "val_loss");
   ASSERT_EQ(rows.size(), 6u);
   EXPECT_EQ(rows[1],
-            (std::vector<std::string>{"optimizer.weight_decay", "0", "4.8100", "+0.3000 ± 0.0245", "+0.3000", "+0.3000", ""}));
-  EXPECT_EQ(rows[2], (std::vector<std::string>{"", "0.1", "4.5100", "", "", "", "its best"}));
+            (std::vector<std::string>{"optimizer.weight_decay", "0", "4.8100", "+0.3000 ± 0.0504", "+0.3000", "+0.3000", ""}));
+  EXPECT_EQ(rows[2], (std::vector<std::string>{"", "0.1", "4.5100", "", "", "", "best"}));
   EXPECT_EQ(rows[4][0], "schedule.warmup_steps");
   EXPECT_EQ(effect_remarks(effects).find("depends"), std::string::npos);
-  const Json json = effects_json(effects);
-  EXPECT_EQ(json[0]["best"], "0.1");
+  const Json json = effects_json(effects)["keys"];
+  EXPECT_EQ(json[0]["best"], 1);
   EXPECT_EQ(json[0]["values"][0]["behind"], 0.3);
   EXPECT_TRUE(json[0]["values"][1]["interval"].is_null());
 }
@@ -89,6 +91,8 @@ TEST_F(MainEffectsTest, WhatDependsOnTheOtherKeysIsTold) {
     return 4.0 + (i == 2 ? 0.4 : 0.0) - (i == 5 ? 0.2 : 0.0) + residual(i, k);
   };
   const std::vector<MainEffect> effects = main_effects(sweep, rank(sweep, crossed));
+  // Four cells are 0.1 from what rows and columns make of them, each with three seeds; against 2e-4 with four degrees of freedom.
+  EXPECT_NEAR(*effects[0].interaction_p, f_exceeds(3.0 * 4.0 * 0.01 / 2.0 / (2e-4 / 4.0), 2, 4), 1e-9);
   EXPECT_LT(*effects[0].interaction_p, 1e-4);
   EXPECT_EQ(effects[0].best, 2u);  // 0, 0.2 and -0.1 on average
   EXPECT_NEAR(effects[0].values[1].least, 0.2, 1e-12);
@@ -104,6 +108,12 @@ TEST_F(MainEffectsTest, MoreMayBeBetter) {
       main_effects(sweep, rank(sweep, [](std::size_t i, std::size_t k) { return (i / 2 == 0 ? 1.0 : 0.5) + residual(i, k); }));
   EXPECT_EQ(effects[0].best, 0u);
   EXPECT_NEAR(effects[0].values[1].behind.mean, -0.5, 1e-12);
+  // Least and most are how far behind, whatever the sign.
+  const std::vector<MainEffect> two = main_effects(sweep, rank(sweep, [](std::size_t i, std::size_t k) {
+                                                     return (i / 2 == 0 ? 1.0 : i % 2 == 0 ? 0.5 : 0.8) + residual(i, k);
+                                                   }));
+  EXPECT_NEAR(two[0].values[1].least, -0.2, 1e-12);
+  EXPECT_NEAR(two[0].values[1].most, -0.5, 1e-12);
 }
 
 TEST_F(MainEffectsTest, OnlySettingsWithAllValuesAndSeedsCount) {
@@ -111,10 +121,26 @@ TEST_F(MainEffectsTest, OnlySettingsWithAllValuesAndSeedsCount) {
   constexpr double none = std::numeric_limits<double>::quiet_NaN();
   // A seed of decay 1 with warmup 5 is missing: of decay one setting is left, which is no average; of warmup two.
   const auto gap = [&](std::size_t i, std::size_t k) { return i == 5 && k == 2 ? none : 4.0 + residual(i, k); };
-  const std::vector<MainEffect> effects = main_effects(sweep, rank(sweep, gap));
-  ASSERT_EQ(effects.size(), 1u);
-  EXPECT_EQ(effects[0].key, "schedule.warmup_steps");
-  EXPECT_EQ(effects[0].settings, 2u);
+  std::vector<MainEffect> effects = main_effects(sweep, rank(sweep, gap));
+  ASSERT_EQ(effects.size(), 2u);
+  EXPECT_TRUE(effects[0].values.empty());
+  EXPECT_EQ(effects[1].key, "schedule.warmup_steps");
+  EXPECT_EQ(effects[1].settings, 2u);
+  EXPECT_EQ(effects[1].all_settings, 3u);
+  EXPECT_EQ(effect_rows(effects, "val_loss").size(), 3u);
+  const std::string remarks = effect_remarks(effects);
+  for (
+      const char* part :
+      {"optimizer.weight_decay: at 1 of the 2 settings of the other keys all of its values have all their seeds; its average takes two.\n",
+       "schedule.warmup_steps: at 2 of the 3 settings of the other keys"})
+    EXPECT_NE(remarks.find(part), std::string::npos) << part << "\nin: " << remarks;
+  // A decay that fails everywhere takes nothing from the others.
+  const auto failing = [&](std::size_t i, std::size_t k) { return i / 2 == 2 ? none : 4.0 + residual(i, k); };
+  effects = main_effects(sweep, rank(sweep, failing));
+  ASSERT_EQ(effects[0].values.size(), 2u);
+  EXPECT_EQ(effects[0].without_result, (std::vector<std::string>{"1"}));
+  EXPECT_NE(effect_remarks(effects).find("optimizer.weight_decay 1: no configuration has all its seeds; left out.\n"),
+            std::string::npos);
   // One key beside nothing has the ranking, and what follows from a key is not a key.
   const std::string decays = R"("parameters": {"optimizer.weight_decay": {"values": [0, 0.1, 1]})";
   const auto level = [](std::size_t i, std::size_t k) { return 4.0 + residual(i, k); };
@@ -132,32 +158,37 @@ TEST_F(MainEffectsTest, OnlySettingsWithAllValuesAndSeedsCount) {
   ASSERT_EQ(unjudged.size(), 2u);
   EXPECT_NEAR(unjudged[0].values[1].behind.mean, 0.1, 1e-12);
   EXPECT_FALSE(unjudged[0].values[1].behind.interval || unjudged[0].interaction_p);
+  EXPECT_EQ(effect_remarks(unjudged).find("95 %"), std::string::npos);
+  // What is drawn, and what survived shorter runs, is no design.
+  const Sweep halving = make(three_by_two + R"(, "method": "halving", "halving": {"eta": 2, "rungs": [0.5, 1]})");
+  EXPECT_TRUE(main_effects(halving, rank(halving, level)).empty());
 }
 
-// Of noise alone one table in twenty sees a difference between values of a key, and one in twenty an interaction: no more, no fewer.
-TEST_F(MainEffectsTest, OfPureNoiseOneInTwentyIsSeen) {
+// Where a key makes no difference on average, one table in twenty sees one, and one in twenty an interaction: no more, no fewer, whatever single seeds do to the key.
+TEST_F(MainEffectsTest, OfNoEffectOneTableInTwentySeesOne) {
   const Sweep sweep = make(three_by_two);
   std::mt19937_64 random(23);
   std::normal_distribution<double> normal;
   constexpr int tables = 2000;
-  int differ = 0, interact = 0;
-  for (int table = 0; table < tables; ++table) {
-    double of_seed[3];
-    for (double& one : of_seed) one = 5.0 * normal(random);
-    const MainEffect decay =
-        main_effects(sweep, rank(sweep, [&](std::size_t, std::size_t k) { return of_seed[k] + normal(random); }))[0];
-    double low = decay.values[0].mean, high = low;  // of three means the farthest apart
-    for (const ValueEffect& value : decay.values) {
-      low = std::min(low, value.mean);
-      high = std::max(high, value.mean);
+  for (const double of_seed_and_decay : {0.0, 2.0}) {
+    int differ = 0, interact = 0;
+    for (int table = 0; table < tables; ++table) {
+      double seeds[3][3];
+      for (auto& decays : seeds) {
+        const double common = 5.0 * normal(random);
+        for (double& one : decays) one = common + of_seed_and_decay * normal(random);
+      }
+      const MainEffect decay =
+          main_effects(sweep, rank(sweep, [&](std::size_t i, std::size_t k) { return seeds[k][i / 2] + normal(random); }))[0];
+      const auto [low, high] = std::ranges::minmax(decay.values, {}, &ValueEffect::mean);  // of three means the farthest apart
+      const std::size_t other = decay.best == 0 ? 1 : 0;
+      differ += high.mean - low.mean > *decay.values[other].behind.interval;
+      interact += *decay.interaction_p < 0.05;
     }
-    const std::size_t other = decay.best == 0 ? 1 : 0;
-    differ += high - low > *decay.values[other].behind.interval;
-    interact += *decay.interaction_p < 0.05;
-  }
-  for (const int count : {differ, interact}) {  // 100 expected, deviation 9.7
-    EXPECT_GE(count, 68);
-    EXPECT_LE(count, 132);
+    for (const int count : {differ, interact}) {  // 100 expected, deviation 9.7
+      EXPECT_GE(count, 68) << of_seed_and_decay;
+      EXPECT_LE(count, 132) << of_seed_and_decay;
+    }
   }
 }
 

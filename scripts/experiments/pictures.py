@@ -90,18 +90,21 @@ def branch_differences(axis, results: Results, experiment: str, shift: float, va
         axis.errorbar([place + shift], [one.mean], yerr=[one.interval], color=colour, marker="o", markersize=3.5, capsize=3, label=f"decay {value:g}" if place == 20 else None)
 
 
-def decay_parts(above, below, results: Results) -> None:
-    """What the same rate x decay does at three rates: in the course of the run; and at its end, by what decays."""
+def decay_by_size(above, below, results: Results) -> None:
+    """The same rate x decay at three rates, in the course of the run; and what all decays cost at its end, over the size at which they leave weights."""
     rates = sorted({trial.values[RATE] for trial in results.trials("decay-parts")})
-    for colour, rate in zip(COLOURS, rates):
-        difference_curves(above, *(results.cell("decay-parts", {"decayed": what, RATE: rate}) for what in ("nothing", "both")), colour, f"rate {rate:g}")
-    for place, (colour, what) in enumerate(zip(COLOURS[3:], ("matrices", "embeddings", "both"))):
-        for rate in rates:
-            base, cell = ({seed: end_loss(trial) for seed, trial in results.cell("decay-parts", {"decayed": one, RATE: rate}).items()} for one in ("nothing", what))
-            difference = Estimate(tuple(cell[seed] - base[seed] for seed in sorted(base.keys() & cell.keys())))
-            below.errorbar([rate * 1.06 ** (place - 1)], [difference.mean], yerr=[difference.interval], color=colour, marker="o", markersize=3.5, capsize=3, label=what if rate == rates[0] else None)
-    over_rates(below, rates)
-    below.set_ylabel("at the end, by what decays")
+    for colour, rate in zip(COLOURS[3:], rates):
+        nothing, *decayed = (results.cell("decay-parts", {"decayed": what, RATE: rate}) for what in ("nothing", "both", "both, four times"))
+        difference_curves(above, nothing, decayed[0], colour, f"rate {rate:g}")
+        if rate == rates[0]:  # the runs of decay-cosine, which has more seeds and decays
+            nothing, *decayed = (results.cell(COSINE, {DECAY: value}) for value in (0, 0.108, 0.444, 1.333))
+        for cell in filter(None, decayed):
+            cost = Estimate(tuple(end_loss(trial) - end_loss(nothing[seed]) for seed, trial in cell.items()))
+            norm = Estimate(tuple(trial.series("matrix_norm")[1][-1] for trial in cell.values()))
+            below.errorbar([norm.mean], [cost.mean], yerr=[cost.interval], color=colour, marker="o", markersize=3.5, capsize=3)
+    below.set(xscale="log", xlabel="norm of weights at the end", ylabel="at the end")
+    below.set_xticks([20, 30, 50, 100], ["20", "30", "50", "100"])
+    below.minorticks_off()
     above.set_title("0.23 M, cosine, three rates")
 
 
@@ -119,11 +122,11 @@ def decay(results: Results, out: Path) -> None:
             branch_differences(axes[1][column], results, name, shift, value, colour)
         axes[0][column].set_title(title)
     difference_curves(axes[0][1], results.cell(COSINE, {DECAY: 0}), results.cell("decay-replay", {}), INK, "no decay, rates of 0.444")
-    decay_parts(axes[0][3], axes[1][3], results)
+    decay_by_size(axes[0][3], axes[1][3], results)
     for axis in (*axes[0], *axes[1]):
         axis.axhline(0, color=INK, linewidth=0.8)
         axis.grid(alpha=0.3)
-    for axis in (*axes[0], axes[1][3]):
+    for axis in axes[0]:
         axis.legend(frameon=False, fontsize=7)
     for axis in (*axes[0], *axes[1][:3]):
         axis.set_xlim(0, 104)

@@ -1,7 +1,7 @@
 #include "sweep/ranking_table.h"
 
 #include <algorithm>
-#include <tuple>
+#include <utility>
 
 #include "io/text.h"
 

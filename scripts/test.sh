@@ -15,6 +15,19 @@ esac
 
 scripts/setup.sh --tests
 jobs=$(nproc)
+# Runs a build's tests. What failed says so once more at the end, after the thousand lines of what passed.
+run_tests() {
+  local build=$1 code=0
+  shift
+  ctest --test-dir "$build" --output-on-failure -j "$((2 * jobs))" "$@" || code=$?
+  if ((code != 0)); then
+    awk '/^[0-9]+\/[0-9]+ Testing: / { count = 0; name = $3 }
+         { lines[count++] = $0 }
+         /^Test (Failed|timeout)/ { print "== failed: " name; for (i = count > 40 ? count - 40 : 0; i < count; ++i) print lines[i] }' \
+      "$build/Testing/Temporary/LastTest.log"
+  fi
+  return "$code"
+}
 stage() { printf '== %d:%02d  %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$1"; }
 
 stage "format"
@@ -24,7 +37,7 @@ stage "release build"
 cmake --preset release -DTEMPER_TESTS=ON -DTEMPER_FUZZ_SECONDS="$fuzz_seconds" >/dev/null
 cmake --build --preset release -- -j "$jobs"
 stage "release tests"
-ctest --test-dir build/release --output-on-failure -j "$((2 * jobs))" "${exclude[@]}"
+run_tests build/release "${exclude[@]}"
 
 stage "debug build, with AddressSanitizer and UndefinedBehaviorSanitizer, of the rooms that compute or read files"
 cmake --preset debug >/dev/null
@@ -34,6 +47,5 @@ targets=("${targets[@]/%/_tests}")
 cmake --build --preset debug --target "${targets[@]}" -- -j "$jobs"
 stage "debug tests"
 # One order of the emulated GPU's threads finds what a sanitizer can find; the release tests have tried them all.
-GTEST_FILTER='-*SameBitsForAnyOrderOfCudaThreads*' \
-ctest --test-dir build/debug --output-on-failure -j "$((2 * jobs))" --label-regex "^($(IFS='|'; echo "${rooms[*]}"))\$"
+GTEST_FILTER='-*SameBitsForAnyOrderOfCudaThreads*' run_tests build/debug --label-regex "^($(IFS='|'; echo "${rooms[*]}"))\$"
 stage "all passed"

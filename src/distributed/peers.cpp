@@ -136,10 +136,8 @@ void Peers::State::start_thread() {
 
 asio::awaitable<void> Peers::State::tick() {
   asio::steady_timer timer(io);
-  for (auto last = steady_clock::now();;) {
-    const auto passed = std::chrono::duration_cast<milliseconds>(steady_clock::now() - last);
-    last += passed;
-    network->tick(std::min(passed, 2 * period));  // see PeerNetwork::tick
+  for (RunningTime time(2 * period);;) {
+    network->tick(std::chrono::round<milliseconds>(time.look()));
     timer.expires_after(period);
     co_await timer.async_wait(asio::use_awaitable);
   }
@@ -216,11 +214,10 @@ std::vector<std::string> Peers::exchange(const std::string& mine, const std::str
   std::unique_lock lock(board.mutex);
   const auto whole = [&] { return board.result && board.result->number == number; };
   const auto settled = [&] { return whole() || board.lost; };
-  // The clock cannot count to milliseconds::max() from now.
-  if (timeout > std::chrono::hours(24 * 365))
-    board.changed.wait(lock, settled);
-  else
-    board.changed.wait_for(lock, timeout, settled);
+  RunningTime time;
+  // Counted in milliseconds, whose largest number the clock's own cannot hold.
+  for (steady_clock::duration passed{0}; std::chrono::floor<milliseconds>(passed) < timeout && !settled(); passed += time.look())
+    board.changed.wait_for(lock, std::min(timeout, milliseconds(250)), settled);
   if (whole()) return std::move(board.result->values);
   if (board.lost) state_->throw_lost(*board.lost, what);
   state_->throw_late(number, what, timeout, lock);

@@ -3,13 +3,14 @@
 //
 // Rank 0 listens; each other rank keeps one connection to it. A connection that closes without a farewell, or over which nothing
 // came for heartbeat_timeout, is a lost rank; rank 0 tells all others. A rank that fails by itself tells why before it goes.
-// Time in which this process itself was stopped or swapped out does not count as others' silence.
+// Time in which this process itself was stopped or swapped out does not count as others' silence (RunningTime).
 //
 // The key keeps runs apart; the secret of Launch keeps strangers out: each side proves to the other that it knows it before
 // anything else is said. Where no launcher told a secret, who can reach the port of a meeting and knows the key can take part. What
 // is sent afterwards is neither hidden nor sealed, like the collectives beside it.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -21,6 +22,23 @@
 #include "distributed/launch.h"
 
 namespace temper {
+
+/// The time in which this process ran, as told by one that looks often: of a gap between two looks, `longest_gap` counts at most. While a process is
+/// stopped or swapped out, or its machine sleeps, what others sent waits in its sockets, and they are not late.
+class RunningTime {
+ public:
+  explicit RunningTime(std::chrono::steady_clock::duration longest_gap = std::chrono::milliseconds(500))
+      : longest_gap_(longest_gap) {}
+  /// Since the last look, or the beginning.
+  std::chrono::steady_clock::duration look() {
+    const auto before = std::exchange(looked_, std::chrono::steady_clock::now());
+    return std::min(looked_ - before, longest_gap_);
+  }
+
+ private:
+  std::chrono::steady_clock::duration longest_gap_;
+  std::chrono::steady_clock::time_point looked_ = std::chrono::steady_clock::now();
+};
 
 struct PeerSettings {
   std::chrono::milliseconds meeting_timeout = std::chrono::minutes(2);  ///< for all ranks to come

@@ -15,8 +15,6 @@
 
 namespace temper {
 
-using Clock = std::chrono::steady_clock;
-
 namespace {
 
 std::string message_of(const std::exception_ptr& error) {
@@ -149,7 +147,8 @@ Wait::Wait(const RankHealth& health, std::string what, std::chrono::milliseconds
 void Wait::look(const std::function<std::vector<std::int64_t>()>& missing) {
   health_.check();
   health_.peers().check(what_);
-  if (Clock::now() - since_ < timeout_) return;
+  waited_ += time_.look();
+  if (waited_ < timeout_) return;
   std::string ranks;
   const std::vector<std::int64_t> absent = missing();
   for (const std::int64_t rank : absent)

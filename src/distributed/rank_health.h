@@ -64,16 +64,20 @@ class Wait {
  public:
   Wait(const RankHealth& health, std::string what, std::chrono::milliseconds timeout);
   /// Throws Error(ExitCode::distributed) where the run has failed, a rank is lost, or nothing came for the timeout; `missing` tells
-  /// the ranks whose turn it was (none: not known).
+  /// the ranks whose turn it was (none: not known). To be called several times a second: see RunningTime.
   void look(const std::function<std::vector<std::int64_t>()>& missing);
   /// Something came: the timeout begins again.
-  void came() { since_ = std::chrono::steady_clock::now(); }
+  void came() {
+    time_.look();
+    waited_ = {};
+  }
 
  private:
   const RankHealth& health_;
   const std::string what_;
   const std::chrono::milliseconds timeout_;
-  std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
+  RunningTime time_;
+  std::chrono::steady_clock::duration waited_{0};
 };
 
 /// The part of a communicator that needs no collectives: MPI's and NCCL's are made on it.

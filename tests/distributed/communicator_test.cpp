@@ -150,6 +150,18 @@ TEST_F(RankHealthTest, AWaitEndsAtItsTimeoutAndNamesWhoIsMissing) {
       << message;
 }
 
+TEST_F(RankHealthTest, ANapOfThisProcessIsNoSilenceOfOthers) {
+  // Of a gap of any length half a second counts, so this waits a second and a half, and sees a second.
+  Wait wait(health, "it", std::chrono::milliseconds(1200));
+  const auto nobody = [] { return std::vector<std::int64_t>(); };
+  for (int nap = 0; nap < 2; ++nap) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(750));
+    EXPECT_EQ(message_of([&] { wait.look(nobody); }), "nothing was thrown");
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(750));
+  EXPECT_NE(message_of([&] { wait.look(nobody); }).find("waited 1.2 s in it"), std::string::npos);
+}
+
 TEST_F(RankHealthTest, TheFirstErrorIsThrownFromThenOn) {
   EXPECT_NO_THROW(health.check());
   health.raise(std::make_exception_ptr(Error(ExitCode::distributed, "first")));

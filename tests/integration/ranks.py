@@ -226,6 +226,24 @@ def slow(work: Workspace, launch: MpiLaunch) -> None:
     print("a disk that is slower than parallel.timeout_seconds: all waited", flush=True)
 
 
+def suspended(work: Workspace, launch: MpiLaunch) -> None:
+    """All ranks at once, as by a paused virtual machine or `scontrol suspend`: nobody was late, so all go on."""
+    arguments = ("train", "adamw.json", "train.steps=40", "eval.every=0", "parallel.timeout_seconds=5", "--out", "suspended")
+    hold = work.hold(at_line(20))  # rank 0, while the others wait for it
+    process = launch.start(3, *arguments, env=hold.environment)
+    hold.wait(process)
+    ranks = launch.processes("suspended").values()
+    for pid in ranks:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(7)
+    for pid in ranks:
+        os.kill(pid, signal.SIGCONT)
+    hold.release()
+    said = launch.end(process)
+    check(process.returncode == 0, f"suspended for longer than parallel.timeout_seconds: exit {process.returncode}\n{said}")
+    print("suspended for longer than parallel.timeout_seconds: all went on", flush=True)
+
+
 def diverged(work: Workspace, launch: MpiLaunch) -> None:
     explodes = ("optimizer.name=sgd", "optimizer.learning_rate=1000", "optimizer.weight_decay=0.1", "optimizer.grad_clip=0", "schedule.warmup_steps=0")
     said = launch.run(3, "train", "adamw.json", *explodes, "--out", "nan", code=6)
@@ -264,6 +282,7 @@ def main() -> None:
         doctor(work, launch)
         stopped(work, launch)
         slow(work, launch)
+        suspended(work, launch)
         different(work, launch)
         lost(work, launch)
         diverged(work, launch)

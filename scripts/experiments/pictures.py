@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from effects import ADAMH, ADAMW, CONSTANT, COSINE, DECAY, DECAYS, LION, MUON, RATE, RATES, WARMUP, Results, end_loss
+from effects import ADAMH, ADAMW, CHOOSERS, CONSTANT, COSINE, DECAY, DECAYS, LION, MUON, RATE, RATES, WARMUP, Results, end_loss
 from judging import Estimate
 from page import RESULTS, judge, visible
 from run import BRANCH_FROM, planned_seeds
@@ -25,6 +25,11 @@ PAPER_BRANCHES = {0.1: [0.0, 0.0, 0.0, -0.015, -0.03], 0.3: [0.0, 0.02, 0.0, -0.
 
 def estimates(by_seed: list[dict[int, float]]) -> list[Estimate]:
     return [Estimate(tuple(values.values())) for values in by_seed]
+
+
+def ends(results: Results, experiment: str, values: dict) -> Estimate:
+    """Last losses of a cell; seeds that only choose are left out, as in the effects."""
+    return Estimate(tuple(end_loss(trial) for seed, trial in results.cell(experiment, values).items() if seed < CHOOSERS))
 
 
 def band(axis, x: list[float], points: list[Estimate], colour: str, label: str) -> None:
@@ -191,7 +196,7 @@ def rate_decay(results: Results, out: Path) -> None:
     figure, axes = new_figure(1, len(DECAYS) + 1, 3.3, 3.0)
     for axis, (kind, decays) in zip(axes[0], DECAYS.items()):
         names = ["none", *(f"{kind}, {value}" for value in decays)]
-        grid = [[Estimate(tuple(map(end_loss, results.cell("rate-decay", {"decay": name, RATE: rate}).values()))).mean for rate in RATES] for name in names]
+        grid = [[ends(results, "rate-decay", {"decay": name, RATE: rate}).mean for rate in RATES] for name in names]
         axis.imshow(grid, origin="lower", aspect="auto", cmap="viridis_r")
         low, high = min(map(min, grid)), max(map(max, grid))
         for i, line in enumerate(grid):
@@ -204,7 +209,7 @@ def rate_decay(results: Results, out: Path) -> None:
     axis = axes[0][-1]
     rates = sorted({trial.values[RATE] for trial in results.trials("schedules")})
     for colour, name in zip(COLOURS, ("constant", "step", "cosine")):
-        band(axis, rates, [Estimate(tuple(map(end_loss, results.cell("schedules", {"schedule.name": name, RATE: rate}).values()))) for rate in rates], colour, name)
+        band(axis, rates, [ends(results, "schedules", {"schedule.name": name, RATE: rate}) for rate in rates], colour, name)
     axis.set(title="schedules", ylabel="validation loss")
     over_rates(axis, rates)
     axis.legend(frameon=False, fontsize=8)
@@ -222,7 +227,7 @@ def optimizers(results: Results, out: Path) -> None:
     for place, (colour, (name, steps)) in enumerate(zip(COLOURS, PAPER_STEPS.items())):
         axes[0][0].barh([-place], [steps], color=colour, height=0.6)
         axes[0][0].text(steps, -place, f" {steps:,}", va="center", fontsize=8)
-        band(axes[0][1], [0.5, 1, 2], [Estimate(tuple(map(end_loss, results.cell("optimizers", {"run": label}).values()))) for label in RUNS[name]], colour, name)
+        band(axes[0][1], [0.5, 1, 2], [ends(results, "optimizers", {"run": label}) for label in RUNS[name]], colour, name)
     axes[0][0].set_yticks([-place for place in range(len(PAPER_STEPS))], list(PAPER_STEPS))
     axes[0][0].set(title="track 3: steps to 3.28", xlim=(0, 14500))
     axes[0][1].set(title="0.23 M, 600 steps", xlabel="rate, as a multiple of the middle one", ylabel="validation loss", xscale="log")
@@ -238,7 +243,7 @@ def width(results: Results, out: Path) -> None:
     rates = sorted({trial.values[RATE] for trial in results.trials("width-rate")})
     for axis, title, models in ((axes[0][0], "standard", ["64", "128", "256"]), (axes[0][1], "muP", ["64", "128, muP", "256, muP"])):
         for colour, model in zip(COLOURS, models):
-            band(axis, rates, [Estimate(tuple(map(end_loss, results.cell("width-rate", {"model": model, RATE: rate}).values()))) for rate in rates], colour, f"width {model.split(',')[0]}")
+            band(axis, rates, [ends(results, "width-rate", {"model": model, RATE: rate}) for rate in rates], colour, f"width {model.split(',')[0]}")
         axis.set_title(title)
         over_rates(axis, rates)
     axes[0][1].set_ylim(axes[0][0].get_ylim())

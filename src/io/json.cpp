@@ -1,7 +1,5 @@
 #include "io/json.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <set>
@@ -9,6 +7,7 @@
 #include <vector>
 
 #include "io/file.h"
+#include "io/text.h"
 
 namespace temper {
 
@@ -97,10 +96,7 @@ void for_json_lines(const std::filesystem::path& path, const std::function<void(
   });
 }
 
-Json nine_digits(double value) {
-  if (!std::isfinite(value)) return {};
-  return std::stod(fmt::format("{:.9g}", value));
-}
+Json json_number(double value, int digits) { return std::isfinite(value) ? Json(to_digits(value, digits)) : Json(); }
 
 std::string json_text(const Json& json, int indent) { return json.dump(indent, ' ', false, Json::error_handler_t::replace); }
 

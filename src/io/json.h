@@ -43,6 +43,6 @@ void for_json_lines(const std::filesystem::path& path, const std::function<void(
 std::string json_text(const Json& json, int indent = -1);
 
 /// A number without the last digits, in which libraries differ; null where it is not finite.
-Json nine_digits(double value);
+Json json_number(double value, int digits = 9);
 
 }  // namespace temper

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <iterator>
 #include <utility>
 
@@ -122,6 +123,11 @@ std::string format_count(double value) {
 std::string format_bytes(std::size_t bytes) {
   const double mib = static_cast<double>(bytes) / 1048576.0;
   return mib >= 1024.0 ? fmt::format("{:.2f} GiB", mib / 1024.0) : fmt::format("{:.1f} MiB", mib);
+}
+
+double to_digits(double value, int digits) {
+  return std::strtod(fmt::format("{:.{}g}", value, digits).c_str(),
+                     nullptr);  // std::stod throws for what is too small to be normal
 }
 
 }  // namespace temper

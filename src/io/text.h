@@ -16,6 +16,8 @@ std::string format_duration(double seconds);
 std::string format_count(double value);
 /// "12.0 MiB", "1.94 GiB"
 std::string format_bytes(std::size_t bytes);
+/// The number that those digits say: 0.1235 is 0.123456 to 4 of them.
+double to_digits(double value, int digits);
 
 /// "a, b, c". (GCC 12 warns of fmt::join, wrongly.)
 template <typename Items>

@@ -195,7 +195,7 @@ Json SweepFits::json(bool pictures) const {
     const std::vector<Located> optimum = fit.quadratic ? fit.quadratic->optimum() : std::vector<Located>();
     for (std::size_t i = 0; i < axes.size(); ++i) {
       const auto known = [&](double Located::*member) {
-        return optimum.empty() ? Json() : nine_digits(axes[i].value(optimum[i].*member));
+        return optimum.empty() ? Json() : json_number(axes[i].value(optimum[i].*member));
       };
       one["axes"].push_back({{"name", axes[i].name},
                              {"scale", axes[i].logarithmic ? "logarithmic" : "linear"},
@@ -212,26 +212,26 @@ Json SweepFits::json(bool pictures) const {
     one["trials"] = quadratic.trials();
     one["seeds"] = quadratic.seeds();
     one["degrees_of_freedom"] = quadratic.degrees();
-    one["residual"] = nine_digits(quadratic.sd());
+    one["residual"] = json_number(quadratic.sd());
     const std::optional<double> lack = quadratic.lack_of_fit();
-    one["lack_of_fit_p"] = lack ? nine_digits(*lack) : Json();
+    one["lack_of_fit_p"] = lack ? json_number(*lack) : Json();
     const std::optional<WithInterval> tilt = quadratic.tilt();
-    one["tilt"] = tilt ? nine_digits(sign * tilt->value) : Json();
-    one["tilt_interval"] = tilt ? nine_digits(tilt->interval) : Json();
+    one["tilt"] = tilt ? json_number(sign * tilt->value) : Json();
+    one["tilt_interval"] = tilt ? json_number(tilt->interval) : Json();
     const std::vector<double> across = spread(axes[0], axes.size() == 1 ? points_of_curve : points_of_map);
     for (const double x : across) {
       if (!pictures) break;
-      one["x"].push_back(nine_digits(axes[0].value(x)));
+      one["x"].push_back(json_number(axes[0].value(x)));
       if (axes.size() == 1) {
         const WithInterval here = quadratic.at({x});
-        one["mean"].push_back(nine_digits(sign * here.value));
-        one["interval"].push_back(nine_digits(here.interval));
+        one["mean"].push_back(json_number(sign * here.value));
+        one["interval"].push_back(json_number(here.interval));
       }
     }
     for (const double y : spread(axes.back(), pictures && axes.size() == 2 ? points_of_map : 0)) {
-      one["y"].push_back(nine_digits(axes[1].value(y)));
+      one["y"].push_back(json_number(axes[1].value(y)));
       Json row = Json::array();
-      for (const double x : across) row.push_back(nine_digits(sign * quadratic.at({x, y}).value));
+      for (const double x : across) row.push_back(json_number(sign * quadratic.at({x, y}).value));
       one["mean"].push_back(row);
     }
     all.push_back(one);

@@ -201,16 +201,16 @@ Json effects_json(const std::vector<MainEffect>& effects) {
     one["all_settings"] = effect.all_settings;
     one["best"] = effect.best;
     one["best_is_seen"] = effect.best_is_seen();
-    one["interaction_p"] = effect.interaction_p ? nine_digits(*effect.interaction_p) : Json();
+    one["interaction_p"] = effect.interaction_p ? json_number(*effect.interaction_p) : Json();
     one["values"] = Json::array();
     for (const auto& [value, mean, behind, least, most] : effect.values)
       one["values"].push_back({{"value", value},
-                               {"mean", nine_digits(mean)},
-                               {"behind", nine_digits(behind.mean)},
-                               {"interval", behind.interval ? nine_digits(*behind.interval) : Json()},
+                               {"mean", json_number(mean)},
+                               {"behind", json_number(behind.mean)},
+                               {"interval", behind.interval ? json_number(*behind.interval) : Json()},
                                {"seen", seen(behind)},
-                               {"least", nine_digits(least)},
-                               {"most", nine_digits(most)}});
+                               {"least", json_number(least)},
+                               {"most", json_number(most)}});
     all["keys"].push_back(one);
   }
   all["remarks"] = effect_remarks(effects);

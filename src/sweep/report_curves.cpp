@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 #include <limits>
 #include <map>
@@ -63,12 +62,7 @@ double number_or_missing(const Line& object, std::string_view key) {
 }
 
 /// Six digits: more than a picture shows, and half the bytes.
-Json rounded(double number) {
-  if (!std::isfinite(number)) return {};
-  char text[40];
-  std::snprintf(text, sizeof(text), "%.6g", number);
-  return std::strtod(text, nullptr);
-}
+Json rounded(double number) { return json_number(number, 6); }
 
 /// Of what is measured at step 1, every so many steps, and at the end: not more than `limit` and both ends.
 class Thinning {

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 #include <limits>
 #include <map>
 #include <set>
@@ -16,6 +14,7 @@
 #include "config/validate.h"
 #include "io/error.h"
 #include "io/file.h"
+#include "io/text.h"
 #include "kernels/philox.h"
 #include "model/parameters.h"
 #include "sweep/metric.h"
@@ -30,12 +29,6 @@ constexpr std::size_t most_trials = 100'000;
 constexpr double most_points = 1e7;  // of a grid, before conditions; enumerating more would take minutes
 
 [[noreturn]] void refuse(const std::string& why) { throw Error(ExitCode::usage, why); }
-
-double rounded(double number, int digits) {
-  char text[40];
-  std::snprintf(text, sizeof(text), "%.*g", digits, number);
-  return std::strtod(text, nullptr);
-}
 
 /// A whole number is one, so that a table shows 20, and a key that takes integers takes it.
 Value number_value(double number) {
@@ -82,7 +75,7 @@ Choice draw(const SweptParameter& parameter, std::uint64_t seed, std::uint64_t n
   double drawn =
       logarithmic ? from.min * std::exp(share * std::log(from.max / from.min)) : from.min + share * (from.max - from.min);
   if (from.q > 0) drawn = std::round(drawn / from.q) * from.q;
-  return choice_of(parameter, std::clamp(rounded(drawn, 6), from.min, from.max));
+  return choice_of(parameter, std::clamp(to_digits(drawn, 6), from.min, from.max));
 }
 
 /// Refuses more than most_trials before they are made.
@@ -113,7 +106,7 @@ std::optional<Configuration> join(const SweepFile& sweep, const std::vector<Choi
     return get_field(wanted, resolved(config));
   };
   for (const Tie& tie : sweep.ties) {
-    const Value value = held_value(tie.key, number_value(rounded(tie.formula.number(value_of), 12)));
+    const Value value = held_value(tie.key, number_value(to_digits(tie.formula.number(value_of), 12)));
     configuration.labels.push_back(value);
     configuration.settings.push_back({tie.formula.where(), tie.key, value, false});
   }

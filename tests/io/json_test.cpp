@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <limits>
 
 #include "temporary_folder.h"
 
@@ -66,6 +67,13 @@ TEST(JsonReader, ReadsRegularFilesOfABoundedSize) {
   std::ofstream(folder / "sparse.json") << "{}";
   ASSERT_EQ(::truncate((folder / "sparse.json").c_str(), off_t{1} << 40), 0);
   EXPECT_EQ(code_of("sparse.json"), ExitCode::io);  // at once: a terabyte of zeros is not read
+}
+
+TEST(JsonWriter, NumbersOfAFewDigits) {
+  EXPECT_EQ(json_number(0.12345678949).dump(), "0.123456789");
+  EXPECT_EQ(json_number(-1234567.0, 6).dump(), "-1234570.0");
+  EXPECT_EQ(json_number(4.94e-324), 4.94e-324);  // a p-value can be that small
+  EXPECT_TRUE(json_number(std::numeric_limits<double>::infinity()).is_null());
 }
 
 TEST(JsonWriter, WritesTextThatIsNotUtf8) {

@@ -10,6 +10,7 @@
 #include "data/shard_sidecar.h"
 #include "data/utf8.h"
 #include "io/error.h"
+#include "io/text.h"
 
 namespace temper {
 namespace {
@@ -48,20 +49,6 @@ void count_tokens(const Shard& shard, const Tokenizer* tokenizer, Histogram& cou
       ExitCode::data,
       "{}: {} tokens are outside the tokenizer's vocabulary of {}, the first, {}; name the tokenizer the shard was made with",
       shard.path().string(), outside, vocab_size, bad);
-}
-
-// Characters that move the cursor or change how the text around them reads: C0, DEL, C1, and the marks of writing direction.
-bool commands_terminal(std::string_view character) {
-  const auto first = static_cast<unsigned char>(character[0]);
-  if (character.size() == 1) return first < 0x20 || first == 0x7f;
-  const auto second = static_cast<unsigned char>(character[1]);
-  if (character.size() == 2) return first == 0xc2 && second < 0xa0;
-  if (character.size() == 3 && first == 0xe2) {
-    const auto third = static_cast<unsigned char>(character[2]);
-    return (second == 0x80 && ((third >= 0x8e && third <= 0x8f) || (third >= 0xa8 && third <= 0xae))) ||
-           (second == 0x81 && third >= 0xa6 && third <= 0xa9);
-  }
-  return false;
 }
 
 std::string shown(const std::vector<std::uint32_t>& tokens, const Tokenizer* tokenizer) {
@@ -182,14 +169,11 @@ std::string to_text(const InspectReport& report, const Tokenizer* tokenizer) {
 }
 
 std::string escape_for_terminal(std::string_view text) {
-  constexpr std::string_view digits = "0123456789abcdef";
   const std::string valid = replace_invalid_utf8(text);
   std::string escaped;
-  for (std::size_t begin = 0; begin < valid.size();) {
-    const auto lead = static_cast<unsigned char>(valid[begin]);
-    const std::size_t length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-    const std::string_view character = std::string_view(valid).substr(begin, length);
-    begin += length;
+  for (std::string_view rest = valid; !rest.empty();) {
+    const auto [character, printable] = first_character(rest);
+    rest.remove_prefix(character.size());
     if (character == "\n") {
       escaped += "\\n";
     } else if (character == "\t") {
@@ -198,14 +182,10 @@ std::string escape_for_terminal(std::string_view text) {
       escaped += "\\r";
     } else if (character == "\\") {
       escaped += "\\\\";
-    } else if (commands_terminal(character)) {
-      for (const char byte : character) {
-        escaped += "\\x";
-        escaped += digits[static_cast<unsigned char>(byte) >> 4];
-        escaped += digits[static_cast<unsigned char>(byte) & 15];
-      }
-    } else {
+    } else if (printable) {
       escaped += character;
+    } else {
+      for (const char byte : character) escaped += fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
     }
   }
   return escaped;

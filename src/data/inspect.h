@@ -60,7 +60,7 @@ void verify_shards(const std::vector<std::string>& files, const std::function<vo
 /// For people to read. `tokenizer` may be null. Control characters in tokens are escaped, so that no shard can command a terminal.
 std::string to_text(const InspectReport& report, const Tokenizer* tokenizer);
 
-/// `text` in one line: control characters as \n, \t, \r or \xNN, backslash doubled, bytes that are not UTF-8 as U+FFFD.
+/// `text` in one line: control and invisible characters as \n, \t, \r or \xNN, backslash doubled, bytes that are not UTF-8 as U+FFFD.
 std::string escape_for_terminal(std::string_view text);
 
 }  // namespace temper

@@ -162,6 +162,7 @@ TEST(EscapeForTerminal, LeavesTextAndDisarmsControls) {
             "\\xc2\\x9b"
             "31m");
   EXPECT_EQ(escape_for_terminal("\xe2\x80\xae"), "\\xe2\\x80\\xae");
+  EXPECT_EQ(escape_for_terminal("a\u200bb\u00ad"), "a\\xe2\\x80\\x8bb\\xc2\\xad");  // what is not seen
   EXPECT_EQ(escape_for_terminal("a\xff"), "a\xef\xbf\xbd");
 }
 

@@ -248,6 +248,7 @@ EXPERIMENTS: dict[str, Callable[[Lab, str], None]] = {
     "decay-larger": plain,
     "decay-parts": plain,
     "warmup-higher": plain,
+    "width-init": plain,
 }
 
 

@@ -251,7 +251,9 @@ def width(results: Results, out: Path) -> None:
         cells = [results.cell("width-timescale", {"model.n_embd": wide, "optimizer.decay_timescale": f"{share:g} runs"}) for share in (0.3, 1, 3, 10)]
         best = {seed: min(end_loss(cell[seed]) for cell in cells) for seed in cells[0]}
         band(axes[0][2], [0.3, 1, 3, 10], [Estimate(tuple(end_loss(trial) - best[seed] for seed, trial in cell.items())) for cell in cells], colour, f"width {wide}")
-    axes[0][2].set(title="decay", xlabel="timescale, shares of the run", xscale="log", ylabel="loss above the best")
+    axes[0][2].set(title="decay in muP", xlabel="timescale, runs", xscale="log", ylabel="loss above the seed's best")
+    axes[0][2].set_xticks([0.3, 1, 3, 10], ["0.3", "1", "3", "10"])
+    axes[0][2].minorticks_off()
     axes[0][0].set_ylabel("validation loss")
     axes[0][2].grid(alpha=0.3)
     for axis in axes[0]:

@@ -2,7 +2,7 @@
 """Runs reduced experiments of docs/experiments.md and keeps what they gave: a sweep's configurations and seeds, and a line for each trial in docs/experiments/NAME.jsonl.
 
   scripts/experiments/run.py decay-cosine                   # one
-  scripts/experiments/run.py                                # all, in the order of --list: six to seven hours on two cores
+  scripts/experiments/run.py                                # all, in the order of --list: seven to eight hours on two cores
   scripts/experiments/run.py warmup --seeds 11 12 13 --results /tmp/again      # with seeds not used before, elsewhere
 
 Stopped in any way, the same command goes on where it was. Trials that the results already hold are not run again, so seeds can be run one after the other,

@@ -294,7 +294,7 @@ TEST_F(SweepTest, ShippedSweepsAreValid) {
       EXPECT_GE(sweep.resources.gpus_per_trial, 1.0);
     }
   }
-  EXPECT_EQ(sweeps, 29u);
+  EXPECT_EQ(sweeps, 30u);
   EXPECT_EQ(bases, 5u);
   EXPECT_EQ(large, 7u);
 }

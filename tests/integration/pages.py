@@ -51,10 +51,9 @@ def missing_files(text: str) -> list[str]:
     return [f"{name}: no such file" for name in named if not (ROOT / name).exists()]
 
 
-def missing_sources(text: str) -> list[str]:
+def missing_sources(text: str, there: list[str]) -> list[str]:
     """Named in inline code, with their folders or without; your_op.cu and the like are to be written."""
     named = {name for code in re.findall(r"`([^`\n]+)`", text) for name in re.findall(r"(?<![\w.*/-])([\w/-]+\.(?:cpp|h|cuh?))\b", code)}
-    there = [f"/{path.relative_to(ROOT).as_posix()}" for path in files(".cpp", ".h", ".cu", ".cuh")]
     return [f"{name}: no such file" for name in sorted(named) if "your_" not in name and not any(path.endswith(f"/{name}") for path in there)]
 
 
@@ -86,12 +85,13 @@ def main() -> None:
     check(len(known) > 100, f"docs/configuration.md has {len(known)} keys only")
     problems, links = missing_exceptions(), 0
     pages = files(".md")
+    sources = [f"/{path.relative_to(ROOT).as_posix()}" for path in files(".cpp", ".h", ".cu", ".cuh")]
     for page in pages:
         text, name = page.read_text(), page.relative_to(ROOT).as_posix()
         links += text.count("](")
         found = broken_links(page, text) + missing_files(text)
         if name not in GENERATED and name != "CHANGELOG.md":  # which tells of keys and files that are gone
-            found += missing_sources(text) + unknown_keys(text, known) + headless_tables(text)
+            found += missing_sources(text, sources) + unknown_keys(text, known) + headless_tables(text)
         problems += [f"{name}: {each}" for each in found]
     index = (ROOT / "docs/README.md").read_text()
     problems += [f"docs/README.md: does not list {page.name}" for page in (ROOT / "docs").glob("*.md") if page.name != "README.md" and f"({page.name})" not in index]

@@ -19,29 +19,49 @@ struct NotJson : std::runtime_error {
 };
 
 /// nlohmann's own words for what is wrong, without its numbers: "[json.exception.parse_error.101] parse error at line 1, column 2:
-/// syntax error ...".
+/// syntax error ...". They quote what was read, at any length.
 std::string reason_of(const nlohmann::detail::exception& error) {
-  std::string why = error.what();
+  const std::string_view why = error.what();
   const std::size_t name = why.find("] "), place = why.find(": ");
-  if (place != std::string::npos && why.find("line ") < place) return why.substr(place + 2);
-  return name == std::string::npos ? why : why.substr(name + 2);
+  if (place != std::string::npos && why.find("line ") < place) return shown(why.substr(place + 2));
+  return shown(name == std::string::npos ? why : why.substr(name + 2));
 }
+
+/// Looks at a text before anything is built of it. (The library's own callback would do, were its time not quadratic in the number
+/// of objects.)
+struct Bounds : nlohmann::detail::json_sax_acceptor<Json> {
+  std::vector<std::set<std::string>> keys;  // of the objects and lists that are open
+
+  bool open() {
+    if (keys.size() == most_json_depth)
+      throw NotJson(std::string::npos, "its values lie more than " + std::to_string(most_json_depth) + " levels deep");
+    keys.emplace_back();
+    return true;
+  }
+  bool close() {
+    keys.pop_back();
+    return true;
+  }
+
+  bool start_object(std::size_t /*elements*/) { return open(); }
+  bool start_array(std::size_t /*elements*/) { return open(); }
+  bool end_object() { return close(); }
+  bool end_array() { return close(); }
+  bool key(std::string& name) {
+    if (!keys.back().insert(name).second)
+      throw NotJson(std::string::npos, "the key \"" + shown(name, 80) + "\" stands twice in one object");
+    return true;
+  }
+};
 
 template <typename Value>
 Value parse_within_bounds(std::string_view text) {
-  std::vector<std::set<std::string>> keys;  // of the objects that are open
-  const auto look = [&keys](int depth, typename Value::parse_event_t event, Value& parsed) {
-    if (depth >= most_json_depth)
-      throw NotJson(std::string::npos, "its values lie more than " + std::to_string(most_json_depth) + " levels deep");
-    if (event == Value::parse_event_t::object_start) keys.emplace_back();
-    if (event == Value::parse_event_t::object_end) keys.pop_back();
-    if (event == Value::parse_event_t::key && !keys.back().insert(parsed.template get_ref<const std::string&>()).second)
-      throw NotJson(std::string::npos,
-                    "the key " + json_text(Json(parsed.template get_ref<const std::string&>())) + " stands twice in one object");
-    return true;
-  };
+  // The library would take it for the end of the text, whatever follows.
+  if (const std::size_t nul = text.find('\0'); nul != std::string_view::npos) throw NotJson(nul, "it holds a NUL byte");
+  Bounds bounds;
+  Json::sax_parse(text, &bounds);  // stops where the text is no JSON, of which parse() has more to say
   try {
-    return Value::parse(text, look);
+    return Value::parse(text);
   } catch (const typename Value::parse_error& error) {
     throw NotJson(error.byte > 0 ? error.byte - 1 : 0, reason_of(error));
   } catch (const typename Value::exception& error) {

@@ -29,8 +29,8 @@ struct TensorEntry {
 int safetensors_dtype_size(std::string_view dtype);
 
 /// Checks and parses the header of a whole file image; throws Error(ExitCode::checkpoint) with `label` and what is wrong.
-/// Limits: header 100,000,000 bytes, 100,000 tensors, rank 8, names of 512 bytes, no duplicates, holes, overlaps or
-/// overflowing products, sizes exactly those of the file. The result is in the order of the data, also where the header is
+/// Limits: header 16 MiB, rank 8, names of 512 bytes, no duplicates, holes, overlaps or overflowing products, sizes exactly
+/// those of the file. The result is in the order of the data, also where the header is
 /// not. `metadata` (may be null) receives __metadata__.
 std::vector<TensorEntry> parse_safetensors(std::span<const std::byte> file, const std::string& label,
                                            std::map<std::string, std::string>* metadata);

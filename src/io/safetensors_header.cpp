@@ -1,5 +1,4 @@
-// The JSON header of a safetensors file, read and written. The reader is a SAX handler that knows the only shape a header
-// may have, so nothing is built from input before it is checked and nesting is bounded by the grammar.
+// The JSON header of a safetensors file, read and written.
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -9,6 +8,7 @@
 #include <stdexcept>
 
 #include "io/error.h"
+#include "io/json.h"
 #include "io/safetensors.h"
 #include "io/text.h"
 
@@ -17,8 +17,8 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "safetensors data are little-endian and are used in place");
 
-constexpr std::uint64_t max_header_bytes = 100'000'000;
-constexpr std::size_t max_entries = 100'000;
+// Room for 100,000 tensors; the format's own limit, 100 MB, would let a file of a stranger take gigabytes of memory.
+constexpr std::uint64_t max_header_bytes = 16 << 20;
 constexpr std::size_t max_rank = 8;
 constexpr std::size_t max_name_bytes = 512;
 constexpr std::string_view reserved_name = "__metadata__";
@@ -58,182 +58,61 @@ const char* name_fault(std::string_view name) {
   return nullptr;
 }
 
-class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
- public:
-  HeaderHandler(const std::string& label, std::map<std::string, std::string>& metadata) : label_(label), metadata_(metadata) {}
+using Header = nlohmann::json;  // sorted, so that a key is found at once among any number
 
-  std::vector<TensorEntry> take_entries() { return std::move(entries_); }
+[[noreturn]] void refuse_tensor(const std::string& label, const std::string& name, const std::string& what) {
+  refuse(label, "tensor " + in_quotes(name) + " " + what);
+}
 
-  bool null() override { return unexpected("null"); }
-  bool boolean(bool) override { return unexpected("a boolean"); }
-  bool number_integer(number_integer_t) override { return unexpected("a negative number"); }
-  bool number_float(number_float_t, const string_t&) override { return unexpected("a fractional or too large number"); }
-  bool binary(binary_t&) override { return unexpected("binary data"); }
-
-  bool number_unsigned(number_unsigned_t value) override {
-    if (next_ == Next::shape_item) {
-      std::vector<std::int64_t>& shape = entries_.back().shape;
-      if (shape.size() == max_rank) fail("has more than 8 dimensions");
-      if (value > std::uint64_t{std::numeric_limits<std::int64_t>::max()}) fail("has the dimension " + number(value));
-      shape.push_back(static_cast<std::int64_t>(value));
-      return true;
-    }
-    if (next_ != Next::offsets_item) return unexpected("a number");
-    if (offset_count_ == 2) fail("has more than two data_offsets");
-    (offset_count_++ == 0 ? entries_.back().begin : entries_.back().end) = value;
-    return true;
+std::vector<std::int64_t> sizes_of(const Header& list, const std::string& what, const std::string& name, const std::string& label) {
+  std::vector<std::int64_t> sizes;
+  bool whole = list.is_array() && list.size() <= max_rank;
+  for (std::size_t i = 0; whole && i < list.size(); ++i) {
+    whole = list[i].is_number_unsigned() && list[i].get<std::uint64_t>() <= std::uint64_t{std::numeric_limits<std::int64_t>::max()};
+    if (whole) sizes.push_back(list[i].get<std::int64_t>());
   }
+  if (!whole)
+    refuse_tensor(label, name,
+                  "has the " + what + " " + in_quotes(list.dump()) + ", expected at most 8 whole numbers from 0 to 2^63 - 1");
+  return sizes;
+}
 
-  bool string(string_t& value) override {
-    if (next_ == Next::dtype) {
-      if (safetensors_dtype_size(value) == 0) fail("has the unknown dtype " + in_quotes(value));
-      entries_.back().dtype = value;
-      next_ = Next::tensor_key;
-      return true;
-    }
-    if (next_ != Next::metadata_value) return unexpected("a string");
-    if (metadata_.size() == max_entries) refuse(label_, "__metadata__ has more than 100000 entries");
-    if (!metadata_.emplace(metadata_name_, value).second)
-      refuse(label_, "__metadata__ has " + in_quotes(metadata_name_) + " twice");
-    next_ = Next::metadata_key;
-    return true;
+TensorEntry entry_of(const std::string& name, const Header& json, const std::string& label) {
+  if (const char* fault = name_fault(name)) refuse(label, "the tensor name " + in_quotes(name) + " " + fault);
+  if (!json.is_object()) refuse_tensor(label, name, "is no object");
+  for (const auto& [key, value] : json.items())
+    if (key != "dtype" && key != "shape" && key != "data_offsets")
+      refuse_tensor(label, name, "has the unknown key " + in_quotes(key));
+  if (json.size() != 3) refuse_tensor(label, name, "lacks dtype, shape or data_offsets");
+
+  const std::string dtype = json["dtype"].is_string() ? json["dtype"].get<std::string>() : json["dtype"].dump();
+  if (safetensors_dtype_size(dtype) == 0) refuse_tensor(label, name, "has the unknown dtype " + in_quotes(dtype));
+  const std::vector<std::int64_t> offsets = sizes_of(json["data_offsets"], "data_offsets", name, label);
+  if (offsets.size() != 2) refuse_tensor(label, name, "has " + number(offsets.size()) + " data_offsets, expected two");
+  return {name, dtype, sizes_of(json["shape"], "shape", name, label), static_cast<std::uint64_t>(offsets[0]),
+          static_cast<std::uint64_t>(offsets[1])};
+}
+
+std::map<std::string, std::string> metadata_of(const Header& json, const std::string& label) {
+  if (!json.is_object()) refuse(label, "__metadata__ is no object");
+  std::map<std::string, std::string> metadata;
+  for (const auto& [key, value] : json.items()) {
+    if (const char* fault = name_fault(key)) refuse(label, "the __metadata__ key " + in_quotes(key) + " " + fault);
+    if (!value.is_string()) refuse(label, "__metadata__ has " + in_quotes(key) + ", which is no text");
+    metadata[key] = value.get<std::string>();
   }
+  return metadata;
+}
 
-  bool start_object(std::size_t) override {
-    switch (next_) {
-      case Next::root_object:
-        next_ = Next::root_key;
-        return true;
-      case Next::metadata_object:
-        next_ = Next::metadata_key;
-        return true;
-      case Next::tensor_object:
-        next_ = Next::tensor_key;
-        return true;
-      default:
-        return unexpected("an object");
-    }
+Header parse_header(std::string_view text, const std::string& label) {
+  // The JSON library would skip a byte order mark.
+  const std::size_t first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos || text[first] != '{') refuse(label, "its header is not a JSON object");
+  try {
+    return parse_json<Header>(text, "its header", ExitCode::checkpoint);
+  } catch (const Error& error) {
+    refuse(label, error.what());
   }
-
-  bool key(string_t& name) override {
-    switch (next_) {
-      case Next::root_key:
-        return root_key(name);
-      case Next::metadata_key:
-        if (const char* fault = name_fault(name)) refuse(label_, "the __metadata__ key " + in_quotes(name) + " " + fault);
-        metadata_name_ = name;
-        next_ = Next::metadata_value;
-        return true;
-      default:
-        return tensor_key(name);  // keys occur only inside the three kinds of object
-    }
-  }
-
-  bool end_object() override {
-    if (next_ == Next::tensor_key && !(has_dtype_ && has_shape_ && has_offsets_)) fail("lacks dtype, shape or data_offsets");
-    next_ = next_ == Next::root_key ? Next::nothing : Next::root_key;
-    return true;
-  }
-
-  bool start_array(std::size_t) override {
-    switch (next_) {
-      case Next::shape_array:
-        next_ = Next::shape_item;
-        return true;
-      case Next::offsets_array:
-        next_ = Next::offsets_item;
-        return true;
-      default:
-        return unexpected("an array");
-    }
-  }
-
-  bool end_array() override {
-    if (next_ == Next::offsets_item && offset_count_ != 2) fail("has fewer than two data_offsets");
-    next_ = Next::tensor_key;
-    return true;
-  }
-
-  // The library's own words are not repeated: they quote the input, at any length.
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception&) override {
-    refuse(label_, "its header is not valid UTF-8 JSON near byte " + number(position) + " of the header");
-  }
-
- private:
-  enum class Next {
-    root_object,
-    root_key,
-    metadata_object,
-    metadata_key,
-    metadata_value,
-    tensor_object,
-    tensor_key,
-    dtype,
-    shape_array,
-    shape_item,
-    offsets_array,
-    offsets_item,
-    nothing
-  };
-
-  bool root_key(const std::string& name) {
-    if (name == reserved_name) {
-      if (std::exchange(has_metadata_, true)) refuse(label_, "__metadata__ occurs twice");
-      next_ = Next::metadata_object;
-      return true;
-    }
-    if (entries_.size() == max_entries) refuse(label_, "it has more than 100000 tensors");
-    if (const char* fault = name_fault(name)) refuse(label_, "the tensor name " + in_quotes(name) + " " + fault);
-    entries_.push_back({name, {}, {}, 0, 0});
-    has_dtype_ = has_shape_ = has_offsets_ = false;
-    offset_count_ = 0;
-    next_ = Next::tensor_object;
-    return true;
-  }
-
-  bool tensor_key(const std::string& name) {
-    bool* seen = nullptr;
-    if (name == "dtype") {
-      seen = &has_dtype_;
-      next_ = Next::dtype;
-    } else if (name == "shape") {
-      seen = &has_shape_;
-      next_ = Next::shape_array;
-    } else if (name == "data_offsets") {
-      seen = &has_offsets_;
-      next_ = Next::offsets_array;
-    } else {
-      fail("has the unknown key " + in_quotes(name));
-    }
-    if (std::exchange(*seen, true)) fail("has " + name + " twice");
-    return true;
-  }
-
-  [[noreturn]] void fail(const std::string& what) const {
-    refuse(label_, "tensor " + in_quotes(entries_.back().name) + " " + what);
-  }
-
-  bool unexpected(const char* found) const {
-    const std::string place = entries_.empty() ? "at the beginning" : "near tensor " + in_quotes(entries_.back().name);
-    refuse(label_, std::string("its header has ") + found + " where none may be, " + place);
-  }
-
-  const std::string& label_;
-  std::map<std::string, std::string>& metadata_;
-  std::vector<TensorEntry> entries_;
-  Next next_ = Next::root_object;
-  std::string metadata_name_;
-  bool has_metadata_ = false, has_dtype_ = false, has_shape_ = false, has_offsets_ = false;
-  int offset_count_ = 0;
-};
-
-void check_names_differ(const std::vector<TensorEntry>& entries, const std::string& label) {
-  std::vector<std::string_view> names(entries.size());
-  std::transform(entries.begin(), entries.end(), names.begin(),
-                 [](const TensorEntry& entry) { return std::string_view(entry.name); });
-  std::sort(names.begin(), names.end());
-  const auto twice = std::adjacent_find(names.begin(), names.end());
-  if (twice != names.end()) refuse(label, "tensor " + in_quotes(*twice) + " occurs twice");
 }
 
 // `entries` in the order of the data must tile the data section exactly.
@@ -289,16 +168,15 @@ std::vector<TensorEntry> parse_safetensors(std::span<const std::byte> file, cons
   if (header_bytes > following)
     refuse(label, "its header claims " + number(header_bytes) + " bytes, but only " + number(following) + " follow");
   const std::string_view header(reinterpret_cast<const char*>(file.data()) + sizeof(header_bytes), header_bytes);
-  // The JSON library would skip a byte order mark and stop at a NUL as if the text ended there.
-  const std::size_t first = header.find_first_not_of(" \t\r\n");
-  if (first == std::string_view::npos || header[first] != '{') refuse(label, "its header is not a JSON object");
-  if (header.find('\0') != std::string_view::npos) refuse(label, "its header holds a NUL byte");
-
   std::map<std::string, std::string> found_metadata;
-  HeaderHandler handler(label, found_metadata);
-  nlohmann::json::sax_parse(header, &handler);
-  std::vector<TensorEntry> entries = handler.take_entries();
-  check_names_differ(entries, label);
+  std::vector<TensorEntry> entries;
+  const Header json = parse_header(header, label);
+  for (const auto& [name, value] : json.items()) {
+    if (name == reserved_name)
+      found_metadata = metadata_of(value, label);
+    else
+      entries.push_back(entry_of(name, value, label));
+  }
   std::sort(entries.begin(), entries.end(), [](const TensorEntry& left, const TensorEntry& right) {
     return std::tie(left.begin, left.end, left.name) < std::tie(right.begin, right.end, right.name);
   });

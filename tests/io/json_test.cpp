@@ -38,6 +38,17 @@ TEST(JsonReader, RefusesWhatWouldBreakItsReaders) {
   EXPECT_EQ(json_refusal("{\"a\": {\"b\": 1, \"b\": 2}}"), "file.json: not valid JSON: the key \"b\" stands twice in one object");
   EXPECT_EQ(json_refusal("{\"a\": {\"b\": 1}, \"b\": 2}"), "accepted");
   EXPECT_NE(json_refusal("{\"a\": \"\xff\"}"), "accepted");
+  EXPECT_EQ(json_refusal(std::string("{}\0junk", 7)), "file.json:1:3: not valid JSON: it holds a NUL byte");
+}
+
+TEST(JsonReader, NoTextDecidesHowLongAMessageIsOrWhatItDoes) {
+  for (const std::string& text :
+       {"{\"a\": \"" + std::string(100'000, 'b'), "{\"a\": \"" + std::string(100'000, 'b') + "\xff",
+        "{\"\xc2\x9b" + std::string(100'000, 'b') + "\": 1, \"\xc2\x9b" + std::string(100'000, 'b') + "\": 1}"}) {
+    const std::string message = json_refusal(text);
+    EXPECT_LT(message.size(), 300u);
+    for (const char character : message) EXPECT_TRUE(character >= ' ' && character <= '~') << message;
+  }
 }
 
 TEST(JsonReader, TakesWholeLinesOnly) {

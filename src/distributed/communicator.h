@@ -58,8 +58,6 @@ class Communicator {
   virtual void accumulate(TensorView values, const Shards& shards, TensorView sum, const std::string& what) = 0;
   /// values (any type): each shard as its rank has it, on all ranks. Shards in elements.
   virtual void all_gather(TensorView values, const Shards& shards, const std::string& what) = 0;
-  /// values (any type) as rank 0 has them.
-  virtual void broadcast(TensorView values, const std::string& what) = 0;
 
   /// Device work queued from now on sees the results of all collectives so far. On a CPU, where work is done when its call returns,
   /// this waits.

@@ -81,7 +81,6 @@ TEST(SelfCommunicator, LeavesEverythingAsItIs) {
   self->all_reduce(statistics.data(), 2, "b");
   self->reduce_scatter(view, {0, 100}, "c");
   self->all_gather(view, {0, 100}, "d");
-  self->broadcast(view, "e");
   self->wait();
   self->check();
   self->meet("f");
@@ -227,7 +226,6 @@ TEST(NcclCommunicator, OneRankChangesNothing) {
     nccl->all_reduce(view.as<double>(), count / 2, "statistics");
     nccl->reduce_scatter(view, {0, count}, "values");
     nccl->all_gather(view, {0, count}, "values");
-    nccl->broadcast(view, "values");
     nccl->wait();
   }
   ops->copy_to_host(after.data(), view.data, view.bytes());

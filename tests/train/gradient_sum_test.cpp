@@ -39,7 +39,6 @@ class Recorder final : public Communicator {
   void all_gather(TensorView values, const Shards& /*shards*/, const std::string& what) override {
     add("all_gather " + what, values);
   }
-  void broadcast(TensorView /*values*/, const std::string& /*what*/) override {}
   void wait() override { calls.push_back({"wait", nullptr, 0}); }
   void check() override {}
   std::vector<std::string> exchange(const std::string& mine, const std::string& /*what*/) override {

@@ -32,7 +32,6 @@ class ScriptedRanks final : public Communicator {
   }
   void accumulate(TensorView /*values*/, const Shards& /*shards*/, TensorView /*sum*/, const std::string& /*what*/) override {}
   void all_gather(TensorView /*values*/, const Shards& /*shards*/, const std::string& /*what*/) override {}
-  void broadcast(TensorView /*values*/, const std::string& /*what*/) override {}
   void wait() override {}
   void check() override {
     if (on_check) on_check();

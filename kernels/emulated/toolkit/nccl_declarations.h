@@ -1,6 +1,5 @@
 // What temper uses of NCCL; see cuda_declarations.h.
 TEMPER_VALUE(ncclResult_t, ncclSuccess, 0);
-TEMPER_VALUE(ncclResult_t, ncclUnhandledCudaError, 1);
 TEMPER_VALUE(ncclResult_t, ncclInvalidArgument, 4);
 TEMPER_VALUE(ncclResult_t, ncclInvalidUsage, 5);
 TEMPER_VALUE(ncclResult_t, ncclInProgress, 7);

@@ -73,15 +73,6 @@ class MpiCommunicator final : public PeerCommunicator {
           });
   }
 
-  void broadcast(TensorView values, const std::string& what) override {
-    // In two halves, so that rank 0 sends each byte once, however many ranks there are.
-    queue("broadcast of " + what, [values, shards = even_shards(static_cast<std::int64_t>(values.bytes()), size())](
-                                      MpiTransfers& transfers, const std::string& named) {
-      transfers.scatter(values.as<char>(), shards, named);
-      transfers.all_gather(values.as<char>(), shards, named);
-    });
-  }
-
   void wait() override {
     queue_->wait();
     health_->check();

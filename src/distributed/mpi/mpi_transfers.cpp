@@ -196,17 +196,4 @@ void MpiTransfers::all_gather(char* bytes, const Shards& shards, const std::stri
       [](std::int64_t) {});
 }
 
-void MpiTransfers::scatter(char* bytes, const Shards& shards, const std::string& what) {
-  in_steps(
-      messages_of_longest(shards, message_bytes_), what,
-      [&](std::int64_t step, Requests& requests) {
-        const auto message_to = [&](std::int64_t r) { return cut(shards, r, step, message_bytes_); };
-        if (rank_ == 0)
-          for (std::int64_t r = 1; r < size_; ++r) send(bytes + message_to(r).begin, message_to(r).length, r, requests);
-        else
-          receive(bytes + message_to(rank_).begin, message_to(rank_).length, 0, requests);
-      },
-      [](std::int64_t) {});
-}
-
 }  // namespace temper

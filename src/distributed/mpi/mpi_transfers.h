@@ -30,8 +30,6 @@ class MpiTransfers {
   void accumulate(const float* values, const Shards& shards, float* sum, const std::string& what);
   /// bytes: each shard as its rank has it, on all ranks. Shards in bytes.
   void all_gather(char* bytes, const Shards& shards, const std::string& what);
-  /// bytes: each rank's shard as rank 0 has it.
-  void scatter(char* bytes, const Shards& shards, const std::string& what);
 
   /// What parts of other ranks wait in until they are added: so many bytes at most, for any number of ranks.
   static constexpr std::int64_t staging_bytes = 32 << 20;

@@ -137,12 +137,6 @@ class NcclCommunicator final : public PeerCommunicator {
     });
   }
 
-  void broadcast(TensorView values, const std::string& what) override {
-    submit("broadcast of " + what, [&] {
-      check_nccl(ncclBroadcast(values.data, values.data, values.bytes(), ncclChar, 0, nccl_, stream_), "ncclBroadcast");
-    });
-  }
-
   void wait() override {
     health_->check();
     results_.record(stream_);

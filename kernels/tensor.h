@@ -2,7 +2,6 @@
 // Every tensor is dense and row-major; the last dimension is contiguous.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -19,20 +18,18 @@ constexpr std::size_t size_of(DType dtype) { return dtype == DType::bf16 ? 2 : 4
 
 constexpr const char* name_of(DType dtype) { return dtype == DType::f32 ? "f32" : dtype == DType::bf16 ? "bf16" : "i32"; }
 
-template <typename T>
-struct dtype_of;
-template <>
-struct dtype_of<float> {
-  static constexpr DType value = DType::f32;
-};
-template <>
-struct dtype_of<bfloat16> {
-  static constexpr DType value = DType::bf16;
-};
-template <>
-struct dtype_of<std::int32_t> {
-  static constexpr DType value = DType::i32;
-};
+constexpr DType dtype_of(float) { return DType::f32; }
+constexpr DType dtype_of(bfloat16) { return DType::bf16; }
+constexpr DType dtype_of(std::int32_t) { return DType::i32; }
+
+/// Calls work(T{}) with the element type of activations, which are f32 or bf16.
+template <typename Work>
+void with_type(DType dtype, const Work& work) {
+  if (dtype == DType::bf16)
+    work(bfloat16{});
+  else
+    work(float{});
+}
 
 /// Up to five extents. Rank 0 is a scalar of one element.
 class Shape {
@@ -41,36 +38,30 @@ class Shape {
 
   constexpr Shape() = default;
   constexpr Shape(std::initializer_list<std::int64_t> extents) {
-    for (std::int64_t extent : extents) extents_[static_cast<std::size_t>(rank_++)] = extent;
+    for (std::int64_t extent : extents) extents_[rank_++] = extent;
   }
 
   constexpr int rank() const { return rank_; }
-  constexpr std::int64_t operator[](int axis) const { return extents_[static_cast<std::size_t>(axis)]; }
-  constexpr std::int64_t back() const { return rank_ == 0 ? 1 : extents_[static_cast<std::size_t>(rank_ - 1)]; }
+  constexpr std::int64_t operator[](int axis) const { return extents_[axis]; }
+  constexpr std::int64_t back() const { return rank_ == 0 ? 1 : extents_[rank_ - 1]; }
 
   /// Number of elements.
   constexpr std::int64_t numel() const {
     std::int64_t count = 1;
-    for (int axis = 0; axis < rank_; ++axis) count *= extents_[static_cast<std::size_t>(axis)];
+    for (int axis = 0; axis < rank_; ++axis) count *= extents_[axis];
     return count;
   }
 
   /// Number of rows when every dimension but the last is flattened.
   constexpr std::int64_t rows() const { return back() == 0 ? 0 : numel() / back(); }
 
-  friend constexpr bool operator==(const Shape& a, const Shape& b) {
-    if (a.rank_ != b.rank_) return false;
-    for (int axis = 0; axis < a.rank_; ++axis)
-      if (a[axis] != b[axis]) return false;
-    return true;
-  }
-  friend constexpr bool operator!=(const Shape& a, const Shape& b) { return !(a == b); }
+  friend constexpr bool operator==(const Shape& a, const Shape& b) = default;
 
   /// "[4, 256, 768]"
   std::string to_string() const;
 
  private:
-  std::array<std::int64_t, max_rank> extents_{};
+  std::int64_t extents_[max_rank] = {};  // 0 from rank_ on; no std::array, whose functions cpu/isa must not use (kernels/cpu/isa.h)
   int rank_ = 0;
 };
 

@@ -87,12 +87,6 @@ double Numbers::rounded(double value) const {
   return static_cast<double>(activation_ == DType::bf16 ? to_float(to_bfloat16(single)) : single);
 }
 
-const TensorSpec* OpCase::find(const std::string& name) const {
-  for (const TensorSpec& spec : tensors)
-    if (spec.name == name) return &spec;
-  return nullptr;
-}
-
 bool OpCase::has_activations() const {
   for (const TensorSpec& spec : tensors)
     if (spec.content == Content::activation || spec.content == Content::low_precision) return true;

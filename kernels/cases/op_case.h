@@ -140,7 +140,6 @@ struct OpCase {
   std::function<void(Ops&, const Views&)> prepare;
   Backward backward;
 
-  const TensorSpec* find(const std::string& name) const;
   /// "layernorm_forward R=150 C=259"
   std::string name() const { return op + " " + shape; }
   /// Whether running it for bf16 differs from running it for f32.

@@ -32,22 +32,20 @@ constexpr Member<Struct> member_row() {
 }
 
 /// In the order of the structs: the numbers of a case's tensors of Content::step_scalars and Content::segments.
-template <auto... members>
-constexpr std::array<Member<StepScalars>, sizeof...(members)> step_scalars_of = {member_row<StepScalars, members>()...};
-template <auto... members>
-constexpr std::array<Member<ParameterSegment>, sizeof...(members)> segments_with = {member_row<ParameterSegment, members>()...};
+template <typename Struct, auto... members>
+constexpr std::array<Member<Struct>, sizeof...(members)> members_of = {member_row<Struct, members>()...};
 
 inline constexpr auto step_members =
-    step_scalars_of<&StepScalars::learning_rate, &StepScalars::decay, &StepScalars::rotation, &StepScalars::rotation_correction,
-                    &StepScalars::gain_rate, &StepScalars::gain_correction1, &StepScalars::gain_correction2, &StepScalars::beta1,
-                    &StepScalars::gradient_weight, &StepScalars::bias_correction1, &StepScalars::bias_correction2,
-                    &StepScalars::previous_correction2, &StepScalars::slow_beta, &StepScalars::slow_weight,
-                    &StepScalars::average_weight, &StepScalars::loss, &StepScalars::gradient_norm, &StepScalars::clip_factor,
-                    &StepScalars::finite>;
+    members_of<StepScalars, &StepScalars::learning_rate, &StepScalars::decay, &StepScalars::rotation,
+               &StepScalars::rotation_correction, &StepScalars::gain_rate, &StepScalars::gain_correction1,
+               &StepScalars::gain_correction2, &StepScalars::beta1, &StepScalars::gradient_weight, &StepScalars::bias_correction1,
+               &StepScalars::bias_correction2, &StepScalars::previous_correction2, &StepScalars::slow_beta,
+               &StepScalars::slow_weight, &StepScalars::average_weight, &StepScalars::loss, &StepScalars::gradient_norm,
+               &StepScalars::clip_factor, &StepScalars::finite>;
 inline constexpr auto segment_members =
-    segments_with<&ParameterSegment::offset, &ParameterSegment::rows, &ParameterSegment::columns, &ParameterSegment::first_row,
-                  &ParameterSegment::learning_rate_scale, &ParameterSegment::gain_rate_scale, &ParameterSegment::weight_decay,
-                  &ParameterSegment::control, &ParameterSegment::per_row>;
+    members_of<ParameterSegment, &ParameterSegment::offset, &ParameterSegment::rows, &ParameterSegment::columns,
+               &ParameterSegment::first_row, &ParameterSegment::learning_rate_scale, &ParameterSegment::gain_rate_scale,
+               &ParameterSegment::weight_decay, &ParameterSegment::control, &ParameterSegment::per_row>;
 
 /// The numbers of StepScalars by name.
 enum Scalar : std::uint8_t {

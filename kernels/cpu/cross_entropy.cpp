@@ -6,15 +6,11 @@
 namespace temper::cpu {
 
 void CpuOps::run(const op::CrossEntropy& args) {
-  const std::int64_t padded = args.logits.shape.back();
-  const CrossEntropyRows arguments = {args.logits.dtype,      args.vocab_size,  padded,
-                                      args.gradient_scale,    args.logits.data, args.targets.as<std::int32_t>(),
-                                      args.losses.as<float>()};
   const CrossEntropyKernels& kernels = cross_entropy_kernels();
   const std::int64_t of_thread = kernels.scratch_floats(args.vocab_size);
   float* const scratch = workspace_.floats(of_thread * omp_get_max_threads());
-  parallel_blocks(args.logits.shape.rows(), rows_per_block(padded), [&](std::int64_t first, std::int64_t last) {
-    kernels.rows(arguments, first, last, scratch + of_thread * omp_get_thread_num());
+  parallel_blocks(args.logits.shape.rows(), rows_per_block(args.logits.shape.back()), [&](std::int64_t first, std::int64_t last) {
+    kernels.rows(args, first, last, scratch + of_thread * omp_get_thread_num());
   });
 }
 

@@ -56,28 +56,22 @@ void CpuOps::run(const op::Cast& args) {
 
 void CpuOps::run(const op::Gelu& args) {
   const ElementwiseKernels& kernels = elementwise_kernels();
-  parallel_ranges(args.pre.numel(), unit, args.pre.numel(), [&](std::int64_t first, std::int64_t last) {
-    if (args.pre.dtype == DType::bf16)
-      kernels.gelu_bf16(args.pre.as<bfloat16>() + first, args.y.as<bfloat16>() + first, last - first);
-    else
-      kernels.gelu_f32(args.pre.as<float>() + first, args.y.as<float>() + first, last - first);
-  });
+  parallel_ranges(args.pre.numel(), unit, args.pre.numel(),
+                  [&](std::int64_t first, std::int64_t last) { kernels.gelu(args, first, last); });
 }
 
 void CpuOps::run(const op::Normalize& args) {
   const auto factor = static_cast<float>(1.0 / (std::sqrt(sum_of_squares(args.x)) + 1e-7));
   const ElementwiseKernels& kernels = elementwise_kernels();
-  parallel_ranges(args.x.numel(), unit, args.x.numel(), [&](std::int64_t first, std::int64_t last) {
-    kernels.scale(args.x.as<float>(), factor, args.out.dtype, args.out.data, first, last);
-  });
+  parallel_ranges(args.x.numel(), unit, args.x.numel(),
+                  [&](std::int64_t first, std::int64_t last) { kernels.scale(args, factor, first, last); });
   linear_->written(args.out.data, args.out.bytes());
 }
 
 void CpuOps::run(const op::LinearCombination& args) {
   const ElementwiseKernels& kernels = elementwise_kernels();
-  parallel_ranges(args.x.numel(), unit, args.x.numel(), [&](std::int64_t first, std::int64_t last) {
-    kernels.combine(args.out.dtype, args.a, args.x.data, args.b, args.y.data, args.out.data, first, last);
-  });
+  parallel_ranges(args.x.numel(), unit, args.x.numel(),
+                  [&](std::int64_t first, std::int64_t last) { kernels.combine(args, first, last); });
   linear_->written(args.out.data, args.out.bytes());
 }
 

@@ -6,7 +6,7 @@
 //   const LayernormKernels& layernorm_kernels();                              // of current_isa(); by isa_table.h
 //
 // Code in cpu/isa uses no templates or inline functions of the standard library beyond arithmetic: what the linker merges
-// across objects could otherwise be taken from an object this machine cannot run.
+// across objects could otherwise be taken from an object this machine cannot run (tests/integration/isa_objects.py looks).
 #pragma once
 
 namespace temper::cpu {

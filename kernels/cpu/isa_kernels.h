@@ -16,12 +16,10 @@ namespace temper::cpu {
 struct ElementwiseKernels {
   void (*to_bf16)(const float* from, bfloat16* to, std::int64_t count);
   void (*to_f32)(const bfloat16* from, float* to, std::int64_t count);
-  void (*gelu_f32)(const float* pre, float* y, std::int64_t count);
-  void (*gelu_bf16)(const bfloat16* pre, bfloat16* y, std::int64_t count);
-  /// out = factor x for elements [first, last); `out` has type `type`.
-  void (*scale)(const float* x, float factor, DType type, void* out, std::int64_t first, std::int64_t last);
-  /// out = a x + b y for elements [first, last), all of type `type`.
-  void (*combine)(DType type, float a, const void* x, float b, const void* y, void* out, std::int64_t first, std::int64_t last);
+  /// Elements [first, last) of the operations; scale: out = factor x.
+  void (*gelu)(const op::Gelu& args, std::int64_t first, std::int64_t last);
+  void (*scale)(const op::Normalize& args, float factor, std::int64_t first, std::int64_t last);
+  void (*combine)(const op::LinearCombination& args, std::int64_t first, std::int64_t last);
 };
 
 TEMPER_ISA_TABLE(ElementwiseKernels, elementwise_kernels)
@@ -37,67 +35,19 @@ TEMPER_ISA_TABLE(ReduceKernels, reduce_kernels)
 
 // ---- embedding ------------------------------------------------------------------------------------------------------
 
-struct EmbeddingRows {
-  DType type;
-  std::int64_t sequence_length;
-  std::int64_t columns;
-  std::int64_t first_position;
-  const std::int32_t* tokens;
-  const void* wte;
-  const void* wpe;
-  void* out;
-};
-
-struct EmbeddingColumns {
-  DType type;
-  std::int64_t batch;
-  std::int64_t sequence_length;
-  std::int64_t context_length;  ///< rows of dwpe
-  std::int64_t columns;
-  const void* dout;
-  const std::int32_t* tokens;
-  float* dwte;
-  float* dwpe;
-  bool overwrite_wpe;
-};
-
 struct EmbeddingKernels {
-  void (*forward)(const EmbeddingRows& arguments, std::int64_t first_row, std::int64_t last_row);
-  void (*backward)(const EmbeddingColumns& arguments, std::int64_t first_column, std::int64_t last_column);
+  void (*forward)(const op::EmbeddingForward& args, std::int64_t first_row, std::int64_t last_row);
+  void (*backward)(const op::EmbeddingBackward& args, std::int64_t first_column, std::int64_t last_column);
 };
 
 TEMPER_ISA_TABLE(EmbeddingKernels, embedding_kernels)
 
 // ---- layer normalisation --------------------------------------------------------------------------------------------
 
-struct LayernormRows {
-  DType type;
-  std::int64_t columns;
-  const void* x;
-  const void* gamma;
-  const void* beta;  ///< may be null
-  void* out;
-  float* mean;
-  float* rstd;
-};
-
-struct LayernormGradientRows {
-  DType type;
-  std::int64_t columns;
-  const void* dout;
-  const void* x;
-  const void* gamma;
-  const float* mean;
-  const float* rstd;
-  const void* dresidual;  ///< may be null
-  void* dx;
-};
-
 struct LayernormKernels {
-  void (*forward)(const LayernormRows& arguments, std::int64_t first_row, std::int64_t last_row);
-  /// Also sets dgamma[columns] and dbeta[columns] to the sums over these rows.
-  void (*backward)(const LayernormGradientRows& arguments, std::int64_t first_row, std::int64_t last_row, float* dgamma,
-                   float* dbeta);
+  void (*forward)(const op::LayernormForward& args, std::int64_t first_row, std::int64_t last_row);
+  /// Sets dgamma[columns] and dbeta[columns] to the sums over these rows instead of writing the operation's.
+  void (*backward)(const op::LayernormBackward& args, std::int64_t first_row, std::int64_t last_row, float* dgamma, float* dbeta);
   /// to[i] = (accumulate ? to[i] : 0) + parts[0][i] + parts[1][i] + ..., part p starting at parts + p * stride.
   void (*add_parts)(const float* parts, std::int64_t part_count, std::int64_t stride, bool accumulate, float* to,
                     std::int64_t count);
@@ -107,19 +57,9 @@ TEMPER_ISA_TABLE(LayernormKernels, layernorm_kernels)
 
 // ---- loss -----------------------------------------------------------------------------------------------------------
 
-struct CrossEntropyRows {
-  DType type;
-  std::int64_t vocab_size;
-  std::int64_t padded_vocab_size;
-  float gradient_scale;
-  void* logits;
-  const std::int32_t* targets;
-  float* losses;
-};
-
 struct CrossEntropyKernels {
   /// `scratch` has room for a row and a number for each of its blocks.
-  void (*rows)(const CrossEntropyRows& arguments, std::int64_t first_row, std::int64_t last_row, float* scratch);
+  void (*rows)(const op::CrossEntropy& args, std::int64_t first_row, std::int64_t last_row, float* scratch);
   std::int64_t block;
 
   std::int64_t scratch_floats(std::int64_t vocab_size) const { return vocab_size + ceil_div(vocab_size, block); }

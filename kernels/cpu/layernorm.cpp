@@ -17,20 +17,14 @@ constexpr std::int64_t fewest_rows_per_part = 16;
 }  // namespace
 
 void CpuOps::run(const op::LayernormForward& args) {
-  const std::int64_t columns = args.x.shape.back();
-  const LayernormRows arguments = {args.x.dtype,   columns,       args.x.data,           args.gamma.data,
-                                   args.beta.data, args.out.data, args.mean.as<float>(), args.rstd.as<float>()};
   const LayernormKernels& kernels = layernorm_kernels();
-  parallel_blocks(args.x.shape.rows(), rows_per_block(columns),
-                  [&](std::int64_t first, std::int64_t last) { kernels.forward(arguments, first, last); });
+  parallel_blocks(args.x.shape.rows(), rows_per_block(args.x.shape.back()),
+                  [&](std::int64_t first, std::int64_t last) { kernels.forward(args, first, last); });
 }
 
 void CpuOps::run(const op::LayernormBackward& args) {
   const std::int64_t rows = args.x.shape.rows();
   const std::int64_t columns = args.x.shape.back();
-  const LayernormGradientRows arguments = {
-      args.x.dtype,        columns,     args.dout.data, args.x.data, args.gamma.data, args.mean.as<float>(), args.rstd.as<float>(),
-      args.dresidual.data, args.dx.data};
   const LayernormKernels& kernels = layernorm_kernels();
 
   const std::int64_t rows_per_part = std::max(fewest_rows_per_part, ceil_div(rows, most_parts));
@@ -38,7 +32,7 @@ void CpuOps::run(const op::LayernormBackward& args) {
   float* parts = workspace_.floats(part_count * 2 * columns);
   parallel_blocks(rows, rows_per_part, [&](std::int64_t first, std::int64_t last) {
     float* part = parts + first / rows_per_part * 2 * columns;
-    kernels.backward(arguments, first, last, part, part + columns);
+    kernels.backward(args, first, last, part, part + columns);
   });
 
   const bool accumulate = args.write == Write::accumulate;

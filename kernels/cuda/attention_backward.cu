@@ -4,8 +4,6 @@
 // Two passes: one block per tile of queries sums dQ over keys, then one per tile of keys sums dK and dV over queries. That is seven
 // products, of which every left operand stays in registers, the warps of a block exchange nothing, and few pairs make many blocks.
 // attention_one_pass.cu takes five.
-#include "kernels/cuda/attention_general.h"
-#include "kernels/cuda/attention_one_pass.h"
 #include "kernels/cuda/attention_tiles.cuh"
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/families.h"
@@ -239,7 +237,8 @@ void CudaOps::queue(const op::AttentionBackward& args) {
   const Way two_passes = run(extents.width == 32   ? backward_tiles<32>
                              : extents.width == 64 ? backward_tiles<64>
                                                    : backward_tiles<128>);
-  if (!fits_one_pass(extents) || !allowed(Fast::attention_one_pass)) return void(two_passes());
+  const bool fits_one_pass = extents.width <= 64;
+  if (!fits_one_pass || !allowed(Fast::attention_one_pass)) return void(two_passes());
   const Way one_pass = run(attention_backward_in_one_pass);
   const std::string name = "attention_backward of " + std::to_string(extents.pairs) + " heads of " + std::to_string(extents.width) +
                            " at " + std::to_string(extents.positions) + " positions";

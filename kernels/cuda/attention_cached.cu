@@ -185,10 +185,7 @@ void cached_of(const op::AttentionCached& args, Workspace& workspace, Stream& st
 }  // namespace
 
 void CudaOps::queue(const op::AttentionCached& args) {
-  if (args.qkv.dtype == DType::bf16)
-    cached_of<bfloat16>(args, workspace_, stream_);
-  else
-    cached_of<float>(args, workspace_, stream_);
+  with_type(args.qkv.dtype, [&]<typename T>(T) { cached_of<T>(args, workspace_, stream_); });
   if (args.start > 0) return;
   const Shape lse = {args.qkv.shape[0], args.n_head, args.qkv.shape[1]};
   queue(op::AttentionForward{.qkv = args.qkv,

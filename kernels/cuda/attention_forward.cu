@@ -1,7 +1,7 @@
 // Forward attention without ever storing a score (FlashAttention-2, Dao, arXiv 2307.08691).
-#include "kernels/cuda/attention_general.h"
 #include "kernels/cuda/attention_tiles.cuh"
 #include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/families.h"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/host_device.h"
 

@@ -1,7 +1,7 @@
 // Tiles of 64 x 64 in shared memory, 256 threads with 4 x 4 results each. Rows longer than 64 are taken in slices: scores are
 // summed over all slices, and every block writes one slice of its rows' results, so that any head size fits.
-#include "kernels/cuda/attention_general.h"
-
+#include "kernels/cuda/attention_layout.cuh"
+#include "kernels/cuda/families.h"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/vector.cuh"
 #include "kernels/host_device.h"
@@ -383,18 +383,12 @@ void backward_of(ConstTensorView dout, ConstTensorView qkv, ConstTensorView out,
 
 void attention_forward_general(ConstTensorView qkv, const AttentionExtents& extents, TensorView out, TensorView lse,
                                Stream& stream) {
-  if (qkv.dtype == DType::bf16)
-    forward_of<bfloat16>(qkv, extents, out, lse, stream);
-  else
-    forward_of<float>(qkv, extents, out, lse, stream);
+  with_type(qkv.dtype, [&]<typename T>(T) { forward_of<T>(qkv, extents, out, lse, stream); });
 }
 
 void attention_backward_general(ConstTensorView dout, ConstTensorView qkv, ConstTensorView out, ConstTensorView lse,
                                 const AttentionExtents& extents, TensorView dqkv, float* deltas, Stream& stream) {
-  if (qkv.dtype == DType::bf16)
-    backward_of<bfloat16>(dout, qkv, out, lse, extents, dqkv, deltas, stream);
-  else
-    backward_of<float>(dout, qkv, out, lse, extents, dqkv, deltas, stream);
+  with_type(qkv.dtype, [&]<typename T>(T) { backward_of<T>(dout, qkv, out, lse, extents, dqkv, deltas, stream); });
 }
 
 }  // namespace temper::TEMPER_BACKEND

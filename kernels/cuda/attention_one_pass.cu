@@ -4,8 +4,8 @@
 // be. For the parts of a row's dQ are all there when its own tile of keys is done, which is when that tile's dK and dV are written.
 //
 // It wants twice as many pairs as the GPU has multiprocessors; which way is faster is chosen by time (attention_backward.cu).
-#include "kernels/cuda/attention_one_pass.h"
 #include "kernels/cuda/attention_tiles.cuh"
+#include "kernels/cuda/families.h"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/host_device.h"
 

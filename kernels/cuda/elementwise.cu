@@ -1,7 +1,6 @@
 #include "kernels/cuda/families.h"
 
 #include "kernels/cuda/cuda_ops.h"
-#include "kernels/cuda/gelu.cuh"
 #include "kernels/cuda/vector.cuh"
 #include "kernels/host_device.h"
 
@@ -19,6 +18,30 @@ struct Combination {
   float a, b;
   __device__ __forceinline__ float operator()(float x, float y) const { return a * x + b * y; }
 };
+
+// GPT-2's GELU (Hendrycks & Gimpel, arXiv 1606.08415, the tanh form) and its slope, for tensors of type T: with bf16 the hardware's
+// approximate tanh is exact enough, with f32 it is not.
+template <typename T>
+__device__ __forceinline__ float gelu_tanh(float z) {
+  constexpr float sqrt_2_over_pi = 0.7978845608028654f;
+  const float u = sqrt_2_over_pi * (z + 0.044715f * z * z * z);
+  if constexpr (sizeof(T) == 2)
+    return tanh_approx(u);
+  else
+    return tanhf(u);
+}
+
+template <typename T>
+__device__ __forceinline__ float gelu(float z) {
+  return 0.5f * z * (1.0f + gelu_tanh<T>(z));
+}
+
+template <typename T>
+__device__ __forceinline__ float gelu_slope(float z) {
+  constexpr float sqrt_2_over_pi = 0.7978845608028654f;
+  const float t = gelu_tanh<T>(z);
+  return 0.5f * (1.0f + t) + 0.5f * z * (1.0f - t * t) * sqrt_2_over_pi * (1.0f + 3.0f * 0.044715f * z * z);
+}
 
 template <typename T>
 struct Gelu {
@@ -76,15 +99,6 @@ void map(const char* name, const Function& function, Stream& stream, std::int64_
     map_by<width>(name, function, stream, count, to, from...);
   else
     map_by<1>(name, function, stream, count, to, from...);
-}
-
-// Calls work(T{}) for the element type of a tensor.
-template <typename Work>
-void with_type(DType dtype, const Work& work) {
-  if (dtype == DType::bf16)
-    work(bfloat16{});
-  else
-    work(float{});
 }
 
 }  // namespace

@@ -179,21 +179,19 @@ __global__ void __launch_bounds__(warps * 32)
 }
 
 template <typename T, int width>
-void launch_forward(ConstTensorView tokens, ConstTensorView wte, ConstTensorView wpe, std::int64_t first_position, TensorView out,
-                    Stream& stream) {
-  const std::int64_t rows = tokens.numel(), columns = out.shape[2];
+void launch_forward(const op::EmbeddingForward& args, Stream& stream) {
+  const std::int64_t rows = args.tokens.numel(), columns = args.out.shape[2];
   launch("embedding_forward", forward_kernel<T, width>, {dim3(static_cast<unsigned>(ceil_div(rows, warps))), dim3(warps * 32)},
-         stream, tokens.as<std::int32_t>(), wte.as<T>(), wpe.as<T>() + first_position * columns, out.as<T>(), rows, out.shape[1],
-         columns);
+         stream, args.tokens.as<std::int32_t>(), args.wte.as<T>(), args.wpe.as<T>() + args.first_position * columns,
+         args.out.as<T>(), rows, args.out.shape[1], columns);
 }
 
 template <typename T>
-void forward_of(ConstTensorView tokens, ConstTensorView wte, ConstTensorView wpe, std::int64_t first_position, TensorView out,
-                Stream& stream) {
-  if (rows_of_vectors<T>(out.shape[2], {wte.data, wpe.data, out.data}))
-    launch_forward<T, vector_width<T>>(tokens, wte, wpe, first_position, out, stream);
+void forward_of(const op::EmbeddingForward& args, Stream& stream) {
+  if (rows_of_vectors<T>(args.out.shape[2], {args.wte.data, args.wpe.data, args.out.data}))
+    launch_forward<T, vector_width<T>>(args, stream);
   else
-    launch_forward<T, 1>(tokens, wte, wpe, first_position, out, stream);
+    launch_forward<T, 1>(args, stream);
 }
 
 template <typename T, int width>
@@ -221,10 +219,7 @@ void backward_of(ConstTensorView dout, TensorView dwpe, Write write_wpe, const T
 }  // namespace
 
 void CudaOps::queue(const op::EmbeddingForward& args) {
-  if (args.out.dtype == DType::bf16)
-    forward_of<bfloat16>(args.tokens, args.wte, args.wpe, args.first_position, args.out, stream_);
-  else
-    forward_of<float>(args.tokens, args.wte, args.wpe, args.first_position, args.out, stream_);
+  with_type(args.out.dtype, [&]<typename T>(T) { forward_of<T>(args, stream_); });
 }
 
 void CudaOps::queue(const op::EmbeddingBackward& args) {
@@ -238,10 +233,8 @@ void CudaOps::queue(const op::EmbeddingBackward& args) {
       .dwte = args.dwte.as<float>(),
       .partials = reinterpret_cast<float*>(static_cast<char*>(scratch) + token_sort_scratch_bytes(count)),
   };
-  if (args.dout.dtype == DType::bf16)
-    backward_of<bfloat16>(args.dout, args.dwpe, args.write_wpe, gradient, stream_);
-  else
-    backward_of<float>(args.dout, args.dwpe, args.write_wpe, gradient, stream_);
+  with_type(args.dout.dtype,
+            [&]<typename Element>(Element) { backward_of<Element>(args.dout, args.dwpe, args.write_wpe, gradient, stream_); });
   if (args.write_wpe == Write::overwrite && T < args.dwpe.shape[0])
     stream_.zero(args.dwpe.as<float>() + T * C, static_cast<std::size_t>((args.dwpe.shape[0] - T) * C) * sizeof(float));
 }

@@ -20,6 +20,23 @@ void gelu_forward(ConstTensorView pre, TensorView y, Stream& stream);
 /// dx = dx * gelu'(pre) in place.
 void gelu_backward(ConstTensorView pre, TensorView dx, Stream& stream);
 
+// ---- attention: the ways that attention_forward.cu and attention_backward.cu choose from beside their own
+
+struct AttentionExtents;
+
+/// In plain f32 arithmetic (no TF32), for f32 tensors and for head sizes and alignments that tensor-core tiles do not take
+/// (attention_general.cu).
+void attention_forward_general(ConstTensorView qkv, const AttentionExtents& extents, TensorView out, TensorView lse,
+                               Stream& stream);
+/// `deltas` is scratch of pairs * positions floats.
+void attention_backward_general(ConstTensorView dout, ConstTensorView qkv, ConstTensorView out, ConstTensorView lse,
+                                const AttentionExtents& extents, TensorView dqkv, float* deltas, Stream& stream);
+
+/// In one pass over tensor-core tiles, for heads of 32 and 64 (attention_one_pass.cu). Of a call that fits_tiles(); `statistics` is
+/// scratch of attention_statistics() floats.
+void attention_backward_in_one_pass(ConstTensorView dout, ConstTensorView qkv, ConstTensorView out, ConstTensorView lse,
+                                    const AttentionExtents& extents, TensorView dqkv, float* statistics, Stream& stream);
+
 // ---- sums over rows in two stages: the first leaves partial rows, a number of them that depends on shapes alone (row_sums.cu)
 
 /// Where a matmul cannot carry it in its epilogue: dbias[N] (f32) = or += sum over rows of dy act [R,N].

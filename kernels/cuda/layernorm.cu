@@ -209,30 +209,24 @@ void forward_of(const op::LayernormForward& args, Stream& stream) {
 }
 
 template <typename T>
-void backward_of(ConstTensorView dout, ConstTensorView x, ConstTensorView gamma, ConstTensorView mean, ConstTensorView rstd,
-                 ConstTensorView dresidual, TensorView dx, float* partials, Stream& stream) {
-  const std::int64_t rows = x.shape[0], columns = x.shape[1];
-  backward<T>({dout.as<T>(), x.as<T>(), gamma.as<T>(), mean.as<float>(), rstd.as<float>(), dresidual.as<T>(), dx.as<T>(), partials,
-               rows, static_cast<int>(columns), static_cast<int>(layernorm_backward_parts(rows, columns))},
-              stream);
+void backward_of(const op::LayernormBackward& args, float* partials, Stream& stream) {
+  const std::int64_t rows = args.x.shape[0], columns = args.x.shape[1];
+  backward<T>(
+      {args.dout.as<T>(), args.x.as<T>(), args.gamma.as<T>(), args.mean.as<float>(), args.rstd.as<float>(), args.dresidual.as<T>(),
+       args.dx.as<T>(), partials, rows, static_cast<int>(columns), static_cast<int>(layernorm_backward_parts(rows, columns))},
+      stream);
 }
 
 }  // namespace
 
 void CudaOps::queue(const op::LayernormForward& args) {
-  if (args.x.dtype == DType::bf16)
-    forward_of<bfloat16>(args, stream_);
-  else
-    forward_of<float>(args, stream_);
+  with_type(args.x.dtype, [&]<typename T>(T) { forward_of<T>(args, stream_); });
 }
 
 void CudaOps::queue(const op::LayernormBackward& args) {
   const std::int64_t rows = args.x.shape[0], columns = args.x.shape[1];
   auto* partials = static_cast<float*>(workspace_.get(layernorm_backward_scratch_bytes(rows, columns)));
-  if (args.x.dtype == DType::bf16)
-    backward_of<bfloat16>(args.dout, args.x, args.gamma, args.mean, args.rstd, args.dresidual, args.dx, partials, stream_);
-  else
-    backward_of<float>(args.dout, args.x, args.gamma, args.mean, args.rstd, args.dresidual, args.dx, partials, stream_);
+  with_type(args.x.dtype, [&]<typename T>(T) { backward_of<T>(args, partials, stream_); });
   sum_partial_rows(partials, layernorm_backward_parts(rows, columns), columns, args.dgamma.as<float>(), args.dbeta.as<float>(),
                    args.write, stream_);
 }

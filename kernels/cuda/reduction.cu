@@ -151,10 +151,7 @@ void CudaOps::queue(const op::GlobalNorm& args) {
 
 void CudaOps::queue(const op::Normalize& args) {
   const double* partial = reduce_to_partials<Square>("normalize", args.x, workspace_, stream_);
-  if (args.out.dtype == DType::bf16)
-    launch_normalize<bfloat16>(partial, args.x, args.out, stream_);
-  else
-    launch_normalize<float>(partial, args.x, args.out, stream_);
+  with_type(args.out.dtype, [&]<typename T>(T) { launch_normalize<T>(partial, args.x, args.out, stream_); });
 }
 
 }  // namespace temper::TEMPER_BACKEND

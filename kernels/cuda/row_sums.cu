@@ -109,10 +109,7 @@ __global__ void __launch_bounds__(share_warps * 32)
 }  // namespace
 
 void bias_gradient(ConstTensorView dy, TensorView dbias, Write write, Workspace& workspace, Stream& stream) {
-  if (dy.dtype == DType::bf16)
-    gradient<bfloat16>(dy, dbias, write, workspace, stream);
-  else
-    gradient<float>(dy, dbias, write, workspace, stream);
+  with_type(dy.dtype, [&]<typename T>(T) { gradient<T>(dy, dbias, write, workspace, stream); });
 }
 
 void sum_partial_rows(const float* partials, std::int64_t count, std::int64_t columns, float* out, float* second_out, Write write,

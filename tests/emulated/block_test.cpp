@@ -217,7 +217,7 @@ TEST(Launch, ShapesThatNoDeviceTakesAreRefused) {
 __global__ void block_sums(const float* in, float* out) {
   TEMPER_SHARED(float, partial, [4]);
   float sum = in[blockIdx.x * 128 + threadIdx.x];
-  for (int distance = 16; distance > 0; distance /= 2) sum += __shfl_down_sync(~0u, sum, static_cast<unsigned>(distance));
+  for (int distance = 16; distance > 0; distance /= 2) sum += __shfl_xor_sync(~0u, sum, distance);
   if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = sum;
   __syncthreads();
   if (threadIdx.x == 0) out[blockIdx.x] = partial[0] + partial[1] + partial[2] + partial[3];

@@ -53,7 +53,7 @@ class PackedWeightTest : public testing::TestWithParam<BackendChoice> {
   // The product with the registered weight beside that with a copy of it that was never registered.
   template <typename T>
   void follows(OnDevice<T>& weight, const std::function<void()>& write) {
-    const DType type = dtype_of<T>::value;
+    const DType type = dtype_of(T{});
     const Shape shape = {size, size};
     const std::vector<T> zeros(size * size);
     OnDevice<T> x(ops_, zeros), y(ops_, zeros), copy(ops_, zeros), expected(ops_, zeros);

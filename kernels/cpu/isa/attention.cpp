@@ -86,10 +86,8 @@ void row_dots_of(const T* a, const T* b, std::int64_t stride, std::int64_t rows,
 }
 
 void row_dots(const void* a, const void* b, DType dtype, std::int64_t stride, std::int64_t rows, std::int64_t width, float* to) {
-  if (dtype == DType::bf16)
-    row_dots_of(static_cast<const bfloat16*>(a), static_cast<const bfloat16*>(b), stride, rows, width, to);
-  else
-    row_dots_of(static_cast<const float*>(a), static_cast<const float*>(b), stride, rows, width, to);
+  with_type(dtype,
+            [&]<typename T>(T) { row_dots_of(static_cast<const T*>(a), static_cast<const T*>(b), stride, rows, width, to); });
 }
 
 // sums[d] += sum over rows of weights[row] values[row][d], for `registers` of d.
@@ -142,7 +140,7 @@ void attend_of(const CachedHeads& a) {
 }
 
 void attend(const CachedHeads& arguments) {
-  arguments.dtype == DType::bf16 ? attend_of<bfloat16>(arguments) : attend_of<float>(arguments);
+  with_type(arguments.dtype, [&]<typename T>(T) { attend_of<T>(arguments); });
 }
 
 }  // namespace

@@ -102,18 +102,18 @@ float row_loss(T* logits, std::int32_t target, float scale, std::int64_t vocab_s
 }
 
 template <typename T>
-void loss_of_rows(const CrossEntropyRows& a, std::int64_t first, std::int64_t last, float* scratch) {
+void loss_of_rows(const op::CrossEntropy& args, std::int64_t first, std::int64_t last, float* scratch) {
+  const std::int64_t padded_vocab_size = args.logits.shape.back();
+  const auto* const targets = args.targets.as<std::int32_t>();
+  float* const losses = args.losses.as<float>();
   for (std::int64_t row = first; row < last; ++row) {
-    T* logits = static_cast<T*>(a.logits) + row * a.padded_vocab_size;
-    a.losses[row] = row_loss(logits, a.targets[row], a.gradient_scale, a.vocab_size, a.padded_vocab_size, scratch);
+    T* logits = args.logits.as<T>() + row * padded_vocab_size;
+    losses[row] = row_loss(logits, targets[row], args.gradient_scale, args.vocab_size, padded_vocab_size, scratch);
   }
 }
 
-void rows(const CrossEntropyRows& arguments, std::int64_t first, std::int64_t last, float* scratch) {
-  if (arguments.type == DType::bf16)
-    loss_of_rows<bfloat16>(arguments, first, last, scratch);
-  else
-    loss_of_rows<float>(arguments, first, last, scratch);
+void rows(const op::CrossEntropy& args, std::int64_t first, std::int64_t last, float* scratch) {
+  with_type(args.logits.dtype, [&]<typename T>(T) { loss_of_rows<T>(args, first, last, scratch); });
 }
 
 }  // namespace

@@ -79,10 +79,9 @@ void pack_columns(const Strip& strip, float* panel) {
 template <int width>
 void pack(const Strip& strip, void* to) {
   float* panel = static_cast<float*>(to);
-  if (strip.dtype == DType::bf16)
-    strip.depth_contiguous ? pack_rows<width, bfloat16>(strip, panel) : pack_columns<width, bfloat16>(strip, panel);
-  else
-    strip.depth_contiguous ? pack_rows<width, float>(strip, panel) : pack_columns<width, float>(strip, panel);
+  with_type(strip.dtype, [&]<typename T>(T) {
+    strip.depth_contiguous ? pack_rows<width, T>(strip, panel) : pack_columns<width, T>(strip, panel);
+  });
 }
 
 // (sums + bias) + what is added; everything is read before anything is written, see gemm_finish.cpp.

@@ -61,10 +61,7 @@ void finish_block(const Finish& finish, float* c, std::int64_t c_stride, int row
 }
 
 void finish_any(const Finish& finish, float* c, std::int64_t c_stride, int rows, int columns) {
-  if (finish.dtype == DType::bf16)
-    finish_block<bfloat16>(finish, c, c_stride, rows, columns);
-  else
-    finish_block<float>(finish, c, c_stride, rows, columns);
+  with_type(finish.dtype, [&]<typename T>(T) { finish_block<T>(finish, c, c_stride, rows, columns); });
 }
 
 // Blocks of rows keep the error of a long sum down; `registers` next to each other read whole cache lines.
@@ -96,10 +93,7 @@ void sum_columns(const T* x, std::int64_t stride, std::int64_t rows, std::int64_
 
 void column_sums(const void* x, DType dtype, std::int64_t stride, std::int64_t rows, std::int64_t columns, float* sums,
                  bool accumulate) {
-  if (dtype == DType::bf16)
-    sum_columns(static_cast<const bfloat16*>(x), stride, rows, columns, sums, accumulate);
-  else
-    sum_columns(static_cast<const float*>(x), stride, rows, columns, sums, accumulate);
+  with_type(dtype, [&]<typename T>(T) { sum_columns(static_cast<const T*>(x), stride, rows, columns, sums, accumulate); });
 }
 
 }  // namespace

@@ -8,16 +8,6 @@ namespace {
 
 constexpr float epsilon = 1e-5f;
 
-template <typename T>
-const T* row_of(const void* tensor, std::int64_t row, std::int64_t columns) {
-  return tensor == nullptr ? nullptr : static_cast<const T*>(tensor) + row * columns;
-}
-
-template <typename T>
-T* row_of(void* tensor, std::int64_t row, std::int64_t columns) {
-  return tensor == nullptr ? nullptr : static_cast<T*>(tensor) + row * columns;
-}
-
 // The row is read three times, the second and third time from the first-level cache: the variance is then taken about the
 // mean itself, which loses no digits when the mean is large.
 template <typename T>
@@ -43,10 +33,15 @@ void forward_row(const T* x, const T* gamma, const T* beta, T* out, float* mean,
 }
 
 template <typename T>
-void forward_rows(const LayernormRows& a, std::int64_t first, std::int64_t last) {
+void forward_rows(const op::LayernormForward& args, std::int64_t first, std::int64_t last) {
+  const std::int64_t columns = args.x.shape.back();
+  const T* const gamma = args.gamma.as<T>();
+  const T* const beta = args.beta.as<T>();
+  float* const mean = args.mean.as<float>();
+  float* const rstd = args.rstd.as<float>();
   for (std::int64_t row = first; row < last; ++row) {
-    forward_row(row_of<T>(a.x, row, a.columns), static_cast<const T*>(a.gamma), static_cast<const T*>(a.beta),
-                row_of<T>(a.out, row, a.columns), a.mean + row, a.rstd + row, a.columns);
+    const std::int64_t offset = row * columns;
+    forward_row(args.x.as<T>() + offset, gamma, beta, args.out.as<T>() + offset, mean + row, rstd + row, columns);
   }
 }
 
@@ -78,26 +73,26 @@ void backward_row(const T* dout, const T* x, const T* gamma, float mean, float r
 }
 
 template <typename T>
-void backward_rows(const LayernormGradientRows& a, std::int64_t first, std::int64_t last, float* dgamma, float* dbeta) {
-  for (std::int64_t i = 0; i < a.columns; ++i) dgamma[i] = dbeta[i] = 0.0f;
+void backward_rows(const op::LayernormBackward& args, std::int64_t first, std::int64_t last, float* dgamma, float* dbeta) {
+  const std::int64_t columns = args.x.shape.back();
+  const T* const gamma = args.gamma.as<T>();
+  const auto* const mean = args.mean.as<float>();
+  const auto* const rstd = args.rstd.as<float>();
+  for (std::int64_t i = 0; i < columns; ++i) dgamma[i] = dbeta[i] = 0.0f;
   for (std::int64_t row = first; row < last; ++row) {
-    backward_row(row_of<T>(a.dout, row, a.columns), row_of<T>(a.x, row, a.columns), static_cast<const T*>(a.gamma), a.mean[row],
-                 a.rstd[row], row_of<T>(a.dresidual, row, a.columns), row_of<T>(a.dx, row, a.columns), dgamma, dbeta, a.columns);
+    const std::int64_t offset = row * columns;
+    const T* dresidual = args.dresidual.present() ? args.dresidual.as<T>() + offset : nullptr;
+    backward_row(args.dout.as<T>() + offset, args.x.as<T>() + offset, gamma, mean[row], rstd[row], dresidual,
+                 args.dx.as<T>() + offset, dgamma, dbeta, columns);
   }
 }
 
-void forward(const LayernormRows& arguments, std::int64_t first, std::int64_t last) {
-  if (arguments.type == DType::bf16)
-    forward_rows<bfloat16>(arguments, first, last);
-  else
-    forward_rows<float>(arguments, first, last);
+void forward(const op::LayernormForward& args, std::int64_t first, std::int64_t last) {
+  with_type(args.x.dtype, [&]<typename T>(T) { forward_rows<T>(args, first, last); });
 }
 
-void backward(const LayernormGradientRows& arguments, std::int64_t first, std::int64_t last, float* dgamma, float* dbeta) {
-  if (arguments.type == DType::bf16)
-    backward_rows<bfloat16>(arguments, first, last, dgamma, dbeta);
-  else
-    backward_rows<float>(arguments, first, last, dgamma, dbeta);
+void backward(const op::LayernormBackward& args, std::int64_t first, std::int64_t last, float* dgamma, float* dbeta) {
+  with_type(args.x.dtype, [&]<typename T>(T) { backward_rows<T>(args, first, last, dgamma, dbeta); });
 }
 
 void add_parts(const float* parts, std::int64_t part_count, std::int64_t stride, bool accumulate, float* to, std::int64_t count) {

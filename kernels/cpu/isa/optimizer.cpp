@@ -28,63 +28,41 @@ TEMPER_INLINE void with_known_form(ElementUpdate<Rule> update, const Body& body)
   }
 }
 
-// One element's update, or its direction, with the numbers that the rule keeps of it. Functions of their own, so that `kept` is no
-// array of the vector loop's.
-template <typename Rule, typename... State>
+// What a loop over elements leaves: new weights, or directions in the gradients' place.
+enum class Output { weight, direction };
+
+// One element's, with the numbers that the rule keeps of it. A function of its own, so that `kept` is no array of the vector loop's.
+template <Output output, typename Rule, typename... State>
 TEMPER_INLINE float update_element(const ElementUpdate<Rule>& update, float weight, float gradient, State*... state) {
   float kept[] = {*state..., 0.0f};
-  const float moved = update(weight, gradient, kept);
+  const float result = output == Output::weight ? update(weight, gradient, kept) : update.direction(weight, gradient, kept);
   int number = 0;
   ((*state = kept[number++]), ...);
-  return moved;
-}
-template <typename Rule, typename... State>
-TEMPER_INLINE float direct_element(const ElementUpdate<Rule>& update, float weight, float gradient, State*... state) {
-  float kept[] = {*state..., 0.0f};
-  const float direction = update.direction(weight, gradient, kept);
-  int number = 0;
-  ((*state = kept[number++]), ...);
-  return direction;
+  return result;
 }
 
 // The rule's scalar text becomes vector code: `flatten` pulls it into the loop, and `simd` promises that no buffer overlaps
 // another.
-template <typename Rule, std::size_t... State>
+template <Output output, typename Rule, std::size_t... State>
 __attribute__((flatten)) void update_elements(const ElementUpdate<Rule>& given, const UpdateBuffers& buffers, std::int64_t offset,
                                               std::int64_t count, std::index_sequence<State...>) {
   float* const master = buffers.master + offset;
-  const float* const gradient = buffers.gradient + offset;
+  float* const gradient = buffers.gradient + offset;
+  float* const to = output == Output::weight ? master : gradient;
   [[maybe_unused]] float* const state[] = {(buffers.state[State] + offset)..., nullptr};
   with_known_form(given, [&](const ElementUpdate<Rule>& update) {
 #pragma omp simd
-    for (std::int64_t i = 0; i < count; ++i) master[i] = update_element(update, master[i], gradient[i], (state[State] + i)...);
+    for (std::int64_t i = 0; i < count; ++i) to[i] = update_element<output>(update, master[i], gradient[i], (state[State] + i)...);
   });
 
-  if (buffers.low_precision == nullptr) return;
+  if (output == Output::direction || buffers.low_precision == nullptr) return;
   bfloat16* const low_precision = buffers.low_precision + offset;
   for_registers(count, [&](std::int64_t i, auto part, int) { store_exactly(low_precision + i, load(master + i, part), part); });
 }
 
-template <typename Rule, std::size_t... State>
-__attribute__((flatten)) void direct_elements(const ElementUpdate<Rule>& given, const UpdateBuffers& buffers, std::int64_t offset,
-                                              std::int64_t count, std::index_sequence<State...>) {
-  const float* const master = buffers.master + offset;
-  float* const gradient = buffers.gradient + offset;
-  [[maybe_unused]] float* const state[] = {(buffers.state[State] + offset)..., nullptr};
-  with_known_form(given, [&](const ElementUpdate<Rule>& update) {
-#pragma omp simd
-    for (std::int64_t i = 0; i < count; ++i) gradient[i] = direct_element(update, master[i], gradient[i], (state[State] + i)...);
-  });
-}
-
-template <typename Rule>
+template <Output output, typename Rule>
 void update(const ElementUpdate<Rule>& update, const UpdateBuffers& buffers, std::int64_t offset, std::int64_t count) {
-  update_elements(update, buffers, offset, count, std::make_index_sequence<state_count<Rule>>());
-}
-
-template <typename Rule>
-void direct(const ElementUpdate<Rule>& update, const UpdateBuffers& buffers, std::int64_t offset, std::int64_t count) {
-  direct_elements(update, buffers, offset, count, std::make_index_sequence<state_count<Rule>>());
+  update_elements<output>(update, buffers, offset, count, std::make_index_sequence<state_count<Rule>>());
 }
 
 RowSums row_sums(const float* weights, const float* directions, std::int64_t count) {
@@ -134,7 +112,7 @@ void add_scaled(float scale, const float* from, float* to, std::int64_t count) {
 
 template <typename... Rules>
 constexpr RuleKernels<std::variant<Rules...>> kernels_of(const std::variant<Rules...>*) {
-  return {RuleKernel<Rules>{update<Rules>, direct<Rules>}...};
+  return {RuleKernel<Rules>{update<Output::weight, Rules>, update<Output::direction, Rules>}...};
 }
 
 }  // namespace

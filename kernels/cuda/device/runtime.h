@@ -18,12 +18,11 @@ namespace temper::TEMPER_BACKEND {
 /// Throws when `status` is an error; OutOfMemory for cudaErrorMemoryAllocation, else DeviceError. `what` names the call.
 void check(cudaError_t status, const char* what);
 
-/// Work recorded once and replayed with the same arguments. Empty until Stream::end_capture.
+/// Work recorded once and replayed with the same arguments. Null until Stream::end_capture.
 class Graph {
  public:
   Graph() = default;
   explicit Graph(cudaGraphExec_t graph) : graph_(graph, &cudaGraphExecDestroy) {}
-  bool recorded() const { return graph_ != nullptr; }
   cudaGraphExec_t get() const { return graph_.get(); }
 
  private:

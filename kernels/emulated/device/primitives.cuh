@@ -19,7 +19,6 @@
 #define __host__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
-#define __grid_constant__
 #define threadIdx (::temper::emulated::current_thread().thread_index)
 #define blockIdx (::temper::emulated::current_thread().block->index())
 #define blockDim (::temper::emulated::current_thread().block->dimensions())
@@ -41,9 +40,6 @@ struct alignas(8) uint2 {
 };
 struct alignas(16) uint4 {
   unsigned x, y, z, w;
-};
-struct alignas(16) int4 {
-  int x, y, z, w;
 };
 
 namespace temper::emulated {
@@ -131,14 +127,6 @@ T __shfl_up_sync(std::uint32_t mask, T value, unsigned delta, int width = 32,
   return temper::emulated::shuffle("__shfl_up_sync", mask, value, from < lane / width * width ? lane : from, site);
 }
 
-template <typename T>
-T __shfl_down_sync(std::uint32_t mask, T value, unsigned delta, int width = 32,
-                   temper::emulated::Site site = temper::emulated::Site::current()) {
-  const int lane = static_cast<int>(temper::emulated::current_thread().lane());
-  const int from = lane + static_cast<int>(delta);
-  return temper::emulated::shuffle("__shfl_down_sync", mask, value, from / width > lane / width ? lane : from, site);
-}
-
 inline std::uint32_t __ballot_sync(std::uint32_t mask, bool predicate,
                                    temper::emulated::Site site = temper::emulated::Site::current()) {
   return temper::emulated::warp_operation<std::uint32_t>("__ballot_sync", mask, predicate, site,
@@ -150,31 +138,12 @@ inline std::uint32_t __ballot_sync(std::uint32_t mask, bool predicate,
                                                          });
 }
 
-inline bool __any_sync(std::uint32_t mask, bool predicate, temper::emulated::Site site = temper::emulated::Site::current()) {
-  return __ballot_sync(mask, predicate, site) != 0;
-}
-
-inline bool __all_sync(std::uint32_t mask, bool predicate, temper::emulated::Site site = temper::emulated::Site::current()) {
-  return __ballot_sync(mask, predicate, site) == mask;
-}
-
 // Integers only: floating-point atomics would make results depend on the order of threads.
 template <typename T>
 T atomicAdd(T* address, std::type_identity_t<T> value) {
   static_assert(std::is_integral_v<T>, "no floating-point atomics");
   return std::atomic_ref<T>(*address).fetch_add(value);
 }
-
-template <typename T>
-T atomicMax(T* address, std::type_identity_t<T> value) {
-  static_assert(std::is_integral_v<T>, "no floating-point atomics");
-  T old = std::atomic_ref<T>(*address).load();
-  while (old < value && !std::atomic_ref<T>(*address).compare_exchange_weak(old, value)) {
-  }
-  return old;
-}
-
-inline void __threadfence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
@@ -212,8 +181,6 @@ inline std::uint32_t pack_bf16(float low, float high) {
 inline void keep_packed(uint4& /*raw*/) {}
 inline void keep_packed(float4& /*raw*/) {}
 
-/// `value`, of which the compiler knows nothing: what follows from it is worked out anew in each round of a loop, where registers are
-/// scarcer than instructions.
 inline int opaque(int value) { return value; }
 
 }  // namespace temper::emulated

@@ -60,8 +60,6 @@ std::optional<Value> taken(const TextKind& kind, const Value& value) {
   return value;
 }
 
-std::optional<Value> taken(const ChoiceKind& kind, const Value& value) { return taken(TextKind{kind.names}, value); }
-
 /// A list of what `each` takes; a value that is no list is one element.
 std::optional<Value> taken_list(const Value& value, const auto& each) {
   const auto* list = std::get_if<std::vector<Value>>(&value.data);
@@ -134,8 +132,6 @@ std::string allowed(const TextListKind& kind) {
 }
 
 std::string allowed(const NumberListKind& kind) { return allowed(kind.each) + ", or a list of them"; }
-
-std::string allowed(const ChoiceKind& kind) { return "one of " + quoted(kind.names); }
 
 std::string allowed(const StructureKind& kind) { return std::string(kind.allowed); }
 

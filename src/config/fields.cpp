@@ -127,7 +127,6 @@ void say(Field& field, const row::Bound& bound) {
 void say(Field& field, const row::OneOf& texts) {
   if (auto* text = std::get_if<TextKind>(&field.kind)) text->names = texts.names;
   if (auto* list = std::get_if<TextListKind>(&field.kind)) list->names = texts.names;
-  if (auto* choice = std::get_if<ChoiceKind>(&field.kind)) choice->names = texts.names;
 }
 
 }  // namespace temper

@@ -38,9 +38,10 @@ struct NumberKind {
 struct BooleanKind {
   static constexpr std::string_view type = "boolean";
 };
+/// Of a text or, where a member is an enum, of an enumerator's name.
 struct TextKind {
   static constexpr std::string_view type = "string";
-  std::vector<std::string_view> names = {};  ///< the allowed texts; empty: any without control characters
+  std::vector<std::string_view> names = {};  ///< the allowed texts, an enum's in its order; empty: any without control characters
   bool is_folder_name = false;               ///< 1 to 128 letters, digits, '.', '_', '-', the first a letter, digit or '_'
   bool is_timescale = false;                 ///< as parse_timescale (config/value.h) reads it
 };
@@ -53,10 +54,6 @@ struct TextListKind {
 struct NumberListKind {
   static constexpr std::string_view type = "number or list of numbers";
   NumberKind each;
-};
-struct ChoiceKind {
-  static constexpr std::string_view type = "string";
-  std::vector<std::string_view> names = {};  ///< in the enumerators' order
 };
 /// What code beside the table reads, since no single value says it.
 struct StructureKind {
@@ -75,8 +72,7 @@ struct Readers {
 /// A row. Its functions take a pointer to the struct that the table is of; with any other they throw std::bad_any_cast.
 struct Field {
   std::string path;  ///< "optimizer.learning_rate", or "seed" at the top level
-  std::variant<IntegerKind, SeedKind, NumberKind, BooleanKind, TextKind, TextListKind, NumberListKind, ChoiceKind, StructureKind>
-      kind;
+  std::variant<IntegerKind, SeedKind, NumberKind, BooleanKind, TextKind, TextListKind, NumberListKind, StructureKind> kind;
   ResumeClass resume = ResumeClass::free;
   std::function<Value(const std::any&)> read = {};                ///< null: optional and not given; an enumerator's name
   std::function<void(const std::any&, const Value&)> write = {};  ///< what read() gives
@@ -181,9 +177,9 @@ class SectionRows {
   template <class M>
   void operator()(std::string_view key, M Section::*member, const auto&... says) {
     Field& field = add(key, kind_of<decltype(value_type_of(std::declval<M>()))>(), says...);
-    const auto* choice = std::get_if<ChoiceKind>(&field.kind);
+    const auto* text = std::get_if<TextKind>(&field.kind);
     const auto* integer = std::get_if<IntegerKind>(&field.kind);
-    Names names = choice != nullptr ? choice->names : Names{};
+    Names names = text != nullptr ? text->names : Names{};
     if (integer != nullptr && !integer->word.empty()) names = {integer->word};
     field.read = [at = at_, member, names](const std::any& root) {
       return to_value(at(*std::any_cast<const Root*>(root)).*member, names);
@@ -229,12 +225,11 @@ class SectionRows {
 
   template <class T>
   static decltype(Field::kind) kind_of() {
-    if constexpr (std::is_enum_v<T>) return ChoiceKind{};
     if constexpr (std::is_same_v<T, std::int64_t>) return IntegerKind{};
     if constexpr (std::is_same_v<T, std::uint64_t>) return SeedKind{};
     if constexpr (std::is_same_v<T, double>) return NumberKind{};
     if constexpr (std::is_same_v<T, bool>) return BooleanKind{};
-    if constexpr (std::is_same_v<T, std::string>) return TextKind{};
+    if constexpr (std::is_enum_v<T> || std::is_same_v<T, std::string>) return TextKind{};
     if constexpr (std::is_same_v<T, std::vector<std::string>>) return TextListKind{};
     if constexpr (std::is_same_v<T, std::vector<double>>) return NumberListKind{};
   }
@@ -284,10 +279,9 @@ struct FieldTable {
   std::string keys_of(std::string_view section) const;
 };
 
-/// The table of RunConfig, and its parts.
+/// The table of RunConfig, and its rows.
 const FieldTable& config_table();
 inline const std::vector<Field>& config_fields() { return config_table().fields; }
-inline const std::vector<Section>& config_sections() { return config_table().sections; }
 inline const Field* find_field(std::string_view path) { return config_table().find(path); }
 /// The other fields of a field's group; none where it has no group.
 std::vector<const Field*> alternatives(const Field& field, const FieldTable& table = config_table());

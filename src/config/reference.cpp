@@ -26,12 +26,11 @@ A run is described by one JSON file: `temper train configs/quickstart.json`. `co
   replaces single keys; a list is replaced whole, and `null` takes a key back, as if no layer had given it.
 - **Overrides.** `temper train FILE optimizer.learning_rate=3e-4 data.train='["a.bin", "b.bin"]'`. A value is JSON; where text is expected it
   can be bare (`device=cpu`). The last of several overrides of a key wins.
-- **Either, or.** `train.steps` and `train.tokens` exclude one another, as do `train.init_from` and `train.branch_from`, and
-  `schedule.warmup_steps`, `schedule.warmup_fraction` and `schedule.warmup_tokens`. A layer that sets one takes back what an earlier layer
-  set in the others; setting two in one layer is an error.
+- **Either, or.** `train.steps` and `train.tokens` exclude one another, as do `train.init_from` and `train.branch_from`,
+  `optimizer.weight_decay` and `optimizer.decay_timescale`, and `schedule.warmup_steps`, `schedule.warmup_fraction` and
+  `schedule.warmup_tokens`. A layer that sets one takes back what an earlier layer set in the others; setting two in one layer is an error.
 - **Numbers.** An integer may be written `5e8`. NaN and Infinity are refused.
 - **Text.** `//` and `/* */` comments are allowed; trailing commas and keys given twice are not.
-- **Paths** to data are used as they are written, so a relative path is relative to the working directory.
 - **Errors.** An unknown key, a wrong type and a value out of range are errors (exit code 2) that name file, line, column, what is allowed
   and the nearest key; all of them are reported at once. `temper config show FILE [overrides]` prints the resolved configuration without
   training, `temper config schema` the JSON Schema (draft-07).

@@ -55,11 +55,6 @@ void add_type(const NumberListKind& kind, Json& property) {
   property["anyOf"] = one_or_list(element);
 }
 
-void add_type(const ChoiceKind& kind, Json& property) {
-  property["type"] = "string";
-  property["enum"] = kind.names;
-}
-
 void add_type(const StructureKind& kind, Json& property) { property.update(Json::parse(kind.schema)); }
 
 /// null takes a key of an extended file back.

@@ -1,8 +1,8 @@
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <initializer_list>
 #include <numeric>
 
@@ -17,11 +17,7 @@ using Problems = std::vector<std::string>;
 std::string text(std::int64_t number) { return std::to_string(number); }
 std::string text(double number) { return to_text({number}); }
 
-std::string three_digits(double number) {
-  char digits[32];
-  std::snprintf(digits, sizeof(digits), "%.3g", number);
-  return digits;
-}
+std::string three_digits(double number) { return fmt::format("{:.3g}", number); }
 
 std::string warmup_as_given(const ScheduleConfig& schedule, std::int64_t warmup) {
   if (schedule.warmup_tokens) return "schedule.warmup_tokens is " + text(*schedule.warmup_tokens) + " = " + text(warmup) + " steps";

@@ -1,12 +1,12 @@
 #include "sweep/scheduler.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <csignal>
-#include <cstdio>
 #include <deque>
 #include <map>
 #include <set>
@@ -14,6 +14,7 @@
 
 #include "io/error.h"
 #include "io/text.h"
+#include "sweep/ranking.h"
 #include "train/progress.h"
 #include "train/signals.h"
 
@@ -79,9 +80,7 @@ void SweepProgress::show(const SweepPlan& plan, std::size_t running) {
   line_.activity(text, share);
   if (terminal_ || Clock::now() - minute_ < std::chrono::minutes(1)) return;
   minute_ = Clock::now();
-  char percent[16];
-  std::snprintf(percent, sizeof(percent), "%.0f %%, ", 100.0 * share);
-  line_.note(percent + text);
+  line_.note(fmt::format("{:.0f} %, {}", 100.0 * share, text));
 }
 
 void SweepProgress::ended(const Sweep& sweep, const SweepPlan& plan, const PlannedTrial& trial) {
@@ -94,9 +93,7 @@ void SweepProgress::ended(const Sweep& sweep, const SweepPlan& plan, const Plann
   } else if (trial.status.state == TrialState::stopped) {
     text += ": stopped at " + trial.status.failure;
   } else if (trial.status.metric) {
-    char number[64];
-    std::snprintf(number, sizeof(number), " %.4f", *trial.status.metric);
-    text += ": " + sweep.file.metric.name + number;
+    text += ": " + sweep.file.metric.name + " " + number_text(trial.status.metric);
   } else {
     text += ": finished without " + sweep.file.metric.name;
   }

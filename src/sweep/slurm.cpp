@@ -16,6 +16,7 @@
 #include "io/file.h"
 #include "io/json.h"
 #include "io/process.h"
+#include "io/text.h"
 
 namespace temper {
 namespace {
@@ -195,8 +196,7 @@ std::int64_t SlurmCommands::submit(const std::vector<std::string>& arguments) co
 }
 
 std::optional<std::vector<QueuedTask>> SlurmCommands::queue(const std::vector<std::string>& jobs, std::string& problem) const {
-  std::string names;
-  for (const std::string& job : jobs) names += (names.empty() ? "" : ",") + job;
+  const std::string names = joined(jobs, ",");
   // Without --states it lists what has not ended.
   const std::vector<std::string> command = {
       "squeue",          "--noheader",          "--all", "--array", "--user=" + std::to_string(::getuid()),

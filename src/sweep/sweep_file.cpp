@@ -265,7 +265,7 @@ std::string sweep_reference() {
 }
 
 std::string_view to_string(SweepMethod method) {
-  return std::get<ChoiceKind>(sweep_table().find("method")->kind).names[static_cast<std::size_t>(method)];
+  return std::get<TextKind>(sweep_table().find("method")->kind).names[static_cast<std::size_t>(method)];
 }
 
 }  // namespace temper

@@ -1,7 +1,8 @@
 #include "sweep/tables.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <cstdio>
 
 #include "config/resolved.h"
 #include "config/validate.h"
@@ -108,11 +109,9 @@ std::string timing_text(const Sweep& sweep, const SweepPlan& plan) {
     until = std::max(until, times.ended);
   }
   if (busy == 0 || training == 0) return "";
-  char text[256];
-  std::snprintf(text, sizeof(text), "%s of trials in %s, %.1f side by side on average: %s tokens/s together, %s tokens/s each\n",
-                format_duration(side_by_side).c_str(), format_duration(busy).c_str(), side_by_side / busy,
-                format_count(tokens / busy).c_str(), format_count(tokens / training).c_str());
-  return text;
+  return fmt::format("{} of trials in {}, {:.1f} side by side on average: {} tokens/s together, {} tokens/s each\n",
+                     format_duration(side_by_side), format_duration(busy), side_by_side / busy, format_count(tokens / busy),
+                     format_count(tokens / training));
 }
 
 std::string cost_text(const Sweep& sweep, const SweepPlan& plan,
@@ -125,19 +124,14 @@ std::string cost_text(const Sweep& sweep, const SweepPlan& plan,
     const double trial_tokens = static_cast<double>(tokens_of(trial->config));
     const std::string time = so_far.flops > 0 ? format_duration(trial->flops * so_far.seconds / so_far.flops) : "-";
     const std::optional<std::size_t> memory = memory_of(trial->config);
-    char line[160];
-    std::snprintf(line, sizeof(line), "%s  %-11s  %-10s  %-8.2e  %-8s  %-8s  ", trial->id.c_str(),
-                  std::string(to_string(status.state)).c_str(), format_count(trial_tokens).c_str(), trial->flops,
-                  memory ? format_bytes(*memory).c_str() : "-", time.c_str());
-    const std::string name = describe(sweep.file, sweep.configurations[trial->configuration]);
-    text += line + shown(name) + ", seed " + std::to_string(trial->seed) + "\n";
+    text += fmt::format("{}  {:<11}  {:<10}  {:<8.2e}  {:<8}  {:<8}  {}, seed {}\n", trial->id, to_string(status.state),
+                        format_count(trial_tokens), trial->flops, memory ? format_bytes(*memory) : "-", time,
+                        shown(describe(sweep.file, sweep.configurations[trial->configuration])), trial->seed);
     tokens += trial_tokens;
     flops += trial->flops;
   }
-  char sum[256];
-  std::snprintf(sum, sizeof(sum), "%zu configurations x %zu seeds, %zu trials: %s tokens, %.2e FLOP\n", sweep.configurations.size(),
-                sweep.file.seeds.size(), plan.known() + plan.trials_to_come, format_count(tokens).c_str(), flops);
-  text += sum;
+  text += fmt::format("{} configurations x {} seeds, {} trials: {} tokens, {:.2e} FLOP\n", sweep.configurations.size(),
+                      sweep.file.seeds.size(), plan.known() + plan.trials_to_come, format_count(tokens), flops);
   if (plan.trials_to_come > 0)
     text += std::to_string(plan.trials_to_come) + " of them are of later rungs, whose configurations the results will choose\n";
   return text + status_text(sweep, plan);

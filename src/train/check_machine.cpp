@@ -4,7 +4,6 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <filesystem>
 #include <functional>
 #include <limits>
@@ -76,8 +75,8 @@ void check_memory(const RunConfig& config, const Ops& ops, Communicator& ranks) 
                                   format_bytes(limit), ops.device().name,
                                   what_would_fit(config, ops, ranks, limit - std::min(limit, program))));
   if (on_host && planned + program > memory_available())
-    std::fprintf(stderr, "warning: the run takes %s, and %s are free: others use the memory of this machine\n",
-                 format_bytes(planned + program).c_str(), format_bytes(memory_available()).c_str());
+    tell(fmt::format("warning: the run takes {}, and {} are free: others use the memory of this machine",
+                     format_bytes(planned + program), format_bytes(memory_available())));
 }
 
 std::uint64_t file_size_limit() {

@@ -43,7 +43,10 @@ bool older(const fs::path& a, const fs::path& b) {
   return left.size() != right.size() ? left.size() < right.size() : left < right;
 }
 
-/// Calls field(place, value) for all that trainer.json has of the state, but for the configuration. `State` is const or not.
+constexpr bool is_younger = true;  // than the oldest checkpoints of this format, which lack it
+
+/// Calls field(place, value) for all that trainer.json has of the state, but for the configuration, and with is_younger behind
+/// these where it may lack it. `State` is const or not.
 template <typename State, typename Field>
 void for_each_field(State& state, Field field) {
   field("/step", state.step);
@@ -64,32 +67,23 @@ void for_each_field(State& state, Field field) {
     field("/pending/grad_norm", state.pending->grad_norm);
     field("/pending/learning_rate", state.pending->learning_rate);
     field("/pending/update", state.pending->update);
+    field("/pending/spike", state.pending->spike, is_younger);
   }
   field("/data_fingerprint", state.data_fingerprint);
   field("/tokenizer_hash", state.tokenizer_hash);
-}
-
-/// The same for what checkpoints may lack that are older than it.
-template <typename State, typename Field>
-void for_each_younger_field(State& state, Field field) {
-  field("/noise_averages/updates", state.noise.updates);
-  field("/noise_averages/means", state.noise.means);
-  field("/recent_losses/losses", state.recent_losses.losses);
-  field("/recent_losses/spikes_in_row", state.recent_losses.spikes_in_row);
-  field("/incidents", state.incidents);
-  field("/inputs", state.inputs);
-  field("/choices", state.choices);
-  field("/last_val_loss_average", state.last_val_loss_average);
-  if (!state.pending) return;
-  field("/pending/spike", state.pending->spike);
-  field("/pending/incidents", state.pending->incidents);
+  field("/noise_averages/updates", state.noise.updates, is_younger);
+  field("/noise_averages/means", state.noise.means, is_younger);
+  field("/recent_losses/losses", state.recent_losses.losses, is_younger);
+  field("/recent_losses/spikes_in_row", state.recent_losses.spikes_in_row, is_younger);
+  field("/incidents", state.incidents, is_younger);
+  field("/inputs", state.inputs, is_younger);
+  field("/choices", state.choices, is_younger);
+  field("/last_val_loss_average", state.last_val_loss_average, is_younger);
 }
 
 Json to_json(const TrainerState& state, const std::map<std::string, std::string>& hashes) {
   Json json = {{"format_version", run_format}, {"pending", nullptr}};
-  const auto put = [&](const char* place, const auto& value) { json[Json::json_pointer(place)] = value; };
-  for_each_field(state, put);
-  for_each_younger_field(state, put);
+  for_each_field(state, [&](const char* place, const auto& value, bool = false) { json[Json::json_pointer(place)] = value; });
   json["config"] = parse_json(state.config_json, "config", ExitCode::checkpoint);
   json["files"] = hashes;
   return json;
@@ -98,10 +92,8 @@ Json to_json(const TrainerState& state, const std::map<std::string, std::string>
 TrainerState from_json(const Json& json) {
   TrainerState state;
   if (!json.at("pending").is_null()) state.pending.emplace();
-  const auto get = [&](const char* place, auto& value) { json.at(Json::json_pointer(place)).get_to(value); };
-  for_each_field(state, get);
-  for_each_younger_field(state, [&](const char* place, auto& value) {
-    if (json.contains(Json::json_pointer(place))) get(place, value);
+  for_each_field(state, [&](const char* place, auto& value, bool may_lack = false) {
+    if (const Json::json_pointer at(place); !may_lack || json.contains(at)) json.at(at).get_to(value);
   });
   state.config_json = json_text(json.at("config"), 2);
   return state;
@@ -110,7 +102,7 @@ TrainerState from_json(const Json& json) {
 /// What no run comes to would be worked out for hours, or overflow.
 template <typename Damaged>
 void check_ranges(const TrainerState& state, Damaged damaged) {
-  const auto check = [&]<typename Value>(std::string_view place, const Value& value) {
+  for_each_field(state, [&]<typename Value>(std::string_view place, const Value& value, bool = false) {
     if constexpr (std::is_arithmetic_v<Value>) {
       constexpr std::int64_t most_windows = std::int64_t{1} << 42;  // times the longest context fits an integer
       const bool steps = place == "/step" || place == "/earlier_updates" || place == "/pending/step";
@@ -119,9 +111,7 @@ void check_ranges(const TrainerState& state, Damaged damaged) {
       if (is_count && (value < Value{0} || static_cast<double>(value) > static_cast<double>(most)))
         throw damaged(fmt::format("{}: {} is {}; allowed are 0 to {}", state_file_name, place, value, most));
     }
-  };
-  for_each_field(state, check);
-  for_each_younger_field(state, check);
+  });
 }
 
 std::size_t bytes_of(const Optimizer::State& state) { return static_cast<std::size_t>(state.shape.numel()) * sizeof(float); }

@@ -29,7 +29,7 @@ Progress::Progress(std::int64_t total_steps, std::int64_t log_every, bool speaks
   try {
     if (!log.empty()) log_.emplace(log, 0);
   } catch (const Error& error) {
-    std::fprintf(stderr, "warning: %s; the run goes on without this log\n", error.what());
+    tell(std::string("warning: ") + error.what() + "; the run goes on without this log");
   }
 }
 

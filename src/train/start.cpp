@@ -230,29 +230,24 @@ std::vector<std::string> check_resumable(const TrainerState& saved, const Traine
   if (!saved.tokenizer_hash.empty() && !now.tokenizer_hash.empty() && saved.tokenizer_hash != now.tokenizer_hash)
     problems += "\n  the tokenizer differs: hash " + saved.tokenizer_hash + " then, " + now.tokenizer_hash + " now";
 
-  const std::string rates = "schedule.file";
-  const auto rates_then = saved.inputs.find(rates), rates_now = now.inputs.find(rates);
-  if (rates_then != saved.inputs.end() && rates_now != now.inputs.end() && rates_then->second != rates_now->second) {
-    const std::string change = "what " + rates + " names: hash " + rates_then->second + " then, " + rates_now->second + " now";
-    if (std::find(allowed_changes.begin(), allowed_changes.end(), rates) != allowed_changes.end())
+  const auto judge = [&](const std::string& path, const std::string& change, bool may_be_allowed) {
+    if (may_be_allowed && std::find(allowed_changes.begin(), allowed_changes.end(), path) != allowed_changes.end())
       changes.push_back(change);
     else
-      problems += "\n  " + change + " (--allow-change " + rates + " permits it)";
-  }
+      problems += "\n  " + change + (may_be_allowed ? " (--allow-change " + path + " permits it)" : " (cannot change)");
+  };
+  const std::string rates = "schedule.file";
+  const auto rates_then = saved.inputs.find(rates), rates_now = now.inputs.find(rates);
+  if (rates_then != saved.inputs.end() && rates_now != now.inputs.end() && rates_then->second != rates_now->second)
+    judge(rates, "what " + rates + " names: hash " + rates_then->second + " then, " + rates_now->second + " now", true);
 
   const RunConfig before = config_from_json(saved.config_json, (checkpoint / "trainer.json").string());
   const RunConfig after = config_from_json(now.config_json, "the configuration given");
   for (const FieldDifference& difference : compare(before, after)) {
     if (difference.resume == ResumeClass::topology || difference.resume == ResumeClass::free) continue;
     const std::string path(difference.path);
-    const std::string change = path + ": " + difference.before + " then, " + difference.after + " now";
-    const bool allowed = std::find(allowed_changes.begin(), allowed_changes.end(), path) != allowed_changes.end();
-    if (difference.resume == ResumeClass::trajectory && allowed) {
-      changes.push_back(change);
-      continue;
-    }
-    problems += "\n  " + change;
-    problems += difference.resume == ResumeClass::trajectory ? " (--allow-change " + path + " permits it)" : " (cannot change)";
+    judge(path, path + ": " + difference.before + " then, " + difference.after + " now",
+          difference.resume == ResumeClass::trajectory);
   }
   if (!problems.empty())
     throw Error(
@@ -264,7 +259,7 @@ std::vector<std::string> check_resumable(const TrainerState& saved, const Traine
 
 RunData::RunData(const RunConfig& config)
     : tokenizer(config.data.tokenizer.empty() ? std::nullopt : std::optional(Tokenizer::load(config.data.tokenizer))),
-      train(batch_settings(config, config.data.train, config.data.shuffle)) {
+      train(train_batches(config)) {
   if (!config.data.val.empty()) {
     val.emplace(batch_settings(config, config.data.val, false));
     sample = validation_sample(*val, config.model.n_ctx, config.eval.tokens);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 #include <stdexcept>
+#include <type_traits>
 #include <vector>
 
 #include "io/file.h"
@@ -30,6 +31,7 @@ std::string reason_of(const nlohmann::detail::exception& error) {
 /// Looks at a text before anything is built of it. (The library's own callback would do, were its time not quadratic in the number
 /// of objects.)
 struct Bounds : nlohmann::detail::json_sax_acceptor<Json> {
+  std::size_t most_keys = most_json_keys;
   std::vector<std::set<std::string>> keys;  // of the objects and lists that are open
 
   bool open() {
@@ -50,6 +52,8 @@ struct Bounds : nlohmann::detail::json_sax_acceptor<Json> {
   bool key(std::string& name) {
     if (!keys.back().insert(name).second)
       throw NotJson(std::string::npos, "the key \"" + shown(name, 80) + "\" stands twice in one object");
+    if (keys.back().size() > most_keys)
+      throw NotJson(std::string::npos, "an object of it has more than " + std::to_string(most_keys) + " keys");
     return true;
   }
 };
@@ -59,6 +63,7 @@ Value parse_within_bounds(std::string_view text) {
   // The library would take it for the end of the text, whatever follows.
   if (const std::size_t nul = text.find('\0'); nul != std::string_view::npos) throw NotJson(nul, "it holds a NUL byte");
   Bounds bounds;
+  if (!std::is_same_v<Value, Json>) bounds.most_keys = text.size();
   Json::sax_parse(text, &bounds);  // stops where the text is no JSON, of which parse() has more to say
   try {
     return Value::parse(text);

@@ -17,10 +17,11 @@ namespace temper {
 using Json = nlohmann::ordered_json;
 
 inline constexpr int most_json_depth = 100;
+inline constexpr std::size_t most_json_keys = 10'000;  ///< of an object of Json, which looks through all before it takes another
 
-/// `Value` is Json, or nlohmann::json where an object may have so many keys that one must be found quickly.
-/// Error(code) "LABEL:LINE:COLUMN: ..." for what is no JSON, lies deeper than most_json_depth, has a key twice in one object, or a
-/// number that no double holds.
+/// `Value` is Json, or nlohmann::json where an object may have any number of keys.
+/// Error(code) "LABEL:LINE:COLUMN: ..." for what is no JSON, lies deeper than most_json_depth, has more keys than most_json_keys or
+/// one twice in an object, or a number that no double holds.
 template <typename Value = Json>
 Value parse_json(std::string_view text, const std::string& label, ExitCode code);
 extern template Json parse_json<Json>(std::string_view, const std::string&, ExitCode);

@@ -38,6 +38,14 @@ TEST(JsonReader, RefusesWhatWouldBreakItsReaders) {
   EXPECT_EQ(json_refusal("{\"a\": {\"b\": 1, \"b\": 2}}"), "file.json: not valid JSON: the key \"b\" stands twice in one object");
   EXPECT_EQ(json_refusal("{\"a\": {\"b\": 1}, \"b\": 2}"), "accepted");
   EXPECT_NE(json_refusal("{\"a\": \"\xff\"}"), "accepted");
+  const auto object_of = [](std::size_t keys) {
+    std::string text = "{";
+    for (std::size_t i = 0; i < keys; ++i) text += (i == 0 ? "\"" : ",\"") + std::to_string(i) + "\":0";
+    return text + "}";
+  };
+  EXPECT_EQ(json_refusal(object_of(most_json_keys)), "accepted");
+  EXPECT_EQ(json_refusal(object_of(most_json_keys + 1)), "file.json: not valid JSON: an object of it has more than 10000 keys");
+  EXPECT_EQ(parse_json<nlohmann::json>(object_of(200'000), "file.json", ExitCode::data).size(), 200'000u);
   EXPECT_EQ(json_refusal(std::string("{}\0junk", 7)), "file.json:1:3: not valid JSON: it holds a NUL byte");
 }
 

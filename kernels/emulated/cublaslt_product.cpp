@@ -27,7 +27,8 @@ float to_tf32(float value) {  // 10 bits of mantissa, to nearest
   return value;
 }
 
-// In double and from another form of the formula than kernels/cuda/elementwise.cu has: equal to the last bits at best, as the library's.
+// In double and from another form of the formula than kernels/cuda/elementwise.cu has: equal to the last bits at best, as the
+// library's.
 double gelu_weight(double z) { return 1.0 / (1.0 + std::exp(-2.0 * 0.7978845608028654 * (z + 0.044715 * z * z * z))); }
 float gelu(float z) { return static_cast<float>(z * gelu_weight(z)); }
 float gelu_slope(float z) {
